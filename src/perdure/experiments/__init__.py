@@ -1,0 +1,1 @@
+"""What owns time, disk and devices: runs, checkpoints, records and the published configurations."""

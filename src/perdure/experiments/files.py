@@ -1,0 +1,91 @@
+"""Files that are either wholly old or wholly new, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+class StorageError(OSError):
+    """A file could not be written; the message says which one, why, and what to do."""
+
+
+def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file through a temporary one in its folder: flush, fsync, rename, fsync of the folder.
+
+    A reader, a crash or a full disk meets the old content or the new, never a part; if writing fails, the
+    temporary file is removed.
+
+    Args:
+        path: file to create or replace; its folder must exist.
+        data: the content, or a function that writes it to an open binary file.
+
+    Raises:
+        StorageError: if the operating system refuses a step (disk full, folder missing, no permission).
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            _write_durably(temporary, data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as cause:
+        raise StorageError(
+            cause.errno,
+            f"{path} could not be written: {cause.strerror or cause}; nothing there is half-written. "
+            "Check that the folder exists, is writable and has free space, then run again",
+        ) from cause
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write indented JSON in UTF-8, atomically as `write_atomically`.
+
+    Raises:
+        ValueError: if a number is NaN or infinite, which JSON cannot hold.
+        StorageError: as `write_atomically`.
+    """
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, unless it is there.
+
+    Raises:
+        StorageError: if the operating system refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise StorageError(
+            cause.errno,
+            f"folder {folder} could not be made: {cause.strerror}; choose another place or mend its rights",
+        ) from cause
+
+
+def _write_durably(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
+    """Create `path`, which must not exist, and return once its content is on the disk."""
+    with path.open("xb") as file:
+        if callable(data):
+            data(file)
+        else:
+            file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a loss of power, where folders can be opened (not on Windows)."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,415 @@
+"""The record of a run: one folder with what was asked, where it ran, what was measured and what came of it.
+
+config.json       what was asked; written first
+environment.json  versions, machine and data
+log.txt           what happened when
+accuracy.parquet  every accuracy that was evaluated, a row each
+summary.json      metrics and cost; written last, so a folder without it is an unfinished run
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from perdure._version import __version__
+from perdure.experiments.files import make_folder, write_atomically, write_json
+from perdure.metrics.transfer import METRICS, Statistic, mean_and_interval, transfer_metrics
+
+FORMAT = 1
+"""Version of the layout; a record of another format is refused, not guessed at."""
+
+Matrices = Float64[np.ndarray, "seeds rows tasks"]
+
+_LIBRARIES = ("jax", "jaxlib", "numpy", "equinox")
+_COLUMNS = {"seed": "int64", "after_task": "int64", "test_task": "int64", "accuracy": "float64"}
+
+
+class ResultsError(Exception):
+    """A record is missing, damaged, of another format or of another configuration."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a finished run, over its seeds."""
+
+    metrics: Mapping[str, Statistic]
+    """Transfer metrics as fractions, NaN where not evaluated, and `gradient_alignment` if it was logged."""
+    training_seconds: float
+    """Time in training, all seeds together, compilation and evaluation apart."""
+    compile_seconds: float
+    peak_memory_bytes: int | None
+    """Largest memory of the process or device; None where it cannot be told."""
+    examples_seen: int
+    """Examples learned from, per seed."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its folder tells it."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any] | None
+    """None until it is written."""
+    accuracy: Matrices | None
+    """One accuracy matrix a seed (seeds, T + 1, T), as in `perdure.metrics.transfer`; None until written."""
+    summary: Summary | None
+    """None while the run is unfinished."""
+
+    @classmethod
+    def load(cls, folder: Path) -> RunRecord:
+        """Read the record in `folder`.
+
+        Raises:
+            ResultsError: if the folder holds no run, or a file of it is missing, damaged, of another format
+                or at odds with the configuration.
+        """
+        config = _read_config(folder)
+        environment = folder / "environment.json"
+        accuracy = folder / "accuracy.parquet"
+        summary = _read_summary(folder / "summary.json")
+        if summary is not None and not accuracy.exists():
+            raise ResultsError(f"{folder} has a summary.json but no accuracy.parquet; {_REPAIR}")
+        return cls(
+            folder=folder,
+            config=config,
+            environment=_read_json(environment) if environment.exists() else None,
+            accuracy=_read_accuracy(accuracy, config["seeds"]) if accuracy.exists() else None,
+            summary=summary,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Has the run written its summary?"""
+        return self.summary is not None
+
+    @property
+    def learner(self) -> str:
+        """Name of the learner."""
+        return self.config["learner"]["name"]
+
+    @property
+    def benchmark(self) -> str:
+        """Name of the benchmark."""
+        return self.config["benchmark"]["name"]
+
+    @property
+    def memory_size(self) -> int | None:
+        """Examples the learner may keep; None for a learner without memory."""
+        return self.config["learner"]["hyperparameters"].get("memory_size")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the run."""
+        return tuple(self.config["seeds"])
+
+    @property
+    def label(self) -> str:
+        """Learner and memory in a few words: "mer, memory 200"."""
+        return self.learner if self.memory_size is None else f"{self.learner}, memory {self.memory_size}"
+
+    @property
+    def title(self) -> str:
+        """The run in a few words: "mer, memory 200, on mnist-rotations"."""
+        return f"{self.label}, on {self.benchmark}"
+
+
+_REPAIR = "delete the folder and run again, or restore the file from a copy"
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """Return 8 hexadecimal digits that name a configuration, whatever the order of its keys.
+
+    They begin the SHA-256 of the canonical JSON (sorted keys, no spaces, ASCII).
+    """
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def open_folder(folder: Path, config: Mapping[str, Any]) -> None:
+    """Make `folder` the home of the run `config`, or check that it already is.
+
+    Raises:
+        ResultsError: if the folder holds a run of another configuration; the message lists what differs.
+        StorageError: if the folder cannot be made or written.
+    """
+    if not (folder / "config.json").exists():
+        make_folder(folder)
+        write_config(folder, config)
+        return
+    there, wanted = _flatten(_read_config(folder)), _flatten(json.loads(json.dumps(config)))
+    differing = sorted(key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key))
+    if differing:
+        lines = [f"  {key}: {there.get(key)} there, {wanted.get(key)} asked for" for key in differing]
+        raise ResultsError(
+            f"{folder} holds a run of another configuration:\n"
+            + "\n".join(lines)
+            + "\nGive this run another folder with --out, or delete that one"
+        )
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write config.json.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    write_json(folder / "config.json", config)
+
+
+def write_environment(folder: Path, device: str, data_checksums: Mapping[str, str]) -> None:
+    """Write environment.json: versions, platform, CPU count, and what the caller knows.
+
+    Args:
+        folder: the run's folder.
+        device: the device in words, "cpu" or "NVIDIA H200", say.
+        data_checksums: checksum of each raw data file that was read, by file name.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    versions = {"python": platform.python_version(), "perdure": __version__}
+    versions |= {library: metadata.version(library) for library in _LIBRARIES}
+    environment = {
+        "versions": versions,
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "device": device,
+        "data_checksums": dict(data_checksums),
+    }
+    write_json(folder / "environment.json", environment)
+
+
+def write_accuracy(folder: Path, seeds: Sequence[int], matrices: Matrices) -> None:
+    """Write accuracy.parquet: a row for every entry that was evaluated (is not NaN).
+
+    Args:
+        folder: the run's folder.
+        seeds: one seed a matrix.
+        matrices: accuracy matrices (seeds, T + 1, T), fractions 0..1.
+
+    Raises:
+        ValueError: if there is not one matrix a seed, or a matrix is not (T + 1, T).
+        StorageError: if it cannot be written.
+    """
+    count, rows, tasks = matrices.shape
+    if count != len(seeds) or rows != tasks + 1:
+        raise ValueError(
+            f"the accuracies have shape {matrices.shape} for {len(seeds)} seeds, expected (seeds, T + 1, T): "
+            "one matrix a seed, in each one row before any training and one after each task"
+        )
+    seed, row, task = np.nonzero(~np.isnan(matrices))
+    columns = (np.asarray(seeds)[seed], row - 1, task, matrices[seed, row, task])
+    table = pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).astype(_COLUMNS)
+    write_atomically(folder / "accuracy.parquet", lambda file: table.to_parquet(file, index=False))
+
+
+def write_summary(
+    folder: Path,
+    matrices: Matrices,
+    *,
+    gradient_alignment: Sequence[float] | None,
+    training_seconds: float,
+    compile_seconds: float,
+    peak_memory_bytes: int | None,
+    examples_seen: int,
+) -> Summary:
+    """Compute the metrics, write summary.json, which marks the run as finished, and return it.
+
+    Args:
+        folder: the run's folder.
+        matrices: accuracy matrices (seeds, T + 1, T), fractions 0..1.
+        gradient_alignment: mean alignment of each seed, None where it was not logged.
+        training_seconds: time in training, all seeds together, compilation and evaluation apart.
+        compile_seconds: time in compilation.
+        peak_memory_bytes: largest memory of the process or device, None where it cannot be told.
+        examples_seen: examples learned from, per seed.
+
+    Raises:
+        ValueError: if a matrix is not (T + 1, T) or leaves 0..1.
+        StorageError: if it cannot be written.
+    """
+    per_seed = [transfer_metrics(matrix) for matrix in matrices]
+    metrics = {name: mean_and_interval([seed[name] for seed in per_seed]) for name in METRICS}
+    if gradient_alignment is not None:
+        metrics["gradient_alignment"] = mean_and_interval(gradient_alignment)
+    summary = Summary(metrics, training_seconds, compile_seconds, peak_memory_bytes, examples_seen)
+    content = {
+        "status": "finished",
+        **{name: _statistic_to_json(statistic) for name, statistic in metrics.items()},
+        "training_seconds": training_seconds,
+        "compile_seconds": compile_seconds,
+        "peak_memory_bytes": peak_memory_bytes,
+        "examples_seen": examples_seen,
+    }
+    write_json(folder / "summary.json", content)
+    return summary
+
+
+def append_log(folder: Path, line: str) -> None:
+    """Append one line to log.txt, after the time in UTC to the second.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with (folder / "log.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{now} {line}\n")
+
+
+def list_runs(root: Path) -> list[RunRecord]:
+    """Return the runs in `root` itself and in the folders directly below, by name, finished or not.
+
+    What holds no config.json is not a run and is passed over.
+
+    Raises:
+        ResultsError: if `root` is not a folder, or a run's record is damaged.
+    """
+    if not root.is_dir():
+        raise ResultsError(f"{root} is not a folder; expected one that holds runs. Give the --out of a run")
+    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    return [RunRecord.load(folder) for folder in folders if (folder / "config.json").exists()]
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings by dotted path; an absent leaf and null are the same."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            leaves |= _flatten(value, f"{prefix}{key}.")
+        else:
+            leaves[prefix + key] = value
+    return leaves
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as cause:
+        raise ResultsError(f"{path} cannot be read as JSON ({cause}); {_REPAIR}") from cause
+    if not isinstance(content, dict):
+        raise ResultsError(f"{path} holds a {type(content).__name__}, expected a JSON object; {_REPAIR}")
+    return content
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.exists():
+        raise ResultsError(f"{folder} holds no config.json, so no run; give the folder of a run")
+    config = _read_json(path)
+    if config.get("format") != FORMAT:
+        raise ResultsError(
+            f"{path} has format {config.get('format')!r}, expected {FORMAT}; "
+            "read it with the version of perdure that wrote it"
+        )
+    if not _describes_a_run(config):
+        raise ResultsError(
+            f"{path} lacks a learner's name and hyperparameters, a benchmark's name, or seeds; {_REPAIR}"
+        )
+    return config
+
+
+def _describes_a_run(config: Mapping[str, Any]) -> bool:
+    learner, benchmark, seeds = (config.get(key) for key in ("learner", "benchmark", "seeds"))
+    return (
+        isinstance(learner, dict)
+        and isinstance(learner.get("name"), str)
+        and isinstance(learner.get("hyperparameters"), dict)
+        and isinstance(benchmark, dict)
+        and isinstance(benchmark.get("name"), str)
+        and isinstance(seeds, list)
+        and len(seeds) > 0
+        and all(isinstance(seed, int) for seed in seeds)
+    )
+
+
+def _read_accuracy(path: Path, seeds: Sequence[int]) -> Matrices:
+    """Return the matrices (seeds, T + 1, T), NaN where there is no row, seeds in the order given."""
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as cause:
+        raise ResultsError(f"{path} cannot be read as Parquet ({cause}); {_REPAIR}") from cause
+    problem = _problem_with_rows(table, seeds)
+    if problem is not None:
+        raise ResultsError(f"{path} {problem}; {_REPAIR}")
+    seed, after_task, test_task, accuracy = (table[name].to_numpy() for name in _COLUMNS)
+    tasks = test_task.max() + 1
+    matrices = np.full((len(seeds), tasks + 1, tasks), np.nan)
+    order = np.argsort(seeds)
+    place = order[np.searchsorted(np.asarray(seeds)[order], seed)]
+    matrices[place, after_task + 1, test_task] = accuracy
+    return matrices
+
+
+def _problem_with_rows(table: pd.DataFrame, seeds: Sequence[int]) -> str | None:
+    """Return what is wrong with a table of accuracies, None if nothing is."""
+    found = {str(name): str(dtype) for name, dtype in table.dtypes.items()}
+    if found != _COLUMNS:
+        return f"has columns {found}, expected {_COLUMNS}"
+    seed, after_task, test_task, accuracy = (table[name].to_numpy() for name in _COLUMNS)
+    if sorted(set(seed.tolist())) != sorted(seeds):
+        return f"has seeds {sorted(set(seed.tolist()))}, expected {sorted(seeds)} of config.json"
+    last = test_task.max()
+    if test_task.min() < 0 or after_task.min() < -1 or after_task.max() != last:
+        return (
+            f"has task numbers that do not fit together, expected after_task -1..{last} for {last + 1} tasks"
+        )
+    if table.duplicated(["seed", "after_task", "test_task"]).any():
+        return "has an entry twice, expected one row an entry"
+    if not ((accuracy >= 0) & (accuracy <= 1)).all():
+        return "has an accuracy outside 0..1"
+    return None
+
+
+def _statistic_to_json(statistic: Statistic) -> dict[str, Any]:
+    return {
+        "mean": _null_if_nan(statistic.mean),
+        "std": _null_if_nan(statistic.std),
+        "ci95": _null_if_nan(statistic.ci95),
+        "per_seed": [_null_if_nan(value) for value in statistic.per_seed],
+    }
+
+
+def _null_if_nan(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _statistic_from_json(content: Mapping[str, Any]) -> Statistic:
+    mean, std, ci95 = (_nan_if_null(content[name]) for name in ("mean", "std", "ci95"))
+    return Statistic(mean, std, ci95, tuple(_nan_if_null(value) for value in content["per_seed"]))
+
+
+def _nan_if_null(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _read_summary(path: Path) -> Summary | None:
+    if not path.exists():
+        return None
+    content = _read_json(path)
+    try:
+        names = [*METRICS, *(["gradient_alignment"] if "gradient_alignment" in content else [])]
+        return Summary(
+            {name: _statistic_from_json(content[name]) for name in names},
+            content["training_seconds"],
+            content["compile_seconds"],
+            content["peak_memory_bytes"],
+            content["examples_seen"],
+        )
+    except (KeyError, TypeError, ValueError) as cause:
+        raise ResultsError(
+            f"{path} lacks or misspells a field ({type(cause).__name__}: {cause}); {_REPAIR}"
+        ) from cause

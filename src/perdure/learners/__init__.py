@@ -1,0 +1,1 @@
+"""Continual-learning methods, one a file; `catalog` knows them by name."""

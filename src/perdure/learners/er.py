@@ -1,0 +1,67 @@
+"""Experience replay: one SGD step on the arriving example and memories drawn from a reservoir."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from perdure.core import Example
+from perdure.learners.replay import Batch, Draws, ReplayLearner, gather_batch
+from perdure.memory import Reservoir
+from perdure.updates.gradient import descend, weighted_loss
+
+
+class ER(ReplayLearner):
+    """Experience replay with a reservoir (Riemer et al. 2019, Algorithm 4).
+
+    One SGD step on the mean loss over the arriving example and the memories drawn.
+    """
+
+    def n_batches(self) -> int:
+        """Return 1."""
+        return 1
+
+    def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
+        """Take one SGD step on the mean loss."""
+        batch = gather_batch(memory, example, draws.slots[0])
+        return _step(model, batch, mean_weights(batch), self.learning_rate)
+
+
+class ERAlgorithm5(ReplayLearner):
+    """Experience replay balanced over tasks (Riemer et al. 2019, Algorithm 5).
+
+    One SGD step on the sum, over the tasks present among the arriving example and the memories drawn, of the
+    mean loss on that task's examples.
+    """
+
+    needs_task = True
+
+    def n_batches(self) -> int:
+        """Return 1."""
+        return 1
+
+    def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
+        """Take one SGD step on the sum of the tasks' mean losses."""
+        batch = gather_batch(memory, example, draws.slots[0])
+        return _step(model, batch, task_weights(batch), self.learning_rate)
+
+
+def mean_weights(batch: Batch) -> Float[Array, " k"]:
+    """Return weights that make the weighted loss the mean over the examples that count."""
+    return jnp.where(batch.counts, 1 / jnp.sum(batch.counts), 0.0)
+
+
+def task_weights(batch: Batch) -> Float[Array, " k"]:
+    """Return weights that make the weighted loss the sum over tasks of their mean losses."""
+    same_task = batch.examples.task[:, None] == batch.examples.task
+    # An absent memory may be alone with its task number: at least 1 keeps its weight from being 0 / 0.
+    present = jnp.maximum(jnp.sum(same_task & batch.counts, axis=1), 1)
+    return jnp.where(batch.counts, 1 / present, 0.0)
+
+
+def _step(
+    model: PyTree, batch: Batch, weights: Float[Array, " k"], learning_rate: float | Float[Array, ""]
+) -> PyTree:
+    gradient = jax.grad(weighted_loss)(model, batch.examples.x, batch.examples.y, weights)
+    return descend(model, gradient, learning_rate)

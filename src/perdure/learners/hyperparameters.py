@@ -1,0 +1,76 @@
+"""Declaring a learner's hyper-parameters, with what each means and which values it takes.
+
+Rates are leaves of the learner, so that they may be traced or differ along a vmapped axis. Counts shape the
+program and are static.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+
+from perdure.core import Learner
+
+
+class Hyperparameter(NamedTuple):
+    """What is known of one hyper-parameter without a learner at hand."""
+
+    name: str
+    kind: type
+    """`float` for rates, `int` for counts."""
+    help: str
+    minimum: float
+
+
+def rate(help: str) -> Any:
+    """Declare a float hyper-parameter, finite and ≥ 0."""
+    return eqx.field(metadata={"help": help, "kind": float, "minimum": 0.0})
+
+
+def count(help: str, default: Any = dataclasses.MISSING) -> Any:
+    """Declare an integer hyper-parameter ≥ 1."""
+    return eqx.field(static=True, default=default, metadata={"help": help, "kind": int, "minimum": 1})
+
+
+def hyperparameters(learner: Learner | type[Learner]) -> list[Hyperparameter]:
+    """Return the hyper-parameters that a learner declares, in order of declaration."""
+    return [
+        Hyperparameter(field.name, field.metadata["kind"], field.metadata["help"], field.metadata["minimum"])
+        for field in dataclasses.fields(learner)
+        if "kind" in field.metadata
+    ]
+
+
+def check_hyperparameters(learner: Learner) -> None:
+    """Raise if a hyper-parameter is out of range; traced values pass, their range cannot be known.
+
+    Raises:
+        TypeError: if a count is not an integer or a rate is not a number.
+        ValueError: if a value is NaN, infinite or below its minimum.
+    """
+    for name, kind, _, minimum in hyperparameters(learner):
+        value = getattr(learner, name)
+        if isinstance(value, jax.Array):
+            continue
+        wanted = f"expected {_wanted(kind, minimum)}"
+        numeric = numbers.Integral if kind is int else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, numeric):
+            raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, {wanted}")
+        if not math.isfinite(value) or value < minimum:
+            raise ValueError(f"{name} = {value}, {wanted}")
+
+
+def _wanted(kind: type, minimum: float) -> str:
+    return f"a whole number ≥ {minimum}" if kind is int else f"a finite number ≥ {minimum:g}"
+
+
+def required_and_known(learner: type[Learner]) -> tuple[list[str], list[str]]:
+    """Return the names of the hyper-parameters without a default, and of all."""
+    fields = [field for field in dataclasses.fields(learner) if "kind" in field.metadata]
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
+    return required, [field.name for field in fields]

@@ -1,0 +1,130 @@
+"""What every learner with a reservoir shares: its state, its random draws, its batches."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from perdure.core import Example, Info, Learner
+from perdure.learners.hyperparameters import check_hyperparameters, count, rate
+from perdure.memory import (
+    Reservoir,
+    draw_slot,
+    draw_slots,
+    drawn_mask,
+    empty_reservoir,
+    filled,
+    recall,
+    store,
+)
+from perdure.updates.gradient import example_loss, predict_batch
+
+
+class ReplayState(NamedTuple):
+    """State of a learner with a reservoir."""
+
+    model: PyTree
+    memory: Reservoir
+
+
+class Draws(NamedTuple):
+    """Everything random in one observation, so that a recorded run can be replayed draw by draw."""
+
+    slots: Int[Array, "batches replay"]
+    """Memory slots replayed in each batch; those past the number of filled slots do not count."""
+    position: Int[Array, ""]
+    """Place of the arriving example among the memories that count, 0 = before the first of them."""
+    stored_in: Int[Array, ""]
+    """Slot that the arriving example is stored in; not stored if ≥ memory size."""
+
+
+class Batch(NamedTuple):
+    """The arriving example among the memories replayed with it."""
+
+    examples: Example
+    """Leaves (k, ...), k = memories + 1, in the order in which they are learnt from."""
+    counts: Bool[Array, " k"]
+    """False for memories drawn while there were fewer to draw from."""
+    arriving: Bool[Array, " k"]
+    """True for the arriving example."""
+
+
+class ReplayLearner(Learner[ReplayState]):
+    """A learner that replays memories with each arriving example, then offers it to a reservoir.
+
+    A method is its `update`; all it needs of chance is in `Draws`.
+    """
+
+    needs_task: ClassVar[bool] = False
+
+    learning_rate: float | Float[Array, ""] = rate("learning rate α of SGD")
+    memory_size: int = count("number of examples that the memory holds")
+    replay_batch_size: int = count("memories drawn for each batch (k − 1)")
+
+    def __check_init__(self) -> None:
+        check_hyperparameters(self)
+        if self.replay_batch_size > self.memory_size:
+            raise ValueError(
+                f"replay_batch_size = {self.replay_batch_size} is larger than memory_size = {self.memory_size}; "
+                "draw at most as many memories as there are"
+            )
+
+    @abstractmethod
+    def n_batches(self) -> int:
+        """Return the number of batches replayed with each arriving example."""
+
+    @abstractmethod
+    def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
+        """Return the model that has learnt from the example and the memories drawn."""
+
+    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> ReplayState:
+        """Return the state before the first example: the model and an empty memory."""
+        return ReplayState(model, empty_reservoir(example, self.memory_size))
+
+    def observe(
+        self, state: ReplayState, example: Example, key: PRNGKeyArray
+    ) -> tuple[ReplayState, Info]:
+        """Learn from the example among memories, then offer it to the memory."""
+        return self.observe_with(state, example, self.draw(state.memory, key))
+
+    def draw(self, memory: Reservoir, key: PRNGKeyArray) -> Draws:
+        """Draw all that one observation leaves to chance."""
+        slots_key, position_key, storing_key = jax.random.split(key, 3)
+        counting = jnp.minimum(filled(memory), self.replay_batch_size)
+        return Draws(
+            slots=draw_slots(memory, (self.n_batches(), self.replay_batch_size), slots_key),
+            position=jax.random.randint(position_key, (), 0, counting + 1),
+            stored_in=draw_slot(memory, storing_key),
+        )
+
+    def observe_with(
+        self, state: ReplayState, example: Example, draws: Draws
+    ) -> tuple[ReplayState, Info]:
+        """`observe` with the draws given."""
+        loss = example_loss(state.model, example.x, example.y)
+        model = self.update(state.model, state.memory, example, draws)
+        return ReplayState(model, store(state.memory, example, draws.stored_in)), Info(loss)
+
+    def predict(self, state: ReplayState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
+        """Return logits for x: (batch, ...)."""
+        return predict_batch(state.model, x)
+
+
+def gather_batch(memory: Reservoir, example: Example, slots: Int[Array, " replay"]) -> Batch:
+    """Return the arriving example followed by the memories in `slots`."""
+    examples = jax.tree.map(
+        lambda new, old: jnp.concatenate([jnp.asarray(new)[None], old]), example, recall(memory, slots)
+    )
+    arriving = jnp.arange(len(slots) + 1) == 0
+    return Batch(examples, jnp.append(True, drawn_mask(memory, len(slots))), arriving)
+
+
+def move_arriving(batch: Batch, position: int | Int[Array, ""]) -> Batch:
+    """Return the batch with its arriving example moved from the front to `position`, 0 ≤ position < k."""
+    place = jnp.arange(len(batch.counts))
+    source = jnp.where(place == position, 0, jnp.where(place < position, place + 1, place))
+    return jax.tree.map(lambda leaf: leaf[source], batch)

@@ -1,0 +1,1 @@
+"""Records turned into tables and figures."""

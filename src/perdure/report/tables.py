@@ -1,0 +1,213 @@
+"""Records of runs as tables, for the terminal and for documents.
+
+Accuracies are in percent, ± the 95 % half width over seeds; published figures are ± one standard deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from rich.table import Table
+
+from perdure.experiments.presets import Published, follows_protocol, published
+from perdure.experiments.results import RunRecord
+from perdure.metrics.transfer import Statistic
+
+DASH = "–"
+"""Stands where there is no value."""
+
+
+class Cell(NamedTuple):
+    """A value and, if there is one, what follows its ±."""
+
+    value: str
+    spread: str = ""
+
+
+class Column(NamedTuple):
+    """A column of the comparison."""
+
+    header: str
+    cell: Callable[[RunRecord], Cell]
+    is_text: bool = False
+    short_header: str = ""
+    """Header in the terminal, where columns are narrow."""
+
+
+NOTHING = Cell(DASH)
+
+
+def comparison_table(records: Sequence[RunRecord]) -> Table:
+    """Return one row a run: metrics, the published figure beside them, and cost.
+
+    Each row has two lines, spreads under their values, so that the table fits 100 columns; columns in which
+    no run has a value are left out.
+    """
+    table = Table(caption=CAPTION, box=None, padding=(0, 1, 1, 0), pad_edge=False, header_style="bold")
+    columns = [_NAME, _MEMORY_AND_SEEDS, *_present(_MEASURED, records), _COST]
+    for column in columns:
+        justify = "left" if column.is_text else "right"
+        table.add_column(column.short_header, justify=justify, no_wrap=True)
+    for record in records:
+        table.add_row(*(_folded(column.cell(record)) for column in columns))
+    return table
+
+
+def markdown_table(records: Sequence[RunRecord]) -> str:
+    """Return the comparison as a GitHub table with aligned columns, spreads beside their values."""
+    columns = [_LEARNER, _BENCHMARK, *_present([_MEMORY, _SEEDS, *_MEASURED, _SECONDS, _MEBIBYTES], records)]
+    texts = [_aligned([column.cell(record) for record in records]) for column in columns]
+    widths = [
+        max(len(column.header), *(len(text) for text in column_texts), 2)
+        for column, column_texts in zip(columns, texts, strict=True)
+    ]
+    head = [_justified(column.header, width, column) for column, width in zip(columns, widths, strict=True)]
+    rule = [
+        "-" * width if column.is_text else "-" * (width - 1) + ":"
+        for column, width in zip(columns, widths, strict=True)
+    ]
+    rows = [
+        [_justified(text, width, column) for text, width, column in zip(row, widths, columns, strict=True)]
+        for row in zip(*texts, strict=True)
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in [head, rule, *rows]]
+    return "\n".join(lines) + f"\n\n{CAPTION}\n"
+
+
+def runs_table(records: Sequence[RunRecord]) -> Table:
+    """Return one row a run: folder, learner, benchmark, seeds, whether it is finished, retained accuracy."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("Folder", overflow="fold")
+    for column in (_LEARNER, _BENCHMARK, _MEMORY, _SEEDS):
+        table.add_column(column.header, justify="left" if column.is_text else "right", no_wrap=True)
+    table.add_column("Status", no_wrap=True)
+    table.add_column("RA", justify="right", no_wrap=True)
+    retained = _aligned([_percent("retained_accuracy")(record) for record in records])
+    for record, accuracy in zip(records, retained, strict=True):
+        known = [column.cell(record).value for column in (_LEARNER, _BENCHMARK, _MEMORY, _SEEDS)]
+        status = "finished" if record.finished else "unfinished"
+        table.add_row(record.folder.name, *known, status, accuracy)
+    return table
+
+
+def published_figure(record: RunRecord) -> Published | None:
+    """Return the published retained accuracy in percent to hold a run against, None if there is none.
+
+    The run must have the published learner, memory size, and stream; its rates may differ.
+    """
+    options = record.config["benchmark"].get("options", {})
+    if not follows_protocol(record.benchmark, options):
+        return None
+    return published(record.learner, record.benchmark, record.memory_size)
+
+
+def _metric(record: RunRecord, name: str) -> Statistic | None:
+    """Return a metric of a finished run, None if it was not evaluated."""
+    statistic = None if record.summary is None else record.summary.metrics.get(name)
+    return None if statistic is None or np.isnan(statistic.mean) else statistic
+
+
+def _scaled(name: str, scale: float, decimals: int) -> Callable[[RunRecord], Cell]:
+    def cell(record: RunRecord) -> Cell:
+        statistic = _metric(record, name)
+        if statistic is None:
+            return NOTHING
+        spread = "" if np.isnan(statistic.ci95) else f"{scale * statistic.ci95:.{decimals}f}"
+        return Cell(f"{scale * statistic.mean:.{decimals}f}", spread)
+
+    return cell
+
+
+def _percent(name: str) -> Callable[[RunRecord], Cell]:
+    return _scaled(name, 100, 2)
+
+
+def _published(record: RunRecord) -> Cell:
+    figure = published_figure(record)
+    return NOTHING if figure is None else Cell(f"{figure.mean:.2f}", f"{figure.std:.2f}")
+
+
+def _difference(record: RunRecord) -> Cell:
+    figure, measured = published_figure(record), _metric(record, "retained_accuracy")
+    if figure is None or measured is None:
+        return NOTHING
+    return Cell(f"{100 * measured.mean - figure.mean:+.2f}")
+
+
+def _seconds(record: RunRecord) -> Cell:
+    return NOTHING if record.summary is None else Cell(f"{record.summary.training_seconds:.1f}")
+
+
+def _mebibytes(record: RunRecord) -> Cell:
+    if record.summary is None or record.summary.peak_memory_bytes is None:
+        return NOTHING
+    return Cell(f"{record.summary.peak_memory_bytes / 2**20:.0f}")
+
+
+def _memory(record: RunRecord) -> Cell:
+    return NOTHING if record.memory_size is None else Cell(str(record.memory_size))
+
+
+CAPTION = (
+    "RA, LA: retained and learning accuracy. BTI: backward transfer and interference. FWT: forward transfer. "
+    "In percent, ± 95 % half width over seeds; published: ± standard deviation."
+)
+"""What stands under a comparison."""
+
+_LEARNER = Column("Learner", lambda record: Cell(record.learner), is_text=True)
+_BENCHMARK = Column("Benchmark", lambda record: Cell(record.benchmark), is_text=True)
+_MEMORY = Column("Memory", _memory)
+_SEEDS = Column("Seeds", lambda record: Cell(str(len(record.seeds))))
+_SECONDS = Column("Training s", _seconds)
+_MEBIBYTES = Column("Peak MiB", _mebibytes)
+_MEASURED = [
+    Column("RA", _percent("retained_accuracy"), short_header="RA"),
+    Column("Published RA", _published, short_header="Publ.\nRA"),
+    Column("Difference", _difference, short_header="Diff."),
+    Column("LA", _percent("learning_accuracy"), short_header="LA"),
+    Column("BTI", _percent("backward_transfer"), short_header="BTI"),
+    Column("FWT", _percent("forward_transfer"), short_header="FWT"),
+    Column("Forgetting", _percent("forgetting"), short_header="Forg."),
+    Column("Alignment", _scaled("gradient_alignment", 1, 3), short_header="Align."),
+]
+
+
+def _beneath(upper: Column, lower: Column) -> Column:
+    """Return a column that shows the second column's value under the first's."""
+
+    def cell(record: RunRecord) -> Cell:
+        return Cell(f"{upper.cell(record).value}\n{lower.cell(record).value}")
+
+    header = f"{upper.header}\n{lower.header}"
+    return Column(header, cell, is_text=upper.is_text, short_header=header)
+
+
+_NAME = _beneath(_LEARNER, _BENCHMARK)
+_MEMORY_AND_SEEDS = _beneath(_MEMORY, _SEEDS)
+_COST = _beneath(_SECONDS, _MEBIBYTES)
+
+
+def _present(columns: Sequence[Column], records: Sequence[RunRecord]) -> list[Column]:
+    """Return the columns in which some run has a value."""
+    return [column for column in columns if any(column.cell(record) != NOTHING for record in records)]
+
+
+def _folded(cell: Cell) -> str:
+    return f"{cell.value}\n± {cell.spread}" if cell.spread else cell.value
+
+
+def _aligned(cells: Sequence[Cell]) -> list[str]:
+    """Return one text a cell, "77.24 ± 0.47", all as wide and with their decimal points below each other."""
+    width = max((len(cell.spread) for cell in cells), default=0)
+    gap = " " * (width + 3 if width else 0)
+    values = max((len(cell.value) for cell in cells), default=0)
+    return [
+        f"{cell.value:>{values}} ± {cell.spread:>{width}}" if cell.spread else f"{cell.value:>{values}}{gap}"
+        for cell in cells
+    ]
+
+
+def _justified(text: str, width: int, column: Column) -> str:
+    return text.strip().ljust(width) if column.is_text else text.rjust(width)

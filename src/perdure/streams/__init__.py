@@ -1,0 +1,1 @@
+"""Where examples come from, in the order they come."""

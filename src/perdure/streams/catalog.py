@@ -1,0 +1,97 @@
+"""Every benchmark by name; the names and summaries load without JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from perdure.streams.benchmark import Benchmark
+
+
+class Entry(NamedTuple):
+    """One benchmark of the catalogue."""
+
+    maker: str
+    """Where its maker is, `module:function`; imported when called for."""
+    summary: str
+    """One line on what it is."""
+
+
+BENCHMARKS = {
+    "digits-rotations": Entry(
+        "perdure.streams.digits:digits_rotations",
+        "scikit-learn's 8×8 digits at one angle a task; 10 tasks × 500 examples, no download",
+    ),
+    "mnist-rotations": Entry(
+        "perdure.streams.mnist:mnist_rotations",
+        "MNIST at one angle a task; 20 tasks × 1,000 examples",
+    ),
+    "mnist-permutations": Entry(
+        "perdure.streams.mnist:mnist_permutations",
+        "MNIST through one permutation of the pixels a task; 20 tasks × 1,000 examples",
+    ),
+    "mnist-many-permutations": Entry(
+        "perdure.streams.mnist:mnist_many_permutations",
+        "MNIST through one permutation of the pixels a task; 100 tasks × 200 examples",
+    ),
+}
+
+
+def benchmark_names() -> list[str]:
+    """Return the names of all benchmarks, in the catalogue's order."""
+    return list(BENCHMARKS)
+
+
+def summary(name: str) -> str:
+    """Return one line on what the benchmark is.
+
+    Raises:
+        ValueError: if there is no such benchmark.
+    """
+    return _entry(name).summary
+
+
+def make_benchmark(name: str, seed: int, **options: Any) -> Benchmark:
+    """Return a benchmark by name.
+
+    Args:
+        name: one of `benchmark_names()`.
+        seed: of everything random in the benchmark, ≥ 0.
+        **options: of its maker: `tasks`, `examples_per_task`, `task_order`, `data_dir`.
+
+    Raises:
+        ValueError: if there is no such benchmark, or an option's value is out of range.
+        TypeError: if the maker has no such option.
+        DataError: if data files cannot be found or downloaded, or are wrong.
+    """
+    make = _maker(_entry(name).maker)
+    _check_options(name, make, options)
+    return make(seed, **options)
+
+
+def _entry(name: str) -> Entry:
+    if name not in BENCHMARKS:
+        near = get_close_matches(name, BENCHMARKS, n=1)
+        guess = f"did you mean {near[0]!r}? otherwise " if near else ""
+        raise ValueError(f"there is no benchmark {name!r}; {guess}choose one of: {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]
+
+
+def _maker(path: str) -> Callable[..., Benchmark]:
+    module, function = path.split(":")
+    return getattr(import_module(module), function)
+
+
+def _check_options(name: str, make: Callable[..., Benchmark], options: dict[str, Any]) -> None:
+    parameters = signature(make).parameters.values()
+    taken = [parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY]
+    unknown = [option for option in options if option not in taken]
+    if unknown:
+        raise TypeError(
+            f"{name} has no option {', '.join(unknown)}, expected some of: {', '.join(taken)}; "
+            "leave it out or mend its spelling"
+        )

@@ -1,0 +1,82 @@
+"""Scikit-learn's handwritten digits, 8×8 pixels, built in: a benchmark that needs no download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits as load_sklearn_digits
+
+from perdure.streams.benchmark import Benchmark, TestSet, pixel_map_benchmark
+from perdure.streams.tasks import rotation_maps
+
+SIDE = 8
+N_CLASSES = 10
+TEST_SHARE = 5
+"""Of each class, one example in so many, the last ones, is for testing."""
+
+
+def digits_rotations(
+    seed: int,
+    *,
+    tasks: int = 10,
+    examples_per_task: int = 500,
+    task_order: Sequence[int] | None = None,
+    data_dir: Path | None = None,
+) -> Benchmark:
+    """Return Digits Rotations: every task shows the 8×8 digits at one angle of its own.
+
+    The angle of task t is uniform inside the t-th of `tasks` equal bins of [0, 180) degrees. x is uint8,
+    (N, 8, 8); every task is tested on the same 355 test images, turned by its angle.
+
+    Args:
+        seed: of the angles, the subsets and their order, ≥ 0.
+        tasks: number of tasks, ≥ 1.
+        examples_per_task: training examples of each task, 1 to 1442.
+        task_order: at position i of the stream, which task to show there; in order if None.
+        data_dir: not needed: the digits come with scikit-learn.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    train, test = load_digits()
+    return pixel_map_benchmark(
+        "digits-rotations",
+        train,
+        test,
+        rotation_maps(seed, tasks, SIDE, SIDE),
+        n_outputs=N_CLASSES,
+        seed=seed,
+        examples_per_task=examples_per_task,
+        task_order=task_order,
+    )
+
+
+@cache
+def load_digits() -> tuple[TestSet, TestSet]:
+    """Return training and test digits: read-only x (n, 8, 8) uint8, 0..255, and y (n,) int32, 0..9.
+
+    The split does not depend on any seed: the last fifth of each class, in the data set's order, is for
+    testing.
+    """
+    bunch = load_sklearn_digits()
+    x = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # pyright: ignore[reportAttributeAccessIssue]
+    y = bunch.target.astype(np.int32)  # pyright: ignore[reportAttributeAccessIssue]
+    is_test = last_of_each_class(y)
+    return _read_only(x[~is_test], y[~is_test]), _read_only(x[is_test], y[is_test])
+
+
+def last_of_each_class(y: np.ndarray) -> np.ndarray:
+    """Return a mask of the last fifth, rounded down, of the examples of each label, in order."""
+    mask = np.zeros(len(y), dtype=bool)
+    for label in np.unique(y):
+        members = np.flatnonzero(y == label)
+        mask[members[len(members) - len(members) // TEST_SHARE :]] = True
+    return mask
+
+
+def _read_only(x: np.ndarray, y: np.ndarray) -> TestSet:
+    x.flags.writeable = y.flags.writeable = False
+    return TestSet(x, y)

@@ -1,0 +1,126 @@
+"""The MNIST benchmarks of Meta-Experience Replay: Rotations, Permutations and Many Permutations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from perdure.streams.benchmark import Benchmark, TestSet, pixel_map_benchmark
+from perdure.streams.files import load_idx
+from perdure.streams.tasks import permutation_maps, rotation_maps
+
+SIDE = 28
+N_CLASSES = 10
+
+
+def mnist_rotations(
+    seed: int,
+    *,
+    tasks: int = 20,
+    examples_per_task: int = 1000,
+    task_order: Sequence[int] | None = None,
+    data_dir: Path | None = None,
+) -> Benchmark:
+    """Return MNIST Rotations: every task shows the digits at one angle of its own.
+
+    The angle of task t is uniform inside the t-th of `tasks` equal bins of [0, 180) degrees. x is uint8,
+    (N, 28, 28); every task is tested on all 10,000 test images, turned by its angle.
+
+    Source: Riemer et al. (2019), section 4; Lopez-Paz and Ranzato (2017), section 5.1.
+
+    Args:
+        seed: of the angles, the subsets and their order, ≥ 0.
+        tasks: number of tasks, ≥ 1.
+        examples_per_task: training examples of each task, 1 to 60,000.
+        task_order: at position i of the stream, which task to show there; in order if None.
+        data_dir: folder to search first for the files of MNIST.
+
+    Raises:
+        ValueError: if an argument is out of range.
+        DataError: if the files cannot be found or downloaded, or are not MNIST's.
+    """
+    maps = rotation_maps(seed, tasks, SIDE, SIDE)
+    return _mnist_benchmark("mnist-rotations", maps, seed, examples_per_task, task_order, data_dir)
+
+
+def mnist_permutations(
+    seed: int,
+    *,
+    tasks: int = 20,
+    examples_per_task: int = 1000,
+    task_order: Sequence[int] | None = None,
+    data_dir: Path | None = None,
+) -> Benchmark:
+    """Return MNIST Permutations: every task shows the digits through one permutation of the 784 pixels.
+
+    The first task is permuted too. x is uint8, (N, 28, 28); every task is tested on all 10,000 test
+    images, permuted likewise. Arguments and errors: see `mnist_rotations`.
+
+    Source: Riemer et al. (2019), section 4; Kirkpatrick et al. (2017).
+    """
+    maps = permutation_maps(seed, tasks, SIDE * SIDE)
+    return _mnist_benchmark("mnist-permutations", maps, seed, examples_per_task, task_order, data_dir)
+
+
+def mnist_many_permutations(
+    seed: int,
+    *,
+    tasks: int = 100,
+    examples_per_task: int = 200,
+    task_order: Sequence[int] | None = None,
+    data_dir: Path | None = None,
+) -> Benchmark:
+    """Return MNIST Many Permutations: as `mnist_permutations`, with shorter tasks and more of them.
+
+    Arguments and errors: see `mnist_rotations`. Source: Riemer et al. (2019), section 4.
+    """
+    maps = permutation_maps(seed, tasks, SIDE * SIDE)
+    return _mnist_benchmark("mnist-many-permutations", maps, seed, examples_per_task, task_order, data_dir)
+
+
+def load_mnist(
+    data_dir: Path | None = None,
+) -> tuple[
+    UInt8[np.ndarray, "train 28 28"],
+    Int[np.ndarray, " train"],
+    UInt8[np.ndarray, "test 28 28"],
+    Int[np.ndarray, " test"],
+]:
+    """Return MNIST as read-only arrays: 60,000 training x and y, 10,000 test x and y, all as on file: uint8.
+
+    Args:
+        data_dir: folder to search first for the files.
+
+    Raises:
+        DataError: if a file cannot be found or downloaded, or is not MNIST's.
+    """
+    return (
+        load_idx("train-images-idx3-ubyte", data_dir),
+        load_idx("train-labels-idx1-ubyte", data_dir),
+        load_idx("t10k-images-idx3-ubyte", data_dir),
+        load_idx("t10k-labels-idx1-ubyte", data_dir),
+    )
+
+
+def _mnist_benchmark(
+    name: str,
+    maps: Int[np.ndarray, "tasks 784"],
+    seed: int,
+    examples_per_task: int,
+    task_order: Sequence[int] | None,
+    data_dir: Path | None,
+) -> Benchmark:
+    train_x, train_y, test_x, test_y = load_mnist(data_dir)
+    return pixel_map_benchmark(
+        name,
+        TestSet(train_x, train_y),
+        TestSet(test_x, test_y.astype(np.int32)),
+        maps,
+        n_outputs=N_CLASSES,
+        seed=seed,
+        examples_per_task=examples_per_task,
+        task_order=task_order,
+    )

@@ -1,0 +1,1 @@
+"""The mathematics of one update: small pure functions that learners compose."""

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure.core import Example
+from perdure.streams import benchmark as benchmark_module
+from perdure.streams import tasks
+from perdure.streams.benchmark import Benchmark, PixelMapTests, TestSet, pixel_map_benchmark
+
+SIZES = [3, 1, 2]
+
+
+def arrays(dtype: str = "float32") -> tuple[Example, list[TestSet]]:
+    """A valid stream of three tasks of 3, 1 and 2 examples, and its test sets; three classes."""
+    train = Example(
+        x=np.arange(24).reshape(6, 2, 2).astype(dtype),
+        y=np.array([0, 1, 2, 0, 1, 2], dtype=np.int32),
+        task=np.repeat(np.arange(3, dtype=np.int32), SIZES),
+    )
+    test = [TestSet(np.ones((n, 2, 2), dtype), np.zeros(n, np.int32)) for n in (2, 1, 4)]
+    return train, test
+
+
+def pixel_map_tests() -> PixelMapTests:
+    images = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    maps = np.array([[0, 1, 2, 3], [3, 2, 1, 0], [-1, 0, 0, 0]], dtype=np.int32)
+    return PixelMapTests(images, np.array([2, 0], dtype=np.int32), maps)
+
+
+class TestValid:
+    @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+    def test_accepts_pixels_and_floats(self, dtype):
+        train, test = arrays(dtype)
+        made = Benchmark("b", train, test, 3)
+        assert made.n_tasks == 3
+        assert made.task_ends.tolist() == [3, 4, 6]
+
+    def test_accepts_jax_arrays(self):
+        train, test = arrays()
+        assert Benchmark("b", Example(*map(jnp.asarray, train)), test, 3).task_ends.tolist() == [3, 4, 6]
+
+    @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
+    def test_accepts_labels_and_tasks_of_any_integer_dtype(self, dtype):
+        train, test = arrays()
+        made = Benchmark(
+            "b", train._replace(y=train.y.astype(dtype), task=train.task.astype(dtype)), test, 300
+        )
+        assert made.task_ends.tolist() == [3, 4, 6]
+
+    @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+    def test_task_ends_are_the_running_sum_of_the_sizes(self, sizes):
+        task = np.repeat(np.arange(len(sizes)), sizes)
+        x, y = np.zeros((len(task), 1), np.float32), np.zeros(len(task), np.int32)
+        train = Example(x, y, task)
+        test = [TestSet(x[:1], y[:1])] * len(sizes)
+        assert Benchmark("b", train, test, 1).task_ends.tolist() == np.cumsum(sizes).tolist()
+
+    def test_accepts_pixel_map_tests_without_making_them(self, monkeypatch):
+        train, _ = arrays()
+        monkeypatch.setattr(benchmark_module, "apply_pixel_map", None)
+        assert len(Benchmark("b", train, pixel_map_tests(), 3).test) == 3
+
+
+def nan_at(x: np.ndarray, *place: int, value: float = np.nan) -> np.ndarray:
+    x = x.copy()
+    x[place] = value
+    return x
+
+
+TRAIN_FAULTS = {
+    "y too short": ("y", lambda y: y[:5], ValueError, r"train.y has shape \(5,\), expected \(6,\)"),
+    "y a column": ("y", lambda y: y[:, None], ValueError, r"train.y has shape \(6, 1\), expected \(6,\)"),
+    "task too short": ("task", lambda t: t[:5], ValueError, r"train.task has shape \(5,\), expected \(6,\)"),
+    "x int64": ("x", lambda x: x.astype(np.int64), TypeError, "train.x has dtype int64, .*uint8, float32"),
+    "x bool": ("x", lambda x: x > 0, TypeError, "train.x has dtype bool, expected one of"),
+    "x float16": ("x", lambda x: x.astype(np.float16), TypeError, "train.x has dtype float16"),
+    "x text": ("x", lambda x: x.astype(str), TypeError, "train.x has dtype <U"),
+    "x one number": ("x", lambda x: np.float32(1), ValueError, "train.x is a single number"),
+    "y float": ("y", lambda y: y.astype(np.float32), TypeError, "train.y has dtype float32, expected integ"),
+    "y bool": ("y", lambda y: y > 0, TypeError, "train.y has dtype bool, expected integers"),
+    "task float": ("task", lambda t: t.astype(float), TypeError, "train.task has dtype float64, expected"),
+    "label negative": ("y", lambda y: y - 1, ValueError, r"train.y\[0\] is -1, expected a label from 0 to 2"),
+    "label large": (
+        "y",
+        lambda y: y + np.array([0, 0, 1, 1, 1, 1]),
+        ValueError,
+        r"train.y\[2\] is 3, .* 0 to 2",
+    ),
+    "NaN": ("x", lambda x: nan_at(x, 4, 1, 0), ValueError, r"train.x\[4, 1, 0\] is nan, expected a finite"),
+    "inf": ("x", lambda x: nan_at(x, 5, 0, 1, value=-np.inf), ValueError, r"train.x\[5, 0, 1\] is -inf"),
+    "task large": ("task", lambda t: t + 1, ValueError, r"train.task\[4\] is 3, expected a task from 0 to 2"),
+    "task negative": ("task", lambda t: t - 1, ValueError, r"train.task\[0\] is -1, expected a task from 0"),
+    "order": (
+        "task",
+        lambda t: t[::-1],
+        ValueError,
+        r"train.task\[2\] is 1, expected no less than the one bef",
+    ),
+    "task empty": (
+        "task",
+        lambda t: t // 2 * 2,
+        ValueError,
+        "train has no example of task 1, expected at least",
+    ),
+}
+
+
+@pytest.mark.parametrize(("leaf", "damage", "error", "message"), TRAIN_FAULTS.values(), ids=TRAIN_FAULTS)
+def test_refuses_bad_train(leaf, damage, error, message):
+    train, test = arrays()
+    with pytest.raises(error, match=message):
+        Benchmark("b", train._replace(**{leaf: damage(getattr(train, leaf))}), test, 3)
+
+
+def test_refuses_an_empty_stream():
+    train, test = arrays()
+    with pytest.raises(ValueError, match="train is empty, expected at least one example"):
+        Benchmark("b", Example(*(leaf[:0] for leaf in train)), test, 3)
+
+
+TEST_FAULTS = {
+    "lengths": (lambda x, y: (x, y[:-1]), ValueError, r"test\[2\].y has shape \(3,\), expected \(4,\)"),
+    "empty": (lambda x, y: (x[:0], y[:0]), ValueError, r"test\[2\] is empty"),
+    "label": (
+        lambda x, y: (x, y + np.array([0, 0, 0, 3])),
+        ValueError,
+        r"test\[2\].y\[3\] is 3, expected .* 0 to 2",
+    ),
+    "NaN": (lambda x, y: (nan_at(x, 1, 0, 1), y), ValueError, r"test\[2\].x\[1, 0, 1\] is nan"),
+    "shape": (
+        lambda x, y: (x[:, :1], y),
+        ValueError,
+        r"test\[2\].x has examples of shape \(1, 2\) .*\(2, 2\)",
+    ),
+    "dtype": (lambda x, y: (x.astype("uint8"), y), ValueError, r"test\[2\].x .* uint8, expected .* float32"),
+    "x dtype": (lambda x, y: (x.astype("int32"), y), TypeError, r"test\[2\].x has dtype int32"),
+    "y dtype": (lambda x, y: (x, y.astype("float32")), TypeError, r"test\[2\].y has dtype float32"),
+}
+
+
+@pytest.mark.parametrize(("damage", "error", "message"), TEST_FAULTS.values(), ids=TEST_FAULTS)
+def test_refuses_a_bad_test_set(damage, error, message):
+    train, test = arrays()
+    with pytest.raises(error, match=message):
+        Benchmark("b", train, [*test[:2], TestSet(*damage(*test[2]))], 3)
+
+
+PIXEL_FAULTS = {
+    "label": ("labels", lambda y: y + 1, ValueError, r"test.y\[0\] is 3, expected a label from 0 to 2"),
+    "lengths": ("labels", lambda y: y[:1], ValueError, r"test.y has shape \(1,\), expected \(2,\)"),
+    "NaN": ("images", lambda x: nan_at(x, 1, 1, 1), ValueError, r"test.x\[1, 1, 1\] is nan"),
+    "dtype": ("images", lambda x: x.astype("float64"), ValueError, "test.x .* float64, expected .* float32"),
+    "size": (
+        "images",
+        lambda x: x[:, :1],
+        ValueError,
+        r"images of shape \(2, 1, 2\) and pixel maps of .*\(3, 4\)",
+    ),
+    "flat": ("images", lambda x: x.reshape(2, 4), ValueError, r"images of shape \(2, 4\) and pixel maps"),
+    "source": (
+        "maps",
+        lambda m: nan_at(m, 2, 1, value=4),
+        ValueError,
+        r"test.maps\[2, 1\] is 4, .* 0 to 3, or -1",
+    ),
+    "negative": ("maps", lambda m: nan_at(m, 0, 3, value=-2), ValueError, r"test.maps\[0, 3\] is -2"),
+    "map dtype": (
+        "maps",
+        lambda m: m.astype(float),
+        TypeError,
+        "test.maps has dtype float64, expected integers",
+    ),
+}
+
+
+@pytest.mark.parametrize(("part", "damage", "error", "message"), PIXEL_FAULTS.values(), ids=PIXEL_FAULTS)
+def test_refuses_bad_pixel_map_tests(part, damage, error, message):
+    train, _ = arrays()
+    test = pixel_map_tests()
+    setattr(test, part, damage(getattr(test, part)))
+    with pytest.raises(error, match=message):
+        Benchmark("b", train, test, 3)
+
+
+def test_refuses_no_test_sets_and_no_outputs():
+    train, test = arrays()
+    with pytest.raises(ValueError, match="test has no test sets, expected one for every task"):
+        Benchmark("b", train, [], 3)
+    with pytest.raises(ValueError, match="n_outputs is 0, expected 1 or more"):
+        Benchmark("b", train, test, 0)
+
+
+class TestPixelMapTests:
+    def test_each_is_the_images_through_its_map(self):
+        test = pixel_map_tests()
+        assert test[0].x.tolist() == test.images.tolist()
+        assert test[1].x.tolist() == [[[3, 2], [1, 0]], [[7, 6], [5, 4]]]
+        assert test[2].x.tolist() == [[[0, 0], [0, 0]], [[0, 4], [4, 4]]]
+        assert [one.y.tolist() for one in test] == [[2, 0]] * 3
+
+    def test_counts_from_the_end_and_stops(self):
+        test = pixel_map_tests()
+        np.testing.assert_array_equal(test[np.int64(-1)].x, test[2].x)
+        with pytest.raises(IndexError):
+            test[3]
+        assert len(list(test)) == 3
+
+
+class TestPixelMapBenchmark:
+    def make(self, **changed):
+        rng = np.random.default_rng(0)
+        train = TestSet(rng.integers(0, 256, (20, 2, 3), dtype=np.uint8), np.arange(20) % 4)
+        test = TestSet(rng.integers(0, 256, (5, 2, 3), dtype=np.uint8), np.arange(5) % 4)
+        options = {"n_outputs": 4, "seed": 1, "examples_per_task": 7, "task_order": None, **changed}
+        maps = tasks.permutation_maps(options["seed"], 3, 6)
+        return train, maps, pixel_map_benchmark("b", train, test, maps, **options)
+
+    def test_every_task_shows_its_own_subset_through_its_map(self):
+        train, maps, made = self.make()
+        subsets = [tasks.draw_subset(tasks.named_rng(1, f"subsets/{t}"), 20, 7) for t in range(3)]
+        assert len({tuple(subset) for subset in subsets}) == 3
+        for t, subset in enumerate(subsets):
+            part = slice(7 * t, 7 * t + 7)
+            np.testing.assert_array_equal(
+                made.train.x[part].reshape(7, 6), train.x[subset].reshape(7, 6)[:, maps[t]]
+            )
+            np.testing.assert_array_equal(made.train.y[part], train.y[subset])
+        np.testing.assert_array_equal(made.train.task, np.repeat([0, 1, 2], 7))
+
+    @given(st.permutations(range(3)))
+    def test_task_order_moves_whole_tasks_and_renumbers_them(self, order):
+        _, _, plain = self.make()
+        _, _, ordered = self.make(task_order=order)
+        for position, task in enumerate(order):
+            for leaf in ("x", "y"):
+                np.testing.assert_array_equal(
+                    getattr(ordered.train, leaf)[7 * position : 7 * position + 7],
+                    getattr(plain.train, leaf)[7 * task : 7 * task + 7],
+                )
+            np.testing.assert_array_equal(ordered.test[position].x, plain.test[task].x)
+        np.testing.assert_array_equal(ordered.train.task, plain.train.task)
+
+    def test_fewer_examples_are_the_first_of_more(self):
+        _, _, more = self.make()
+        _, _, fewer = self.make(examples_per_task=2)
+        np.testing.assert_array_equal(fewer.train.x, more.train.x.reshape(3, 7, 2, 3)[:, :2].reshape(6, 2, 3))

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from perdure.streams import files
+from perdure.streams.files import DataError, fetch, find_file, load_idx, read_idx, status, verify
+
+LABELS = "train-labels-idx1-ubyte"
+
+
+def set_mirrors(monkeypatch, *mirrors: str) -> None:
+    monkeypatch.setitem(files.DATA_SETS, "mnist", files.DATA_SETS["mnist"]._replace(mirrors=mirrors))
+
+
+def everything_under(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+class TestReadIdx:
+    @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=3, max_side=5)))
+    def test_returns_what_was_written(self, idx_bytes, array):
+        read = read_idx(idx_bytes(array))
+        assert read.dtype == np.uint8
+        np.testing.assert_array_equal(read, array)
+        assert not read.flags.writeable
+
+    def test_reads_big_endian_sizes(self):
+        content = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 10, 11, 12, 13, 14, 15])
+        assert read_idx(content).tolist() == [[10, 11, 12], [13, 14, 15]]
+
+    @pytest.mark.parametrize("compress", [bytes, gzip.compress])
+    def test_reads_a_file_compressed_or_not(self, idx_bytes, tmp_path, compress):
+        path = tmp_path / "some-idx"
+        path.write_bytes(compress(idx_bytes(np.arange(5, dtype=np.uint8))))
+        assert read_idx(path).tolist() == [0, 1, 2, 3, 4]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", r"begins with the bytes \(none\), expected 00 00 08"),
+            (bytes([0, 0, 8]), "begins with the bytes 00 00 08, expected"),
+            (b"<html>", "begins with the bytes 3c 68 74 6d, expected 00 00 08"),
+            (bytes([0, 0, 13, 1, 0, 0, 0, 0]), "begins with the bytes 00 00 0d 01"),
+            (bytes([0, 0, 8, 0]), "has 0 dimensions and 4 bytes, expected 1 to 3 dimensions"),
+            (bytes([0, 0, 8, 4]) + bytes(16), "has 4 dimensions"),
+            (bytes([0, 0, 8, 3, 0, 0, 0, 1]), "has 3 dimensions and 8 bytes, .* at least 16 bytes"),
+            (bytes([0, 0, 8, 1, 0, 0, 0, 3, 1, 2]), r"has 2 bytes of data, expected 3 .* shape \(3,\)"),
+            (bytes([0, 0, 8, 1, 0, 0, 0, 1, 1, 2]), "has 2 bytes of data, expected 1 "),
+            (bytes([0, 0, 8, 1, 0, 0, 0, 0]), r"has 0 bytes of data, expected 0 \(at least 1\)"),
+        ],
+    )
+    def test_refuses_what_is_not_idx(self, content, message):
+        with pytest.raises(DataError, match=message):
+            read_idx(content)
+
+    @given(st.binary(max_size=12), st.integers(0, 255))
+    def test_any_bytes_give_an_array_or_a_data_error(self, rest, n_dimensions):
+        content = bytes([0, 0, 8, n_dimensions]) + rest
+        try:
+            array = read_idx(content)
+        except DataError:
+            return
+        assert array.tobytes() == content[4 + 4 * array.ndim :]
+
+    def test_names_the_file(self, tmp_path):
+        (tmp_path / "bad").write_bytes(b"oops")
+        with pytest.raises(DataError, match="bad begins with the bytes 6f 6f 70 73"):
+            read_idx(tmp_path / "bad")
+
+
+class TestFind:
+    @pytest.mark.parametrize("folder", ["", "mnist"])
+    @pytest.mark.parametrize(
+        "name", [f"{LABELS}.gz", LABELS, "train-labels.idx1-ubyte.gz", "train-labels.idx1-ubyte"]
+    )
+    def test_accepts_every_spelling_in_the_folder_and_its_subfolder(self, registry, tmp_path, folder, name):
+        path = tmp_path / "mine" / folder / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert find_file(LABELS, tmp_path / "mine") == path
+
+    def test_searches_argument_then_environment_then_cache(self, registry, tmp_path, monkeypatch):
+        places = [tmp_path / "argument" / LABELS, tmp_path / "environment" / LABELS, registry / LABELS]
+        for path in places:
+            path.parent.mkdir(parents=True)
+            path.touch()
+        monkeypatch.setenv("PERDURE_DATA", str(tmp_path / "environment"))
+        for path in places:
+            assert find_file(LABELS, tmp_path / "argument") == path
+            path.unlink()
+
+    def test_prefers_the_folder_to_its_subfolder_and_gz_to_plain(self, registry, tmp_path):
+        (tmp_path / "mnist").mkdir()
+        found = []
+        paths = [tmp_path / f"{LABELS}.gz", tmp_path / LABELS, tmp_path / "mnist" / f"{LABELS}.gz"]
+        for path in paths:
+            path.touch()
+        for path in paths:
+            found.append(find_file(LABELS, tmp_path))
+            path.unlink()
+        assert found == paths
+
+    def test_a_folder_of_that_name_is_not_the_file(self, registry, tmp_path):
+        (tmp_path / f"{LABELS}.gz").mkdir()
+        (tmp_path / LABELS).touch()
+        assert find_file(LABELS, tmp_path) == tmp_path / LABELS
+
+    def test_unknown_file(self, registry):
+        with pytest.raises(DataError, match="no data set has a file 'cats'; choose one of: train-images"):
+            find_file("cats")
+
+
+class TestContent:
+    def test_any_compression_passes(self, registry, tmp_path, small_mnist):
+        for compressed in (
+            small_mnist[LABELS],
+            gzip.compress(small_mnist[LABELS], 1),
+            gzip.compress(small_mnist[LABELS], 9),
+        ):
+            path = tmp_path / f"{LABELS}.gz"
+            path.write_bytes(compressed)
+            assert load_idx(LABELS, tmp_path).tolist() == list(small_mnist[LABELS][8:])
+            path.unlink()
+
+    def test_wrong_content_names_file_digests_and_remedy(self, registry, tmp_path, small_mnist):
+        path = tmp_path / f"{LABELS}.gz"
+        wrong = small_mnist[LABELS][:-1] + b"\x09\x09"
+        path.write_bytes(gzip.compress(wrong))
+        with pytest.raises(DataError) as caught:
+            load_idx(LABELS, tmp_path)
+        message = str(caught.value)
+        assert str(path) in message
+        assert f"sha256 {hashlib.sha256(wrong).hexdigest()}, expected" in message
+        assert (
+            f"expected {len(wrong) - 1} bytes and sha256 {hashlib.sha256(small_mnist[LABELS]).hexdigest()}"
+            in message
+        )
+        assert "deleted is downloaded anew" in message
+
+    @pytest.mark.parametrize("damage", ["cut", "flipped", "header"])
+    def test_damaged_gzip(self, registry, tmp_path, small_mnist, damage):
+        whole = gzip.compress(small_mnist[LABELS])
+        damaged = {
+            "cut": whole[:-9],
+            "flipped": whole[:12] + bytes(byte ^ 0xFF for byte in whole[12:20]) + whole[20:],
+            "header": whole[:2] + b"\xff" + whole[3:],
+        }[damage]
+        (tmp_path / f"{LABELS}.gz").write_bytes(damaged)
+        with pytest.raises(DataError, match=f"{LABELS}.gz is a damaged gzip file"):
+            load_idx(LABELS, tmp_path)
+
+    def test_reads_a_file_once_and_again_when_it_changes(self, small_mnist_dir):
+        first = load_idx(LABELS, small_mnist_dir)
+        assert load_idx(LABELS, small_mnist_dir) is first
+        assert not first.flags.writeable
+        path = small_mnist_dir / f"{LABELS}.gz"
+        path.write_bytes(b"now something else")
+        with pytest.raises(DataError, match="is not the published"):
+            load_idx(LABELS, small_mnist_dir)
+
+
+class TestDownload:
+    @pytest.fixture
+    def mirror(self, registry, file_server, small_mnist, monkeypatch):
+        for name, content in small_mnist.items():
+            file_server.answers[f"/good/{name}.gz"] = gzip.compress(content)
+        set_mirrors(monkeypatch, f"{file_server.url}/good/")
+        return file_server
+
+    def test_fetches_all_files_into_the_cache_once(self, mirror, registry, small_mnist):
+        paths = fetch("mnist")
+        assert paths == [registry / "mnist" / f"{name}.gz" for name in small_mnist]
+        assert [gzip.decompress(path.read_bytes()) for path in paths] == list(small_mnist.values())
+        assert everything_under(registry) == sorted(f"{name}.gz" for name in small_mnist)
+        assert fetch("mnist") == paths
+        assert len(mirror.asked) == len(small_mnist)
+
+    def test_what_is_on_disk_is_not_downloaded(self, mirror, small_mnist_dir):
+        assert {path.parent for path in fetch("mnist", small_mnist_dir)} == {small_mnist_dir}
+        assert mirror.asked == []
+
+    @pytest.mark.parametrize("fault", ["absent", "web page", "other data", "damaged", "cut", "no server"])
+    def test_turns_to_the_next_mirror(self, mirror, registry, monkeypatch, small_mnist, fault):
+        path = f"/bad/{LABELS}.gz"
+        good = gzip.compress(small_mnist[LABELS])
+        answers = {
+            "web page": b"<html>log in</html>",
+            "other data": gzip.compress(b"?"),
+            "damaged": good[:-4],
+        }
+        if fault in answers:
+            mirror.answers[path] = answers[fault]
+        if fault == "cut":
+            mirror.answers[path] = good
+            mirror.cut.add(path)
+        bad = f"http://127.0.0.1:{unused_port()}" if fault == "no server" else mirror.url
+        set_mirrors(monkeypatch, f"{bad}/bad/", f"{mirror.url}/good/")
+        found = find_file(LABELS)
+        assert gzip.decompress(found.read_bytes()) == small_mnist[LABELS]
+        expected = [] if fault == "no server" else [path]
+        assert mirror.asked == [*expected, f"/good/{LABELS}.gz"]
+        assert everything_under(registry) == [f"{LABELS}.gz"]
+
+    def test_interruption_leaves_nothing(self, mirror, registry, monkeypatch):
+        def interrupted(self, url, output_file, pooch):
+            output_file.write(b"half of it")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(files.HTTPDownloader, "__call__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            find_file(LABELS)
+        assert everything_under(registry) == []
+
+    def test_offline_error_lists_folders_files_and_reasons(
+        self, registry, monkeypatch, tmp_path, small_mnist
+    ):
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        set_mirrors(monkeypatch, f"http://127.0.0.1:{unused_port()}/mnist/")
+        monkeypatch.setenv("PERDURE_DATA", str(tmp_path / "environment"))
+        with pytest.raises(DataError) as caught:
+            fetch("mnist", tmp_path / "mine")
+        message = str(caught.value)
+        for folder in (tmp_path / "mine", tmp_path / "environment", registry):
+            assert f"  {folder}\n  {folder / 'mnist'}\n" in message
+        assert all(f"  {name}.gz (or {name})" in message for name in small_mnist)
+        assert "train-images-idx3-ubyte of mnist was not found and could not be downloaded" in message
+        assert "/mnist/train-images-idx3-ubyte.gz: HTTPConnectionPool(host='127.0.0.1'" in message
+        assert everything_under(tmp_path) == []
+
+    def test_draws_progress_on_a_terminal(self, mirror, monkeypatch, capsys):
+        monkeypatch.setattr(files, "Console", lambda stderr: terminal(stderr))
+        find_file(LABELS)
+        drawn = capsys.readouterr()
+        assert f"{LABELS}.gz" in drawn.err
+        assert drawn.out == ""
+
+    def test_is_silent_elsewhere(self, mirror, capsys):
+        find_file(LABELS)
+        assert capsys.readouterr() == ("", "")
+
+
+def terminal(stderr: bool):
+    from rich.console import Console
+
+    return Console(stderr=stderr, force_terminal=True, width=100)
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class TestCommands:
+    def test_data_sets(self):
+        assert files.dataset_names() == ["digits", "mnist"]
+
+    def test_digits_are_built_in(self):
+        assert status("digits") == verify("digits") == [("digits", None, "built in")]
+        assert fetch("digits") == []
+
+    @pytest.mark.parametrize("command", [status, verify, fetch])
+    def test_unknown_data_set(self, command):
+        with pytest.raises(DataError, match="no data set 'cifar'; choose one of: digits, mnist"):
+            command("cifar")
+
+    def test_status_and_verify_tell_found_missing_verified_and_wrong(self, small_mnist_dir, small_mnist):
+        names = list(small_mnist)
+        (small_mnist_dir / f"{names[1]}.gz").unlink()
+        wrong = small_mnist_dir / f"{names[2]}.gz"
+        wrong.write_bytes(b"wrong")
+        assert [row.state for row in status("mnist", small_mnist_dir)] == [
+            "found",
+            "missing",
+            "found",
+            "found",
+        ]
+        rows = verify("mnist", small_mnist_dir)
+        assert [row.file for row in rows] == names
+        assert [row.where is None for row in rows] == [False, True, False, False]
+        assert [row.state for row in rows if row.file != names[2]] == ["verified", "missing", "verified"]
+        assert rows[2].state.startswith(f"{wrong} is not the published {names[2]}")
+
+    def test_fetch_refuses_a_wrong_file_that_it_found(self, small_mnist_dir):
+        (small_mnist_dir / f"{LABELS}.gz").write_bytes(b"wrong")
+        with pytest.raises(DataError, match="is not the published train-labels"):
+            fetch("mnist", small_mnist_dir)
+
+
+@pytest.mark.real_data
+def test_the_real_files_are_the_published_ones(mnist_dir):
+    assert [row.state for row in verify("mnist", mnist_dir)] == ["verified"] * 4
+
+
+def test_files_and_catalog_load_without_jax():
+    code = (
+        "import sys, perdure.streams.files, perdure.streams.catalog as c; c.summary('mnist-rotations');"
+        "sys.exit('jax loaded' if 'jax' in sys.modules else 0)"
+    )
+    source = str(Path(files.__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": source})
