@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree, Shaped
 
-State = TypeVar("State", bound=NamedTuple)
+State = TypeVar("State", bound=tuple)
 
 
 class Example(NamedTuple):
@@ -21,9 +21,9 @@ class Example(NamedTuple):
 
     x: Shaped[Array | np.ndarray, "..."]
     """Input: any shape; `uint8` are pixels 0..255 (see `as_features`), floats are used as they are."""
-    y: Int[Array | np.ndarray, "..."]
+    y: Integer[Array | np.ndarray, "..."]
     """Class label, 0 ≤ y < number of outputs."""
-    task: Int[Array | np.ndarray, "..."]
+    task: Integer[Array | np.ndarray, "..."]
     """Number of the task the example comes from, 0 ≤ task < number of tasks."""
 
 

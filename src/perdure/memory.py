@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from perdure.core import Example
 
@@ -66,10 +66,6 @@ def drawn_mask(memory: Reservoir, draws: int) -> Bool[Array, " draws"]:
     return jnp.arange(draws) < filled(memory)
 
 
-def recall(memory: Reservoir, slots: Int[Array, " draws"]) -> Example:
-    """Return the examples in `slots`, each leaf with a leading axis of draws."""
-
-    def take(leaf: Shaped[Array, "size ..."]) -> Shaped[Array, "draws ..."]:
-        return leaf.at[slots].get(mode="clip")
-
-    return jax.tree.map(take, memory.examples)
+def recall(memory: Reservoir, slots: Int[Array, "*draws"]) -> Example:
+    """Return the examples in `slots`, leaves of shape (*draws, ...)."""
+    return jax.tree.map(lambda leaf: leaf.at[slots].get(mode="clip"), memory.examples)

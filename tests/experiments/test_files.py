@@ -56,7 +56,7 @@ def test_a_disk_that_is_full_at_the_sync_leaves_the_old_file(tmp_path, monkeypat
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match="a.bin could not be written: No space left on device") as caught:
+    with pytest.raises(StorageError, match=r"a\.bin could not be written: No space left on device") as caught:
         write_atomically(path, b"new")
     assert caught.value.errno == errno.ENOSPC
     assert path.read_bytes() == b"old"
@@ -105,5 +105,5 @@ def test_json_has_no_room_for_nan(tmp_path):
 
 def test_a_folder_under_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError, match="folder .*file/run could not be made: Not a directory"):
+    with pytest.raises(StorageError, match=r"folder .*file/run could not be made: Not a directory"):
         make_folder(tmp_path / "file" / "run")

@@ -15,7 +15,13 @@ FIELDS = {
     "er-algorithm-5": {"learning_rate", "memory_size", "replay_batch_size"},
     "mer": {"learning_rate", "memory_size", "replay_batch_size", "beta", "gamma", "batches_per_example"},
     "mer-algorithm-6": {"learning_rate", "memory_size", "replay_batch_size", "gamma"},
-    "mer-algorithm-7": {"learning_rate", "memory_size", "replay_batch_size", "gamma", "current_example_weight"},
+    "mer-algorithm-7": {
+        "learning_rate",
+        "memory_size",
+        "replay_batch_size",
+        "gamma",
+        "current_example_weight",
+    },
 }
 
 
@@ -33,7 +39,9 @@ def test_every_published_row_is_there_once():
     assert set(keys) == expected
 
 
-@pytest.mark.parametrize("preset", load_presets(), ids=lambda row: f"{row.learner}-{row.benchmark}-{row.memory_size}")
+@pytest.mark.parametrize(
+    "preset", load_presets(), ids=lambda row: f"{row.learner}-{row.benchmark}-{row.memory_size}"
+)
 def test_a_preset_sets_its_learners_fields_and_names_its_source(preset):
     assert set(preset.hyperparameters) == FIELDS[preset.learner]
     assert preset.hyperparameters.get("memory_size") == preset.memory_size
@@ -119,5 +127,7 @@ def test_a_figure_holds_for_the_published_stream_only():
     assert follows_protocol("mnist-rotations", {})
     assert follows_protocol("mnist-rotations", {"tasks": 20, "something": 3})
     assert not follows_protocol("mnist-rotations", {"tasks": 5})
+    assert follows_protocol("mnist-rotations", {"task_order": None})
+    assert not follows_protocol("mnist-rotations", {"task_order": [1, 0]})
     assert not follows_protocol("mnist-many-permutations", {"tasks": 100, "examples_per_task": 1000})
     assert not follows_protocol("digits-rotations", {})

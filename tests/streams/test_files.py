@@ -213,6 +213,25 @@ class TestDownload:
         assert mirror.asked == [*expected, f"/good/{LABELS}.gz"]
         assert everything_under(registry) == [f"{LABELS}.gz"]
 
+    def test_is_on_disk_and_verified_before_it_gets_its_name(self, mirror, registry, monkeypatch):
+        steps = []
+
+        def spy(owner, name: str) -> None:
+            original = getattr(owner, name)
+
+            def recorded(*arguments):
+                steps.append((name, everything_under(registry) == [f"{LABELS}.gz"]))
+                return original(*arguments)
+
+            monkeypatch.setattr(owner, name, recorded)
+
+        spy(files.os, "fsync")
+        spy(files, "_verified")
+        spy(files.Path, "replace")
+        find_file(LABELS)
+        assert steps == [("fsync", False), ("_verified", False), ("replace", False)]
+        assert everything_under(registry) == [f"{LABELS}.gz"]
+
     def test_interruption_leaves_nothing(self, mirror, registry, monkeypatch):
         def interrupted(self, url, output_file, pooch):
             output_file.write(b"half of it")

@@ -122,7 +122,7 @@ class TestMnist:
 
     @pytest.mark.real_data
     @pytest.mark.parametrize(
-        ("make", "n_tasks", "each"), zip(MNIST_MAKERS, (20, 20, 100), (1000, 1000, 200), strict=True)
+        ("make", "n_tasks", "each"), list(zip(MNIST_MAKERS, (20, 20, 100), (1000, 1000, 200), strict=True))
     )
     def test_published_protocol(self, mnist_dir, make, n_tasks, each):
         made = make(0, data_dir=mnist_dir)

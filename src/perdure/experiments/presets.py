@@ -89,11 +89,13 @@ def published_alignment(learner: str, benchmark: str) -> Published | None:
 def follows_protocol(benchmark: str, options: Mapping[str, Any]) -> bool:
     """Tell whether a benchmark's options agree with the stream on which its published figures were measured.
 
-    Options that are left out, or that the protocol does not fix, agree; a benchmark without published
-    figures follows none.
+    Options that are left out, or that the protocol does not fix, agree; tasks must come in order
+    (`task_order` None). A benchmark without published figures follows none.
     """
     protocol = _file()["protocols"].get(benchmark)
-    return protocol is not None and all(options.get(name, value) == value for name, value in protocol.items())
+    if protocol is None or options.get("task_order") is not None:
+        return False
+    return all(options.get(name, value) == value for name, value in protocol.items())
 
 
 def _preset(learner: str, source: str, row: Mapping[str, Any]) -> Preset:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
 from perdure._version import __version__
 from perdure.experiments.files import make_folder, write_atomically, write_json
@@ -221,7 +221,7 @@ def write_summary(
     folder: Path,
     matrices: Matrices,
     *,
-    gradient_alignment: Sequence[float] | None,
+    gradient_alignment: Sequence[float] | Float[np.ndarray, " seeds"] | None,
     training_seconds: float,
     compile_seconds: float,
     peak_memory_bytes: int | None,
@@ -404,8 +404,8 @@ def _read_summary(path: Path) -> Summary | None:
         names = [*METRICS, *(["gradient_alignment"] if "gradient_alignment" in content else [])]
         return Summary(
             {name: _statistic_from_json(content[name]) for name in names},
-            content["training_seconds"],
-            content["compile_seconds"],
+            float(content["training_seconds"]),
+            float(content["compile_seconds"]),
             content["peak_memory_bytes"],
             content["examples_seen"],
         )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from perdure.core import Example
-from perdure.learners.replay import Batch, Draws, ReplayLearner, gather_batch
+from perdure.learners.replay import Batch, Draws, ReplayLearner, gather_batches
 from perdure.memory import Reservoir
 from perdure.updates.gradient import descend, weighted_loss
 
@@ -24,7 +24,7 @@ class ER(ReplayLearner):
 
     def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
         """Take one SGD step on the mean loss."""
-        batch = gather_batch(memory, example, draws.slots[0])
+        batch = jax.tree.map(lambda leaf: leaf[0], gather_batches(memory, example, draws.slots))
         return _step(model, batch, mean_weights(batch), self.learning_rate)
 
 
@@ -43,7 +43,7 @@ class ERAlgorithm5(ReplayLearner):
 
     def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
         """Take one SGD step on the sum of the tasks' mean losses."""
-        batch = gather_batch(memory, example, draws.slots[0])
+        batch = jax.tree.map(lambda leaf: leaf[0], gather_batches(memory, example, draws.slots))
         return _step(model, batch, task_weights(batch), self.learning_rate)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from perdure.core import Example
 from perdure.learners.hyperparameters import count, rate
-from perdure.learners.replay import Draws, ReplayLearner, gather_batch, move_arriving
+from perdure.learners.replay import Batch, Draws, ReplayLearner, gather_batches, move_arriving
 from perdure.memory import Reservoir
 from perdure.updates.reptile import reptile_step
 from perdure.updates.sequential import meta_step
@@ -106,9 +106,10 @@ def _learn_batches(
         meta_rate: rate of the Reptile step after each batch.
     """
 
-    def learn_batch(model: PyTree, slots: Int[Array, " replay"]) -> tuple[PyTree, None]:
-        batch = move_arriving(gather_batch(memory, example, slots), position)
+    batches = move_arriving(gather_batches(memory, example, slots), position)
+
+    def learn_batch(model: PyTree, batch: Batch) -> tuple[PyTree, None]:
         rates = learner.learning_rate * jnp.where(batch.arriving, weight, jnp.where(batch.counts, 1.0, 0.0))
         return meta_step(model, batch.examples.x, batch.examples.y, rates, meta_rate), None
 
-    return jax.lax.scan(learn_batch, model, slots)[0]
+    return jax.lax.scan(learn_batch, model, batches)[0]

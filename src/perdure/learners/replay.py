@@ -43,13 +43,13 @@ class Draws(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The arriving example among the memories replayed with it."""
+    """The arriving example among the memories replayed with it; more batches, if leaves have a leading axis."""
 
     examples: Example
     """Leaves (k, ...), k = memories + 1, in the order in which they are learnt from."""
-    counts: Bool[Array, " k"]
+    counts: Bool[Array, "*batches k"]
     """False for memories drawn while there were fewer to draw from."""
-    arriving: Bool[Array, " k"]
+    arriving: Bool[Array, "*batches k"]
     """True for the arriving example."""
 
 
@@ -114,17 +114,27 @@ class ReplayLearner(Learner[ReplayState]):
         return predict_batch(state.model, x)
 
 
-def gather_batch(memory: Reservoir, example: Example, slots: Int[Array, " replay"]) -> Batch:
-    """Return the arriving example followed by the memories in `slots`."""
-    examples = jax.tree.map(
-        lambda new, old: jnp.concatenate([jnp.asarray(new)[None], old]), example, recall(memory, slots)
-    )
-    arriving = jnp.arange(len(slots) + 1) == 0
-    return Batch(examples, jnp.append(True, drawn_mask(memory, len(slots))), arriving)
+def gather_batches(memory: Reservoir, example: Example, slots: Int[Array, "batches replay"]) -> Batch:
+    """Return batches of the arriving example followed by the memories in `slots`, leaves (batches, k, ...).
+
+    All batches of an observation are gathered at once: a loop over batches that read the memory itself would
+    make the compiler copy the whole memory at every example.
+    """
+    n_batches, n_draws = slots.shape
+
+    def put_first(new: Array, old: Array) -> Array:
+        new = jnp.broadcast_to(new, (n_batches, 1, *jnp.shape(new)))
+        return jnp.concatenate([new, old], axis=1)
+
+    examples = jax.tree.map(put_first, example, recall(memory, slots))
+    counts = jnp.append(True, drawn_mask(memory, n_draws))
+    arriving = jnp.arange(n_draws + 1) == 0
+    shape = (n_batches, n_draws + 1)
+    return Batch(examples, jnp.broadcast_to(counts, shape), jnp.broadcast_to(arriving, shape))
 
 
-def move_arriving(batch: Batch, position: int | Int[Array, ""]) -> Batch:
-    """Return the batch with its arriving example moved from the front to `position`, 0 ≤ position < k."""
-    place = jnp.arange(len(batch.counts))
+def move_arriving(batches: Batch, position: int | Int[Array, ""]) -> Batch:
+    """Return the batches with the arriving example moved from the front to `position`, 0 ≤ position < k."""
+    place = jnp.arange(batches.counts.shape[1])
     source = jnp.where(place == position, 0, jnp.where(place < position, place + 1, place))
-    return jax.tree.map(lambda leaf: leaf[source], batch)
+    return jax.tree.map(lambda leaf: leaf[:, source], batches)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from scipy.special import stdtrit
 
 Accuracy = Float64[np.ndarray, "rows tasks"]
@@ -115,7 +115,7 @@ def transfer_metrics(accuracy: Accuracy) -> dict[str, float]:
     return {name: metric(accuracy) for name, metric in METRICS.items()}
 
 
-def mean_and_interval(values: Sequence[float]) -> Statistic:
+def mean_and_interval(values: Sequence[float] | Float[np.ndarray, " seeds"]) -> Statistic:
     """Return mean, standard deviation and 95 % half width over seeds, all NaN if one of the values is.
 
     With a single value, spread and interval are NaN. The half width is t(0.975; n − 1) · std / √n.
@@ -134,7 +134,7 @@ def mean_and_interval(values: Sequence[float]) -> Statistic:
     return Statistic(float(np.mean(sample)), std, quantile * std / len(sample) ** 0.5, per_seed)
 
 
-def _trained(accuracy: Accuracy) -> Accuracy:
+def _trained(accuracy: Accuracy) -> Float64[np.ndarray, "tasks tasks"]:
     """Return R (T, T), the rows after each task, once the matrix has passed its checks."""
     rows, tasks = accuracy.shape
     if tasks == 0 or rows != tasks + 1:

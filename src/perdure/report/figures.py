@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from scipy.optimize import isotonic_regression
 
 from perdure.experiments.files import make_folder, write_atomically
 from perdure.experiments.results import RunRecord
@@ -177,7 +178,7 @@ def _mean_over_tasks_seen(records: Sequence[RunRecord], matrices: Sequence[np.nd
             after, mean, color=_colour(place), linewidth=1.8, label=_name_among(records[place], records)
         )
         axes.fill_between(after, mean - half, mean + half, color=_colour(place), alpha=0.2, linewidth=0)
-        ends.append((after[-1], mean[-1]))
+        ends.append((float(tasks), float(mean[-1])))
     axes.set_ylim(0, 100)
     _label_ends(axes, ends, records)
     axes.set_xlabel("Tasks learned")
@@ -207,15 +208,10 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float]], records: Sequen
 def _spread_out(heights: Sequence[float], gap: float) -> list[float]:
     """Return the heights, in the same order, moved as little as it takes to lie at least `gap` apart."""
     order = np.argsort(heights, kind="stable")
-    # Least squares under s[i + 1] >= s[i] + gap: monotone regression of the heights less their ranks' gaps.
-    blocks: list[list[float]] = []
-    for rank, place in enumerate(order):
-        blocks.append([heights[place] - rank * gap])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            blocks[-2] += blocks.pop()
-    level = np.concatenate([np.full(len(block), np.mean(block)) for block in blocks])
+    steps = gap * np.arange(len(heights))
     spread = np.empty(len(heights))
-    spread[order] = level + gap * np.arange(len(heights))
+    # Less their steps, heights that lie far enough apart increase; the nearest such ones are a regression.
+    spread[order] = isotonic_regression(np.asarray(heights)[order] - steps).x + steps
     return spread.tolist()
 
 

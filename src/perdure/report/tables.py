@@ -121,7 +121,7 @@ def _scaled(name: str, scale: float, decimals: int) -> Callable[[RunRecord], Cel
 
 
 def _percent(name: str) -> Callable[[RunRecord], Cell]:
-    return _scaled(name, 100, 2)
+    return _scaled(name, 100.0, 2)
 
 
 def _published(record: RunRecord) -> Cell:
@@ -170,7 +170,7 @@ _MEASURED = [
     Column("BTI", _percent("backward_transfer"), short_header="BTI"),
     Column("FWT", _percent("forward_transfer"), short_header="FWT"),
     Column("Forgetting", _percent("forgetting"), short_header="Forg."),
-    Column("Alignment", _scaled("gradient_alignment", 1, 3), short_header="Align."),
+    Column("Alignment", _scaled("gradient_alignment", 1.0, 3), short_header="Align."),
 ]
 
 

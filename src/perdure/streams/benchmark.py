@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -34,7 +35,18 @@ class PixelMapTests(Sequence[TestSet]):
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, maps: np.ndarray):
-        """Store the images (n, height, width), their labels (n,) and the maps (tasks, height · width)."""
+        """Store the images and their labels, and the maps to see them through.
+
+        Args:
+            images: (n, height, width), `uint8` pixels or floats.
+            labels: (n,) integers.
+            maps: (tasks, height · width) integers, for each pixel its source pixel or −1 for a zero.
+
+        Raises:
+            ValueError: if the maps are not for images of this size, or a source is no pixel.
+            TypeError: if the maps are not integers.
+        """
+        _check_maps(images, maps)
         self.images = images
         self.labels = labels
         self.maps = maps
@@ -164,29 +176,23 @@ def check_examples(where: str, x: np.ndarray, y: np.ndarray, n_outputs: int) -> 
 
 def _distinct_tests(test: Sequence[TestSet]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     if isinstance(test, PixelMapTests):
-        _check_maps(test)
         yield "test", test.images, test.labels
     else:
         for task, (x, y) in enumerate(test):
             yield f"test[{task}]", np.asarray(x), np.asarray(y)
 
 
-def _check_maps(test: PixelMapTests) -> None:
-    n_pixels = int(np.prod(test.images.shape[1:]))
-    maps = test.maps
-    if test.images.ndim != 3 or maps.ndim != 2 or maps.shape[1] != n_pixels:
+def _check_maps(images: np.ndarray, maps: np.ndarray) -> None:
+    n_pixels = math.prod(images.shape[1:])
+    if images.ndim != 3 or maps.ndim != 2 or maps.shape[1] != n_pixels:
         raise ValueError(
-            f"test has images of shape {test.images.shape} and pixel maps of shape {maps.shape}, expected "
-            "(n, height, width) and (tasks, height · width); make the maps for images of this size"
+            f"images have shape {images.shape} and pixel maps {maps.shape}, expected (n, height, width) and "
+            "(tasks, height · width); make the maps for images of this size"
         )
     if not np.issubdtype(maps.dtype, np.integer):
-        raise TypeError(f"test.maps has dtype {maps.dtype}, expected integers; give each pixel its source")
-    _refuse_first(
-        "test.maps",
-        maps,
-        (maps < -1) | (maps >= n_pixels),
-        f"a pixel from 0 to {n_pixels - 1}, or -1 for a zero; mend the map",
-    )
+        raise TypeError(f"maps have dtype {maps.dtype}, expected integers; give each pixel its source")
+    wrong = (maps < -1) | (maps >= n_pixels)
+    _refuse_first("maps", maps, wrong, f"a pixel from 0 to {n_pixels - 1}, or -1 for a zero; mend the map")
 
 
 def _check_tasks(task: np.ndarray, n_examples: int, n_tasks: int) -> None:

@@ -85,9 +85,9 @@ def load_mnist(
     data_dir: Path | None = None,
 ) -> tuple[
     UInt8[np.ndarray, "train 28 28"],
-    Int[np.ndarray, " train"],
+    UInt8[np.ndarray, " train"],
     UInt8[np.ndarray, "test 28 28"],
-    Int[np.ndarray, " test"],
+    UInt8[np.ndarray, " test"],
 ]:
     """Return MNIST as read-only arrays: 60,000 training x and y, 10,000 test x and y, all as on file: uint8.
 

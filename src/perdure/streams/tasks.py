@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Integer, Shaped
 from PIL import Image
 
 from perdure.core import Example
@@ -83,7 +83,7 @@ def permutation_maps(seed: int, n_tasks: int, n_pixels: int) -> Int[np.ndarray, 
 
 
 def apply_pixel_map(
-    images: Shaped[np.ndarray, "n height width"], pixel_map: Int[np.ndarray, " pixels"]
+    images: Shaped[np.ndarray, "n height width"], pixel_map: Integer[np.ndarray, " pixels"]
 ) -> Shaped[np.ndarray, "n height width"]:
     """Return new images whose pixel p is the source pixel `pixel_map[p]`, or zero where that is −1."""
     mapped = images.reshape(len(images), -1)[:, np.maximum(pixel_map, 0)]
@@ -124,9 +124,9 @@ def complete_order(task_order: Sequence[int] | None, n_tasks: int) -> Int[np.nda
 
 def mapped_stream(
     images: Shaped[np.ndarray, "n height width"],
-    labels: Int[np.ndarray, " n"],
-    maps: Int[np.ndarray, "tasks pixels"],
-    subsets: Sequence[Int[np.ndarray, " _"]],
+    labels: Integer[np.ndarray, " n"],
+    maps: Integer[np.ndarray, "tasks pixels"],
+    subsets: Sequence[Integer[np.ndarray, " _"]],
 ) -> Example:
     """Return the stream that shows, task after task, `images[subsets[t]]` through `maps[t]`.
 

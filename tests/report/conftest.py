@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from perdure.experiments.results import RunRecord, open_folder, write_accuracy, write_summary
+
+MER = {"memory_size": 200, "learning_rate": 0.1}
+
+
+def _matrices(tasks, seeds, retained, full):
+    row, task = np.indices((tasks + 1, tasks))
+    matrix = np.where(row > task, retained, 0.1)
+    matrix[np.arange(1, tasks + 1), np.arange(tasks)] = 0.9
+    if not full:
+        matrix[(row > task + 1) & (row < tasks)] = np.nan
+    return matrix + 0.01 * (np.arange(seeds) - (seeds - 1) / 2)[:, None, None]
+
+
+@pytest.fixture
+def made_up_run(tmp_path):
+    """Make runs that learn every task to 0.9 and end with `retained` on the others, seeds 0.01 apart."""
+
+    def make(
+        learner="mer",
+        hyperparameters=MER,
+        benchmark="mnist-rotations",
+        options=None,
+        tasks=3,
+        seeds=5,
+        retained=0.7,
+        full=True,
+        finished=True,
+        alignment=None,
+    ):
+        config = {
+            "format": 1,
+            "learner": {"name": learner, "hyperparameters": hyperparameters},
+            "benchmark": {"name": benchmark, "options": options or {}},
+            "seeds": list(range(seeds)),
+        }
+        folder = tmp_path / f"{learner}-{len(list(tmp_path.iterdir()))}"
+        open_folder(folder, config)
+        if finished:
+            matrices = _matrices(tasks, seeds, retained, full)
+            write_accuracy(folder, range(seeds), matrices)
+            write_summary(
+                folder,
+                matrices,
+                gradient_alignment=alignment,
+                training_seconds=12.34,
+                compile_seconds=1.0,
+                peak_memory_bytes=700 * 2**20,
+                examples_seen=9,
+            )
+        return RunRecord.load(folder)
+
+    return make

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle
+
+from perdure.report.figures import (
+    _spread_out,
+    accuracy_matrix,
+    accuracy_over_stream,
+    metric_bars,
+    save_figures,
+)
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def points(artist):
+    return np.asarray(artist.get_offsets())
+
+
+def test_full_matrices_give_one_labelled_line_and_band_a_run(made_up_run):
+    figure = accuracy_over_stream([made_up_run(), made_up_run("online", {}, retained=0.3)])
+    (axes,) = figure.axes
+    assert texts(axes) == ["mer, memory 200", "online"]
+    assert [text.get_color() for text in axes.texts] == [line.get_color() for line in axes.lines]
+    mer, online = (np.asarray(line.get_xydata()) for line in axes.lines)
+    np.testing.assert_allclose(mer, [[1, 90], [2, 80], [3, (90 + 70 + 70) / 3]])
+    np.testing.assert_allclose(online, [[1, 90], [2, 60], [3, 50]])
+    band = np.asarray(axes.collections[0].get_paths()[0].vertices)
+    half = 2.7764451051977987 * 1.5811388300841898 / np.sqrt(5)
+    assert {round(y, 6) for x, y in band if x == 1} == {round(90 + half, 6), round(90 - half, 6)}
+    assert axes.get_title(loc="left") == "Mean accuracy on the tasks seen so far: mnist-rotations"
+
+
+def test_otherwise_each_run_has_a_panel_of_learned_and_retained(made_up_run):
+    figure = accuracy_over_stream([made_up_run(tasks=20, full=False), made_up_run("online", {}, tasks=20)])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["mer, memory 200", "online"]
+    learned, retained = figure.axes[0].collections[1:3]
+    np.testing.assert_allclose(points(learned)[:, 1], [90] * 20)
+    np.testing.assert_allclose(points(retained)[:, 1], [70] * 19 + [90])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "just after learning it",
+        "at the end of the stream",
+    ]
+
+
+def test_runs_of_one_label_are_told_apart_by_their_folders(made_up_run):
+    figure = accuracy_over_stream([made_up_run(), made_up_run()])
+    assert texts(figure.axes[0]) == ["mer-0", "mer-1"]
+
+
+def test_the_matrix_shows_means_and_leaves_blanks(made_up_run):
+    axes, _colours = accuracy_matrix(made_up_run(tasks=4, full=False)).axes
+    image = np.ma.asarray(axes.images[0].get_array())
+    assert image.shape == (5, 4)
+    assert np.ma.count_masked(image) == 3
+    assert {text.get_position(): text.get_text() for text in axes.texts}[(0, 4)] == "70"
+    assert len(axes.texts) == 17
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["before", "1", "2", "3", "4"]
+
+
+def test_a_large_matrix_is_not_annotated(made_up_run):
+    axes, _colours = accuracy_matrix(made_up_run(tasks=13)).axes
+    assert texts(axes) == []
+
+
+def test_bars_show_metrics_intervals_and_the_published_figure(made_up_run):
+    figure = metric_bars([made_up_run(), made_up_run("er")])
+    retained, learned, transfer = figure.axes
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "Retained accuracy",
+        "Learning accuracy",
+        "Backward transfer",
+    ]
+    bars = [patch for patch in retained.patches if isinstance(patch, Rectangle)]
+    np.testing.assert_allclose([bar.get_width() for bar in bars], [230 / 3] * 2)
+    assert (texts(retained), texts(learned), texts(transfer)) == (["76.7"] * 2, ["90.0"] * 2, ["−13.3"] * 2)
+    assert [label.get_text() for label in retained.get_yticklabels()] == ["mer, memory 200", "er, memory 200"]
+    assert len({to_hex(bar.get_facecolor()) for bar in bars}) == 2
+    legend = retained.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["published"]
+    assert points(retained.collections[-1])[:, 0].tolist() == [77.24]
+
+
+def test_a_run_of_one_task_and_one_seed_can_be_drawn(made_up_run, tmp_path):
+    paths = save_figures([made_up_run(tasks=1, seeds=1)], tmp_path / "figures")
+    assert len(paths) == 6
+
+
+@pytest.mark.parametrize("figure", [accuracy_over_stream, metric_bars])
+def test_no_runs_are_refused(figure):
+    with pytest.raises(ValueError, match="runs were given"):
+        figure([])
+
+
+def test_an_unfinished_run_is_refused_by_name(made_up_run):
+    run = made_up_run(finished=False)
+    with pytest.raises(ValueError, match="mer, memory 200, on mnist-rotations has no accuracies yet"):
+        accuracy_matrix(run)
+    with pytest.raises(ValueError, match="unfinished: mer, memory 200, on mnist-rotations"):
+        metric_bars([run])
+
+
+def test_every_figure_of_finished_runs_is_saved_twice(made_up_run, tmp_path):
+    runs = [made_up_run(), made_up_run(finished=False), made_up_run("online", {}, "digits-rotations")]
+    paths = save_figures(runs, tmp_path / "figures")
+    stems = [
+        "accuracy-over-stream-mnist-rotations",
+        "metrics-mnist-rotations",
+        "accuracy-over-stream-digits-rotations",
+        "metrics-digits-rotations",
+        "accuracy-matrix-mer-0",
+        "accuracy-matrix-online-2",
+    ]
+    assert [path.name for path in paths] == [f"{stem}.{end}" for stem in stems for end in ("png", "svg")]
+    assert sorted(paths) == sorted((tmp_path / "figures").iterdir())
+    assert all(
+        path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"<?xml") for path in paths
+    )
+
+
+def test_the_same_runs_give_the_same_bytes(made_up_run, tmp_path):
+    runs = [made_up_run(), made_up_run("online", {})]
+    first, second = (save_figures(runs, tmp_path / name) for name in ("first", "second"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=8))
+def test_labels_are_spread_apart_in_their_order(heights):
+    spread = _spread_out(heights, gap=5.0)
+    in_order = np.array(spread)[np.argsort(heights, kind="stable")]
+    assert (np.diff(in_order) >= 5 - 1e-9).all()
+    assert np.mean(spread) == pytest.approx(np.mean(heights), abs=1e-9)
+
+
+def test_labels_far_apart_stay_where_they_are():
+    assert _spread_out([50.0, 10.0, 90.0], gap=5.0) == pytest.approx([50, 10, 90])
+
+
+def test_labels_that_share_a_height_are_centred_on_it():
+    assert _spread_out([40.0, 40.0, 40.0], gap=6.0) == pytest.approx([34, 40, 46])

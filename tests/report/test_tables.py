@@ -1,0 +1,98 @@
+import io
+
+from rich.console import Console
+
+from perdure.report.tables import comparison_table, markdown_table, published_figure, runs_table
+
+
+def text_of(table, width=100):
+    file = io.StringIO()
+    Console(file=file, width=width).print(table)
+    return file.getvalue()
+
+
+def lines_of(table, width=100):
+    return text_of(table, width).splitlines()
+
+
+def test_a_run_is_compared_with_the_published_figure(made_up_run):
+    lines = lines_of(comparison_table([made_up_run(alignment=[0.1, 0.2, 0.3, 0.4, 0.5])]))
+    words = [" ".join(line.split()) for line in lines]
+    assert words[0] == "Learner Memory Publ. Training s"
+    assert words[1] == "Benchmark Seeds RA RA Diff. LA BTI FWT Forg. Align. Peak MiB"
+    # Seeds 0.01 apart: half width t(0.975; 4) · 1.5811 % / √5 = 1.96 %; differences do not vary.
+    assert words[3] == "mer 200 76.67 77.24 -0.57 90.00 -13.33 0.00 20.00 0.300 12.3"
+    assert words[4] == "mnist-rotations 5 ± 1.96 ± 0.47 ± 1.96 ± 0.00 ± 0.00 ± 0.00 ± 0.196 700"
+
+
+def test_everything_fits_100_columns(made_up_run):
+    runs = [
+        made_up_run("mer-algorithm-7", {"memory_size": 5120}, "mnist-many-permutations", alignment=[0.1] * 5),
+        made_up_run(alignment=[-0.1] * 5),
+    ]
+    wide = [line.rstrip() for line in lines_of(comparison_table(runs), 200)]
+    narrow = [line.rstrip() for line in lines_of(comparison_table(runs), 100)]
+    assert wide[:7] == narrow[:7]
+    assert "mnist-many-permutations" in narrow[4]
+
+
+def test_columns_without_values_are_left_out(made_up_run):
+    own = {"memory_size": 300}
+    text = text_of(comparison_table([made_up_run(hyperparameters=own, full=False)]))
+    assert all(header not in text for header in ("Publ.", "Diff.", "Forg.", "Align."))
+
+
+def test_an_unfinished_run_has_dashes(made_up_run):
+    markdown = markdown_table([made_up_run(), made_up_run(finished=False)])
+    cells = [cell.strip() for cell in markdown.splitlines()[3].split("|")[1:-1]]
+    assert cells == ["mer", "mnist-rotations", "200", "5", "–", "77.24 ± 0.47", *"–" * 7]
+
+
+def test_the_markdown_table_is_aligned_at_the_decimal_point(made_up_run):
+    runs = [
+        made_up_run(),
+        made_up_run("online", {"learning_rate": 0.1}, retained=0.05, seeds=1),
+        made_up_run("er", retained=0.98),
+    ]
+    table = markdown_table(runs).split("\n\n")[0].splitlines()
+    assert " ".join(table[0].split()) == (
+        "| Learner | Benchmark | Memory | Seeds | RA | Published RA | Difference | LA | BTI | FWT "
+        "| Forgetting | Training s | Peak MiB |"
+    )
+    assert len({len(line) for line in table}) == 1
+    assert set(table[1]) == set("|- :")
+    columns = [line.split("|")[1:-1] for line in table]
+    for number in range(4, 12):
+        assert len({row[number].find(".") for row in columns[2:]} - {-1}) == 1
+    retained = [row[4].strip() for row in columns[2:]]
+    assert retained == ["76.67 ± 1.96", "33.33", "95.33 ± 1.96"]
+
+
+def test_the_runs_table_tells_what_is_there(made_up_run):
+    runs = [made_up_run(), made_up_run("online", {}, finished=False)]
+    lines = lines_of(runs_table(runs))
+    assert lines[0].split() == ["Folder", "Learner", "Benchmark", "Memory", "Seeds", "Status", "RA"]
+    assert lines[1].split() == [
+        "mer-0",
+        "mer",
+        "mnist-rotations",
+        "200",
+        "5",
+        "finished",
+        "76.67",
+        "±",
+        "1.96",
+    ]
+    assert lines[2].split() == ["online-1", "online", "mnist-rotations", "–", "5", "unfinished", "–"]
+
+
+def test_tables_of_no_runs_are_empty():
+    assert lines_of(runs_table([]))[0].split()[0] == "Folder"
+    assert markdown_table([]).startswith("| Learner | Benchmark |")
+    assert comparison_table([]).row_count == 0
+
+
+def test_a_published_figure_holds_for_its_own_stream_only(made_up_run):
+    assert published_figure(made_up_run(options={"tasks": 20})) == (77.24, 0.47)
+    assert published_figure(made_up_run(options={"tasks": 5})) is None
+    assert published_figure(made_up_run(benchmark="digits-rotations")) is None
