@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from perdure.core import Example
 
 
 class MLP(eqx.Module):
@@ -70,3 +73,8 @@ def _glorot_linear(fan_in: int, fan_out: int, key: PRNGKeyArray) -> eqx.nn.Linea
     layer = eqx.nn.Linear(fan_in, fan_out, key=key)
     weight = jax.random.uniform(key, (fan_out, fan_in), minval=-bound, maxval=bound)
     return eqx.tree_at(lambda it: (it.weight, it.bias), layer, (weight, jnp.zeros(fan_out)))
+
+
+def benchmark_mlp(example: Example, n_outputs: int, key: PRNGKeyArray) -> MLP:
+    """Return the perceptron of the MNIST experiments for inputs like `example.x`."""
+    return MLP(math.prod(jnp.shape(example.x)), n_outputs, key=key)

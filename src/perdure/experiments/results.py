@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 
 from perdure._version import __version__
 from perdure.experiments.files import make_folder, write_atomically, write_json
-from perdure.metrics.transfer import METRICS, Statistic, mean_and_interval, transfer_metrics
+from perdure.metrics.transfer import METRICS, Statistic
 
 FORMAT = 1
 """Version of the layout; a record of another format is refused, not guessed at."""
@@ -217,46 +217,21 @@ def write_accuracy(folder: Path, seeds: Sequence[int], matrices: Matrices) -> No
     write_atomically(folder / "accuracy.parquet", lambda file: table.to_parquet(file, index=False))
 
 
-def write_summary(
-    folder: Path,
-    matrices: Matrices,
-    *,
-    gradient_alignment: Sequence[float] | Float[np.ndarray, " seeds"] | None,
-    training_seconds: float,
-    compile_seconds: float,
-    peak_memory_bytes: int | None,
-    examples_seen: int,
-) -> Summary:
-    """Compute the metrics, write summary.json, which marks the run as finished, and return it.
-
-    Args:
-        folder: the run's folder.
-        matrices: accuracy matrices (seeds, T + 1, T), fractions 0..1.
-        gradient_alignment: mean alignment of each seed, None where it was not logged.
-        training_seconds: time in training, all seeds together, compilation and evaluation apart.
-        compile_seconds: time in compilation.
-        peak_memory_bytes: largest memory of the process or device, None where it cannot be told.
-        examples_seen: examples learned from, per seed.
+def write_summary(folder: Path, summary: Summary) -> None:
+    """Write summary.json, which marks the run as finished.
 
     Raises:
-        ValueError: if a matrix is not (T + 1, T) or leaves 0..1.
         StorageError: if it cannot be written.
     """
-    per_seed = [transfer_metrics(matrix) for matrix in matrices]
-    metrics = {name: mean_and_interval([seed[name] for seed in per_seed]) for name in METRICS}
-    if gradient_alignment is not None:
-        metrics["gradient_alignment"] = mean_and_interval(gradient_alignment)
-    summary = Summary(metrics, training_seconds, compile_seconds, peak_memory_bytes, examples_seen)
     content = {
         "status": "finished",
-        **{name: _statistic_to_json(statistic) for name, statistic in metrics.items()},
-        "training_seconds": training_seconds,
-        "compile_seconds": compile_seconds,
-        "peak_memory_bytes": peak_memory_bytes,
-        "examples_seen": examples_seen,
+        **{name: _statistic_to_json(statistic) for name, statistic in summary.metrics.items()},
+        "training_seconds": summary.training_seconds,
+        "compile_seconds": summary.compile_seconds,
+        "peak_memory_bytes": summary.peak_memory_bytes,
+        "examples_seen": summary.examples_seen,
     }
     write_json(folder / "summary.json", content)
-    return summary
 
 
 def append_log(folder: Path, line: str) -> None:

@@ -115,6 +115,16 @@ def transfer_metrics(accuracy: Accuracy) -> dict[str, float]:
     return {name: metric(accuracy) for name, metric in METRICS.items()}
 
 
+def metrics_over_seeds(accuracy: Float64[np.ndarray, "seeds rows tasks"]) -> dict[str, Statistic]:
+    """Return every metric of `METRICS` by name, over one accuracy matrix a seed.
+
+    Raises:
+        ValueError: as `retained_accuracy`.
+    """
+    per_seed = [transfer_metrics(matrix) for matrix in accuracy]
+    return {name: mean_and_interval([seed[name] for seed in per_seed]) for name in METRICS}
+
+
 def mean_and_interval(values: Sequence[float] | Float[np.ndarray, " seeds"]) -> Statistic:
     """Return mean, standard deviation and 95 % half width over seeds, all NaN if one of the values is.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -39,6 +41,26 @@ BENCHMARKS = {
         "MNIST through one permutation of the pixels a task; 100 tasks × 200 examples",
     ),
 }
+
+
+@dataclass(frozen=True)
+class BenchmarkRecipe:
+    """A benchmark of the catalogue before its seed is known: call it with a seed."""
+
+    name: str
+    """One of `benchmark_names()`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of its maker: `tasks`, `examples_per_task`, `task_order`."""
+    data_dir: Path | None = None
+    """Where to look for raw files first; it decides nothing else."""
+
+    def __post_init__(self) -> None:
+        """Raise what `make_benchmark` would raise for the name and the options."""
+        _check_options(self.name, _maker(_entry(self.name).maker), self.options)
+
+    def __call__(self, seed: int) -> Benchmark:
+        """Return the benchmark of a seed, as `make_benchmark`."""
+        return make_benchmark(self.name, seed, **self.options, data_dir=self.data_dir)
 
 
 def benchmark_names() -> list[str]:
@@ -86,7 +108,7 @@ def _maker(path: str) -> Callable[..., Benchmark]:
     return getattr(import_module(module), function)
 
 
-def _check_options(name: str, make: Callable[..., Benchmark], options: dict[str, Any]) -> None:
+def _check_options(name: str, make: Callable[..., Benchmark], options: Mapping[str, Any]) -> None:
     parameters = signature(make).parameters.values()
     taken = [parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY]
     unknown = [option for option in options if option not in taken]

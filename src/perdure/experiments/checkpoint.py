@@ -1,0 +1,150 @@
+"""Checkpoints: everything a run needs to go on, bit for bit, from where it was.
+
+A checkpoint is one safetensors file, `POSITION-CHECKSUM.safetensors`, whose name carries the SHA-256 of its content:
+a truncated or altered file no longer fits its name. It is written atomically; the newest two are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import Float64
+
+from perdure.experiments.files import make_folder, write_atomically
+from perdure.experiments.program import Keys, Progress
+
+_KEPT = 2
+_SUFFIX = ".safetensors"
+
+
+class CheckpointError(Exception):
+    """A checkpoint is damaged or belongs to another run."""
+
+
+class Snapshot(NamedTuple):
+    """A run at one position of its stream."""
+
+    position: int
+    """Number of examples learned from."""
+    progress: Progress
+    """States and log of all seeds, leaves (seeds, ...)."""
+    keys: Keys
+    """Random keys of all seeds, leaves (seeds,)."""
+    accuracy: Float64[np.ndarray, "seeds rows tasks"]
+    """Accuracy matrices so far, as in `perdure.metrics.transfer`."""
+    training_seconds: float
+    """Time spent learning so far."""
+    compile_seconds: float
+    """Time spent compiling so far."""
+
+
+def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
+    """Write a checkpoint into `folder` and return its path; older ones but the last are removed.
+
+    Raises:
+        StorageError: if it cannot be written, because the disk is full, say; older checkpoints then remain.
+    """
+    make_folder(folder)
+    facts = {
+        "position": snapshot.position,
+        "training_seconds": snapshot.training_seconds,
+        "compile_seconds": snapshot.compile_seconds,
+    }
+    content = safetensors.numpy.save(_arrays(snapshot), metadata={"perdure": json.dumps(facts)})
+    path = folder / f"{snapshot.position:09d}-{_checksum(content)}{_SUFFIX}"
+    write_atomically(path, content)
+    for old in _newest_first(folder)[_KEPT:]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(folder: Path, template: Snapshot, *, previous: bool = False) -> Snapshot | None:
+    """Return the newest checkpoint in `folder`, None if there is none.
+
+    Args:
+        folder: where `save_checkpoint` wrote.
+        template: a snapshot of the same run, for the names, shapes and dtypes of its arrays.
+        previous: pass over damaged checkpoints, setting them aside with the ending `.damaged`.
+
+    Raises:
+        CheckpointError: if the newest checkpoint is damaged and `previous` is not given, none is good, or a
+            good one has other arrays than the template.
+    """
+    for stale in folder.glob(f".*{_SUFFIX}.*.tmp"):  # left by a killed process
+        stale.unlink()
+    paths = _newest_first(folder)
+    good = next((path for path in paths if _fits_its_name(path)), None)
+    damaged = paths[: paths.index(good)] if good else paths
+    if damaged and not (previous and good):
+        raise CheckpointError(_complaint(damaged[0], good))
+    for path in damaged:
+        path.replace(path.with_name(path.name + ".damaged"))
+    return _read(good, template) if good else None
+
+
+def _complaint(damaged: Path, good: Path | None) -> str:
+    what = f"checkpoint {damaged} is damaged: its content does not match the checksum in its name"
+    if good is None:
+        return f"{what}, and there is no older one; delete the run's folder and run again"
+    run = damaged.parent.parent
+    return (
+        f"{what}. The previous one, {good.name}, is good, at example {_position(good):,}: "
+        f"go on from it with `perdure resume {run} --previous`"
+    )
+
+
+def _read(path: Path, template: Snapshot) -> Snapshot:
+    with safetensors.safe_open(path, framework="numpy") as file:
+        facts = json.loads(file.metadata()["perdure"])
+    arrays = safetensors.numpy.load_file(path)
+    expected = _arrays(template)
+    for name in sorted(expected.keys() | arrays.keys()):
+        found, wanted = (_form(it.get(name)) for it in (arrays, expected))
+        if found != wanted:
+            raise CheckpointError(
+                f"checkpoint {path} belongs to another run: {name} is {found}, expected {wanted}; "
+                "resume with the configuration that wrote it"
+            )
+    tensors = iter(arrays[name] for name in expected)
+    progress = jax.tree.map(lambda _: jnp.asarray(next(tensors)), template.progress)
+    keys = jax.tree.map(lambda _: jax.random.wrap_key_data(jnp.asarray(next(tensors))), template.keys)
+    return Snapshot(progress=progress, keys=keys, accuracy=next(tensors), **facts)
+
+
+def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
+    """Return a snapshot's arrays by the path of each in the snapshot."""
+    keys = jax.tree.map(jax.random.key_data, snapshot.keys)
+    tree = {"0_progress": snapshot.progress, "1_keys": keys, "2_accuracy": snapshot.accuracy}
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator=".")[2:]: np.ascontiguousarray(leaf)
+        for path, leaf in leaves
+    }
+
+
+def _form(array: np.ndarray | None) -> str:
+    return "absent" if array is None else f"{array.dtype}{list(array.shape)}"
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*-*{_SUFFIX}"), reverse=True)
+
+
+def _position(path: Path) -> int:
+    return int(path.name.partition("-")[0])
+
+
+def _fits_its_name(path: Path) -> bool:
+    return path.name.partition("-")[2] == _checksum(path.read_bytes()) + _SUFFIX
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]

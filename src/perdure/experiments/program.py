@@ -1,0 +1,143 @@
+"""The compiled half of a run: learning a stretch of the stream, and counting correct answers.
+
+Both take every seed at once, along the leading axis of states, streams and keys, and are compiled once a run: the
+ends of a stretch are values, not shapes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from perdure.core import Example, Learner
+from perdure.metrics.alignment import gradient_alignment
+from perdure.streams.benchmark import TestSet
+
+_TEST_BATCH = 2_000  # test inputs a call: a few MB of floats, and one compiled shape for every test set
+
+
+class Log(NamedTuple):
+    """What each example of the stream reported, N entries a seed, NaN where not there yet."""
+
+    loss: Float[Array, "*seeds N"]
+    """Loss on the arriving example before the update."""
+    alignment: Float[Array, "*seeds N"] | None
+    """Dot product of its gradient with that of a random past example; None when not asked for."""
+
+
+class Progress(NamedTuple):
+    """All that learning changes."""
+
+    state: Any
+    log: Log
+
+
+class Keys(NamedTuple):
+    """One seed's random keys, each for one purpose."""
+
+    model: PRNGKeyArray
+    """Initial weights."""
+    start: PRNGKeyArray
+    """Whatever the learner draws before the first example."""
+    learning: PRNGKeyArray
+    """Folded with an example's position: all that learning from it leaves to chance."""
+    alignment: PRNGKeyArray
+    """Folded with an example's position: the past example that it is compared with."""
+
+
+def named_keys(seed: int | Int[Array, ""]) -> Keys:
+    """Return the keys of a seed."""
+    root = jax.random.key(seed)
+    return Keys(*(jax.random.fold_in(root, purpose) for purpose in range(len(Keys._fields))))
+
+
+def advance(
+    learner: Learner[Any],
+    progress: Progress,
+    stream: Example,
+    keys: Keys,
+    start: Int[Array, ""],
+    stop: Int[Array, ""],
+) -> Progress:
+    """Return the progress after learning from the examples start ≤ n < stop of one seed's stream."""
+
+    def learn(n: Int[Array, ""], progress: Progress) -> Progress:
+        example = _pick(stream, n)
+        state, info = learner.observe(progress.state, example, jax.random.fold_in(keys.learning, n))
+        alignment = progress.log.alignment
+        if alignment is not None:
+            past = _pick(stream, jax.random.randint(jax.random.fold_in(keys.alignment, n), (), 0, n))
+            product = gradient_alignment(learner, progress.state, example, past)
+            # The first example has no past.
+            alignment = alignment.at[n].set(jnp.where(n > 0, product, jnp.nan))
+        return Progress(state, Log(progress.log.loss.at[n].set(info.loss), alignment))
+
+    return jax.lax.fori_loop(start, stop, learn, progress)
+
+
+def compile_advance(
+    learner: Learner[Any], progress: Progress, stream: Example, keys: Keys, *, shared_stream: bool
+) -> Any:
+    """Return `advance` compiled for all seeds side by side; it consumes the progress that it is given.
+
+    Args:
+        learner: shared by the seeds.
+        progress: leaves (seeds, ...).
+        stream: leaves (seeds, N, ...), or (N, ...) if `shared_stream`.
+        keys: leaves (seeds,).
+        shared_stream: do all seeds learn from the same stream?
+    """
+    axes = (None, 0, None if shared_stream else 0, 0, None, None)
+    position = jnp.zeros((), jnp.int32)
+    program = jax.jit(jax.vmap(advance, axes), donate_argnums=1)
+    return program.lower(learner, progress, stream, keys, position, position).compile()
+
+
+def finite(state: Any) -> Bool[np.ndarray, " seeds"]:
+    """Tell for each seed whether all floats of its state are finite."""
+    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return np.all([np.isfinite(np.asarray(leaf)).reshape(len(leaf), -1).all(axis=1) for leaf in leaves], axis=0)
+
+
+class Examiner:
+    """Measures test accuracies of one learner; compiled at the first test set, once for all."""
+
+    def __init__(self, learner: Learner[Any]):
+        """Compile nothing yet."""
+        self._count = eqx.filter_jit(partial(_count_correct, learner))
+
+    def accuracy(self, states: Any, seed: int, task: int, test: TestSet) -> float:
+        """Return the fraction of a test set that the state of one seed gets right (all of it counts).
+
+        Args:
+            states: leaves (seeds, ...).
+            seed: place of the seed in that axis.
+            task: number of the task, for learners that need it.
+            test: the task's test set.
+        """
+        correct = 0
+        for first in range(0, len(test.y), _TEST_BATCH):
+            x, y = test.x[first : first + _TEST_BATCH], test.y[first : first + _TEST_BATCH]
+            missing = _TEST_BATCH - len(y)
+            x = np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
+            y = np.pad(y.astype(np.int32), (0, missing), constant_values=-1)  # matches no prediction
+            correct += int(self._count(states, jnp.asarray(seed), jnp.asarray(task), x, y))
+        return correct / len(test.y)
+
+
+def _count_correct(
+    learner: Learner[Any], states: Any, seed: Array, task: Array, x: Array, y: Array
+) -> Int[Array, ""]:
+    state = jax.tree.map(lambda leaf: leaf[seed], states)
+    logits = learner.predict(state, x, jnp.broadcast_to(task, y.shape))
+    return jnp.sum(jnp.argmax(logits, axis=-1) == y)
+
+
+def _pick(stream: Example, n: Int[Array, ""]) -> Example:
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, n, keepdims=False), stream)

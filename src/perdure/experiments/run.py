@@ -1,0 +1,424 @@
+"""Running a learner over a benchmark: seeds side by side, the stream in chunks, evaluation, progress, checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Float64, PRNGKeyArray
+
+from perdure.core import Example, Learner
+from perdure.experiments import results
+from perdure.experiments.checkpoint import Snapshot, load_checkpoint, save_checkpoint
+from perdure.experiments.interrupt import InterruptedRunError, StopRequests
+from perdure.experiments.program import (
+    Examiner,
+    Keys,
+    Log,
+    Progress,
+    compile_advance,
+    finite,
+    named_keys,
+)
+from perdure.experiments.progress import run_progress
+from perdure.learners.catalog import learner_name
+from perdure.learners.hyperparameters import hyperparameters
+from perdure.metrics.transfer import Statistic, mean_and_interval, metrics_over_seeds
+from perdure.models import benchmark_mlp
+from perdure.streams.benchmark import Benchmark
+from perdure.streams.catalog import BenchmarkRecipe
+
+Evaluation = Literal["needed", "full"]
+MakeModel = Callable[[Example, int, PRNGKeyArray], Any]
+
+_CHUNK_SECONDS = 0.3  # between two looks at the clock, at stop requests and at the losses
+_FIRST_CHUNK = 20
+
+
+class DivergedError(ArithmeticError):
+    """Training has reached NaN or infinity."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run has measured."""
+
+    learner: Learner[Any]
+    seeds: tuple[int, ...]
+    accuracy: Float64[np.ndarray, "seeds rows tasks"]
+    """Accuracy matrices, as in `perdure.metrics.transfer`; NaN where not evaluated."""
+    metrics: dict[str, Statistic]
+    """`retained_accuracy` and the others as fractions, over seeds; `gradient_alignment` if asked for."""
+    losses: Float[np.ndarray, "seeds N"]
+    """Loss on each arriving example before its update."""
+    alignments: Float[np.ndarray, "seeds N"] | None
+    """Gradient alignment at each example; None if not asked for."""
+    states: Any
+    """Final states, leaves (seeds, ...)."""
+    training_seconds: float
+    """Time spent learning, all seeds together."""
+    compile_seconds: float
+
+
+def run(
+    learner: Learner[Any],
+    benchmark: Benchmark | Callable[[int], Benchmark],
+    *,
+    seeds: int | Sequence[int] = 1,
+    model: MakeModel = benchmark_mlp,
+    evaluation: Evaluation = "needed",
+    alignment: bool = False,
+    folder: Path | str | None = None,
+    checkpoint_seconds: float = 30.0,
+    previous: bool = False,
+    progress: bool = True,
+) -> Result:
+    """Let a learner learn a benchmark's stream once, example by example, and measure what it retains.
+
+    All seeds run side by side in one compiled program. A seed fixes the stream, the initial weights and the draws,
+    each through a key of its own, so learners with the same seed see the same stream.
+
+    Args:
+        learner: method and hyper-parameters.
+        benchmark: makes the benchmark of a seed; or one benchmark, the same stream for every seed.
+        seeds: how many (0, 1, …), or which ones.
+        model: makes the network from one example, the number of outputs and a key.
+        evaluation: "needed" tests each task just after it is learned and all tasks at the end, enough for
+            retained accuracy, learning accuracy and backward transfer; "full" tests all tasks before training
+            and after each task, for forward transfer and forgetting too.
+        alignment: log the gradient alignment with a random past example at every example.
+        folder: where the record and checkpoints go; a run that is unfinished there goes on from its last
+            checkpoint and ends bit-identical to an uninterrupted one. None keeps nothing on disk.
+        checkpoint_seconds: time between two checkpoints.
+        previous: if the newest checkpoint is damaged, go on from the one before.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: if seeds are missing, negative or repeated, or the seeds' benchmarks differ in shape.
+        DivergedError: if a loss or weight is NaN or infinite; earlier checkpoints remain.
+        InterruptedRunError: after Ctrl-C or SIGTERM, with a checkpoint written if there is a folder.
+        ResultsError: if the folder holds a run of another configuration.
+        CheckpointError: if the newest checkpoint is damaged.
+        StorageError: if the record or a checkpoint cannot be written.
+    """
+    chosen = _chosen_seeds(seeds)
+    benchmarks = _benchmarks(benchmark, chosen)
+    streams = [it.train for it in benchmarks]
+    shared = isinstance(benchmark, Benchmark)
+    stream = jax.tree.map(jnp.asarray, streams[0]) if shared else jax.tree.map(_stack, *streams)
+    session = _Session(
+        learner=jax.tree.map(jnp.asarray, learner),
+        benchmarks=benchmarks,
+        seeds=chosen,
+        stream=stream,
+        shared_stream=shared,
+        evaluation=evaluation,
+        checkpoint_seconds=checkpoint_seconds,
+        show_progress=progress,
+        folder=None if folder is None else Path(folder),
+    )
+    config = describe_run(learner, benchmark, chosen, model, evaluation, alignment)
+    snapshot = _first_snapshot(session, model, alignment)
+    if session.folder is not None:
+        snapshot = _open(session, config, snapshot, previous=previous)
+    snapshot = _learn(session, snapshot)
+    result = _result(session, learner, snapshot)
+    if session.folder is not None and not results.RunRecord.load(session.folder).finished:
+        _write_record(session.folder, session, result)
+    return result
+
+
+def describe_run(
+    learner: Learner[Any],
+    benchmark: Benchmark | Callable[[int], Benchmark],
+    seeds: Sequence[int],
+    model: MakeModel,
+    evaluation: Evaluation,
+    alignment: bool,
+) -> dict[str, Any]:
+    """Return a run's config.json: all that decides its figures."""
+    values = {it.name: it.kind(getattr(learner, it.name)) for it in hyperparameters(learner)}
+    return {
+        "format": results.FORMAT,
+        "learner": {"name": learner_name(learner), "hyperparameters": values},
+        "benchmark": _describe_benchmark(benchmark),
+        "model": {"name": model.__name__},
+        "seeds": list(seeds),
+        "evaluation": evaluation,
+        "alignment": alignment,
+    }
+
+
+@dataclass(frozen=True)
+class _Session:
+    """What stays the same while a run goes on."""
+
+    learner: Learner[Any]
+    benchmarks: list[Benchmark]
+    seeds: tuple[int, ...]
+    stream: Example
+    shared_stream: bool
+    evaluation: Evaluation
+    checkpoint_seconds: float
+    show_progress: bool
+    folder: Path | None
+
+    @property
+    def task_ends(self) -> np.ndarray:
+        return self.benchmarks[0].task_ends
+
+    @property
+    def length(self) -> int:
+        return int(self.task_ends[-1])
+
+    @property
+    def label(self) -> str:
+        return f"{learner_name(self.learner)} on {self.benchmarks[0].name}"
+
+
+def _chosen_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
+    if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
+        raise ValueError(f"seeds = {seeds!r}; give a number of seeds ≥ 1 or different seeds ≥ 0")
+    return chosen
+
+
+def _benchmarks(benchmark: Benchmark | Callable[[int], Benchmark], seeds: Sequence[int]) -> list[Benchmark]:
+    """Return one benchmark a seed, all of one shape, so that seeds run side by side."""
+    if isinstance(benchmark, Benchmark):
+        return [benchmark] * len(seeds)
+    made = [benchmark(seed) for seed in seeds]
+    for seed, other in zip(seeds, made, strict=True):
+        if _shape(other) != _shape(made[0]):
+            raise ValueError(
+                f"the stream of seed {seed} has {_shape(other)}, that of seed {seeds[0]} {_shape(made[0])}; "
+                "seeds run side by side and need streams of one shape: run them one by one"
+            )
+    return made
+
+
+def _shape(benchmark: Benchmark) -> str:
+    x = np.asarray(benchmark.train.x)
+    ends = ", ".join(map(str, benchmark.task_ends))
+    return f"inputs {x.dtype}{list(x.shape)}, task ends [{ends}] and {benchmark.n_outputs} outputs"
+
+
+def _stack(*leaves: np.ndarray) -> jax.Array:
+    return jnp.asarray(np.stack(leaves))
+
+
+def _first_snapshot(session: _Session, make_model: MakeModel, alignment: bool) -> Snapshot:
+    """Return the run before its first example."""
+    keys = jax.vmap(named_keys)(jnp.asarray(session.seeds))
+    n_outputs = session.benchmarks[0].n_outputs
+    example = jax.tree.map(lambda leaf: leaf[0] if session.shared_stream else leaf[0, 0], session.stream)
+
+    def start(keys: Keys) -> Progress:
+        state = session.learner.init(make_model(example, n_outputs, keys.model), example, keys.start)
+        empty = jnp.full(session.length, jnp.nan)
+        return Progress(state, Log(empty, empty if alignment else None))
+
+    n_tasks = len(session.task_ends)
+    accuracy = np.full((len(session.seeds), n_tasks + 1, n_tasks), np.nan)
+    return Snapshot(0, jax.jit(jax.vmap(start))(keys), keys, accuracy, 0.0, 0.0)
+
+
+def _open(session: _Session, config: dict[str, Any], first: Snapshot, *, previous: bool) -> Snapshot:
+    """Make the folder this run's, and return where the run stands there."""
+    assert session.folder is not None
+    results.open_folder(session.folder, config)
+    snapshot = load_checkpoint(_checkpoints(session.folder), first, previous=previous)
+    if snapshot is None:
+        device = str(jax.devices()[0].device_kind)
+        results.write_environment(session.folder, device, _checksums(session))
+        results.append_log(session.folder, f"started: {session.label}")
+        return first
+    results.append_log(session.folder, f"went on from example {snapshot.position}")
+    return snapshot
+
+
+def _checkpoints(folder: Path) -> Path:
+    return folder / "checkpoints"
+
+
+def _learn(session: _Session, snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot after the last example."""
+    examiner = Examiner(session.learner)
+    if snapshot.position == 0 and session.evaluation == "full":
+        _evaluate(session, examiner, snapshot, row=0)
+    began = time.perf_counter()
+    advance = compile_advance(
+        session.learner,
+        snapshot.progress,
+        session.stream,
+        snapshot.keys,
+        shared_stream=session.shared_stream,
+    )
+    snapshot = snapshot._replace(
+        compile_seconds=snapshot.compile_seconds + time.perf_counter() - began
+    )
+    chunk, saved = _FIRST_CHUNK, time.monotonic()
+    with (
+        StopRequests() as stop,
+        run_progress(
+            session.label, snapshot.position, session.length, len(session.seeds), show=session.show_progress
+        ) as bar,
+    ):
+        while snapshot.position < session.length:
+            before = snapshot
+            snapshot = _learn_chunk(session, advance, snapshot, chunk)
+            speed = (snapshot.position - before.position) / (
+                snapshot.training_seconds - before.training_seconds
+            )
+            chunk = max(1, int(speed * _CHUNK_SECONDS))
+            finished_tasks = np.flatnonzero(session.task_ends == snapshot.position)
+            if len(finished_tasks):
+                _evaluate(session, examiner, snapshot, row=int(finished_tasks[-1]) + 1)
+            bar.update(snapshot.position, speed, _learning_accuracy_so_far(snapshot))
+            if stop.received is not None:
+                raise _interrupted(session, snapshot, stop.received)
+            if time.monotonic() - saved > session.checkpoint_seconds or snapshot.position == session.length:
+                _save(session, snapshot)
+                saved = time.monotonic()
+    return snapshot
+
+
+def _learn_chunk(session: _Session, advance: Any, snapshot: Snapshot, chunk: int) -> Snapshot:
+    """Return the snapshot after `chunk` more examples, or up to the end of the task."""
+    start = snapshot.position
+    task_end = session.task_ends[np.searchsorted(session.task_ends, start, side="right")]
+    stop = min(start + chunk, int(task_end))
+    began = time.perf_counter()
+    progress = advance(
+        session.learner,
+        snapshot.progress,
+        session.stream,
+        snapshot.keys,
+        jnp.asarray(start, jnp.int32),
+        jnp.asarray(stop, jnp.int32),
+    )
+    jax.block_until_ready(progress)
+    seconds = snapshot.training_seconds + time.perf_counter() - began
+    _check_losses(session, np.asarray(progress.log.loss[:, start:stop]), start)
+    return snapshot._replace(position=stop, progress=progress, training_seconds=seconds)
+
+
+def _check_losses(session: _Session, losses: Float[np.ndarray, "seeds chunk"], start: int) -> None:
+    bad = np.argwhere(~np.isfinite(losses.T))
+    if len(bad):
+        n, seed = bad[0]
+        raise _diverged(session, int(seed), f"the loss is {losses[seed, n]} at example {start + n:,}")
+
+
+def _diverged(session: _Session, seed: int, what: str) -> DivergedError:
+    kept = "" if session.folder is None else f" The last good checkpoint is kept in {session.folder}."
+    return DivergedError(
+        f"training diverged: {what} (seed {session.seeds[seed]}); lower the learning rate.{kept}"
+    )
+
+
+def _save(session: _Session, snapshot: Snapshot) -> None:
+    """Write a checkpoint, if the run has a folder and its weights are sound."""
+    if session.folder is None:
+        return
+    sound = finite(snapshot.progress.state)
+    if not sound.all():
+        where = f"a weight is not finite after example {snapshot.position - 1:,}"
+        raise _diverged(session, int(np.argmin(sound)), where)
+    save_checkpoint(_checkpoints(session.folder), snapshot)
+
+
+def _interrupted(session: _Session, snapshot: Snapshot, signal_number: int) -> InterruptedRunError:
+    where = f"stopped at example {snapshot.position:,} of {session.length:,}"
+    if session.folder is None:
+        return InterruptedRunError(f"{where}; nothing is kept of a run without a folder", signal_number)
+    _save(session, snapshot)
+    results.append_log(session.folder, where)
+    return InterruptedRunError(f"{where}; go on with `perdure resume {session.folder}`", signal_number)
+
+
+def _evaluate(session: _Session, examiner: Examiner, snapshot: Snapshot, row: int) -> None:
+    """Fill the entries of a row of the accuracy matrices that the evaluation asks for."""
+    n_tasks = len(session.task_ends)
+    whole_row = session.evaluation == "full" or row == n_tasks
+    for seed, benchmark in enumerate(session.benchmarks):
+        for task in range(n_tasks) if whole_row else [row - 1]:
+            snapshot.accuracy[seed, row, task] = examiner.accuracy(
+                snapshot.progress.state, seed, task, benchmark.test[task]
+            )
+
+
+def _learning_accuracy_so_far(snapshot: Snapshot) -> float | None:
+    just_learned = np.diagonal(snapshot.accuracy[:, 1:], axis1=1, axis2=2)
+    known = just_learned[~np.isnan(just_learned)]
+    return float(known.mean()) if known.size else None
+
+
+def _result(session: _Session, learner: Learner[Any], snapshot: Snapshot) -> Result:
+    log = snapshot.progress.log
+    alignments = None if log.alignment is None else np.asarray(log.alignment)
+    metrics = metrics_over_seeds(snapshot.accuracy)
+    if alignments is not None:
+        metrics["gradient_alignment"] = mean_and_interval(_mean_alignments(alignments))
+    return Result(
+        learner=learner,
+        seeds=session.seeds,
+        accuracy=snapshot.accuracy,
+        metrics=metrics,
+        losses=np.asarray(log.loss),
+        alignments=alignments,
+        states=snapshot.progress.state,
+        training_seconds=snapshot.training_seconds,
+        compile_seconds=snapshot.compile_seconds,
+    )
+
+
+def _mean_alignments(alignments: Float[np.ndarray, "seeds N"]) -> list[float]:
+    """Return each seed's mean over learning; the first example has no past and does not count."""
+    return [float(seed[1:].mean(dtype=np.float64)) for seed in alignments]
+
+
+def _write_record(folder: Path, session: _Session, result: Result) -> None:
+    results.write_accuracy(folder, session.seeds, result.accuracy)
+    results.append_log(folder, f"finished: {result.training_seconds:.1f} s of training")
+    summary = results.Summary(
+        result.metrics, result.training_seconds, result.compile_seconds, _peak_memory(), session.length
+    )
+    results.write_summary(folder, summary)
+
+
+def _peak_memory() -> int:
+    """Return the largest resident memory of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _checksums(session: _Session) -> dict[str, str]:
+    streams = [session.benchmarks[0].train] if session.shared_stream else [it.train for it in session.benchmarks]
+    return {
+        f"stream of seed {seed}": _checksum(stream) for seed, stream in zip(session.seeds, streams, strict=False)
+    }
+
+
+def _checksum(stream: Example) -> str:
+    digest = hashlib.sha256()
+    for leaf in stream:
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()
+
+
+def _describe_benchmark(benchmark: Benchmark | Callable[[int], Benchmark]) -> dict[str, Any]:
+    if isinstance(benchmark, Benchmark):
+        return {"name": benchmark.name, "options": {"sha256": _checksum(benchmark.train)}}
+    if isinstance(benchmark, BenchmarkRecipe):
+        return {"name": benchmark.name, "options": dict(benchmark.options)}
+    return {"name": getattr(benchmark, "__name__", type(benchmark).__name__), "options": {}}

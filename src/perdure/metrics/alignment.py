@@ -1,0 +1,38 @@
+"""Do the gradients of different examples agree? The quantity that MER sets out to raise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from perdure.core import Example, Learner
+from perdure.updates.gradient import cross_entropy
+
+
+def gradient_alignment(
+    learner: Learner[Any], state: Any, arriving: Example, past: Example
+) -> Float[Array, ""]:
+    """Return the dot product of the loss gradients on two examples, ∇ loss(arriving) · ∇ loss(past).
+
+    Positive: learning one helps the other (transfer); negative: it harms it (interference). Taken with respect to
+    all weights of `state.model`, before the update (Riemer et al. 2019, equations 1 and 2).
+
+    Args:
+        learner: how logits come from the state.
+        state: a state of the learner, whose field `model` holds the weights.
+        arriving: one example.
+        past: another.
+    """
+
+    def gradient(example: Example) -> PyTree:
+        def loss(model: PyTree) -> Float[Array, ""]:
+            x, task = jnp.asarray(example.x)[None], jnp.asarray(example.task)[None]
+            return cross_entropy(learner.predict(state._replace(model=model), x, task)[0], example.y)
+
+        return jax.grad(loss)(state.model)
+
+    products = jax.tree.map(lambda one, other: jnp.sum(one * other), gradient(arriving), gradient(past))
+    return jax.tree.reduce(jnp.add, products)
