@@ -10,6 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree, Shaped
 
+AnyArray = Array | np.ndarray
+"""Streams live in NumPy until they are learned from."""
+
 State = TypeVar("State", bound=tuple)
 
 
@@ -19,11 +22,11 @@ class Example(NamedTuple):
     A stream is an `Example` whose leaves share a leading axis of length N, in order of arrival.
     """
 
-    x: Shaped[Array | np.ndarray, "..."]
+    x: Shaped[AnyArray, ...]
     """Input: any shape; `uint8` are pixels 0..255 (see `as_features`), floats are used as they are."""
-    y: Integer[Array | np.ndarray, "..."]
+    y: Integer[AnyArray, ...]
     """Class label, 0 ≤ y < number of outputs."""
-    task: Integer[Array | np.ndarray, "..."]
+    task: Integer[AnyArray, ...]
     """Number of the task the example comes from, 0 ≤ task < number of tasks."""
 
 
@@ -64,7 +67,7 @@ class Learner(eqx.Module, Generic[State]):
         """Return logits for a batch of inputs, x: (batch, ...); `task` is ignored unless `needs_task`."""
 
 
-def as_features(x: Shaped[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
+def as_features(x: Shaped[AnyArray, ...]) -> Float[Array, ...]:
     """Return `x` as floats: `uint8` pixels are divided by 255, floats pass unchanged.
 
     Pixels stay integers in streams and memories (a quarter of the space) and are converted at use.

@@ -43,27 +43,25 @@ def draw_slot(memory: Reservoir, key: PRNGKeyArray) -> Int[Array, ""]:
     capacity / (n+1) and replaces a uniformly drawn one, which leaves every example seen so far in the
     memory with that same probability.
     """
-    drawn = jax.random.randint(key, (), 0, memory.seen + 1)
+    drawn = jax.random.randint(key, (), 0, memory.seen + 1, jnp.int32)
     return jnp.where(memory.seen < capacity(memory), memory.seen, drawn)
 
 
 def store(memory: Reservoir, example: Example, slot: Int[Array, ""]) -> Reservoir:
     """Return the memory with `example` in `slot`; a slot ≥ capacity leaves the contents as they were."""
     # A scatter that drops what is out of range stays in place under vmap; lax.cond would copy the memory.
-    examples = jax.tree.map(
-        lambda leaf, new: leaf.at[slot].set(new, mode="drop"), memory.examples, example
-    )
+    examples = jax.tree.map(lambda leaf, new: leaf.at[slot].set(new, mode="drop"), memory.examples, example)
     return Reservoir(examples, memory.seen + 1)
 
 
-def draw_slots(memory: Reservoir, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, "..."]:
+def draw_slots(memory: Reservoir, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, ...]:
     """Draw filled slots uniformly and with replacement (zeros while the memory is empty)."""
-    return jax.random.randint(key, shape, 0, filled(memory))
+    return jax.random.randint(key, shape, 0, filled(memory), jnp.int32)
 
 
 def drawn_mask(memory: Reservoir, draws: int) -> Bool[Array, " draws"]:
     """Return which of `draws` draws count: all, or only as many as there are examples in the memory."""
-    return jnp.arange(draws) < filled(memory)
+    return jnp.arange(draws, dtype=jnp.int32) < filled(memory)
 
 
 def recall(memory: Reservoir, slots: Int[Array, "*draws"]) -> Example:

@@ -22,9 +22,7 @@ class MLP(eqx.Module):
 
     layers: tuple[eqx.nn.Linear, ...]
 
-    def __init__(
-        self, in_size: int, out_size: int, hidden_sizes: Sequence[int] = (100, 100), *, key: PRNGKeyArray
-    ):
+    def __init__(self, in_size: int, out_size: int, hidden_sizes: Sequence[int] = (100, 100), *, key: PRNGKeyArray):
         """Draw the weights.
 
         Args:
@@ -47,7 +45,7 @@ class MLP(eqx.Module):
             for fan_in, fan_out, layer_key in zip(sizes[:-1], sizes[1:], keys, strict=True)
         )
 
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, " outputs"]:
+    def __call__(self, x: Float[Array, ...]) -> Float[Array, " outputs"]:
         """Return the logits of one input of any shape that has `in_size` values.
 
         Raises:

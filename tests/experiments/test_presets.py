@@ -39,9 +39,7 @@ def test_every_published_row_is_there_once():
     assert set(keys) == expected
 
 
-@pytest.mark.parametrize(
-    "preset", load_presets(), ids=lambda row: f"{row.learner}-{row.benchmark}-{row.memory_size}"
-)
+@pytest.mark.parametrize("preset", load_presets(), ids=lambda row: f"{row.learner}-{row.benchmark}-{row.memory_size}")
 def test_a_preset_sets_its_learners_fields_and_names_its_source(preset):
     assert set(preset.hyperparameters) == FIELDS[preset.learner]
     assert preset.hyperparameters.get("memory_size") == preset.memory_size

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from perdure.experiments.results import (
     ResultsError,
     RunRecord,
+    Summary,
     append_log,
     config_digest,
     list_runs,
@@ -23,6 +24,7 @@ from perdure.experiments.results import (
     write_environment,
     write_summary,
 )
+from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
 
 CONFIG = {
     "format": 1,
@@ -37,7 +39,9 @@ NAN = np.nan
 FIRST = [[NAN, 0.2, 0.1], [0.8, 0.3, NAN], [NAN, 0.7, 0.4], [0.6, 0.5, 0.9]]
 SECOND = [[NAN, 0.1, 0.1], [0.9, 0.3, NAN], [NAN, 0.9, 0.4], [0.6, 0.6, 0.9]]
 MATRICES = np.array([FIRST, SECOND])
-COST = {"training_seconds": 1.5, "compile_seconds": 0.5, "peak_memory_bytes": None, "examples_seen": 3000}
+METRICS = metrics_over_seeds(MATRICES)
+ALIGNMENT = {"gradient_alignment": mean_and_interval([0.02, 0.04])}
+COST = (1.5, 0.5, None, 3000)
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def run(tmp_path):
     open_folder(folder, CONFIG)
     write_environment(folder, "cpu", {"train-images.gz": "abc"})
     write_accuracy(folder, CONFIG["seeds"], MATRICES)
-    write_summary(folder, MATRICES, gradient_alignment=[0.02, 0.04], **COST)
+    write_summary(folder, Summary(METRICS | ALIGNMENT, *COST))
     return folder
 
 
@@ -84,7 +88,13 @@ def test_the_summary_holds_metrics_over_seeds_and_cost(run):
     assert retained.std == pytest.approx((0.7 - 2 / 3) / np.sqrt(2))
     assert summary.metrics["gradient_alignment"].mean == pytest.approx(0.03)
     assert np.isnan(summary.metrics["forgetting"].mean)
-    assert {name: getattr(summary, name) for name in COST} == COST
+    cost = (
+        summary.training_seconds,
+        summary.compile_seconds,
+        summary.peak_memory_bytes,
+        summary.examples_seen,
+    )
+    assert cost == COST
 
 
 def test_what_was_not_evaluated_is_null_in_json_and_no_row_in_the_table(run):
@@ -105,7 +115,7 @@ def test_what_was_not_evaluated_is_null_in_json_and_no_row_in_the_table(run):
 
 
 def test_alignment_is_absent_where_it_was_not_logged(run):
-    write_summary(run, MATRICES, gradient_alignment=None, **COST)
+    write_summary(run, Summary(METRICS, *COST))
     summary = RunRecord.load(run).summary
     assert summary is not None
     assert "gradient_alignment" not in summary.metrics
@@ -164,9 +174,7 @@ def test_the_digest_is_that_of_canonical_json():
     assert config_digest({"b": {"c": 0.5}, "a": [1, 2]}) == expected
 
 
-@given(
-    st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False, allow_infinity=False), min_size=1)
-)
+@given(st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_the_digest_depends_on_values_not_on_order(config):
     reverse = dict(reversed(config.items()))
     assert config_digest(reverse) == config_digest(config)
@@ -267,7 +275,5 @@ def test_records_and_reports_load_without_jax():
     modules = "perdure.experiments.presets, perdure.report.tables, perdure.report.figures"
     code = f"import sys, {modules}; print('jax' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == "False False\n"

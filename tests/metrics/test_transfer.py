@@ -53,9 +53,7 @@ def test_every_metric_of_a_matrix_computed_by_hand():
 def test_metrics_equal_those_of_the_released_code(case):
     with np.load(REFERENCE) as reference:
         task, rows = reference[f"case{case}_result_t"], reference[f"case{case}_result_a"]
-        expected = [
-            float(reference[f"case{case}_{name}"]) for name in ("final_accuracy", "backward", "forward")
-        ]
+        expected = [float(reference[f"case{case}_{name}"]) for name in ("final_accuracy", "backward", "forward")]
     last_rows = [np.flatnonzero(task == number)[-1] for number in range(rows.shape[1])]
     accuracy = np.concatenate([rows[:1], rows[last_rows]]).astype(np.float64)
     got = [retained_accuracy(accuracy), backward_transfer(accuracy), forward_transfer(accuracy)]

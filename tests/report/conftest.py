@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from perdure.experiments.results import RunRecord, open_folder, write_accuracy, write_summary
+from perdure.experiments.results import RunRecord, Summary, open_folder, write_accuracy, write_summary
+from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
 
 MER = {"memory_size": 200, "learning_rate": 0.1}
 
@@ -42,15 +43,10 @@ def made_up_run(tmp_path):
         if finished:
             matrices = _matrices(tasks, seeds, retained, full)
             write_accuracy(folder, range(seeds), matrices)
-            write_summary(
-                folder,
-                matrices,
-                gradient_alignment=alignment,
-                training_seconds=12.34,
-                compile_seconds=1.0,
-                peak_memory_bytes=700 * 2**20,
-                examples_seen=9,
-            )
+            metrics = metrics_over_seeds(matrices)
+            if alignment is not None:
+                metrics["gradient_alignment"] = mean_and_interval(alignment)
+            write_summary(folder, Summary(metrics, 12.34, 1.0, 700 * 2**20, 9))
         return RunRecord.load(folder)
 
     return make

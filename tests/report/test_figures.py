@@ -120,9 +120,7 @@ def test_every_figure_of_finished_runs_is_saved_twice(made_up_run, tmp_path):
     ]
     assert [path.name for path in paths] == [f"{stem}.{end}" for stem in stems for end in ("png", "svg")]
     assert sorted(paths) == sorted((tmp_path / "figures").iterdir())
-    assert all(
-        path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"<?xml") for path in paths
-    )
+    assert all(path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"<?xml") for path in paths)
 
 
 def test_the_same_runs_give_the_same_bytes(made_up_run, tmp_path):

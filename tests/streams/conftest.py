@@ -47,8 +47,7 @@ def small_mnist() -> dict[str, bytes]:
 def registry(monkeypatch, tmp_path, small_mnist) -> Path:
     """Register the small files as MNIST, without mirrors, and return the user's empty cache folder."""
     raw = tuple(
-        files.RawFile(name, len(content), hashlib.sha256(content).hexdigest())
-        for name, content in small_mnist.items()
+        files.RawFile(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in small_mnist.items()
     )
     monkeypatch.setitem(files.DATA_SETS, "mnist", files.DataSet("mnist", raw, ()))
     monkeypatch.delenv("PERDURE_DATA", raising=False)

@@ -46,9 +46,7 @@ class TestValid:
     @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
     def test_accepts_labels_and_tasks_of_any_integer_dtype(self, dtype):
         train, test = arrays()
-        made = Benchmark(
-            "b", train._replace(y=train.y.astype(dtype), task=train.task.astype(dtype)), test, 300
-        )
+        made = Benchmark("b", train._replace(y=train.y.astype(dtype), task=train.task.astype(dtype)), test, 300)
         assert made.task_ends.tolist() == [3, 4, 6]
 
     @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
@@ -216,9 +214,7 @@ class TestPixelMapBenchmark:
         assert len({tuple(subset) for subset in subsets}) == 3
         for t, subset in enumerate(subsets):
             part = slice(7 * t, 7 * t + 7)
-            np.testing.assert_array_equal(
-                made.train.x[part].reshape(7, 6), train.x[subset].reshape(7, 6)[:, maps[t]]
-            )
+            np.testing.assert_array_equal(made.train.x[part].reshape(7, 6), train.x[subset].reshape(7, 6)[:, maps[t]])
             np.testing.assert_array_equal(made.train.y[part], train.y[subset])
         np.testing.assert_array_equal(made.train.task, np.repeat([0, 1, 2], 7))
 

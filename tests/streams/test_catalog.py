@@ -47,8 +47,7 @@ def test_suggests_the_nearest_name(name, message):
 
 def test_names_the_options_a_maker_takes():
     message = (
-        "digits-rotations has no option angle, task, expected some of: "
-        "tasks, examples_per_task, task_order, data_dir"
+        "digits-rotations has no option angle, task, expected some of: tasks, examples_per_task, task_order, data_dir"
     )
     with pytest.raises(TypeError, match=message):
         catalog.make_benchmark("digits-rotations", 0, angle=3, task=2)

@@ -82,9 +82,7 @@ class TestReadIdx:
 
 class TestFind:
     @pytest.mark.parametrize("folder", ["", "mnist"])
-    @pytest.mark.parametrize(
-        "name", [f"{LABELS}.gz", LABELS, "train-labels.idx1-ubyte.gz", "train-labels.idx1-ubyte"]
-    )
+    @pytest.mark.parametrize("name", [f"{LABELS}.gz", LABELS, "train-labels.idx1-ubyte.gz", "train-labels.idx1-ubyte"])
     def test_accepts_every_spelling_in_the_folder_and_its_subfolder(self, registry, tmp_path, folder, name):
         path = tmp_path / "mine" / folder / name
         path.parent.mkdir(parents=True)
@@ -144,8 +142,7 @@ class TestContent:
         assert str(path) in message
         assert f"sha256 {hashlib.sha256(wrong).hexdigest()}, expected" in message
         assert (
-            f"expected {len(wrong) - 1} bytes and sha256 {hashlib.sha256(small_mnist[LABELS]).hexdigest()}"
-            in message
+            f"expected {len(wrong) - 1} bytes and sha256 {hashlib.sha256(small_mnist[LABELS]).hexdigest()}" in message
         )
         assert "deleted is downloaded anew" in message
 
@@ -242,9 +239,7 @@ class TestDownload:
             find_file(LABELS)
         assert everything_under(registry) == []
 
-    def test_offline_error_lists_folders_files_and_reasons(
-        self, registry, monkeypatch, tmp_path, small_mnist
-    ):
+    def test_offline_error_lists_folders_files_and_reasons(self, registry, monkeypatch, tmp_path, small_mnist):
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         set_mirrors(monkeypatch, f"http://127.0.0.1:{unused_port()}/mnist/")
         monkeypatch.setenv("PERDURE_DATA", str(tmp_path / "environment"))

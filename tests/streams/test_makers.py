@@ -96,8 +96,7 @@ class TestMnist:
 
     def test_5_permutations_are_the_first_of_20_and_of_many(self, small_mnist_dir):
         five, twenty = (
-            mnist.mnist_permutations(0, tasks=n, examples_per_task=5, data_dir=small_mnist_dir)
-            for n in (5, 20)
+            mnist.mnist_permutations(0, tasks=n, examples_per_task=5, data_dir=small_mnist_dir) for n in (5, 20)
         )
         many = mnist.mnist_many_permutations(0, examples_per_task=5, data_dir=small_mnist_dir)
         for task in range(5):

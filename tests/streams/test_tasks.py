@@ -90,9 +90,7 @@ class TestPermutation:
         assert len(np.unique(maps, axis=0)) == 20
         assert not (maps == np.arange(784)).all(axis=1).any()
 
-    @pytest.mark.parametrize(
-        "make", [lambda: tasks.permutation_maps(0, 0, 4), lambda: tasks.rotation_maps(0, 0, 2, 2)]
-    )
+    @pytest.mark.parametrize("make", [lambda: tasks.permutation_maps(0, 0, 4), lambda: tasks.rotation_maps(0, 0, 2, 2)])
     def test_refuses_no_tasks(self, make):
         with pytest.raises(ValueError, match="number of tasks is 0, expected 1 or more"):
             make()
@@ -139,9 +137,7 @@ class TestOrder:
 
     @pytest.mark.parametrize("order", [[], [0, 1], [0, 1, 1], [1, 2, 3], [0, 1, 2, 3], [0, 1, -1]])
     def test_refuses_what_is_no_order_of_the_tasks(self, order):
-        with pytest.raises(
-            ValueError, match=r"task_order is \[.*\], expected each of the 3 task numbers 0 to 2"
-        ):
+        with pytest.raises(ValueError, match=r"task_order is \[.*\], expected each of the 3 task numbers 0 to 2"):
             tasks.complete_order(order, 3)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -125,8 +125,7 @@ def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
     tree = {"0_progress": snapshot.progress, "1_keys": keys, "2_accuracy": snapshot.accuracy}
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
-        jax.tree_util.keystr(path, simple=True, separator=".")[2:]: np.ascontiguousarray(leaf)
-        for path, leaf in leaves
+        jax.tree_util.keystr(path, simple=True, separator=".")[2:]: np.ascontiguousarray(leaf) for path, leaf in leaves
     }
 
 

@@ -40,11 +40,7 @@ def load_presets() -> list[Preset]:
 
     Source: Riemer et al. 2019, appendix and released run script; results of tables 1 and 2.
     """
-    return [
-        _preset(group["learner"], group["source"], row)
-        for group in _file()["group"]
-        for row in group["presets"]
-    ]
+    return [_preset(group["learner"], group["source"], row) for group in _file()["group"] for row in group["presets"]]
 
 
 def find_preset(learner: str, benchmark: str, memory_size: int | None = None) -> Preset | None:
@@ -99,9 +95,7 @@ def follows_protocol(benchmark: str, options: Mapping[str, Any]) -> bool:
 
 
 def _preset(learner: str, source: str, row: Mapping[str, Any]) -> Preset:
-    hyperparameters = {
-        name: value for name, value in row.items() if name not in ("benchmark", "retained_accuracy")
-    }
+    hyperparameters = {name: value for name, value in row.items() if name not in ("benchmark", "retained_accuracy")}
     figure = row.get("retained_accuracy")
     return Preset(
         learner=learner,
@@ -115,6 +109,4 @@ def _preset(learner: str, source: str, row: Mapping[str, Any]) -> Preset:
 
 @cache
 def _file() -> dict[str, Any]:
-    return tomllib.loads(
-        resources.files("perdure.experiments").joinpath("presets.toml").read_text(encoding="utf-8")
-    )
+    return tomllib.loads(resources.files("perdure.experiments").joinpath("presets.toml").read_text(encoding="utf-8"))

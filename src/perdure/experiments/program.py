@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from perdure.core import Example, Learner
+from perdure.core import AnyArray, Example, Learner
 from perdure.metrics.alignment import gradient_alignment
 from perdure.streams.benchmark import TestSet
 
@@ -72,7 +72,7 @@ def advance(
         state, info = learner.observe(progress.state, example, jax.random.fold_in(keys.learning, n))
         alignment = progress.log.alignment
         if alignment is not None:
-            past = _pick(stream, jax.random.randint(jax.random.fold_in(keys.alignment, n), (), 0, n))
+            past = _pick(stream, jax.random.randint(jax.random.fold_in(keys.alignment, n), (), 0, n, jnp.int32))
             product = gradient_alignment(learner, progress.state, example, past)
             # The first example has no past.
             alignment = alignment.at[n].set(jnp.where(n > 0, product, jnp.nan))
@@ -95,8 +95,18 @@ def compile_advance(
     """
     axes = (None, 0, None if shared_stream else 0, 0, None, None)
     position = jnp.zeros((), jnp.int32)
-    program = jax.jit(jax.vmap(advance, axes), donate_argnums=1)
+    one_seed = keys.learning.shape == (1,)
+    program = jax.jit(partial(_advance_one, axes) if one_seed else jax.vmap(advance, axes), donate_argnums=1)
     return program.lower(learner, progress, stream, keys, position, position).compile()
+
+
+def _advance_one(axes: tuple[int | None, ...], *arguments: Any) -> Progress:
+    """`advance` for a single seed: without the batched products that vmap would make, a sixth faster."""
+    unbatched = (
+        argument if axis is None else jax.tree.map(lambda leaf: leaf[0], argument)
+        for argument, axis in zip(arguments, axes, strict=True)
+    )
+    return jax.tree.map(lambda leaf: leaf[None], advance(*unbatched))
 
 
 def finite(state: Any) -> Bool[np.ndarray, " seeds"]:
@@ -132,7 +142,7 @@ class Examiner:
 
 
 def _count_correct(
-    learner: Learner[Any], states: Any, seed: Array, task: Array, x: Array, y: Array
+    learner: Learner[Any], states: Any, seed: Array, task: Array, x: AnyArray, y: AnyArray
 ) -> Int[Array, ""]:
     state = jax.tree.map(lambda leaf: leaf[seed], states)
     logits = learner.predict(state, x, jnp.broadcast_to(task, y.shape))

@@ -339,9 +339,7 @@ def _problem_with_rows(table: pd.DataFrame, seeds: Sequence[int]) -> str | None:
         return f"has seeds {sorted(set(seed.tolist()))}, expected {sorted(seeds)} of config.json"
     last = test_task.max()
     if test_task.min() < 0 or after_task.min() < -1 or after_task.max() != last:
-        return (
-            f"has task numbers that do not fit together, expected after_task -1..{last} for {last + 1} tasks"
-        )
+        return f"has task numbers that do not fit together, expected after_task -1..{last} for {last + 1} tasks"
     if table.duplicated(["seed", "after_task", "test_task"]).any():
         return "has an entry twice, expected one row an entry"
     if not ((accuracy >= 0) & (accuracy <= 1)).all():
@@ -385,6 +383,4 @@ def _read_summary(path: Path) -> Summary | None:
             content["examples_seen"],
         )
     except (KeyError, TypeError, ValueError) as cause:
-        raise ResultsError(
-            f"{path} lacks or misspells a field ({type(cause).__name__}: {cause}); {_REPAIR}"
-        ) from cause
+        raise ResultsError(f"{path} lacks or misspells a field ({type(cause).__name__}: {cause}); {_REPAIR}") from cause

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float64, PRNGKeyArray
+from jaxtyping import Float, Float64
 
-from perdure.core import Example, Learner
+from perdure.core import Learner
 from perdure.experiments import results
 from perdure.experiments.checkpoint import Snapshot, load_checkpoint, save_checkpoint
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
@@ -30,15 +29,17 @@ from perdure.experiments.program import (
     named_keys,
 )
 from perdure.experiments.progress import run_progress
-from perdure.learners.catalog import learner_name
-from perdure.learners.hyperparameters import hyperparameters
+from perdure.experiments.session import (
+    Evaluation,
+    MakeModel,
+    Session,
+    benchmarks_of_seeds,
+    chosen_seeds,
+    describe_run,
+)
 from perdure.metrics.transfer import Statistic, mean_and_interval, metrics_over_seeds
 from perdure.models import benchmark_mlp
 from perdure.streams.benchmark import Benchmark
-from perdure.streams.catalog import BenchmarkRecipe
-
-Evaluation = Literal["needed", "full"]
-MakeModel = Callable[[Example, int, PRNGKeyArray], Any]
 
 _CHUNK_SECONDS = 0.3  # between two looks at the clock, at stop requests and at the losses
 _FIRST_CHUNK = 20
@@ -110,17 +111,12 @@ def run(
         CheckpointError: if the newest checkpoint is damaged.
         StorageError: if the record or a checkpoint cannot be written.
     """
-    chosen = _chosen_seeds(seeds)
-    benchmarks = _benchmarks(benchmark, chosen)
-    streams = [it.train for it in benchmarks]
-    shared = isinstance(benchmark, Benchmark)
-    stream = jax.tree.map(jnp.asarray, streams[0]) if shared else jax.tree.map(_stack, *streams)
-    session = _Session(
+    chosen = chosen_seeds(seeds)
+    session = Session(
         learner=jax.tree.map(jnp.asarray, learner),
-        benchmarks=benchmarks,
+        benchmarks=benchmarks_of_seeds(benchmark, chosen),
         seeds=chosen,
-        stream=stream,
-        shared_stream=shared,
+        shared_stream=isinstance(benchmark, Benchmark),
         evaluation=evaluation,
         checkpoint_seconds=checkpoint_seconds,
         show_progress=progress,
@@ -137,86 +133,7 @@ def run(
     return result
 
 
-def describe_run(
-    learner: Learner[Any],
-    benchmark: Benchmark | Callable[[int], Benchmark],
-    seeds: Sequence[int],
-    model: MakeModel,
-    evaluation: Evaluation,
-    alignment: bool,
-) -> dict[str, Any]:
-    """Return a run's config.json: all that decides its figures."""
-    values = {it.name: it.kind(getattr(learner, it.name)) for it in hyperparameters(learner)}
-    return {
-        "format": results.FORMAT,
-        "learner": {"name": learner_name(learner), "hyperparameters": values},
-        "benchmark": _describe_benchmark(benchmark),
-        "model": {"name": model.__name__},
-        "seeds": list(seeds),
-        "evaluation": evaluation,
-        "alignment": alignment,
-    }
-
-
-@dataclass(frozen=True)
-class _Session:
-    """What stays the same while a run goes on."""
-
-    learner: Learner[Any]
-    benchmarks: list[Benchmark]
-    seeds: tuple[int, ...]
-    stream: Example
-    shared_stream: bool
-    evaluation: Evaluation
-    checkpoint_seconds: float
-    show_progress: bool
-    folder: Path | None
-
-    @property
-    def task_ends(self) -> np.ndarray:
-        return self.benchmarks[0].task_ends
-
-    @property
-    def length(self) -> int:
-        return int(self.task_ends[-1])
-
-    @property
-    def label(self) -> str:
-        return f"{learner_name(self.learner)} on {self.benchmarks[0].name}"
-
-
-def _chosen_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
-    if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
-        raise ValueError(f"seeds = {seeds!r}; give a number of seeds ≥ 1 or different seeds ≥ 0")
-    return chosen
-
-
-def _benchmarks(benchmark: Benchmark | Callable[[int], Benchmark], seeds: Sequence[int]) -> list[Benchmark]:
-    """Return one benchmark a seed, all of one shape, so that seeds run side by side."""
-    if isinstance(benchmark, Benchmark):
-        return [benchmark] * len(seeds)
-    made = [benchmark(seed) for seed in seeds]
-    for seed, other in zip(seeds, made, strict=True):
-        if _shape(other) != _shape(made[0]):
-            raise ValueError(
-                f"the stream of seed {seed} has {_shape(other)}, that of seed {seeds[0]} {_shape(made[0])}; "
-                "seeds run side by side and need streams of one shape: run them one by one"
-            )
-    return made
-
-
-def _shape(benchmark: Benchmark) -> str:
-    x = np.asarray(benchmark.train.x)
-    ends = ", ".join(map(str, benchmark.task_ends))
-    return f"inputs {x.dtype}{list(x.shape)}, task ends [{ends}] and {benchmark.n_outputs} outputs"
-
-
-def _stack(*leaves: np.ndarray) -> jax.Array:
-    return jnp.asarray(np.stack(leaves))
-
-
-def _first_snapshot(session: _Session, make_model: MakeModel, alignment: bool) -> Snapshot:
+def _first_snapshot(session: Session, make_model: MakeModel, alignment: bool) -> Snapshot:
     """Return the run before its first example."""
     keys = jax.vmap(named_keys)(jnp.asarray(session.seeds))
     n_outputs = session.benchmarks[0].n_outputs
@@ -232,14 +149,14 @@ def _first_snapshot(session: _Session, make_model: MakeModel, alignment: bool) -
     return Snapshot(0, jax.jit(jax.vmap(start))(keys), keys, accuracy, 0.0, 0.0)
 
 
-def _open(session: _Session, config: dict[str, Any], first: Snapshot, *, previous: bool) -> Snapshot:
+def _open(session: Session, config: dict[str, Any], first: Snapshot, *, previous: bool) -> Snapshot:
     """Make the folder this run's, and return where the run stands there."""
     assert session.folder is not None
     results.open_folder(session.folder, config)
     snapshot = load_checkpoint(_checkpoints(session.folder), first, previous=previous)
     if snapshot is None:
         device = str(jax.devices()[0].device_kind)
-        results.write_environment(session.folder, device, _checksums(session))
+        results.write_environment(session.folder, device, session.checksums())
         results.append_log(session.folder, f"started: {session.label}")
         return first
     results.append_log(session.folder, f"went on from example {snapshot.position}")
@@ -250,7 +167,7 @@ def _checkpoints(folder: Path) -> Path:
     return folder / "checkpoints"
 
 
-def _learn(session: _Session, snapshot: Snapshot) -> Snapshot:
+def _learn(session: Session, snapshot: Snapshot) -> Snapshot:
     """Return the snapshot after the last example."""
     examiner = Examiner(session.learner)
     if snapshot.position == 0 and session.evaluation == "full":
@@ -263,9 +180,7 @@ def _learn(session: _Session, snapshot: Snapshot) -> Snapshot:
         snapshot.keys,
         shared_stream=session.shared_stream,
     )
-    snapshot = snapshot._replace(
-        compile_seconds=snapshot.compile_seconds + time.perf_counter() - began
-    )
+    snapshot = snapshot._replace(compile_seconds=snapshot.compile_seconds + time.perf_counter() - began)
     chunk, saved = _FIRST_CHUNK, time.monotonic()
     with (
         StopRequests() as stop,
@@ -276,9 +191,7 @@ def _learn(session: _Session, snapshot: Snapshot) -> Snapshot:
         while snapshot.position < session.length:
             before = snapshot
             snapshot = _learn_chunk(session, advance, snapshot, chunk)
-            speed = (snapshot.position - before.position) / (
-                snapshot.training_seconds - before.training_seconds
-            )
+            speed = (snapshot.position - before.position) / (snapshot.training_seconds - before.training_seconds)
             chunk = max(1, int(speed * _CHUNK_SECONDS))
             finished_tasks = np.flatnonzero(session.task_ends == snapshot.position)
             if len(finished_tasks):
@@ -292,7 +205,7 @@ def _learn(session: _Session, snapshot: Snapshot) -> Snapshot:
     return snapshot
 
 
-def _learn_chunk(session: _Session, advance: Any, snapshot: Snapshot, chunk: int) -> Snapshot:
+def _learn_chunk(session: Session, advance: Any, snapshot: Snapshot, chunk: int) -> Snapshot:
     """Return the snapshot after `chunk` more examples, or up to the end of the task."""
     start = snapshot.position
     task_end = session.task_ends[np.searchsorted(session.task_ends, start, side="right")]
@@ -312,21 +225,19 @@ def _learn_chunk(session: _Session, advance: Any, snapshot: Snapshot, chunk: int
     return snapshot._replace(position=stop, progress=progress, training_seconds=seconds)
 
 
-def _check_losses(session: _Session, losses: Float[np.ndarray, "seeds chunk"], start: int) -> None:
+def _check_losses(session: Session, losses: Float[np.ndarray, "seeds chunk"], start: int) -> None:
     bad = np.argwhere(~np.isfinite(losses.T))
     if len(bad):
         n, seed = bad[0]
         raise _diverged(session, int(seed), f"the loss is {losses[seed, n]} at example {start + n:,}")
 
 
-def _diverged(session: _Session, seed: int, what: str) -> DivergedError:
+def _diverged(session: Session, seed: int, what: str) -> DivergedError:
     kept = "" if session.folder is None else f" The last good checkpoint is kept in {session.folder}."
-    return DivergedError(
-        f"training diverged: {what} (seed {session.seeds[seed]}); lower the learning rate.{kept}"
-    )
+    return DivergedError(f"training diverged: {what} (seed {session.seeds[seed]}); lower the learning rate.{kept}")
 
 
-def _save(session: _Session, snapshot: Snapshot) -> None:
+def _save(session: Session, snapshot: Snapshot) -> None:
     """Write a checkpoint, if the run has a folder and its weights are sound."""
     if session.folder is None:
         return
@@ -337,7 +248,7 @@ def _save(session: _Session, snapshot: Snapshot) -> None:
     save_checkpoint(_checkpoints(session.folder), snapshot)
 
 
-def _interrupted(session: _Session, snapshot: Snapshot, signal_number: int) -> InterruptedRunError:
+def _interrupted(session: Session, snapshot: Snapshot, signal_number: int) -> InterruptedRunError:
     where = f"stopped at example {snapshot.position:,} of {session.length:,}"
     if session.folder is None:
         return InterruptedRunError(f"{where}; nothing is kept of a run without a folder", signal_number)
@@ -346,7 +257,7 @@ def _interrupted(session: _Session, snapshot: Snapshot, signal_number: int) -> I
     return InterruptedRunError(f"{where}; go on with `perdure resume {session.folder}`", signal_number)
 
 
-def _evaluate(session: _Session, examiner: Examiner, snapshot: Snapshot, row: int) -> None:
+def _evaluate(session: Session, examiner: Examiner, snapshot: Snapshot, row: int) -> None:
     """Fill the entries of a row of the accuracy matrices that the evaluation asks for."""
     n_tasks = len(session.task_ends)
     whole_row = session.evaluation == "full" or row == n_tasks
@@ -363,7 +274,7 @@ def _learning_accuracy_so_far(snapshot: Snapshot) -> float | None:
     return float(known.mean()) if known.size else None
 
 
-def _result(session: _Session, learner: Learner[Any], snapshot: Snapshot) -> Result:
+def _result(session: Session, learner: Learner[Any], snapshot: Snapshot) -> Result:
     log = snapshot.progress.log
     alignments = None if log.alignment is None else np.asarray(log.alignment)
     metrics = metrics_over_seeds(snapshot.accuracy)
@@ -387,7 +298,7 @@ def _mean_alignments(alignments: Float[np.ndarray, "seeds N"]) -> list[float]:
     return [float(seed[1:].mean(dtype=np.float64)) for seed in alignments]
 
 
-def _write_record(folder: Path, session: _Session, result: Result) -> None:
+def _write_record(folder: Path, session: Session, result: Result) -> None:
     results.write_accuracy(folder, session.seeds, result.accuracy)
     results.append_log(folder, f"finished: {result.training_seconds:.1f} s of training")
     summary = results.Summary(
@@ -400,25 +311,3 @@ def _peak_memory() -> int:
     """Return the largest resident memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def _checksums(session: _Session) -> dict[str, str]:
-    streams = [session.benchmarks[0].train] if session.shared_stream else [it.train for it in session.benchmarks]
-    return {
-        f"stream of seed {seed}": _checksum(stream) for seed, stream in zip(session.seeds, streams, strict=False)
-    }
-
-
-def _checksum(stream: Example) -> str:
-    digest = hashlib.sha256()
-    for leaf in stream:
-        digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()
-
-
-def _describe_benchmark(benchmark: Benchmark | Callable[[int], Benchmark]) -> dict[str, Any]:
-    if isinstance(benchmark, Benchmark):
-        return {"name": benchmark.name, "options": {"sha256": _checksum(benchmark.train)}}
-    if isinstance(benchmark, BenchmarkRecipe):
-        return {"name": benchmark.name, "options": dict(benchmark.options)}
-    return {"name": getattr(benchmark, "__name__", type(benchmark).__name__), "options": {}}

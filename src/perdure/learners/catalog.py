@@ -49,7 +49,9 @@ def learner_class(name: str) -> type[Learner]:
 def learner_name(learner: Learner) -> str:
     """Return the catalogue's name of a learner, or its class name if it is not one of the catalogue's."""
     class_name = type(learner).__name__
-    known = {entry.class_name: name for name, entry in CATALOG.items() if type(learner).__module__.startswith("perdure.")}
+    known = {
+        entry.class_name: name for name, entry in CATALOG.items() if type(learner).__module__.startswith("perdure.")
+    }
     return known.get(class_name, class_name)
 
 

@@ -54,14 +54,12 @@ def mean_weights(batch: Batch) -> Float[Array, " k"]:
 
 def task_weights(batch: Batch) -> Float[Array, " k"]:
     """Return weights that make the weighted loss the sum over tasks of their mean losses."""
-    same_task = batch.examples.task[:, None] == batch.examples.task
+    same_task = batch.examples.task[:, None] == batch.examples.task[None]
     # An absent memory may be alone with its task number: at least 1 keeps its weight from being 0 / 0.
-    present = jnp.maximum(jnp.sum(same_task & batch.counts, axis=1), 1)
+    present = jnp.maximum(jnp.sum(same_task & batch.counts[None], axis=1), 1)
     return jnp.where(batch.counts, 1 / present, 0.0)
 
 
-def _step(
-    model: PyTree, batch: Batch, weights: Float[Array, " k"], learning_rate: float | Float[Array, ""]
-) -> PyTree:
+def _step(model: PyTree, batch: Batch, weights: Float[Array, " k"], learning_rate: float | Float[Array, ""]) -> PyTree:
     gradient = jax.grad(weighted_loss)(model, batch.examples.x, batch.examples.y, weights)
     return descend(model, gradient, learning_rate)

@@ -24,12 +24,12 @@ class Hyperparameter(NamedTuple):
     kind: type
     """`float` for rates, `int` for counts."""
     help: str
-    minimum: float
+    minimum: float | int
 
 
 def rate(help: str) -> Any:
     """Declare a float hyper-parameter, finite and ≥ 0."""
-    return eqx.field(metadata={"help": help, "kind": float, "minimum": 0.0})
+    return eqx.field(converter=_int_to_float, metadata={"help": help, "kind": float, "minimum": 0.0})
 
 
 def count(help: str, default: Any = dataclasses.MISSING) -> Any:
@@ -65,7 +65,11 @@ def check_hyperparameters(learner: Learner) -> None:
             raise ValueError(f"{name} = {value}, {wanted}")
 
 
-def _wanted(kind: type, minimum: float) -> str:
+def _int_to_float(value: Any) -> Any:
+    return float(value) if type(value) is int else value
+
+
+def _wanted(kind: type, minimum: float | int) -> str:
     return f"a whole number ≥ {minimum}" if kind is int else f"a finite number ≥ {minimum:g}"
 
 

@@ -7,16 +7,15 @@ interpolated.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from perdure.core import Example
 from perdure.learners.hyperparameters import count, rate
-from perdure.learners.replay import Batch, Draws, ReplayLearner, gather_batches, move_arriving
+from perdure.learners.replay import Draws, ReplayLearner, gather_batches, move_arriving
 from perdure.memory import Reservoir
 from perdure.updates.reptile import reptile_step
-from perdure.updates.sequential import meta_step
+from perdure.updates.sequential import meta_steps
 
 
 class MER(ReplayLearner):
@@ -56,7 +55,7 @@ class MERAlgorithm6(ReplayLearner):
 
     def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
         """Learn batch after batch."""
-        last = jnp.asarray(self.replay_batch_size)
+        last = jnp.asarray(self.replay_batch_size, jnp.int32)
         return _learn_batches(self, model, memory, example, draws.slots, last, 1.0, self.gamma)
 
 
@@ -78,9 +77,7 @@ class MERAlgorithm7(ReplayLearner):
     def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
         """Learn the batch, unless the memory is empty."""
         weight = jnp.where(memory.seen > 0, self.current_example_weight, 0.0)
-        return _learn_batches(
-            self, model, memory, example, draws.slots, draws.position, weight, self.gamma
-        )
+        return _learn_batches(self, model, memory, example, draws.slots, draws.position, weight, self.gamma)
 
 
 def _learn_batches(
@@ -105,11 +102,7 @@ def _learn_batches(
         weight: factor of the arriving example's loss.
         meta_rate: rate of the Reptile step after each batch.
     """
-
     batches = move_arriving(gather_batches(memory, example, slots), position)
-
-    def learn_batch(model: PyTree, batch: Batch) -> tuple[PyTree, None]:
-        rates = learner.learning_rate * jnp.where(batch.arriving, weight, jnp.where(batch.counts, 1.0, 0.0))
-        return meta_step(model, batch.examples.x, batch.examples.y, rates, meta_rate), None
-
-    return jax.lax.scan(learn_batch, model, batches)[0]
+    weights = jnp.where(batches.arriving, weight, jnp.where(batches.counts, 1.0, 0.0))
+    rates = learner.learning_rate * weights
+    return meta_steps(model, batches.examples.x, batches.examples.y, rates, meta_rate)

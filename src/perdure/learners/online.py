@@ -32,9 +32,7 @@ class Online(Learner[OnlineState]):
         """Return the state before the first example."""
         return OnlineState(model)
 
-    def observe(
-        self, state: OnlineState, example: Example, key: PRNGKeyArray
-    ) -> tuple[OnlineState, Info]:
+    def observe(self, state: OnlineState, example: Example, key: PRNGKeyArray) -> tuple[OnlineState, Info]:
         """Take one step of SGD on the example."""
         loss, gradient = jax.value_and_grad(example_loss)(state.model, example.x, example.y)
         return OnlineState(descend(state.model, gradient, self.learning_rate)), Info(loss)

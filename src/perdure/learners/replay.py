@@ -85,9 +85,7 @@ class ReplayLearner(Learner[ReplayState]):
         """Return the state before the first example: the model and an empty memory."""
         return ReplayState(model, empty_reservoir(example, self.memory_size))
 
-    def observe(
-        self, state: ReplayState, example: Example, key: PRNGKeyArray
-    ) -> tuple[ReplayState, Info]:
+    def observe(self, state: ReplayState, example: Example, key: PRNGKeyArray) -> tuple[ReplayState, Info]:
         """Learn from the example among memories, then offer it to the memory."""
         return self.observe_with(state, example, self.draw(state.memory, key))
 
@@ -97,13 +95,11 @@ class ReplayLearner(Learner[ReplayState]):
         counting = jnp.minimum(filled(memory), self.replay_batch_size)
         return Draws(
             slots=draw_slots(memory, (self.n_batches(), self.replay_batch_size), slots_key),
-            position=jax.random.randint(position_key, (), 0, counting + 1),
+            position=jax.random.randint(position_key, (), 0, counting + 1, jnp.int32),
             stored_in=draw_slot(memory, storing_key),
         )
 
-    def observe_with(
-        self, state: ReplayState, example: Example, draws: Draws
-    ) -> tuple[ReplayState, Info]:
+    def observe_with(self, state: ReplayState, example: Example, draws: Draws) -> tuple[ReplayState, Info]:
         """`observe` with the draws given."""
         loss = example_loss(state.model, example.x, example.y)
         model = self.update(state.model, state.memory, example, draws)
@@ -135,6 +131,6 @@ def gather_batches(memory: Reservoir, example: Example, slots: Int[Array, "batch
 
 def move_arriving(batches: Batch, position: int | Int[Array, ""]) -> Batch:
     """Return the batches with the arriving example moved from the front to `position`, 0 ≤ position < k."""
-    place = jnp.arange(batches.counts.shape[1])
+    place = jnp.arange(batches.counts.shape[1], dtype=jnp.int32)
     source = jnp.where(place == position, 0, jnp.where(place < position, place + 1, place))
     return jax.tree.map(lambda leaf: leaf[:, source], batches)

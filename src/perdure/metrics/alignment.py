@@ -12,9 +12,7 @@ from perdure.core import Example, Learner
 from perdure.updates.gradient import cross_entropy
 
 
-def gradient_alignment(
-    learner: Learner[Any], state: Any, arriving: Example, past: Example
-) -> Float[Array, ""]:
+def gradient_alignment(learner: Learner[Any], state: Any, arriving: Example, past: Example) -> Float[Array, ""]:
     """Return the dot product of the loss gradients on two examples, ∇ loss(arriving) · ∇ loss(past).
 
     Positive: learning one helps the other (transfer); negative: it harms it (interference). Taken with respect to

@@ -168,15 +168,10 @@ def _mean_over_tasks_seen(records: Sequence[RunRecord], matrices: Sequence[np.nd
     ends = []
     for place, matrix in enumerate(matrices):
         tasks = matrix.shape[2]
-        seen = [
-            mean_and_interval(list(100 * matrix[:, task + 1, : task + 1].mean(axis=1)))
-            for task in range(tasks)
-        ]
+        seen = [mean_and_interval(list(100 * matrix[:, task + 1, : task + 1].mean(axis=1))) for task in range(tasks)]
         mean, half = (np.array([getattr(point, name) for point in seen]) for name in ("mean", "ci95"))
         after = np.arange(1, tasks + 1)
-        axes.plot(
-            after, mean, color=_colour(place), linewidth=1.8, label=_name_among(records[place], records)
-        )
+        axes.plot(after, mean, color=_colour(place), linewidth=1.8, label=_name_among(records[place], records))
         axes.fill_between(after, mean - half, mean + half, color=_colour(place), alpha=0.2, linewidth=0)
         ends.append((float(tasks), float(mean[-1])))
     axes.set_ylim(0, 100)
@@ -224,9 +219,7 @@ def _learned_and_retained(records: Sequence[RunRecord], matrices: Sequence[np.nd
         learned, retained, task = np.diagonal(mean), mean[-1], np.arange(1, tasks + 1)
         size = float(np.clip(400 / tasks, 6, 28))
         colour = _colour(place)
-        axes.vlines(
-            task, retained, learned, color=colour, alpha=0.45, linewidth=float(np.clip(40 / tasks, 0.8, 2))
-        )
+        axes.vlines(task, retained, learned, color=colour, alpha=0.45, linewidth=float(np.clip(40 / tasks, 0.8, 2)))
         axes.scatter(task, learned, size, facecolor="white", edgecolor=colour, zorder=3)
         axes.scatter(task, retained, size, color=colour, zorder=3)
         axes.set_ylim(0, 100)

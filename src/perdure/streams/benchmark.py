@@ -218,9 +218,7 @@ def _check_tasks(task: np.ndarray, n_examples: int, n_tasks: int) -> None:
 
 def _check_integers(where: str, values: np.ndarray, n: int, why: str) -> None:
     if not np.issubdtype(values.dtype, np.integer):
-        raise TypeError(
-            f"{where} has dtype {values.dtype}, expected integers; convert it with {where}.astype('int32')"
-        )
+        raise TypeError(f"{where} has dtype {values.dtype}, expected integers; convert it with {where}.astype('int32')")
     if values.shape != (n,):
         raise ValueError(f"{where} has shape {values.shape}, expected ({n},), {why}; give one per example")
 

@@ -254,9 +254,7 @@ def _uncompressed(content: bytes, where: str) -> bytes:
     try:
         return gzip.decompress(content)
     except (EOFError, OSError, zlib.error) as error:
-        raise DataError(
-            f"{where} is a damaged gzip file ({error}), expected a whole one; {GET_ANOTHER}"
-        ) from error
+        raise DataError(f"{where} is a damaged gzip file ({error}), expected a whole one; {GET_ANOTHER}") from error
 
 
 def _verified(content: bytes, raw: RawFile, where: str) -> bytes:

@@ -77,9 +77,7 @@ def permutation_maps(seed: int, n_tasks: int, n_pixels: int) -> Int[np.ndarray, 
         ValueError: if there is no task, or the seed is negative.
     """
     _check_task_count(n_tasks)
-    return np.stack(
-        [permutation_map(named_rng(seed, f"permutations/{task}"), n_pixels) for task in range(n_tasks)]
-    )
+    return np.stack([permutation_map(named_rng(seed, f"permutations/{task}"), n_pixels) for task in range(n_tasks)])
 
 
 def apply_pixel_map(

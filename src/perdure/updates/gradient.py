@@ -7,31 +7,31 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Integer, PyTree
 
-from perdure.core import as_features
+from perdure.core import AnyArray, as_features
 
 Model = TypeVar("Model", bound=PyTree)
 
 
-def cross_entropy(logits: Float[Array, "*batch outputs"], y: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
+def cross_entropy(logits: Float[Array, "*batch outputs"], y: Integer[AnyArray, "*batch"]) -> Float[Array, "*batch"]:
     """Return −log softmax(logits)[y], in nats."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, y)
 
 
-def predict_batch(model: PyTree, x: Array) -> Float[Array, "batch outputs"]:
+def predict_batch(model: PyTree, x: AnyArray) -> Float[Array, "batch outputs"]:
     """Return the model's logits for inputs x: (batch, ...), pixels or floats."""
     return jax.vmap(model)(as_features(x))
 
 
 def weighted_loss(
-    model: PyTree, x: Array, y: Int[Array, " batch"], weights: Float[Array, " batch"]
+    model: PyTree, x: AnyArray, y: Integer[AnyArray, " batch"], weights: Float[Array, " batch"]
 ) -> Float[Array, ""]:
     """Return Σ weightᵢ · loss(xᵢ, yᵢ) over a batch; weights 1/n make it the mean loss."""
     return jnp.sum(weights * cross_entropy(predict_batch(model, x), y))
 
 
-def example_loss(model: PyTree, x: Array, y: Int[Array, ""]) -> Float[Array, ""]:
+def example_loss(model: PyTree, x: AnyArray, y: Integer[AnyArray, ""]) -> Float[Array, ""]:
     """Return the loss on one example."""
     return cross_entropy(model(as_features(x)), y)
 

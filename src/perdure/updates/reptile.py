@@ -7,8 +7,8 @@ from jaxtyping import Array, Float, PyTree
 
 
 def reptile_step(
-    before: PyTree[Float[Array, "..."]], after: PyTree[Float[Array, "..."]], rate: float | Float[Array, ""]
-) -> PyTree[Float[Array, "..."]]:
+    before: PyTree[Float[Array, ...]], after: PyTree[Float[Array, ...]], rate: float | Float[Array, ""]
+) -> PyTree[Float[Array, ...]]:
     """Return ``before + rate · (after − before)``: part of the way to where SGD has led.
 
     To first order this raises the dot products between the gradients of the examples that SGD visited in

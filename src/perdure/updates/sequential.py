@@ -1,4 +1,8 @@
-"""SGD on one example after another: the chain of steps that is MER's whole cost."""
+"""SGD on one example after another, then a Reptile step, batch after batch: the whole cost of MER.
+
+Throughout, s is the number of batches, k the number of examples in each, d the number of inputs and h the number of
+units in the first layer.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ from typing import TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree, Shaped
+from jaxtyping import Array, Float, Integer, PyTree, Shaped
 
-from perdure.core import as_features
+from perdure.core import AnyArray, as_features
 from perdure.models import MLP
 from perdure.updates.gradient import cross_entropy, descend, example_loss
 from perdure.updates.reptile import reptile_step
@@ -17,93 +21,159 @@ from perdure.updates.reptile import reptile_step
 Model = TypeVar("Model", bound=PyTree)
 Rate = float | Float[Array, ""]
 
-_UNROLL = 2  # two steps a loop turn: measured a tenth to a fifth faster than one on CPU, no gain beyond
+_UNROLL = 2
+"""Steps a loop turn: two are a tenth to a fifth faster than one on CPU, more gain nothing."""
+_GROUP_ROWS = 64
+"""Examples whose first layer is computed together: beyond this the Gram matrix costs more than it saves."""
 
 
-def meta_step(
+def meta_steps(
     model: Model,
-    x: Shaped[Array, "k ..."],
-    y: Int[Array, " k"],
-    rates: Float[Array, " k"],
+    x: Shaped[AnyArray, "s k ..."],
+    y: Integer[AnyArray, "s k"],
+    rates: Float[Array, "s k"],
     meta_rate: Rate,
 ) -> Model:
-    """Return the model after one SGD step on each of k examples, in order, and a Reptile step over them all.
+    """Return the model after s batches, each SGD on its k examples in order and then a Reptile step.
 
     Models whose first layer is dense take the exact Gram form, others the general one.
 
     Args:
-        model: weights before the chain.
+        model: weights before the first batch.
         x: inputs, pixels or floats.
         y: labels.
-        rates: learning rate of each step: step j is ``weights ← weights − rates[j] · ∇ loss(xⱼ, yⱼ)`` at the
-            weights that step j − 1 has left. Zero passes over an example, such as an absent memory.
-        meta_rate: rate of the Reptile step; 1 is plain SGD on one example after another.
+        rates: learning rate of each step: ``weights ← weights − rate · ∇ loss(x, y)`` at the weights that the step
+            before has left. Zero passes over an example, such as an absent memory.
+        meta_rate: rate of the Reptile step after each batch; 1 is plain SGD on one example after another.
     """
-    if isinstance(model, MLP):
-        return gram_meta_step(model, x, y, rates, meta_rate)
-    return general_meta_step(model, x, y, rates, meta_rate)
+    form = gram_meta_steps if isinstance(model, MLP) else general_meta_steps
+    return form(model, x, y, rates, meta_rate)
 
 
-def general_meta_step(
+def general_meta_steps(
     model: Model,
-    x: Shaped[Array, "k ..."],
-    y: Int[Array, " k"],
-    rates: Float[Array, " k"],
+    x: Shaped[AnyArray, "s k ..."],
+    y: Integer[AnyArray, "s k"],
+    rates: Float[Array, "s k"],
     meta_rate: Rate,
 ) -> Model:
-    """`meta_step` for any model, by differentiating the whole of it at every step."""
+    """`meta_steps` for any model, by differentiating the whole of it at every step."""
 
-    def step(model: Model, example: tuple[Array, Array, Array]) -> tuple[Model, None]:
+    def step(model: Model, example: tuple[AnyArray, ...]) -> tuple[Model, None]:
         x, y, rate = example
         return descend(model, jax.grad(example_loss)(model, x, y), rate), None
 
-    after, _ = jax.lax.scan(step, model, (x, y, rates), unroll=_UNROLL)
-    return reptile_step(model, after, meta_rate)
+    def learn_batch(model: Model, batch: tuple[AnyArray, ...]) -> tuple[Model, None]:
+        after, _ = jax.lax.scan(step, model, batch, unroll=_UNROLL)
+        return reptile_step(model, after, meta_rate), None
+
+    return jax.lax.scan(learn_batch, model, (x, y, rates))[0]
 
 
-def gram_meta_step(
+def gram_meta_steps(
     model: MLP,
-    x: Shaped[Array, "k ..."],
-    y: Int[Array, " k"],
-    rates: Float[Array, " k"],
+    x: Shaped[AnyArray, "s k ..."],
+    y: Integer[AnyArray, "s k"],
+    rates: Float[Array, "s k"],
     meta_rate: Rate,
 ) -> MLP:
-    """`meta_step` for a perceptron, exact, without touching the first layer's weights at every step.
+    """`meta_steps` for a perceptron, exact, without touching the first layer's weights at every step.
 
     With δᵢ the loss gradient at the first layer's pre-activation of example i, SGD moves that layer only by the
     outer products −λᵢ δᵢ xᵢᵀ (and its bias by −λᵢ δᵢ). Example j, visited after all i < j, therefore sees
 
-        aⱼ = W xⱼ + b − Σ_{i<j} λᵢ (xᵢ·xⱼ + 1) δᵢ ,
+        aⱼ = W xⱼ + b − Σ_{i<j} cᵢ λᵢ (xᵢ·xⱼ + 1) δᵢ ,
 
-    with W and b from before the chain. So one product X Wᵀ, one Gram matrix X Xᵀ + 1 and one product (λδ)ᵀX serve
-    the whole chain, and a step touches only the layers above and the δ's: the d × h weights of the first layer,
-    seven eighths of the benchmark network, are read twice a chain instead of three times a step. Equal to
-    `general_meta_step` up to rounding. The Reptile step scales the final correction.
+    with W and b from before the chain, and cᵢ = 1 within j's batch. The Reptile step after a batch scales all that
+    the batch has moved, so cᵢ is the meta-rate for examples of earlier batches, and the sum goes on across batches.
+    One product X Wᵀ, one Gram matrix X Xᵀ + 1 and one product (c λ δ)ᵀ X therefore serve a whole group of batches,
+    and a step touches only the layers above and the δ's: the d × h weights of the first layer, seven eighths of the
+    benchmark network, are read twice a group instead of three times a step. Equal to `general_meta_steps` up to
+    rounding.
     """
-    first, k = model.layers[0], y.shape[0]
+    n_batches, k = y.shape
+    group = _batches_together(n_batches, k)
+
+    def grouped(leaf: AnyArray) -> AnyArray:
+        return leaf.reshape(n_batches // group, group, *leaf.shape[1:])
+
+    def learn_group(model: MLP, batches: tuple[AnyArray, ...]) -> tuple[MLP, None]:
+        x, y, rates = batches
+        return _learn_group(model, x, y, rates, meta_rate), None
+
+    return jax.lax.scan(learn_group, model, (grouped(x), grouped(y), grouped(rates)))[0]
+
+
+def _batches_together(n_batches: int, k: int) -> int:
+    """Return the largest divisor of `n_batches` that keeps a group within `_GROUP_ROWS` examples, or 1."""
+    divisors = [n for n in range(1, n_batches + 1) if n_batches % n == 0]
+    return max(n for n in divisors if n == 1 or n * k <= _GROUP_ROWS)
+
+
+def _learn_group(
+    model: MLP,
+    x: Shaped[AnyArray, "s k ..."],
+    y: Integer[AnyArray, "s k"],
+    rates: Float[Array, "s k"],
+    meta_rate: Rate,
+) -> MLP:
+    """Return the model after the batches of one group."""
+    n_batches, k = y.shape
+    first, upper = model.layers[0], eqx.tree_at(lambda it: it.layers[0], model, None)
     assert first.bias is not None
-    x = as_features(x).reshape(k, -1)
-    pre_activations = x @ first.weight.T + first.bias
-    gram = (x @ x.T + 1) * rates
+    rows = as_features(x).reshape(n_batches * k, -1)
+    pre_activations = (rows @ first.weight.T + first.bias[None]).reshape(n_batches, k, -1)
+    gram = (rows @ rows.T + 1).reshape(n_batches, k, -1)
 
-    def upper_loss(model: MLP, pre_activation: Float[Array, " h"], y: Int[Array, ""]) -> Float[Array, ""]:
-        return cross_entropy(model.above_first(pre_activation), y)
+    def learn_batch(carry: tuple[MLP, Array], batch: tuple[AnyArray, ...]) -> tuple[tuple[MLP, Array], None]:
+        upper, moved = carry
+        start, pre_activations, gram, y, rates = batch
+        if n_batches > 1:  # what earlier batches have moved; later rows are still zero
+            pre_activations = pre_activations - gram @ moved
+        own_gram = jax.lax.dynamic_slice_in_dim(gram, start, k, axis=1)
+        after, deltas = _chain(upper, pre_activations, own_gram, y, rates)
+        moved = jax.lax.dynamic_update_slice_in_dim(moved, (meta_rate * rates)[:, None] * deltas, start, axis=0)
+        return (reptile_step(upper, after, meta_rate), moved), None
 
-    def step(carry: tuple[MLP, Array], example: tuple[Array, ...]) -> tuple[tuple[MLP, Array], None]:
+    starts = k * jnp.arange(n_batches)
+    carry = (upper, jnp.zeros((n_batches * k, first.weight.shape[0]), first.weight.dtype))
+    (upper, moved), _ = jax.lax.scan(learn_batch, carry, (starts, pre_activations, gram, y, rates))
+    first = eqx.tree_at(
+        lambda it: (it.weight, it.bias),
+        first,
+        (first.weight - moved.T @ rows, first.bias - moved.sum(axis=0)),
+    )
+    return eqx.tree_at(lambda it: it.layers[0], upper, first, is_leaf=lambda it: it is None)
+
+
+def _chain(
+    upper: MLP,
+    pre_activations: Float[Array, "k h"],
+    gram: Float[Array, "k k"],
+    y: Integer[AnyArray, " k"],
+    rates: Float[Array, " k"],
+) -> tuple[MLP, Float[Array, "k h"]]:
+    """Return the upper layers after SGD on each of k examples, and each one's δ.
+
+    Args:
+        upper: the model without its first layer.
+        pre_activations: of the first layer, at its weights before the chain.
+        gram: xᵢ·xⱼ + 1.
+        y: labels.
+        rates: learning rate of each step.
+    """
+
+    def loss(upper: MLP, pre_activation: Float[Array, " h"], y: Integer[AnyArray, ""]) -> Float[Array, ""]:
+        return cross_entropy(upper.above_first(pre_activation), y)
+
+    def step(carry: tuple[MLP, Array], example: tuple[AnyArray, ...]) -> tuple[tuple[MLP, Array], None]:
         upper, deltas = carry
         j, pre_activation, gram_row, y, rate = example
         # Rows of `deltas` from j on are still zero, so the whole product is the sum over i < j.
         pre_activation = pre_activation - gram_row @ deltas
-        slope, delta = jax.grad(upper_loss, argnums=(0, 1))(upper, pre_activation, y)
+        slope, delta = jax.grad(loss, argnums=(0, 1))(upper, pre_activation, y)
         deltas = jax.lax.dynamic_update_index_in_dim(deltas, delta, j, axis=0)
         return (descend(upper, slope, rate), deltas), None
 
-    upper = eqx.tree_at(lambda it: it.layers[0], model, None)
-    steps = (jnp.arange(k), pre_activations, gram, y, rates)
-    (after, deltas), _ = jax.lax.scan(step, (upper, jnp.zeros_like(pre_activations)), steps, unroll=_UNROLL)
-    moved = (meta_rate * rates)[:, None] * deltas
-    first = eqx.tree_at(
-        lambda it: (it.weight, it.bias), first, (first.weight - moved.T @ x, first.bias - moved.sum(axis=0))
-    )
-    upper = reptile_step(upper, after, meta_rate)
-    return eqx.tree_at(lambda it: it.layers[0], upper, first, is_leaf=lambda it: it is None)
+    steps = (jnp.arange(len(y)), pre_activations, gram * rates[None], y, rates)
+    return jax.lax.scan(step, (upper, jnp.zeros_like(pre_activations)), steps, unroll=_UNROLL)[0]
