@@ -15,11 +15,17 @@ install_import_hook("perdure", "beartype.beartype")
 
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
-    """The folder with the real MNIST files; tests that use it carry the mark `real_data`."""
-    folder = Path(os.environ.get("PERDURE_DATA", "")) / "mnist"
-    if not (folder / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip("no MNIST files: set PERDURE_DATA to the folder that holds mnist/train-images-idx3-ubyte.gz")
-    return folder.parent.resolve()
+    """The folder with the real MNIST files; tests that use it carry the mark `real_data`.
+
+    Where the files are absent such tests are skipped; with PERDURE_REQUIRE_DATA set, they fail.
+    """
+    folder = Path(os.environ.get("PERDURE_DATA", ""))
+    if not list(folder.glob("mnist/train-images*")):
+        wanted = "set PERDURE_DATA to the folder that holds mnist/train-images-idx3-ubyte.gz and the other files"
+        if os.environ.get("PERDURE_REQUIRE_DATA"):
+            pytest.fail(f"the real data are required and absent: {wanted}")
+        pytest.skip(f"no MNIST files: {wanted}")
+    return folder.resolve()
 
 
 @pytest.fixture

@@ -161,6 +161,18 @@ def open_folder(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
+def is_finished(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Tell whether `folder` holds the run `config`, finished.
+
+    Raises:
+        ResultsError: if the folder holds a run of another configuration.
+    """
+    if not (folder / "config.json").exists():
+        return False
+    open_folder(folder, config)
+    return RunRecord.load(folder).finished
+
+
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write config.json.
 

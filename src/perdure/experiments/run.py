@@ -126,7 +126,8 @@ def run(
     snapshot = _first_snapshot(session, model, alignment)
     if session.folder is not None:
         snapshot = _open(session, config, snapshot, previous=previous)
-    snapshot = _learn(session, snapshot)
+    if snapshot.position < session.length:
+        snapshot = _learn(session, snapshot)
     result = _result(session, learner, snapshot)
     if session.folder is not None and not results.RunRecord.load(session.folder).finished:
         _write_record(session.folder, session, result)
@@ -184,9 +185,7 @@ def _learn(session: Session, snapshot: Snapshot) -> Snapshot:
     chunk, saved = _FIRST_CHUNK, time.monotonic()
     with (
         StopRequests() as stop,
-        run_progress(
-            session.label, snapshot.position, session.length, len(session.seeds), show=session.show_progress
-        ) as bar,
+        run_progress(session.label, snapshot.position, session.length, show=session.show_progress) as bar,
     ):
         while snapshot.position < session.length:
             before = snapshot
@@ -221,7 +220,8 @@ def _learn_chunk(session: Session, advance: Any, snapshot: Snapshot, chunk: int)
     )
     jax.block_until_ready(progress)
     seconds = snapshot.training_seconds + time.perf_counter() - began
-    _check_losses(session, np.asarray(progress.log.loss[:, start:stop]), start)
+    # Cut out in NumPy: JAX would compile a program for every length of a chunk.
+    _check_losses(session, np.asarray(progress.log.loss)[:, start:stop], start)
     return snapshot._replace(position=stop, progress=progress, training_seconds=seconds)
 
 
@@ -233,19 +233,18 @@ def _check_losses(session: Session, losses: Float[np.ndarray, "seeds chunk"], st
 
 
 def _diverged(session: Session, seed: int, what: str) -> DivergedError:
-    kept = "" if session.folder is None else f" The last good checkpoint is kept in {session.folder}."
+    kept = "" if session.folder is None else f" Checkpoints written before stay in {session.folder}."
     return DivergedError(f"training diverged: {what} (seed {session.seeds[seed]}); lower the learning rate.{kept}")
 
 
 def _save(session: Session, snapshot: Snapshot) -> None:
-    """Write a checkpoint, if the run has a folder and its weights are sound."""
-    if session.folder is None:
-        return
+    """Write a checkpoint, if the weights are sound and the run has a folder."""
     sound = finite(snapshot.progress.state)
     if not sound.all():
         where = f"a weight is not finite after example {snapshot.position - 1:,}"
         raise _diverged(session, int(np.argmin(sound)), where)
-    save_checkpoint(_checkpoints(session.folder), snapshot)
+    if session.folder is not None:
+        save_checkpoint(_checkpoints(session.folder), snapshot)
 
 
 def _interrupted(session: Session, snapshot: Snapshot, signal_number: int) -> InterruptedRunError:

@@ -24,6 +24,8 @@ from perdure.streams.catalog import BenchmarkRecipe
 Evaluation = Literal["needed", "full"]
 MakeModel = Callable[[Example, int, PRNGKeyArray], Any]
 
+_LARGEST_SEED = 2**31 - 1  # what fits the integers that random keys are made from
+
 
 @dataclass(frozen=True)
 class Session:
@@ -61,7 +63,8 @@ class Session:
     @property
     def label(self) -> str:
         """The run in a few words."""
-        return f"{learner_name(self.learner)} on {self.benchmarks[0].name}"
+        seeds = f"{len(self.seeds)} seeds" if len(self.seeds) > 1 else f"seed {self.seeds[0]}"
+        return f"{learner_name(self.learner)} on {self.benchmarks[0].name}: {self.length:,} examples, {seeds}"
 
     def checksums(self) -> dict[str, str]:
         """Return the SHA-256 of each training stream by name."""
@@ -76,11 +79,13 @@ def chosen_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     """Return the seeds that were asked for: so many from 0 on, or these.
 
     Raises:
-        ValueError: if there are none, or one is negative or repeated.
+        ValueError: if there are none, or one is negative, above 2³¹ − 1 or repeated.
     """
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
-    if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
-        raise ValueError(f"seeds = {seeds!r}; give a number of seeds ≥ 1 or different seeds ≥ 0")
+    if not chosen or min(chosen) < 0 or max(chosen) > _LARGEST_SEED or len(set(chosen)) < len(chosen):
+        raise ValueError(
+            f"seeds = {seeds!r}; give a number of seeds ≥ 1 or different seeds from 0 to {_LARGEST_SEED:,}"
+        )
     return chosen
 
 
@@ -122,7 +127,7 @@ def describe_run(
         "format": FORMAT,
         "learner": {"name": learner_name(learner), "hyperparameters": values},
         "benchmark": _describe_benchmark(benchmark),
-        "model": {"name": model.__name__},
+        "model": {"name": _name(model)},
         "seeds": list(seeds),
         "evaluation": evaluation,
         "alignment": alignment,
@@ -142,4 +147,9 @@ def _describe_benchmark(benchmark: Benchmark | Callable[[int], Benchmark]) -> di
         return {"name": benchmark.name, "options": {"sha256": checksum(benchmark.train)}}
     if isinstance(benchmark, BenchmarkRecipe):
         return {"name": benchmark.name, "options": dict(benchmark.options)}
-    return {"name": getattr(benchmark, "__name__", type(benchmark).__name__), "options": {}}
+    return {"name": _name(benchmark), "options": {}}
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """Return a function's name, or the class of a callable that has none."""
+    return getattr(function, "__name__", type(function).__name__)

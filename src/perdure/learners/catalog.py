@@ -28,20 +28,16 @@ CATALOG = {
 }
 
 
-class UnknownLearnerError(LookupError):
-    """No learner of that name."""
-
-
 def learner_class(name: str) -> type[Learner]:
     """Return the class of the learner called `name`.
 
     Raises:
-        UnknownLearnerError: naming the nearest known names.
+        ValueError: naming the nearest known names.
     """
     if name not in CATALOG:
         near = difflib.get_close_matches(name, CATALOG, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UnknownLearnerError(f"unknown learner {name!r}; {hint}Known: {', '.join(CATALOG)}")
+        raise ValueError(f"unknown learner {name!r}; {hint}Known: {', '.join(CATALOG)}")
     entry = CATALOG[name]
     return getattr(import_module(f"perdure.learners.{entry.module}"), entry.class_name)
 
@@ -59,9 +55,8 @@ def make_learner(name: str, **hyperparameters: Any) -> Learner:
     """Return the learner called `name` with the hyper-parameters given.
 
     Raises:
-        UnknownLearnerError: if there is no such learner.
+        ValueError: if there is no such learner, or a value is out of range.
         TypeError: naming hyper-parameters that are missing or that the learner does not have.
-        ValueError: if a value is out of range.
     """
     from perdure.learners.hyperparameters import required_and_known
 

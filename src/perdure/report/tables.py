@@ -14,6 +14,7 @@ from rich.table import Table
 from perdure.experiments.presets import Published, follows_protocol, published
 from perdure.experiments.results import RunRecord
 from perdure.metrics.transfer import Statistic
+from perdure.report.markdown import aligned_markdown
 
 DASH = "–"
 """Stands where there is no value."""
@@ -59,21 +60,9 @@ def markdown_table(records: Sequence[RunRecord]) -> str:
     """Return the comparison as a GitHub table with aligned columns, spreads beside their values."""
     columns = [_LEARNER, _BENCHMARK, *_present([_MEMORY, _SEEDS, *_MEASURED, _SECONDS, _MEBIBYTES], records)]
     texts = [_aligned([column.cell(record) for record in records]) for column in columns]
-    widths = [
-        max(len(column.header), *(len(text) for text in column_texts), 2)
-        for column, column_texts in zip(columns, texts, strict=True)
-    ]
-    head = [_justified(column.header, width, column) for column, width in zip(columns, widths, strict=True)]
-    rule = [
-        "-" * width if column.is_text else "-" * (width - 1) + ":"
-        for column, width in zip(columns, widths, strict=True)
-    ]
-    rows = [
-        [_justified(text, width, column) for text, width, column in zip(row, widths, columns, strict=True)]
-        for row in zip(*texts, strict=True)
-    ]
-    lines = ["| " + " | ".join(row) + " |" for row in [head, rule, *rows]]
-    return "\n".join(lines) + f"\n\n{CAPTION}\n"
+    text_columns = [number for number, column in enumerate(columns) if column.is_text]
+    rows = list(zip(*texts, strict=True))
+    return f"{aligned_markdown([column.header for column in columns], rows, text_columns)}\n\n{CAPTION}\n"
 
 
 def runs_table(records: Sequence[RunRecord]) -> Table:
@@ -207,7 +196,3 @@ def _aligned(cells: Sequence[Cell]) -> list[str]:
         f"{cell.value:>{values}} ± {cell.spread:>{width}}" if cell.spread else f"{cell.value:>{values}}{gap}"
         for cell in cells
     ]
-
-
-def _justified(text: str, width: int, column: Column) -> str:
-    return text.strip().ljust(width) if column.is_text else text.rjust(width)

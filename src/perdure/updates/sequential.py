@@ -6,7 +6,7 @@ units in the first layer.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +18,6 @@ from perdure.models import MLP
 from perdure.updates.gradient import cross_entropy, descend, example_loss
 from perdure.updates.reptile import reptile_step
 
-Model = TypeVar("Model", bound=PyTree)
 Rate = float | Float[Array, ""]
 
 _UNROLL = 2
@@ -28,12 +27,12 @@ _GROUP_ROWS = 64
 
 
 def meta_steps(
-    model: Model,
+    model: PyTree,
     x: Shaped[AnyArray, "s k ..."],
     y: Integer[AnyArray, "s k"],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
-) -> Model:
+) -> PyTree:
     """Return the model after s batches, each SGD on its k examples in order and then a Reptile step.
 
     Models whose first layer is dense take the exact Gram form, others the general one.
@@ -51,19 +50,19 @@ def meta_steps(
 
 
 def general_meta_steps(
-    model: Model,
+    model: PyTree,
     x: Shaped[AnyArray, "s k ..."],
     y: Integer[AnyArray, "s k"],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
-) -> Model:
+) -> PyTree:
     """`meta_steps` for any model, by differentiating the whole of it at every step."""
 
-    def step(model: Model, example: tuple[AnyArray, ...]) -> tuple[Model, None]:
+    def step(model: PyTree, example: tuple[Any, ...]) -> tuple[PyTree, None]:
         x, y, rate = example
         return descend(model, jax.grad(example_loss)(model, x, y), rate), None
 
-    def learn_batch(model: Model, batch: tuple[AnyArray, ...]) -> tuple[Model, None]:
+    def learn_batch(model: PyTree, batch: tuple[Any, ...]) -> tuple[PyTree, None]:
         after, _ = jax.lax.scan(step, model, batch, unroll=_UNROLL)
         return reptile_step(model, after, meta_rate), None
 
@@ -97,7 +96,7 @@ def gram_meta_steps(
     def grouped(leaf: AnyArray) -> AnyArray:
         return leaf.reshape(n_batches // group, group, *leaf.shape[1:])
 
-    def learn_group(model: MLP, batches: tuple[AnyArray, ...]) -> tuple[MLP, None]:
+    def learn_group(model: MLP, batches: tuple[Any, ...]) -> tuple[MLP, None]:
         x, y, rates = batches
         return _learn_group(model, x, y, rates, meta_rate), None
 
@@ -125,7 +124,7 @@ def _learn_group(
     pre_activations = (rows @ first.weight.T + first.bias[None]).reshape(n_batches, k, -1)
     gram = (rows @ rows.T + 1).reshape(n_batches, k, -1)
 
-    def learn_batch(carry: tuple[MLP, Array], batch: tuple[AnyArray, ...]) -> tuple[tuple[MLP, Array], None]:
+    def learn_batch(carry: tuple[MLP, Array], batch: tuple[Any, ...]) -> tuple[tuple[MLP, Array], None]:
         upper, moved = carry
         start, pre_activations, gram, y, rates = batch
         if n_batches > 1:  # what earlier batches have moved; later rows are still zero
@@ -166,7 +165,7 @@ def _chain(
     def loss(upper: MLP, pre_activation: Float[Array, " h"], y: Integer[AnyArray, ""]) -> Float[Array, ""]:
         return cross_entropy(upper.above_first(pre_activation), y)
 
-    def step(carry: tuple[MLP, Array], example: tuple[AnyArray, ...]) -> tuple[tuple[MLP, Array], None]:
+    def step(carry: tuple[MLP, Array], example: tuple[Any, ...]) -> tuple[tuple[MLP, Array], None]:
         upper, deltas = carry
         j, pre_activation, gram_row, y, rate = example
         # Rows of `deltas` from j on are still zero, so the whole product is the sum over i < j.

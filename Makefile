@@ -1,0 +1,40 @@
+# Everything installs itself: only Python ≥ 3.11 and make are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help run test lint clean
+.DEFAULT_GOAL := help
+
+help:  ## Show what there is to do
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 8
+
+run: .venv/installed  ## Watch MER learn a stream of real digits without forgetting
+	$(BIN)/perdure run online digits-rotations --seeds 3 --full-matrix --out runs/online
+	$(BIN)/perdure run mer digits-rotations --seeds 3 --full-matrix --out runs/mer
+	$(BIN)/perdure report runs/online runs/mer --figures runs/figures
+
+test: .venv/developed  ## Lint, type-check and test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -n auto $(PYTEST_OPTIONS)
+
+lint: .venv/developed  ## Mend what can be mended, complain about the rest
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/pyright
+
+clean:  ## Remove the virtual environment
+	rm -rf .venv
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=…")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable .
+	@touch $@
+
+.venv/developed: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[dev]'
+	@touch $@ .venv/installed

@@ -1,0 +1,27 @@
+"""GitHub tables whose source is readable too."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+
+def aligned_markdown(headers: Sequence[str], rows: Sequence[Sequence[str]], text_columns: Collection[int]) -> str:
+    """Return a GitHub table whose columns line up in its source.
+
+    Args:
+        headers: one a column.
+        rows: cells of each row, as many as there are headers.
+        text_columns: numbers of the columns that stand on the left; the others, numbers, stand on the right.
+    """
+    columns = list(zip(headers, *rows, strict=True))
+    widths = [max(2, *map(len, column)) for column in columns]
+
+    def line(cells: Sequence[str]) -> str:
+        placed = [
+            cell.strip().ljust(width) if number in text_columns else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "| " + " | ".join(placed) + " |"
+
+    rule = ["-" * width if n in text_columns else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
+    return "\n".join([line(headers), line(rule), *map(line, rows)])

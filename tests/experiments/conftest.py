@@ -1,0 +1,174 @@
+"""A benchmark, a network and a learner small enough to be run many times, and a way to break a run off."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+import perdure.experiments.run as running
+from perdure.learners.er import ER
+from perdure.models import MLP
+from perdure.streams.arrays import from_arrays
+
+N_CLASSES = 3
+
+
+@pytest.fixture(scope="session")
+def compiled_programs(tmp_path_factory):
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_each_program_once(compiled_programs):
+    """Keeps compiled programs on disk: most runs here are of a few programs, and compiling is what takes time."""
+    options = {
+        "jax_compilation_cache_dir": str(compiled_programs),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    set_compilation_cache(options)
+    yield
+    set_compilation_cache(before)
+
+
+def set_compilation_cache(options):
+    for name, value in options.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()  # it reads its options once
+
+
+class PowerCutError(Exception):
+    """Ends a run as a loss of power would: nothing is tidied up."""
+
+
+@pytest.fixture(scope="session")
+def make_benchmark():
+    """Benchmark of random `uint8` inputs (2, 3) in tasks of the given sizes."""
+
+    def draw(rng, n):
+        return rng.integers(0, 256, (n, 2, 3), dtype=np.uint8), rng.integers(0, N_CLASSES, n).astype(np.int32)
+
+    def make(sizes=(30, 30, 30), n_test=11, seed=0):
+        rng = np.random.default_rng(seed)
+        return from_arrays([draw(rng, n) for n in sizes], [draw(rng, n_test) for _ in sizes], n_outputs=N_CLASSES)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def benchmark(make_benchmark):
+    return make_benchmark()
+
+
+@pytest.fixture(scope="session")
+def small_mlp():
+    """Makes a network of 8 and 8 hidden units."""
+
+    def small_mlp(example, n_outputs, key):
+        return MLP(example.x.size, n_outputs, (8, 8), key=key)
+
+    return small_mlp
+
+
+@pytest.fixture(scope="session")
+def quick_run(small_mlp):
+    """`run` with the small network and without the bar."""
+    return functools.partial(running.run, model=small_mlp, progress=False)
+
+
+@pytest.fixture(scope="session")
+def er():
+    return ER(learning_rate=0.1, memory_size=10, replay_batch_size=4)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(quick_run, er, benchmark):
+    """What `er` comes to on `benchmark` when nothing happens to it."""
+    return quick_run(er, benchmark, seeds=2, evaluation="full", alignment=True)
+
+
+@pytest.fixture
+def to_disk(quick_run, er, benchmark, tmp_path):
+    """The run of `uninterrupted` into the folder `run`, with a checkpoint after every chunk."""
+    return functools.partial(
+        quick_run,
+        er,
+        benchmark,
+        seeds=2,
+        evaluation="full",
+        alignment=True,
+        folder=tmp_path / "run",
+        checkpoint_seconds=0,
+    )
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    """Function that lists the checkpoints of `to_disk`, the newest first."""
+    return lambda: sorted((tmp_path / "run" / "checkpoints").glob("*.safetensors"), reverse=True)
+
+
+@pytest.fixture(scope="session")
+def as_bytes():
+    """Function that returns the leaves of a tree as what is compared where bits count, NaN and all."""
+
+    def bytes_of(tree):
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+        return [(leaf.dtype, leaf.shape, leaf.tobytes()) for leaf in leaves]
+
+    return bytes_of
+
+
+@pytest.fixture(scope="session")
+def assert_same(as_bytes):
+    """Function that fails unless two results are alike to the bit."""
+
+    def compare(one, other):
+        for part in ("states", "losses", "alignments", "accuracy"):
+            assert as_bytes(getattr(one, part)) == as_bytes(getattr(other, part)), part
+        np.testing.assert_equal(one.metrics, other.metrics)
+
+    return compare
+
+
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """Lets runs go in chunks of one example."""
+    monkeypatch.setattr(running, "_FIRST_CHUNK", 1)
+    monkeypatch.setattr(running, "_CHUNK_SECONDS", 0.0)
+
+
+@pytest.fixture
+def act_at(monkeypatch):
+    """Function (position, action) that has `action` called once a run has come to `position`."""
+    learn_chunk = running._learn_chunk
+
+    def arrange(position, action):
+        def learn_and_act(session, advance, snapshot, chunk):
+            after = learn_chunk(session, advance, snapshot, chunk)
+            if after.position == position:
+                action()
+            return after
+
+        monkeypatch.setattr(running, "_learn_chunk", learn_and_act)
+
+    return arrange
+
+
+@pytest.fixture
+def power_cut_at(act_at, one_by_one):
+    """Function (position, run) that loses power after learning from that many examples, before they are saved."""
+
+    def lose_power():
+        raise PowerCutError
+
+    def cut(position, run):
+        act_at(position, lose_power)
+        with pytest.raises(PowerCutError):
+            run()
+        act_at(None, lose_power)
+
+    return cut

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perdure.core import Example
+from perdure.learners.er import ER, ERAlgorithm5, mean_weights, task_weights
+from perdure.learners.replay import Batch, Draws
+from perdure.memory import empty_reservoir, store
+from perdure.models import MLP
+from perdure.updates.gradient import example_loss
+
+REPLAY = {"learning_rate": 0.2, "memory_size": 6, "replay_batch_size": 4}
+
+
+def batch_of(tasks, counts):
+    tasks, counts = jnp.asarray(tasks, jnp.int32), jnp.asarray(counts, bool)
+    return Batch(Example(jnp.zeros((len(tasks), 1)), tasks, tasks), counts, jnp.arange(len(tasks)) == 0)
+
+
+def example(n, task):
+    rng = np.random.default_rng(n)
+    return Example(jnp.asarray(rng.normal(size=3)), jnp.asarray(n % 4, jnp.int32), jnp.asarray(task, jnp.int32))
+
+
+def state_of(learner, examples):
+    state = learner.init(MLP(3, 4, (5, 4), key=jax.random.key(0)), example(0, 0), jax.random.key(0))
+    memory = empty_reservoir(example(0, 0), learner.memory_size)
+    for slot, it in enumerate(examples):
+        memory = store(memory, it, jnp.asarray(slot, jnp.int32))
+    return state._replace(memory=memory)
+
+
+def draws(slots):
+    slots = jnp.asarray([slots], jnp.int32)
+    return Draws(slots, jnp.asarray(0, jnp.int32), jnp.asarray(99, jnp.int32))
+
+
+def assert_stepped(before, after, examples, weights):
+    """Assert one SGD step on Σ weight · loss, from one gradient an example."""
+    expected = before
+    for it, weight in zip(examples, weights, strict=True):
+        slope = jax.grad(example_loss)(before, it.x, it.y)
+        expected = jax.tree.map(lambda old, part, w=weight: old - 0.2 * w * part, expected, slope)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14), after, expected)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([True, True, True, True], [0.25, 0.25, 0.25, 0.25]),
+        ([True, True, False, False], [0.5, 0.5, 0, 0]),
+        ([True, False, False, False], [1, 0, 0, 0]),
+    ],
+)
+def test_mean_weights_share_among_those_that_count(counts, expected):
+    np.testing.assert_array_equal(mean_weights(batch_of([0, 1, 1, 2], counts)), np.float32(expected))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "counts", "expected"),
+    [
+        ([3, 3, 3, 3], [True] * 4, [0.25] * 4),
+        ([2, 0, 1, 3], [True] * 4, [1] * 4),
+        ([2, 0, 0, 2, 0], [True] * 5, [1 / 2, 1 / 3, 1 / 3, 1 / 2, 1 / 3]),
+        ([2, 0, 0, 0], [True, True, True, False], [1, 1 / 2, 1 / 2, 0]),
+        ([2, 2, 0, 0], [True, True, False, False], [1 / 2, 1 / 2, 0, 0]),
+        ([2, 0, 0, 0], [True, False, False, False], [1, 0, 0, 0]),
+        ([0, 0, 0, 0], [True, False, False, False], [1, 0, 0, 0]),
+    ],
+)
+def test_task_weights_make_every_task_that_is_present_count_once(tasks, counts, expected):
+    np.testing.assert_array_equal(task_weights(batch_of(tasks, counts)), np.float32(expected))
+
+
+@settings(max_examples=50, deadline=None)
+@given(tasks=st.lists(st.integers(0, 4), min_size=6, max_size=6), held=st.integers(0, 5))
+def test_weights_add_up_to_one_a_mean(tasks, held):
+    batch = batch_of(tasks, np.arange(6) <= held)
+    present = tasks[: held + 1]
+    assert float(mean_weights(batch).sum()) == pytest.approx(1)
+    weights = np.asarray(task_weights(batch))
+    assert weights[held + 1 :].sum() == 0
+    for task in set(present):
+        mine = weights[: held + 1][np.asarray(present) == task]
+        np.testing.assert_allclose(mine, 1 / len(mine), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("learner", "weights"),
+    [
+        # Arriving: task 2. Drawn: slots 0, 3, 3, 2, of tasks 0, 2, 2, 1.
+        (ER(**REPLAY), [1 / 5, 1 / 5, 1 / 5, 1 / 5, 1 / 5]),
+        (ERAlgorithm5(**REPLAY), [1 / 3, 1, 1 / 3, 1 / 3, 1]),
+    ],
+)
+def test_one_step_on_the_weighted_sum_of_the_gradients(learner, weights, x64):
+    memories = [example(n, task) for n, task in enumerate([0, 0, 1, 2, 2, 2])]
+    arriving, slots = example(9, 2), [0, 3, 3, 2]
+    state = state_of(learner, memories)
+    after, _ = learner.observe_with(state, arriving, draws(slots))
+    assert_stepped(state.model, after.model, [arriving, *(memories[slot] for slot in slots)], weights)
+
+
+@pytest.mark.parametrize(
+    ("learner", "weights"),
+    [(ER(**REPLAY), [1 / 3, 1 / 3, 1 / 3]), (ERAlgorithm5(**REPLAY), [1, 1 / 2, 1 / 2])],
+)
+def test_only_as_many_memories_as_there_are_take_part(learner, weights, x64):
+    memories = [example(n, 0) for n in range(2)]
+    arriving = example(9, 1)
+    state = state_of(learner, memories)
+    after, _ = learner.observe_with(state, arriving, draws([1, 1, 0, 1]))
+    assert_stepped(state.model, after.model, [arriving, memories[1], memories[1]], weights)
+
+
+@pytest.mark.parametrize("learner", [ER(**REPLAY), ERAlgorithm5(**REPLAY)])
+def test_the_first_example_is_learnt_alone(learner, x64):
+    state, arriving = state_of(learner, []), example(9, 1)
+    after, _ = learner.observe(state, arriving, jax.random.key(0))
+    assert_stepped(state.model, after.model, [arriving], [1])
+    np.testing.assert_array_equal(after.memory.examples.x[0], arriving.x)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from perdure.core import Example
+from perdure.learners.er import ER
+from perdure.learners.mer import MER
+from perdure.learners.replay import Draws, gather_batches, move_arriving
+from perdure.memory import empty_reservoir, store
+from perdure.models import MLP
+from perdure.updates.gradient import example_loss
+
+
+def numbered(n):
+    """Return an example that is recognisable in every leaf."""
+    n = jnp.asarray(n, jnp.int32)
+    return Example(jnp.full(3, n, jnp.float32), n % 4, n // 10)
+
+
+def memory_of(numbers, size):
+    memory = empty_reservoir(numbered(0), size)
+    for slot, n in enumerate(numbers):
+        memory = store(memory, numbered(n), jnp.asarray(slot, jnp.int32))
+    return memory
+
+
+def er(memory_size=6, replay_batch_size=4):
+    return ER(learning_rate=0.1, memory_size=memory_size, replay_batch_size=replay_batch_size)
+
+
+def network():
+    return MLP(3, 4, (5,), key=jax.random.key(0))
+
+
+def slots(*batches):
+    return jnp.asarray(batches, jnp.int32)
+
+
+def test_batches_are_the_arriving_example_and_then_the_memories_drawn():
+    memory = memory_of([10, 21, 32], 5)
+    batches = gather_batches(memory, numbered(43), slots([2, 0], [1, 1]))
+    np.testing.assert_array_equal(batches.examples.x[..., 0], [[43, 32, 10], [43, 21, 21]])
+    np.testing.assert_array_equal(batches.examples.y, [[3, 0, 2], [3, 1, 1]])
+    np.testing.assert_array_equal(batches.examples.task, [[4, 3, 1], [4, 2, 2]])
+    np.testing.assert_array_equal(batches.counts, np.ones((2, 3), bool))
+    np.testing.assert_array_equal(batches.arriving, [[True, False, False]] * 2)
+
+
+@pytest.mark.parametrize("held", [0, 1, 2, 3, 4, 6])
+def test_as_many_memories_count_as_the_memory_holds(held):
+    batches = gather_batches(memory_of(range(held), 6), numbered(9), slots([0, 0, 0, 0]))
+    np.testing.assert_array_equal(batches.counts, [[True] + [n < held for n in range(4)]])
+
+
+@pytest.mark.parametrize("position", range(5))
+def test_the_arriving_example_moves_to_its_place_and_the_others_keep_their_order(position):
+    batches = gather_batches(memory_of([1, 2], 6), numbered(9), slots([0, 1, 0, 1], [1, 1, 0, 0]))
+    moved = move_arriving(batches, position)
+    for before, after in zip(batches.examples.x[..., 0], moved.examples.x[..., 0], strict=True):
+        expected = [float(it) for it in before[1:]]
+        expected.insert(position, 9.0)
+        np.testing.assert_array_equal(after, expected)
+    np.testing.assert_array_equal(moved.arriving, np.broadcast_to(np.arange(5) == position, (2, 5)))
+    counts = [True, True, False, False]
+    counts.insert(position, True)
+    np.testing.assert_array_equal(moved.counts, [counts, counts])
+
+
+@pytest.mark.parametrize("held", [0, 1, 3, 4, 6])
+def test_the_position_is_uniform_among_those_that_count(held):
+    memory = memory_of(range(held), 6)
+    keys = jax.random.split(jax.random.key(held), 20_000)
+    draws = jax.jit(jax.vmap(er().draw, in_axes=(None, 0)))(memory, keys)
+    counts = np.bincount(np.asarray(draws.position))
+    assert len(counts) == min(held, 4) + 1
+    if held:
+        assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_draws_have_one_row_of_slots_a_batch():
+    learner = MER(learning_rate=0.1, beta=1, gamma=1, memory_size=6, replay_batch_size=4, batches_per_example=3)
+    draws = learner.draw(memory_of(range(5), 6), jax.random.key(0))
+    assert draws.slots.shape == (3, 4)
+    assert draws.position.shape == draws.stored_in.shape == ()
+    assert len({tuple(row) for row in np.asarray(draws.slots).tolist()}) > 1, "batches are drawn separately"
+    assert draws.stored_in == 5, "while there is room the next free slot is taken"
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), seen=st.integers(0, 30))
+def test_only_filled_slots_are_drawn(seed, seen):
+    memory = empty_reservoir(numbered(0), 6)._replace(seen=jnp.asarray(seen, jnp.int32))
+    draws = er().draw(memory, jax.random.key(seed))
+    held = min(seen, 6)
+    assert 0 <= draws.slots.min() <= draws.slots.max() <= max(held - 1, 0)
+    assert 0 <= draws.position <= min(held, 4)
+    assert 0 <= draws.stored_in <= seen
+
+
+def test_the_three_draws_are_independent():
+    """Position and slot are drawn from keys of their own: every pair of values is as likely as any other."""
+    memory = memory_of(range(6), 6)._replace(seen=jnp.asarray(19, jnp.int32))
+    draws = jax.vmap(er().draw, in_axes=(None, 0))(memory, jax.random.split(jax.random.key(5), 40_000))
+    slot, position, stored_in = (np.asarray(it) for it in (draws.slots[:, 0, 0], draws.position, draws.stored_in))
+    for one, other in ((slot, position), (slot, stored_in), (position, stored_in)):
+        table = np.zeros((one.max() + 1, other.max() + 1))
+        np.add.at(table, (one, other), 1)
+        assert stats.chisquare(table.ravel()).pvalue > 1e-4
+
+
+def test_the_memory_starts_empty_and_the_model_as_given():
+    model = network()
+    state = er(memory_size=9).init(model, numbered(0), jax.random.key(0))
+    assert state.memory.examples.x.shape == (9, 3)
+    assert state.memory.seen == 0
+    assert all(one is other for one, other in zip(jax.tree.leaves(state.model), jax.tree.leaves(model), strict=True))
+
+
+@pytest.mark.parametrize(("stored_in", "expected"), [(0, [7, 2, 0]), (2, [1, 2, 7]), (3, [1, 2, 0])])
+def test_the_example_is_stored_in_the_slot_drawn(stored_in, expected):
+    learner = er(memory_size=3, replay_batch_size=1)
+    state = learner.init(network(), numbered(0), jax.random.key(0))._replace(memory=memory_of([1, 2], 3))
+    draws = Draws(slots([0]), jnp.asarray(0, jnp.int32), jnp.asarray(stored_in, jnp.int32))
+    after, _ = learner.observe_with(state, numbered(7), draws)
+    np.testing.assert_array_equal(after.memory.examples.x[:, 0], expected)
+    assert after.memory.seen == 3
+
+
+def test_the_example_is_replayed_only_after_it_has_been_stored():
+    """Drawing the slot that the arriving example will take replays what is there before."""
+    learner = er(memory_size=2, replay_batch_size=1)
+    state = learner.init(network(), numbered(0), jax.random.key(0))._replace(memory=memory_of([1, 2], 2))
+    into = [Draws(slots([0]), jnp.asarray(0, jnp.int32), jnp.asarray(slot, jnp.int32)) for slot in (0, 1)]
+    over, beside = (learner.observe_with(state, numbered(7), draws)[0] for draws in into)
+    jax.tree.map(np.testing.assert_array_equal, over.model, beside.model)
+
+
+def test_the_reported_loss_is_that_before_the_update():
+    learner = er()
+    state = learner.init(network(), numbered(0), jax.random.key(0))
+    example = numbered(3)
+    after, info = learner.observe(state, example, jax.random.key(1))
+    assert info.loss == pytest.approx(float(example_loss(state.model, example.x, example.y)), rel=1e-6)
+    assert info.loss > example_loss(after.model, example.x, example.y)
+
+
+def test_observe_is_draw_and_then_observe_with():
+    learner = er()
+    state = learner.init(network(), numbered(0), jax.random.key(0))._replace(memory=memory_of(range(6), 6))
+    key = jax.random.key(3)
+    observed = learner.observe(state, numbered(7), key)
+    with_draws = learner.observe_with(state, numbered(7), learner.draw(state.memory, key))
+    jax.tree.map(np.testing.assert_array_equal, observed, with_draws)

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from perdure.core import Example
+from perdure.memory import (
+    capacity,
+    draw_slot,
+    draw_slots,
+    drawn_mask,
+    empty_reservoir,
+    filled,
+    recall,
+    store,
+)
+
+STREAMS, LENGTH, SIZE = 20_000, 60, 7
+UNLIKELY = 1e-4
+
+
+def numbered(n):
+    """Return the n-th example of a stream, recognisable in every leaf."""
+    n = jnp.asarray(n, jnp.int32)
+    return Example(jnp.stack([n, 2 * n]).astype(jnp.float32), n, 3 * n)
+
+
+def stored(size, slots):
+    """Return a memory that was offered examples 0, 1, 2, … for `slots`."""
+    memory = empty_reservoir(numbered(0), size)
+    for n, slot in enumerate(slots):
+        memory = store(memory, numbered(n), jnp.asarray(slot, jnp.int32))
+    return memory
+
+
+def offered(size, length, key):
+    """Offer `length` numbered examples to a memory; return it after each, and the slot drawn for each."""
+
+    def offer(memory, n):
+        slot = draw_slot(memory, jax.random.fold_in(key, n))
+        memory = store(memory, numbered(n), slot)
+        return memory, (memory, slot)
+
+    return jax.lax.scan(offer, empty_reservoir(numbered(0), size), jnp.arange(length))[1]
+
+
+def with_seen(size, seen):
+    return empty_reservoir(numbered(0), size)._replace(seen=jnp.asarray(seen, jnp.int32))
+
+
+@pytest.fixture(scope="module")
+def positions():
+    """Stream positions held at the end by the slots of many memories, (streams, slots)."""
+    keys = jax.random.split(jax.random.key(0), STREAMS)
+    last = jax.jit(jax.vmap(lambda key: jax.tree.map(lambda leaf: leaf[-1], offered(SIZE, LENGTH, key)[0])))
+    memories = last(keys)
+    assert (memories.seen == LENGTH).all()
+    return np.asarray(memories.examples.y)
+
+
+@pytest.fixture(scope="module")
+def included(positions):
+    """Which positions each memory holds, (streams, positions)."""
+    held = np.zeros((STREAMS, LENGTH), bool)
+    np.put_along_axis(held, positions, True, axis=1)
+    return held
+
+
+def test_no_example_is_held_twice(included):
+    assert (included.sum(axis=1) == SIZE).all()
+
+
+def test_every_position_is_held_with_the_same_probability(included):
+    probability = SIZE / LENGTH
+    counts = included.sum(axis=0)
+    # A memory holds exactly SIZE positions, so their counts are correlated by −1 / (LENGTH − 1).
+    variance = STREAMS * probability * (1 - probability) * LENGTH / (LENGTH - 1)
+    statistic = np.sum((counts - STREAMS * probability) ** 2) / variance
+    assert UNLIKELY < stats.chi2.sf(statistic, LENGTH - 1) < 1 - UNLIKELY
+
+
+def test_every_pair_of_positions_is_held_together_with_the_same_probability(included):
+    probability = SIZE * (SIZE - 1) / (LENGTH * (LENGTH - 1))
+    together = included.T.astype(float) @ included
+    pairs = together[np.triu_indices(LENGTH, k=1)]
+    z = (pairs - STREAMS * probability) / np.sqrt(STREAMS * probability * (1 - probability))
+    assert np.abs(z).max() < stats.norm.isf(UNLIKELY / len(pairs))
+
+
+@pytest.mark.parametrize("slot", range(SIZE))
+def test_each_slot_keeps_its_first_example_or_any_later_one(positions, slot):
+    """Slot j still holds example j with probability size / n, and each example after the first `size` with 1 / n."""
+    expected = np.full(LENGTH, 1 / LENGTH)
+    expected[:SIZE] = 0
+    expected[slot] = SIZE / LENGTH
+    counts = np.bincount(positions[:, slot], minlength=LENGTH)
+    possible = expected > 0
+    assert counts[~possible].sum() == 0
+    assert stats.chisquare(counts[possible], STREAMS * expected[possible]).pvalue > UNLIKELY
+
+
+@pytest.mark.parametrize("seen", [5, 6, 20])
+def test_a_full_memory_draws_each_slot_with_one_over_n_plus_one(seen):
+    keys = jax.random.split(jax.random.key(1), 50_000)
+    slots = jax.vmap(lambda key: draw_slot(with_seen(5, seen), key))(keys)
+    assert slots.dtype == jnp.int32
+    counts = np.bincount(np.asarray(slots), minlength=seen + 1)
+    assert len(counts) == seen + 1
+    assert stats.chisquare(counts).pvalue > UNLIKELY
+
+
+@pytest.mark.parametrize("size", [1, 4, 9])
+def test_fills_in_order_first_and_counts_what_it_has_seen(size):
+    program = jax.jit(lambda key: offered(size, 9, key))
+
+    @settings(max_examples=30, deadline=None)
+    @given(seed=st.integers(0, 2**32 - 1))
+    def check(seed):
+        memories, slots = program(jax.random.key(seed))
+        np.testing.assert_array_equal(slots[:size], np.arange(size))
+        np.testing.assert_array_equal(memories.seen, np.arange(1, 10))
+        for length in range(1, size + 1):
+            held = np.where(np.arange(size) < length, np.arange(size), 0)
+            np.testing.assert_array_equal(memories.examples.y[length - 1], held)
+            np.testing.assert_array_equal(memories.examples.x[length - 1], np.stack([held, 2 * held], axis=1))
+            np.testing.assert_array_equal(memories.examples.task[length - 1], 3 * held)
+
+    check()
+
+
+def test_a_memory_larger_than_the_stream_keeps_all_of_it_in_order():
+    memory = jax.tree.map(lambda leaf: leaf[-1], offered(50, 20, jax.random.key(0))[0])
+    assert capacity(memory) == 50
+    assert filled(memory) == memory.seen == 20
+    np.testing.assert_array_equal(memory.examples.y, [*range(20), *[0] * 30])
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.integers(1, 4), slots=st.lists(st.integers(0, 6), max_size=8))
+def test_store_writes_one_slot_and_drops_what_is_out_of_range(size, slots):
+    expected = [0] * size
+    for n, slot in enumerate(slots):
+        if slot < size:
+            expected[slot] = n
+    memory = stored(size, slots)
+    assert memory.seen == len(slots)
+    np.testing.assert_array_equal(memory.examples.y, expected)
+    np.testing.assert_array_equal(memory.examples.task, [3 * n for n in expected])
+    np.testing.assert_array_equal(memory.examples.x, [[n, 2 * n] for n in expected])
+
+
+def test_store_side_by_side_equals_store_alone():
+    memories = jax.tree.map(lambda *leaves: jnp.stack(leaves), stored(3, [0, 1, 2]), stored(3, [0, 0, 0]))
+    slots = jnp.asarray([1, 3], jnp.int32)
+    together = jax.vmap(store, in_axes=(0, None, 0))(memories, numbered(9), slots)
+    np.testing.assert_array_equal(together.examples.y, [[0, 9, 2], [2, 0, 0]])
+    np.testing.assert_array_equal(together.seen, [4, 4])
+
+
+@pytest.mark.parametrize(("size", "seen", "held"), [(9, 5, 5), (5, 5, 5), (4, 100, 4), (6, 1, 1)])
+def test_draws_are_uniform_over_the_filled_slots_and_independent(size, seen, held):
+    slots = np.asarray(draw_slots(with_seen(size, seen), (20_000, 2), jax.random.key(2)))
+    assert slots.dtype == np.int32
+    assert slots.min() == 0
+    assert slots.max() == held - 1
+    if held > 1:
+        pairs = np.bincount(slots[:, 0] * held + slots[:, 1], minlength=held**2)
+        assert stats.chisquare(pairs).pvalue > UNLIKELY
+
+
+def test_draws_from_an_empty_memory_are_zeros():
+    np.testing.assert_array_equal(draw_slots(with_seen(4, 0), (2, 3), jax.random.key(0)), np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("size", "seen", "draws", "expected"),
+    [
+        (4, 0, 3, [False, False, False]),
+        (4, 2, 3, [True, True, False]),
+        (4, 2, 2, [True, True]),
+        (4, 99, 3, [True, True, True]),
+        (2, 99, 3, [True, True, False]),
+    ],
+)
+def test_as_many_draws_count_as_there_are_examples(size, seen, draws, expected):
+    np.testing.assert_array_equal(drawn_mask(with_seen(size, seen), draws), expected)
+
+
+def test_recall_returns_the_examples_of_the_slots_in_their_order():
+    examples = recall(stored(4, [0, 1, 2, 3]), jnp.asarray([[3, 1, 1], [0, 0, 2]], jnp.int32))
+    np.testing.assert_array_equal(examples.y, [[3, 1, 1], [0, 0, 2]])
+    np.testing.assert_array_equal(examples.x[..., 1], [[6, 2, 2], [0, 0, 4]])
+    np.testing.assert_array_equal(examples.task, [[9, 3, 3], [0, 0, 6]])
+
+
+def test_slots_have_the_shapes_and_dtypes_of_the_example():
+    example = Example(np.ones((2, 3), np.uint8), np.asarray(1, np.int32), np.asarray(4, np.int32))
+    memory = empty_reservoir(example, 5)
+    assert memory.examples.x.shape == (5, 2, 3)
+    assert memory.examples.x.dtype == jnp.uint8
+    assert memory.examples.y.shape == memory.examples.task.shape == (5,)
+    assert memory.examples.y.dtype == memory.examples.task.dtype == jnp.int32
+    assert memory.seen.dtype == jnp.int32
+    assert not any(leaf.any() for leaf in jax.tree.leaves(memory))

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perdure.models import MLP
+from perdure.updates import sequential
+from perdure.updates.sequential import general_meta_steps, gram_meta_steps, meta_steps
+
+FORMS = [gram_meta_steps, general_meta_steps]
+HIDDEN = [(4,), (3, 5), (4, 2, 3)]
+
+
+class Batches:
+    """Random batches and a random perceptron, in float64 unless told."""
+
+    def __init__(self, s, k, d=5, hidden=(4, 3), seed=0, dtype=np.float64):
+        rng = np.random.default_rng(seed)
+        self.x = rng.normal(size=(s, k, d)).astype(dtype)
+        self.y = rng.integers(0, 3, (s, k)).astype(np.int32)
+        self.rates = rng.uniform(0, 0.5, (s, k)).astype(dtype)
+        self.meta_rate = 0.3
+        sizes = [d, *hidden, 3]
+        self.parameters = [
+            (rng.normal(size=(out, into)).astype(dtype), rng.normal(size=out).astype(dtype))
+            for into, out in zip(sizes[:-1], sizes[1:], strict=True)
+        ]
+
+    def without(self, mask):
+        self.rates = np.where(mask, 0, self.rates)
+        return self
+
+    def model(self):
+        *hidden, n_outputs = (len(bias) for _, bias in self.parameters)
+        model = MLP(self.x.shape[-1], n_outputs, hidden, key=jax.random.key(0))
+        leaves = [jnp.asarray(leaf) for layer in self.parameters for leaf in layer]
+        return jax.tree.unflatten(jax.tree.structure(model), leaves)
+
+    def learnt(self, form):
+        """Return the parameters after the batches, as a flat list."""
+        with_rates = (jnp.asarray(it) for it in (self.x, self.y, self.rates))
+        return jax.tree.leaves(form(self.model(), *with_rates, self.meta_rate))
+
+
+def by_hand(batches):
+    """SGD by hand-derived back-propagation in NumPy, one example after another, then the Reptile step."""
+    parameters = batches.parameters
+    for x, y, rates in zip(batches.x, batches.y, batches.rates, strict=True):
+        after = parameters
+        for example in zip(x, y, rates, strict=True):
+            after = sgd_step(after, *example)
+        parameters = [
+            tuple(old + batches.meta_rate * (new - old) for old, new in zip(*layers, strict=True))
+            for layers in zip(parameters, after, strict=True)
+        ]
+    return [leaf for layer in parameters for leaf in layer]
+
+
+def sgd_step(parameters, x, y, rate):
+    activations = [x]
+    for weight, bias in parameters[:-1]:
+        activations.append(np.maximum(weight @ activations[-1] + bias, 0))
+    logits = parameters[-1][0] @ activations[-1] + parameters[-1][1]
+    delta = np.exp(logits - logits.max())
+    delta = delta / delta.sum() - (np.arange(len(logits)) == y)
+    after = []
+    for (weight, bias), below in zip(reversed(parameters), reversed(activations), strict=True):
+        after.append((weight - rate * np.outer(delta, below), bias - rate * delta))
+        delta = (weight.T @ delta) * (below > 0)
+    return after[::-1]
+
+
+def assert_close(actual, expected, rtol):
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    s=st.integers(1, 4),
+    k=st.integers(1, 5),
+    d=st.integers(1, 6),
+    hidden=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    data=st.data(),
+)
+def test_both_forms_equal_back_propagation_by_hand(s, k, d, hidden, data):
+    with jax.enable_x64(True):
+        batches = Batches(s, k, d, hidden)
+        programs = [jax.jit(form) for form in FORMS]
+        model, x, y = batches.model(), jnp.asarray(batches.x), jnp.asarray(batches.y)
+        for _ in range(5):
+            absent = data.draw(st.lists(st.booleans(), min_size=s * k, max_size=s * k))
+            batches.rates = Batches(s, k, seed=data.draw(st.integers(0, 99))).rates
+            batches.without(np.reshape(absent, (s, k)))
+            batches.meta_rate = data.draw(st.sampled_from([0.0, 0.03, 0.5, 1.0, 1.5]))
+            for program in programs:
+                learnt = program(model, x, y, jnp.asarray(batches.rates), batches.meta_rate)
+                assert_close(jax.tree.leaves(learnt), by_hand(batches), rtol=1e-12)
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_forms_agree_in_float32(hidden):
+    batches = Batches(3, 5, hidden=hidden, dtype=np.float32)
+    gram, general = (batches.learnt(form) for form in FORMS)
+    assert {leaf.dtype for leaf in gram} == {jnp.dtype(jnp.float32)}
+    assert_close(gram, general, rtol=2e-5)
+    assert_close(gram, by_hand(batches), rtol=2e-5)
+
+
+def test_forms_agree_for_pixels(x64):
+    batches = Batches(2, 3)
+    pixels = np.random.default_rng(1).integers(0, 256, batches.x.shape, dtype=np.uint8)
+    batches.x = pixels
+    learnt = [batches.learnt(form) for form in FORMS]
+    batches.x = pixels / 255
+    for leaves in learnt:
+        assert_close(leaves, by_hand(batches), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 6, 9, 18, 1000])
+def test_grouping_never_changes_the_result(rows, monkeypatch, x64):
+    batches = Batches(6, 3)
+    monkeypatch.setattr(sequential, "_GROUP_ROWS", rows)
+    assert_close(batches.learnt(gram_meta_steps), by_hand(batches), rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_meta_rate_of_one_is_sgd_on_one_example_after_another(form, x64):
+    batches = Batches(2, 4)
+    batches.meta_rate = 1.0
+    parameters = batches.parameters
+    for example in zip(batches.x.reshape(8, -1), batches.y.ravel(), batches.rates.ravel(), strict=True):
+        parameters = sgd_step(parameters, *example)
+    assert_close(batches.learnt(form), [leaf for layer in parameters for leaf in layer], rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_meta_rate_of_zero_leaves_the_weights_as_they_were(form):
+    batches = Batches(2, 4, dtype=np.float32)
+    batches.meta_rate = 0.0
+    for leaf, before in zip(batches.learnt(form), jax.tree.leaves(batches.model()), strict=True):
+        np.testing.assert_array_equal(leaf, before)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_example_at_rate_zero_might_as_well_be_absent(form, x64):
+    batches = Batches(2, 4).without(np.asarray([False, True, False, True]))
+    shorter = Batches(2, 4)
+    shorter.x, shorter.y, shorter.rates = (it[:, ::2] for it in (batches.x, batches.y, batches.rates))
+    assert_close(batches.learnt(form), shorter.learnt(form), rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_side_by_side_equals_alone(form, x64):
+    several = [Batches(2, 3, seed=seed) for seed in range(3)]
+    stacked = [jnp.stack([jnp.asarray(getattr(it, name)) for it in several]) for name in ("x", "y", "rates")]
+    models = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(it.model() for it in several))
+    together = jax.vmap(form, in_axes=(0, 0, 0, 0, None))(models, *stacked, 0.3)
+    for n, alone in enumerate(several):
+        assert_close([leaf[n] for leaf in jax.tree.leaves(together)], by_hand(alone), rtol=1e-12)
+
+
+def test_rates_may_be_traced(x64):
+    batches = Batches(2, 3)
+    program = jax.jit(gram_meta_steps)
+    for meta_rate in (0.1, 0.7):
+        batches.meta_rate = meta_rate
+        learnt = program(batches.model(), batches.x, batches.y, jnp.asarray(batches.rates), jnp.asarray(meta_rate))
+        assert_close(jax.tree.leaves(learnt), by_hand(batches), rtol=1e-12)
+
+
+def test_any_other_model_takes_the_general_form(monkeypatch, x64):
+    class Scaled(eqx.Module):
+        network: MLP
+
+        def __call__(self, x):
+            return 2 * self.network(x)
+
+    batches = Batches(2, 3)
+    arguments = [jnp.asarray(it) for it in (batches.x, batches.y, batches.rates)]
+    taken = meta_steps(Scaled(batches.model()), *arguments, 0.3)
+    general = general_meta_steps(Scaled(batches.model()), *arguments, 0.3)
+    assert_close(jax.tree.leaves(taken), jax.tree.leaves(general), rtol=0)
+    monkeypatch.setattr(sequential, "general_meta_steps", None)
+    assert_close(batches.learnt(meta_steps), by_hand(batches), rtol=1e-12)
