@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perdure.models import MLP
     from perdure.streams.arrays import from_arrays
     from perdure.streams.benchmark import Benchmark
-    from perdure.streams.catalog import make_benchmark
+    from perdure.streams.catalog import BenchmarkRecipe, make_benchmark
 
 _HOME = {
     "Example": "core",
@@ -36,6 +36,7 @@ _HOME = {
     "MLP": "models",
     "from_arrays": "streams.arrays",
     "Benchmark": "streams.benchmark",
+    "BenchmarkRecipe": "streams.catalog",
     "make_benchmark": "streams.catalog",
 }
 
@@ -44,6 +45,7 @@ __all__ = [
     "MER",
     "MLP",
     "Benchmark",
+    "BenchmarkRecipe",
     "ERAlgorithm5",
     "Example",
     "Info",

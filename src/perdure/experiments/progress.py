@@ -26,9 +26,7 @@ class RunProgress:
             accuracy: mean accuracy on each task just after learning it, so far; a fraction, None before the first.
         """
         shown = "" if accuracy is None else f"accuracy so far {100 * accuracy:.1f} %"
-        self._bar.update(
-            self._line, completed=position, speed=f"{examples_per_second:,.0f} examples/s", accuracy=shown
-        )
+        self._bar.update(self._line, completed=position, speed=f"{examples_per_second:,.0f} examples/s", accuracy=shown)
 
 
 @contextmanager
