@@ -14,7 +14,7 @@ def parameters(model):
     return [(np.asarray(layer.weight), np.asarray(layer.bias)) for layer in model.layers]
 
 
-@pytest.mark.parametrize("hidden_sizes", [(7,), (4, 5), (3, 6, 2)])
+@pytest.mark.parametrize("hidden_sizes", [(7,), (3, 6, 2)])
 def test_logits_are_those_of_the_formula(hidden_sizes, x64):
     rng = np.random.default_rng(0)
     model = jax.tree.map(
@@ -29,7 +29,9 @@ def test_logits_are_those_of_the_formula(hidden_sizes, x64):
     np.testing.assert_allclose(logits, weight @ activation + bias, rtol=1e-12)
     first_weight, first_bias = parameters(model)[0]
     pre_activation = jnp.asarray(first_weight @ np.asarray(x) + first_bias)
-    np.testing.assert_allclose(jax.jit(lambda model, a: model.above_first(a))(model, pre_activation), logits, rtol=1e-12)
+    np.testing.assert_allclose(
+        jax.jit(lambda model, a: model.above_first(a))(model, pre_activation), logits, rtol=1e-12
+    )
 
 
 def test_an_input_of_any_shape_is_read_row_by_row():

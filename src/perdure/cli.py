@@ -145,7 +145,8 @@ def _run(
         bool, typer.Option("--full-matrix", help="Test all tasks after each, for forward transfer and forgetting too.")
     ] = False,
     alignment: Annotated[
-        bool, typer.Option("--alignment", help="Log the alignment with a past example's gradient at every example.")
+        bool,
+        typer.Option("--alignment", help="Log dot product and cosine with a past example's gradient at every example."),
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the record.", show_default="in runs/")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Time between checkpoints.")] = 30.0,
@@ -262,7 +263,7 @@ def reproduce(
     from perdure.report.tables import comparison_table
 
     chosen = find_cells(cells.split(",") if cells else DEFAULT_CELLS)
-    records = list(measure_cells(chosen, seeds, out, data_dir, progress=not quiet))
+    records = measure_cells(chosen, seeds, out, data_dir, progress=not quiet)
     _OUTPUT.print(comparison_table(records))
     if page is not None:
         command = shlex.join(["perdure", *sys.argv[1:]])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 
 from perdure.core import Example
 from perdure.learners.er import ER, ERAlgorithm5, mean_weights, task_weights
-from perdure.learners.replay import Batch, Draws
-from perdure.memory import empty_reservoir, store
+from perdure.learners.replay import Batch, Draws, ReplayState
+from perdure.memory import Reservoir
 from perdure.models import MLP
 from perdure.updates.gradient import example_loss
 
@@ -23,16 +25,35 @@ def batch_of(tasks, counts):
 
 
 def example(n, task):
-    rng = np.random.default_rng(n)
-    return Example(jnp.asarray(rng.normal(size=3)), jnp.asarray(n % 4, jnp.int32), jnp.asarray(task, jnp.int32))
+    x = np.random.default_rng(n).normal(size=3)
+    return Example(x, np.asarray(n % 4, np.int32), np.asarray(task, np.int32))
 
 
-def state_of(learner, examples):
-    state = learner.init(MLP(3, 4, (5, 4), key=jax.random.key(0)), example(0, 0), jax.random.key(0))
-    memory = empty_reservoir(example(0, 0), learner.memory_size)
-    for slot, it in enumerate(examples):
-        memory = store(memory, it, jnp.asarray(slot, jnp.int32))
-    return state._replace(memory=memory)
+@functools.cache
+def network():
+    return MLP(3, 4, (5, 4), key=jax.random.key(0))
+
+
+def state_of(examples):
+    """Return a state whose memory of six holds these examples."""
+    empty = [jax.tree.map(np.zeros_like, example(0, 0))] * (6 - len(examples))
+    return ReplayState(
+        network(), Reservoir(jax.tree.map(stack, *examples, *empty), jnp.asarray(len(examples), jnp.int32))
+    )
+
+
+def stack(*leaves):
+    return jnp.asarray(np.stack(leaves))
+
+
+@jax.jit
+def observe_with(learner, state, example, draws):
+    return learner.observe_with(state, example, draws)[0]
+
+
+@jax.jit
+def slope_on(model, example):
+    return jax.grad(example_loss)(model, example.x, example.y)
 
 
 def draws(slots):
@@ -44,8 +65,10 @@ def assert_stepped(before, after, examples, weights):
     """Assert one SGD step on Σ weight · loss, from one gradient an example."""
     expected = before
     for it, weight in zip(examples, weights, strict=True):
-        slope = jax.grad(example_loss)(before, it.x, it.y)
-        expected = jax.tree.map(lambda old, part, w=weight: old - 0.2 * w * part, expected, slope)
+        slope = slope_on(before, it)
+        expected = jax.tree.map(
+            lambda old, part, w=weight: np.asarray(old) - 0.2 * w * np.asarray(part), expected, slope
+        )
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14), after, expected)
 
 
@@ -101,8 +124,8 @@ def test_weights_add_up_to_one_a_mean(tasks, held):
 def test_one_step_on_the_weighted_sum_of_the_gradients(learner, weights, x64):
     memories = [example(n, task) for n, task in enumerate([0, 0, 1, 2, 2, 2])]
     arriving, slots = example(9, 2), [0, 3, 3, 2]
-    state = state_of(learner, memories)
-    after, _ = learner.observe_with(state, arriving, draws(slots))
+    state = state_of(memories)
+    after = observe_with(learner, state, arriving, draws(slots))
     assert_stepped(state.model, after.model, [arriving, *(memories[slot] for slot in slots)], weights)
 
 
@@ -113,14 +136,14 @@ def test_one_step_on_the_weighted_sum_of_the_gradients(learner, weights, x64):
 def test_only_as_many_memories_as_there_are_take_part(learner, weights, x64):
     memories = [example(n, 0) for n in range(2)]
     arriving = example(9, 1)
-    state = state_of(learner, memories)
-    after, _ = learner.observe_with(state, arriving, draws([1, 1, 0, 1]))
+    state = state_of(memories)
+    after = observe_with(learner, state, arriving, draws([1, 1, 0, 1]))
     assert_stepped(state.model, after.model, [arriving, memories[1], memories[1]], weights)
 
 
 @pytest.mark.parametrize("learner", [ER(**REPLAY), ERAlgorithm5(**REPLAY)])
 def test_the_first_example_is_learnt_alone(learner, x64):
-    state, arriving = state_of(learner, []), example(9, 1)
-    after, _ = learner.observe(state, arriving, jax.random.key(0))
+    state, arriving = state_of([]), example(9, 1)
+    after, _ = jax.jit(lambda *arguments: learner.observe(*arguments))(state, arriving, jax.random.key(0))
     assert_stepped(state.model, after.model, [arriving], [1])
     np.testing.assert_array_equal(after.memory.examples.x[0], arriving.x)

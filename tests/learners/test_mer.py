@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,52 +9,70 @@ import pytest
 
 from perdure.core import Example
 from perdure.learners.mer import MER, MERAlgorithm6, MERAlgorithm7
-from perdure.learners.replay import Draws
-from perdure.memory import empty_reservoir, store
+from perdure.learners.replay import Draws, ReplayState
+from perdure.memory import Reservoir
 from perdure.models import MLP
 from perdure.updates.gradient import example_loss
 
 RATE = 0.2
 REPLAY = {"learning_rate": RATE, "memory_size": 6, "replay_batch_size": 3}
 
-slope_on = jax.jit(jax.grad(example_loss))
+ARRIVING = 9
+
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def example(n):
-    rng = np.random.default_rng(n)
-    return Example(jnp.asarray(rng.normal(size=3)), jnp.asarray(n % 4, jnp.int32), jnp.asarray(n % 2, jnp.int32))
+    x = np.random.default_rng(n).normal(size=3)
+    return Example(x, np.asarray(n % 4, np.int32), np.asarray(n % 2, np.int32))
 
 
-ARRIVING = 9
+@functools.cache
+def network():
+    return MLP(3, 4, (5, 4), key=jax.random.key(0))
 
 
-def state_of(learner, held):
-    """Return the state of a learner whose memory holds examples 0, 1, … held − 1."""
-    state = learner.init(MLP(3, 4, (5, 4), key=jax.random.key(0)), example(0), jax.random.key(0))
-    memory = empty_reservoir(example(0), learner.memory_size)
-    for slot in range(held):
-        memory = store(memory, example(slot), jnp.asarray(slot, jnp.int32))
-    return state._replace(memory=memory)
+def state_of(held):
+    """Return a state whose memory of six holds examples 0, 1, … held − 1."""
+    slots = [example(n) if n < held else jax.tree.map(np.zeros_like, example(0)) for n in range(6)]
+    return ReplayState(network(), Reservoir(jax.tree.map(stack, *slots), jnp.asarray(held, jnp.int32)))
+
+
+def stack(*leaves):
+    return jnp.asarray(np.stack(leaves))
+
+
+@jax.jit
+def observe_with(learner, state, example, draws):
+    return learner.observe_with(state, example, draws)[0]
+
+
+@jax.jit
+def observe(learner, state, example, key):
+    return learner.observe(state, example, key)[0]
 
 
 def observed(learner, held, slots, position=0):
     """Return the models before and after the arriving example with these draws."""
-    state = state_of(learner, held)
     draws = Draws(jnp.asarray(slots, jnp.int32), jnp.asarray(position, jnp.int32), jnp.asarray(99, jnp.int32))
-    after, _ = jax.jit(learner.observe_with)(state, example(ARRIVING), draws)
-    return state.model, after.model
+    return network(), observe_with(learner, state_of(held), example(ARRIVING), draws).model
+
+
+@jax.jit
+def sgd_step(model, example, rate):
+    slope = jax.grad(example_loss)(model, example.x, example.y)
+    return jax.tree.map(lambda w, g: w - rate * g, model, slope)
 
 
 def sgd(model, visits, arriving_weight=1.0):
     """SGD on the examples of these numbers, one after another."""
     for n in visits:
-        it, rate = example(n), RATE * (arriving_weight if n == ARRIVING else 1)
-        model = jax.tree.map(lambda w, g, r=rate: w - r * g, model, slope_on(model, it.x, it.y))
+        model = sgd_step(model, example(n), RATE * (arriving_weight if n == ARRIVING else 1.0))
     return model
 
 
 def part_way(before, after, rate):
-    return jax.tree.map(lambda old, new: (1 - rate) * old + rate * new, before, after)
+    return jax.tree.map(lambda old, new: (1 - rate) * np.asarray(old) + rate * np.asarray(new), before, after)
 
 
 def assert_equal(model, expected):
@@ -60,36 +80,39 @@ def assert_equal(model, expected):
 
 
 def largest_difference(one, other):
-    return max(float(jnp.abs(a - b).max()) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+    return max(
+        np.abs(np.asarray(a) - np.asarray(b)).max()
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    )
 
 
 def mer(beta, gamma, batches):
     return MER(**REPLAY, beta=beta, gamma=gamma, batches_per_example=batches)
 
 
-def test_without_reptile_steps_mer_is_sgd_on_the_arriving_example_and_then_the_memories(x64):
+def test_without_reptile_steps_mer_is_sgd_on_the_arriving_example_and_then_the_memories():
     before, after = observed(mer(1, 1, 1), 6, [[4, 0, 5]])
     assert_equal(after, sgd(before, [ARRIVING, 4, 0, 5]))
 
 
-def test_the_order_matters(x64):
+def test_the_order_matters():
     before, after = observed(mer(1, 1, 1), 6, [[4, 0, 5]])
     assert largest_difference(after, sgd(before, [4, 0, 5, ARRIVING])) > 1e-4
 
 
-def test_a_memory_drawn_twice_is_visited_twice(x64):
+def test_a_memory_drawn_twice_is_visited_twice():
     before, after = observed(mer(1, 1, 1), 6, [[4, 4, 1]])
     assert_equal(after, sgd(before, [ARRIVING, 4, 4, 1]))
 
 
-def test_algorithm_1_has_a_reptile_step_after_each_batch_and_one_after_all(x64):
+def test_algorithm_1_has_a_reptile_step_after_each_batch_and_one_after_all():
     before, after = observed(mer(0.3, 0.6, 2), 6, [[4, 0, 5], [1, 1, 2]])
     first = part_way(before, sgd(before, [ARRIVING, 4, 0, 5]), 0.3)
     second = part_way(first, sgd(first, [ARRIVING, 1, 1, 2]), 0.3)
     assert_equal(after, part_way(before, second, 0.6))
 
 
-def test_algorithm_6_visits_the_arriving_example_last(x64):
+def test_algorithm_6_visits_the_arriving_example_last():
     learner = MERAlgorithm6(**REPLAY, gamma=0.3, batches_per_example=2)
     before, after = observed(learner, 6, [[4, 0, 5], [1, 1, 2]])
     first = part_way(before, sgd(before, [4, 0, 5, ARRIVING]), 0.3)
@@ -101,7 +124,7 @@ def test_algorithm_6_replays_one_batch_unless_told():
 
 
 @pytest.mark.parametrize("position", range(4))
-def test_algorithm_7_visits_the_arriving_example_in_its_place_at_its_own_rate(position, x64):
+def test_algorithm_7_visits_the_arriving_example_in_its_place_at_its_own_rate(position):
     learner = MERAlgorithm7(**REPLAY, gamma=0.3, current_example_weight=5)
     before, after = observed(learner, 6, [[4, 0, 5]], position)
     visits = [4, 0, 5]
@@ -111,16 +134,21 @@ def test_algorithm_7_visits_the_arriving_example_in_its_place_at_its_own_rate(po
 
 @pytest.mark.parametrize(
     "learner",
-    [mer(0, 1, 2), mer(1, 0, 2), MERAlgorithm6(**REPLAY, gamma=0), MERAlgorithm7(**REPLAY, gamma=0, current_example_weight=2)],
+    [
+        mer(0, 1, 2),
+        mer(1, 0, 2),
+        MERAlgorithm6(**REPLAY, gamma=0),
+        MERAlgorithm7(**REPLAY, gamma=0, current_example_weight=2),
+    ],
     ids=["beta", "gamma", "6", "7"],
 )
-def test_a_meta_rate_of_zero_learns_nothing(learner, x64):
+def test_a_meta_rate_of_zero_learns_nothing(learner):
     before, after = observed(learner, 6, [[4, 0, 5]] * learner.n_batches())
     assert largest_difference(before, after) == 0
 
 
 @pytest.mark.parametrize("held", [0, 1, 2, 3])
-def test_only_as_many_memories_as_there_are_are_visited(held, x64):
+def test_only_as_many_memories_as_there_are_are_visited(held):
     slots = [[0, held - 1, 0]] if held else [[0, 0, 0]]
     before, after = observed(mer(1, 1, 1), held, slots)
     assert_equal(after, sgd(before, [ARRIVING, *slots[0][:held]]))
@@ -129,7 +157,7 @@ def test_only_as_many_memories_as_there_are_are_visited(held, x64):
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_algorithm_7_counts_places_among_the_memories_there_are(position, x64):
+def test_algorithm_7_counts_places_among_the_memories_there_are(position):
     learner = MERAlgorithm7(**REPLAY, gamma=1, current_example_weight=3)
     before, after = observed(learner, 2, [[1, 0, 1]], position)
     visits = [1, 0]
@@ -139,22 +167,22 @@ def test_algorithm_7_counts_places_among_the_memories_there_are(position, x64):
 
 def test_the_very_first_example_of_algorithm_7_only_enters_the_memory():
     learner = MERAlgorithm7(**REPLAY, gamma=0.5, current_example_weight=5)
-    state = state_of(learner, 0)
-    after, _ = learner.observe(state, example(ARRIVING), jax.random.key(0))
+    state = state_of(0)
+    after = observe(learner, state, example(ARRIVING), jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, after.model, state.model)
     np.testing.assert_array_equal(after.memory.examples.x[0], example(ARRIVING).x)
     assert after.memory.seen == 1
-    second, _ = learner.observe(after, example(1), jax.random.key(1))
+    second = observe(learner, after, example(1), jax.random.key(1))
     assert largest_difference(second.model, after.model) > 0
 
 
-def test_the_other_algorithms_learn_the_very_first_example(x64):
+def test_the_other_algorithms_learn_the_very_first_example():
     for learner in (mer(1, 1, 1), MERAlgorithm6(**REPLAY, gamma=1)):
-        state = state_of(learner, 0)
-        after, _ = learner.observe(state, example(ARRIVING), jax.random.key(0))
+        state = state_of(0)
+        after = observe(learner, state, example(ARRIVING), jax.random.key(0))
         assert_equal(after.model, sgd(state.model, [ARRIVING]))
 
 
-def test_algorithm_1_with_one_batch_multiplies_its_two_meta_rates(x64):
+def test_algorithm_1_with_one_batch_multiplies_its_two_meta_rates():
     before, after = observed(mer(0.5, 0.4, 1), 6, [[4, 0, 5]])
     assert_equal(after, part_way(before, sgd(before, [ARRIVING, 4, 0, 5]), 0.2))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,31 +13,54 @@ from scipy import stats
 from perdure.core import Example
 from perdure.learners.er import ER
 from perdure.learners.mer import MER
-from perdure.learners.replay import Draws, gather_batches, move_arriving
-from perdure.memory import empty_reservoir, store
+from perdure.learners.replay import Draws, ReplayState, gather_batches, move_arriving
+from perdure.memory import Reservoir
 from perdure.models import MLP
 from perdure.updates.gradient import example_loss
 
 
 def numbered(n):
     """Return an example that is recognisable in every leaf."""
-    n = jnp.asarray(n, jnp.int32)
-    return Example(jnp.full(3, n, jnp.float32), n % 4, n // 10)
+    return Example(np.full(3, n, np.float32), np.asarray(n % 4, np.int32), np.asarray(n // 10, np.int32))
+
+
+def arriving(n):
+    return jax.tree.map(jnp.asarray, numbered(n))
 
 
 def memory_of(numbers, size):
-    memory = empty_reservoir(numbered(0), size)
-    for slot, n in enumerate(numbers):
-        memory = store(memory, numbered(n), jnp.asarray(slot, jnp.int32))
-    return memory
+    """Return a memory of `size` slots that holds the examples of these numbers."""
+    empty = [jax.tree.map(np.zeros_like, numbered(0))] * (size - len(numbers))
+    examples = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *map(numbered, numbers), *empty)
+    return Reservoir(examples, jnp.asarray(len(numbers), jnp.int32))
 
 
 def er(memory_size=6, replay_batch_size=4):
     return ER(learning_rate=0.1, memory_size=memory_size, replay_batch_size=replay_batch_size)
 
 
+@functools.cache
 def network():
     return MLP(3, 4, (5,), key=jax.random.key(0))
+
+
+def state_of(memory):
+    return ReplayState(network(), memory)
+
+
+@jax.jit
+def observe_with(learner, state, example, draws):
+    return learner.observe_with(state, example, draws)
+
+
+@jax.jit
+def draw(learner, memory, key):
+    return learner.draw(memory, key)
+
+
+@jax.jit
+def draw_often(learner, memory, keys):
+    return jax.vmap(learner.draw, in_axes=(None, 0))(memory, keys)
 
 
 def slots(*batches):
@@ -44,7 +69,7 @@ def slots(*batches):
 
 def test_batches_are_the_arriving_example_and_then_the_memories_drawn():
     memory = memory_of([10, 21, 32], 5)
-    batches = gather_batches(memory, numbered(43), slots([2, 0], [1, 1]))
+    batches = gather_batches(memory, arriving(43), slots([2, 0], [1, 1]))
     np.testing.assert_array_equal(batches.examples.x[..., 0], [[43, 32, 10], [43, 21, 21]])
     np.testing.assert_array_equal(batches.examples.y, [[3, 0, 2], [3, 1, 1]])
     np.testing.assert_array_equal(batches.examples.task, [[4, 3, 1], [4, 2, 2]])
@@ -54,13 +79,13 @@ def test_batches_are_the_arriving_example_and_then_the_memories_drawn():
 
 @pytest.mark.parametrize("held", [0, 1, 2, 3, 4, 6])
 def test_as_many_memories_count_as_the_memory_holds(held):
-    batches = gather_batches(memory_of(range(held), 6), numbered(9), slots([0, 0, 0, 0]))
+    batches = gather_batches(memory_of(range(held), 6), arriving(9), slots([0, 0, 0, 0]))
     np.testing.assert_array_equal(batches.counts, [[True] + [n < held for n in range(4)]])
 
 
 @pytest.mark.parametrize("position", range(5))
 def test_the_arriving_example_moves_to_its_place_and_the_others_keep_their_order(position):
-    batches = gather_batches(memory_of([1, 2], 6), numbered(9), slots([0, 1, 0, 1], [1, 1, 0, 0]))
+    batches = gather_batches(memory_of([1, 2], 6), arriving(9), slots([0, 1, 0, 1], [1, 1, 0, 0]))
     moved = move_arriving(batches, position)
     for before, after in zip(batches.examples.x[..., 0], moved.examples.x[..., 0], strict=True):
         expected = [float(it) for it in before[1:]]
@@ -76,7 +101,7 @@ def test_the_arriving_example_moves_to_its_place_and_the_others_keep_their_order
 def test_the_position_is_uniform_among_those_that_count(held):
     memory = memory_of(range(held), 6)
     keys = jax.random.split(jax.random.key(held), 20_000)
-    draws = jax.jit(jax.vmap(er().draw, in_axes=(None, 0)))(memory, keys)
+    draws = draw_often(er(), memory, keys)
     counts = np.bincount(np.asarray(draws.position))
     assert len(counts) == min(held, 4) + 1
     if held:
@@ -95,8 +120,8 @@ def test_draws_have_one_row_of_slots_a_batch():
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), seen=st.integers(0, 30))
 def test_only_filled_slots_are_drawn(seed, seen):
-    memory = empty_reservoir(numbered(0), 6)._replace(seen=jnp.asarray(seen, jnp.int32))
-    draws = er().draw(memory, jax.random.key(seed))
+    memory = memory_of(range(6), 6)._replace(seen=jnp.asarray(seen, jnp.int32))
+    draws = draw(er(), memory, jax.random.key(seed))
     held = min(seen, 6)
     assert 0 <= draws.slots.min() <= draws.slots.max() <= max(held - 1, 0)
     assert 0 <= draws.position <= min(held, 4)
@@ -106,7 +131,7 @@ def test_only_filled_slots_are_drawn(seed, seen):
 def test_the_three_draws_are_independent():
     """Position and slot are drawn from keys of their own: every pair of values is as likely as any other."""
     memory = memory_of(range(6), 6)._replace(seen=jnp.asarray(19, jnp.int32))
-    draws = jax.vmap(er().draw, in_axes=(None, 0))(memory, jax.random.split(jax.random.key(5), 40_000))
+    draws = draw_often(er(), memory, jax.random.split(jax.random.key(5), 40_000))
     slot, position, stored_in = (np.asarray(it) for it in (draws.slots[:, 0, 0], draws.position, draws.stored_in))
     for one, other in ((slot, position), (slot, stored_in), (position, stored_in)):
         table = np.zeros((one.max() + 1, other.max() + 1))
@@ -125,9 +150,9 @@ def test_the_memory_starts_empty_and_the_model_as_given():
 @pytest.mark.parametrize(("stored_in", "expected"), [(0, [7, 2, 0]), (2, [1, 2, 7]), (3, [1, 2, 0])])
 def test_the_example_is_stored_in_the_slot_drawn(stored_in, expected):
     learner = er(memory_size=3, replay_batch_size=1)
-    state = learner.init(network(), numbered(0), jax.random.key(0))._replace(memory=memory_of([1, 2], 3))
+    state = state_of(memory_of([1, 2], 3))
     draws = Draws(slots([0]), jnp.asarray(0, jnp.int32), jnp.asarray(stored_in, jnp.int32))
-    after, _ = learner.observe_with(state, numbered(7), draws)
+    after, _ = observe_with(learner, state, numbered(7), draws)
     np.testing.assert_array_equal(after.memory.examples.x[:, 0], expected)
     assert after.memory.seen == 3
 
@@ -135,25 +160,34 @@ def test_the_example_is_stored_in_the_slot_drawn(stored_in, expected):
 def test_the_example_is_replayed_only_after_it_has_been_stored():
     """Drawing the slot that the arriving example will take replays what is there before."""
     learner = er(memory_size=2, replay_batch_size=1)
-    state = learner.init(network(), numbered(0), jax.random.key(0))._replace(memory=memory_of([1, 2], 2))
+    state = state_of(memory_of([1, 2], 2))
     into = [Draws(slots([0]), jnp.asarray(0, jnp.int32), jnp.asarray(slot, jnp.int32)) for slot in (0, 1)]
-    over, beside = (learner.observe_with(state, numbered(7), draws)[0] for draws in into)
+    over, beside = (observe_with(learner, state, numbered(7), draws)[0] for draws in into)
     jax.tree.map(np.testing.assert_array_equal, over.model, beside.model)
 
 
 def test_the_reported_loss_is_that_before_the_update():
-    learner = er()
-    state = learner.init(network(), numbered(0), jax.random.key(0))
-    example = numbered(3)
-    after, info = learner.observe(state, example, jax.random.key(1))
-    assert info.loss == pytest.approx(float(example_loss(state.model, example.x, example.y)), rel=1e-6)
-    assert info.loss > example_loss(after.model, example.x, example.y)
+    learner, example = er(), numbered(3)
+    state = state_of(memory_of([], 6))
+    after, info = observe_with(learner, state, example, draw(learner, state.memory, jax.random.key(1)))
+    before, behind = (float(example_loss(it.model, example.x, example.y)) for it in (state, after))
+    assert info.loss == pytest.approx(before, rel=1e-6)
+    assert behind < before
 
 
 def test_observe_is_draw_and_then_observe_with():
     learner = er()
-    state = learner.init(network(), numbered(0), jax.random.key(0))._replace(memory=memory_of(range(6), 6))
+    state = state_of(memory_of(range(6), 6))
     key = jax.random.key(3)
-    observed = learner.observe(state, numbered(7), key)
-    with_draws = learner.observe_with(state, numbered(7), learner.draw(state.memory, key))
-    jax.tree.map(np.testing.assert_array_equal, observed, with_draws)
+    observed = jax.jit(lambda *arguments: learner.observe(*arguments))(state, numbered(7), key)
+    with_draws = observe_with(learner, state, numbered(7), draw(learner, state.memory, key))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), observed, with_draws)
+
+
+def test_a_memory_larger_than_the_stream_keeps_all_of_it_in_order():
+    learner = er(memory_size=8)
+    state = state_of(memory_of([], 8))
+    for n in range(6):
+        state, _ = observe_with(learner, state, numbered(n), draw(learner, state.memory, jax.random.key(n)))
+    assert state.memory.seen == 6
+    np.testing.assert_array_equal(state.memory.examples.x[:, 0], [0, 1, 2, 3, 4, 5, 0, 0])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from perdure.experiments.results import RunRecord, Summary, open_folder, write_accuracy, write_summary
+from perdure.experiments.results import ALIGNMENTS, RunRecord, Summary, open_folder, write_accuracy, write_summary
 from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
 
 MER = {"memory_size": 200, "learning_rate": 0.1}
@@ -45,7 +45,7 @@ def made_up_run(tmp_path):
             write_accuracy(folder, range(seeds), matrices)
             metrics = metrics_over_seeds(matrices)
             if alignment is not None:
-                metrics["gradient_alignment"] = mean_and_interval(alignment)
+                metrics |= {name: mean_and_interval(alignment) for name in ALIGNMENTS}
             write_summary(folder, Summary(metrics, 12.34, 1.0, 700 * 2**20, 9))
         return RunRecord.load(folder)
 

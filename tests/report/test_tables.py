@@ -70,24 +70,19 @@ def test_the_markdown_table_is_aligned_at_the_decimal_point(made_up_run):
 
 def test_the_runs_table_tells_what_is_there(made_up_run):
     runs = [made_up_run(), made_up_run("online", {}, finished=False)]
-    lines = lines_of(runs_table(runs))
-    assert lines[0].split() == ["Folder", "Learner", "Benchmark", "Memory", "Seeds", "Status", "RA"]
-    assert lines[1].split() == [
-        "mer-0",
-        "mer",
-        "mnist-rotations",
-        "200",
-        "5",
-        "finished",
-        "76.67",
-        "±",
-        "1.96",
+    words = [line.split() for line in lines_of(runs_table(runs)) if line.split()]
+    assert words == [
+        ["Learner", "Memory"],
+        ["Folder", "Benchmark", "Seeds", "Status", "RA"],
+        ["mer-0", "mer", "200", "finished", "76.67"],
+        ["mnist-rotations", "5", "±", "1.96"],
+        ["online-1", "online", "–", "unfinished", "–"],
+        ["mnist-rotations", "5"],
     ]
-    assert lines[2].split() == ["online-1", "online", "mnist-rotations", "–", "5", "unfinished", "–"]
 
 
 def test_tables_of_no_runs_are_empty():
-    assert lines_of(runs_table([]))[0].split()[0] == "Folder"
+    assert runs_table([]).row_count == 0
     assert markdown_table([]).startswith("| Learner | Benchmark |")
     assert comparison_table([]).row_count == 0
 

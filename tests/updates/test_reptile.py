@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from perdure.updates.reptile import reptile_step
 
-weights = st.lists(st.floats(-100, 100, width=32), min_size=3, max_size=3).map(lambda it: jnp.asarray(it, jnp.float32))
+# Without subnormal numbers: compiled code rounds them to zero.
+weights = st.lists(st.floats(-100, 100, width=32, allow_subnormal=False), min_size=3, max_size=3).map(
+    lambda it: jnp.asarray(it, jnp.float32)
+)
 rates = st.floats(0, 2, width=32)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,22 +15,21 @@ from perdure.updates import sequential
 from perdure.updates.sequential import general_meta_steps, gram_meta_steps, meta_steps
 
 FORMS = [gram_meta_steps, general_meta_steps]
-HIDDEN = [(4,), (3, 5), (4, 2, 3)]
 
 
 class Batches:
     """Random batches and a random perceptron, in float64 unless told."""
 
-    def __init__(self, s, k, d=5, hidden=(4, 3), seed=0, dtype=np.float64):
+    def __init__(self, s, k, d=5, hidden=(4, 3), seed=0, dtype: type = np.float64):
         rng = np.random.default_rng(seed)
-        self.x = rng.normal(size=(s, k, d)).astype(dtype)
-        self.y = rng.integers(0, 3, (s, k)).astype(np.int32)
-        self.rates = rng.uniform(0, 0.5, (s, k)).astype(dtype)
+        self.x: np.ndarray = rng.normal(size=(s, k, d)).astype(dtype)
+        self.y: np.ndarray = rng.integers(0, 3, (s, k)).astype(np.int32)
+        self.rates: np.ndarray = rng.uniform(0, 0.5, (s, k)).astype(dtype)
         self.meta_rate = 0.3
         sizes = [d, *hidden, 3]
         self.parameters = [
             (rng.normal(size=(out, into)).astype(dtype), rng.normal(size=out).astype(dtype))
-            for into, out in zip(sizes[:-1], sizes[1:], strict=True)
+            for into, out in pairwise(sizes)
         ]
 
     def without(self, mask):
@@ -44,7 +45,8 @@ class Batches:
     def learnt(self, form):
         """Return the parameters after the batches, as a flat list."""
         with_rates = (jnp.asarray(it) for it in (self.x, self.y, self.rates))
-        return jax.tree.leaves(form(self.model(), *with_rates, self.meta_rate))
+        program = jax.jit(lambda *arguments: form(*arguments))  # a fresh one: `_GROUP_ROWS` may have changed
+        return jax.tree.leaves(program(self.model(), *with_rates, self.meta_rate))
 
 
 def by_hand(batches):
@@ -80,7 +82,7 @@ def assert_close(actual, expected, rtol):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     s=st.integers(1, 4),
     k=st.integers(1, 5),
@@ -103,7 +105,7 @@ def test_both_forms_equal_back_propagation_by_hand(s, k, d, hidden, data):
                 assert_close(jax.tree.leaves(learnt), by_hand(batches), rtol=1e-12)
 
 
-@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("hidden", [(4,), (4, 2, 3)])
 def test_forms_agree_in_float32(hidden):
     batches = Batches(3, 5, hidden=hidden, dtype=np.float32)
     gram, general = (batches.learnt(form) for form in FORMS)
@@ -122,7 +124,7 @@ def test_forms_agree_for_pixels(x64):
         assert_close(leaves, by_hand(batches), rtol=1e-12)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 6, 9, 18, 1000])
+@pytest.mark.parametrize("rows", [1, 6, 9, 1000])
 def test_grouping_never_changes_the_result(rows, monkeypatch, x64):
     batches = Batches(6, 3)
     monkeypatch.setattr(sequential, "_GROUP_ROWS", rows)
@@ -160,7 +162,7 @@ def test_side_by_side_equals_alone(form, x64):
     several = [Batches(2, 3, seed=seed) for seed in range(3)]
     stacked = [jnp.stack([jnp.asarray(getattr(it, name)) for it in several]) for name in ("x", "y", "rates")]
     models = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(it.model() for it in several))
-    together = jax.vmap(form, in_axes=(0, 0, 0, 0, None))(models, *stacked, 0.3)
+    together = jax.jit(jax.vmap(form, in_axes=(0, 0, 0, 0, None)))(models, *stacked, 0.3)
     for n, alone in enumerate(several):
         assert_close([leaf[n] for leaf in jax.tree.leaves(together)], by_hand(alone), rtol=1e-12)
 
@@ -182,9 +184,9 @@ def test_any_other_model_takes_the_general_form(monkeypatch, x64):
             return 2 * self.network(x)
 
     batches = Batches(2, 3)
-    arguments = [jnp.asarray(it) for it in (batches.x, batches.y, batches.rates)]
-    taken = meta_steps(Scaled(batches.model()), *arguments, 0.3)
-    general = general_meta_steps(Scaled(batches.model()), *arguments, 0.3)
+    x, y, rates = (jnp.asarray(it) for it in (batches.x, batches.y, batches.rates))
+    taken = meta_steps(Scaled(batches.model()), x, y, rates, 0.3)
+    general = general_meta_steps(Scaled(batches.model()), x, y, rates, 0.3)
     assert_close(jax.tree.leaves(taken), jax.tree.leaves(general), rtol=0)
-    monkeypatch.setattr(sequential, "general_meta_steps", None)
+    monkeypatch.setattr(sequential, "general_meta_steps", None)  # a perceptron must not need it
     assert_close(batches.learnt(meta_steps), by_hand(batches), rtol=1e-12)

@@ -12,8 +12,11 @@ class InterruptedRunError(Exception):
 
     def __init__(self, message: str, signal_number: int):
         """Remember which signal it was."""
-        super().__init__(message)
+        super().__init__(message, signal_number)  # both, so that it survives the way back from a worker process
         self.signal_number = signal_number
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 class StopRequests:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from perdure.core import AnyArray, Example, Learner
-from perdure.metrics.alignment import gradient_alignment
+from perdure.metrics.alignment import gradient_alignment, gradient_cosine
 from perdure.streams.benchmark import TestSet
 
 _TEST_BATCH = 2_000  # test inputs a call: a few MB of floats, and one compiled shape for every test set
@@ -27,8 +27,10 @@ class Log(NamedTuple):
 
     loss: Float[Array, "*seeds N"]
     """Loss on the arriving example before the update."""
-    alignment: Float[Array, "*seeds N"] | None
+    alignment: Float[Array, "*seeds N"] | None = None
     """Dot product of its gradient with that of a random past example; None when not asked for."""
+    cosine: Float[Array, "*seeds N"] | None = None
+    """Cosine of the angle between the two; None when not asked for."""
 
 
 class Progress(NamedTuple):
@@ -70,13 +72,15 @@ def advance(
     def learn(n: Int[Array, ""], progress: Progress) -> Progress:
         example = _pick(stream, n)
         state, info = learner.observe(progress.state, example, jax.random.fold_in(keys.learning, n))
-        alignment = progress.log.alignment
-        if alignment is not None:
+        log = progress.log._replace(loss=progress.log.loss.at[n].set(info.loss))
+        if log.alignment is not None and log.cosine is not None:
             past = _pick(stream, jax.random.randint(jax.random.fold_in(keys.alignment, n), (), 0, n, jnp.int32))
-            product = gradient_alignment(learner, progress.state, example, past)
-            # The first example has no past.
-            alignment = alignment.at[n].set(jnp.where(n > 0, product, jnp.nan))
-        return Progress(state, Log(progress.log.loss.at[n].set(info.loss), alignment))
+            pair = (learner, progress.state, example, past)  # the state before the update
+            log = log._replace(
+                alignment=log.alignment.at[n].set(_unless_first(n, gradient_alignment(*pair))),
+                cosine=log.cosine.at[n].set(_unless_first(n, gradient_cosine(*pair))),
+            )
+        return Progress(state, log)
 
     return jax.lax.fori_loop(start, stop, learn, progress)
 
@@ -146,7 +150,12 @@ def _count_correct(
 ) -> Int[Array, ""]:
     state = jax.tree.map(lambda leaf: leaf[seed], states)
     logits = learner.predict(state, x, jnp.broadcast_to(task, y.shape))
-    return jnp.sum(jnp.argmax(logits, axis=-1) == y)
+    return jnp.sum(jax.lax.argmax(logits, 1, jnp.int32) == y)
+
+
+def _unless_first(n: Int[Array, ""], value: Float[Array, ""]) -> Float[Array, ""]:
+    """Return NaN at the first example, which has no past."""
+    return jnp.where(n > 0, value, jnp.nan)
 
 
 def _pick(stream: Example, n: Int[Array, ""]) -> Example:

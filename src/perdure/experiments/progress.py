@@ -42,5 +42,5 @@ def run_progress(label: str, position: int, total: int, *, show: bool) -> Iterat
     )
     with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
         if show:
-            bar.console.print(label, style="bold", highlight=False)
+            bar.console.print(label, style="bold", highlight=False, markup=False)
         yield RunProgress(bar, position, total)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+from perdure.experiments.interrupt import InterruptedRunError, StopRequests
 from perdure.experiments.plan import choose_learner, default_folder
 from perdure.experiments.results import RunRecord, is_finished
 from perdure.experiments.run import run
@@ -51,11 +54,12 @@ def find_cells(names: Iterable[str]) -> list[Cell]:
 
 def measure_cells(
     cells: Iterable[Cell], seeds: int, root: Path, data_dir: Path | None = None, *, progress: bool = True
-) -> Iterator[RunRecord]:
-    """Run each cell's methods with their published hyper-parameters and yield the records.
+) -> list[RunRecord]:
+    """Run each cell's methods with their published hyper-parameters and return the records.
 
     For each cell: MER (Algorithm 1) and ER (Algorithm 4) with `seeds` seeds and gradient alignment; and MER with one
     seed alone and nothing else logged, which tells the time of one seed. What `root` already holds is not run again.
+    Each run has a process of its own, so that its peak memory is its own.
 
     Args:
         cells: what to measure.
@@ -63,27 +67,41 @@ def measure_cells(
         root: folder of the runs' folders.
         data_dir: where to look for raw files first.
         progress: show progress bars.
+
+    Raises:
+        InterruptedRunError: after Ctrl-C or SIGTERM; measuring the same cells again goes on from there.
     """
-    for cell in cells:
-        yield _measure("mer", cell, seeds, root, data_dir, alignment=True, progress=progress)
-        yield _measure("er", cell, seeds, root, data_dir, alignment=True, progress=progress)
-        yield _measure("mer", cell, 1, root, data_dir, alignment=False, progress=progress)
+    jobs = [
+        _Job(learner, cell, n_seeds, alignment)
+        for cell in cells
+        for learner, n_seeds, alignment in (("mer", seeds, True), ("er", seeds, True), ("mer", 1, False))
+    ]
+    records = []
+    with StopRequests() as stop:
+        for job in jobs:
+            with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as worker:
+                folder = worker.submit(_measure, job, root, data_dir, progress=progress).result()
+            records.append(RunRecord.load(folder))
+            if stop.received is not None:
+                raise InterruptedRunError("stopped between two runs; the same command goes on", stop.received)
+    return records
 
 
-def _measure(
-    learner_name: str,
-    cell: Cell,
-    seeds: int,
-    root: Path,
-    data_dir: Path | None,
-    *,
-    alignment: bool,
-    progress: bool,
-) -> RunRecord:
-    learner = choose_learner(learner_name, cell.benchmark, {"memory_size": cell.memory_size}).learner
-    recipe = BenchmarkRecipe(cell.benchmark, data_dir=data_dir)
-    config = describe_run(learner, recipe, range(seeds), benchmark_mlp, "needed", alignment)
+class _Job(NamedTuple):
+    """One run."""
+
+    learner: str
+    cell: Cell
+    n_seeds: int
+    alignment: bool
+
+
+def _measure(job: _Job, root: Path, data_dir: Path | None, *, progress: bool) -> Path:
+    """Run, unless it is done, and return the folder."""
+    learner = choose_learner(job.learner, job.cell.benchmark, {"memory_size": job.cell.memory_size}).learner
+    recipe = BenchmarkRecipe(job.cell.benchmark, data_dir=data_dir)
+    config = describe_run(learner, recipe, range(job.n_seeds), benchmark_mlp, "needed", job.alignment)
     folder = default_folder(config, root)
     if not is_finished(folder, config):
-        run(learner, recipe, seeds=seeds, alignment=alignment, folder=folder, progress=progress)
-    return RunRecord.load(folder)
+        run(learner, recipe, seeds=job.n_seeds, alignment=job.alignment, folder=folder, progress=progress)
+    return folder

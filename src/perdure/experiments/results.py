@@ -31,6 +31,9 @@ from perdure.metrics.transfer import METRICS, Statistic
 FORMAT = 1
 """Version of the layout; a record of another format is refused, not guessed at."""
 
+ALIGNMENTS = ("gradient_alignment", "gradient_cosine")
+"""Names of the metrics that a run has only if it was asked for them."""
+
 Matrices = Float64[np.ndarray, "seeds rows tasks"]
 
 _LIBRARIES = ("jax", "jaxlib", "numpy", "equinox")
@@ -46,7 +49,7 @@ class Summary:
     """What came of a finished run, over its seeds."""
 
     metrics: Mapping[str, Statistic]
-    """Transfer metrics as fractions, NaN where not evaluated, and `gradient_alignment` if it was logged."""
+    """Transfer metrics as fractions, NaN where not evaluated, and `ALIGNMENTS` if they were logged."""
     training_seconds: float
     """Time in training, all seeds together, compilation and evaluation apart."""
     compile_seconds: float
@@ -386,7 +389,7 @@ def _read_summary(path: Path) -> Summary | None:
         return None
     content = _read_json(path)
     try:
-        names = [*METRICS, *(["gradient_alignment"] if "gradient_alignment" in content else [])]
+        names = [*METRICS, *(name for name in ALIGNMENTS if name in content)]
         return Summary(
             {name: _statistic_from_json(content[name]) for name in names},
             float(content["training_seconds"]),

@@ -58,11 +58,13 @@ class Result:
     accuracy: Float64[np.ndarray, "seeds rows tasks"]
     """Accuracy matrices, as in `perdure.metrics.transfer`; NaN where not evaluated."""
     metrics: dict[str, Statistic]
-    """`retained_accuracy` and the others as fractions, over seeds; `gradient_alignment` if asked for."""
+    """`retained_accuracy` and the others as fractions; `gradient_alignment`, `gradient_cosine` if asked for."""
     losses: Float[np.ndarray, "seeds N"]
     """Loss on each arriving example before its update."""
     alignments: Float[np.ndarray, "seeds N"] | None
     """Gradient alignment at each example; None if not asked for."""
+    cosines: Float[np.ndarray, "seeds N"] | None
+    """Cosine of the same two gradients; None if not asked for."""
     states: Any
     """Final states, leaves (seeds, ...)."""
     training_seconds: float
@@ -96,7 +98,7 @@ def run(
         evaluation: "needed" tests each task just after it is learned and all tasks at the end, enough for
             retained accuracy, learning accuracy and backward transfer; "full" tests all tasks before training
             and after each task, for forward transfer and forgetting too.
-        alignment: log the gradient alignment with a random past example at every example.
+        alignment: log dot product and cosine of the gradients on each example and on a random past one.
         folder: where the record and checkpoints go; a run that is unfinished there goes on from its last
             checkpoint and ends bit-identical to an uninterrupted one. None keeps nothing on disk.
         checkpoint_seconds: time between two checkpoints.
@@ -143,7 +145,7 @@ def _first_snapshot(session: Session, make_model: MakeModel, alignment: bool) ->
     def start(keys: Keys) -> Progress:
         state = session.learner.init(make_model(example, n_outputs, keys.model), example, keys.start)
         empty = jnp.full(session.length, jnp.nan)
-        return Progress(state, Log(empty, empty if alignment else None))
+        return Progress(state, Log(empty, *([empty, empty] if alignment else [])))
 
     n_tasks = len(session.task_ends)
     accuracy = np.full((len(session.seeds), n_tasks + 1, n_tasks), np.nan)
@@ -274,27 +276,28 @@ def _learning_accuracy_so_far(snapshot: Snapshot) -> float | None:
 
 
 def _result(session: Session, learner: Learner[Any], snapshot: Snapshot) -> Result:
-    log = snapshot.progress.log
-    alignments = None if log.alignment is None else np.asarray(log.alignment)
+    log = jax.tree.map(np.asarray, snapshot.progress.log)
     metrics = metrics_over_seeds(snapshot.accuracy)
-    if alignments is not None:
-        metrics["gradient_alignment"] = mean_and_interval(_mean_alignments(alignments))
+    if log.alignment is not None:
+        metrics["gradient_alignment"] = mean_and_interval(_means_over_learning(log.alignment))
+        metrics["gradient_cosine"] = mean_and_interval(_means_over_learning(log.cosine))
     return Result(
         learner=learner,
         seeds=session.seeds,
         accuracy=snapshot.accuracy,
         metrics=metrics,
-        losses=np.asarray(log.loss),
-        alignments=alignments,
+        losses=log.loss,
+        alignments=log.alignment,
+        cosines=log.cosine,
         states=snapshot.progress.state,
         training_seconds=snapshot.training_seconds,
         compile_seconds=snapshot.compile_seconds,
     )
 
 
-def _mean_alignments(alignments: Float[np.ndarray, "seeds N"]) -> list[float]:
+def _means_over_learning(values: Float[np.ndarray, "seeds N"]) -> list[float]:
     """Return each seed's mean over learning; the first example has no past and does not count."""
-    return [float(seed[1:].mean(dtype=np.float64)) for seed in alignments]
+    return [float(seed[1:].mean(dtype=np.float64)) for seed in values]
 
 
 def _write_record(folder: Path, session: Session, result: Result) -> None:

@@ -63,8 +63,8 @@ class Session:
     @property
     def label(self) -> str:
         """The run in a few words."""
-        seeds = f"{len(self.seeds)} seeds" if len(self.seeds) > 1 else f"seed {self.seeds[0]}"
-        return f"{learner_name(self.learner)} on {self.benchmarks[0].name}: {self.length:,} examples, {seeds}"
+        what = f"{learner_name(self.learner)} on {self.benchmarks[0].name}"
+        return f"{what}: {self.length:,} examples, seed {', '.join(map(str, self.seeds))}"
 
     def checksums(self) -> dict[str, str]:
         """Return the SHA-256 of each training stream by name."""

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import numpy as np
+from jax.core import Tracer
 
 from perdure.core import Learner
 
@@ -29,12 +31,13 @@ class Hyperparameter(NamedTuple):
 
 def rate(help: str) -> Any:
     """Declare a float hyper-parameter, finite and ≥ 0."""
-    return eqx.field(converter=_int_to_float, metadata={"help": help, "kind": float, "minimum": 0.0})
+    return eqx.field(converter=_number_to_float, metadata={"help": help, "kind": float, "minimum": 0.0})
 
 
 def count(help: str, default: Any = dataclasses.MISSING) -> Any:
     """Declare an integer hyper-parameter ≥ 1."""
-    return eqx.field(static=True, default=default, metadata={"help": help, "kind": int, "minimum": 1})
+    metadata = {"help": help, "kind": int, "minimum": 1}
+    return eqx.field(converter=_number_to_int, static=True, default=default, metadata=metadata)
 
 
 def hyperparameters(learner: Learner | type[Learner]) -> list[Hyperparameter]:
@@ -55,18 +58,23 @@ def check_hyperparameters(learner: Learner) -> None:
     """
     for name, kind, _, minimum in hyperparameters(learner):
         value = getattr(learner, name)
-        if isinstance(value, jax.Array):
+        if kind is float and isinstance(value, Tracer):
             continue
         wanted = f"expected {_wanted(kind, minimum)}"
-        numeric = numbers.Integral if kind is int else numbers.Real
-        if isinstance(value, bool) or not isinstance(value, numeric):
+        accepted: Any = numbers.Integral if kind is int else (numbers.Real, jax.Array)
+        if isinstance(value, bool) or not isinstance(value, accepted):
             raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, {wanted}")
-        if not math.isfinite(value) or value < minimum:
+        if not np.all((minimum <= value) & (value < math.inf)):
             raise ValueError(f"{name} = {value}, {wanted}")
 
 
-def _int_to_float(value: Any) -> Any:
-    return float(value) if type(value) is int else value
+def _number_to_float(value: Any) -> Any:
+    # NumPy's scalars too: they carry a dtype, which would change that of the weights they are multiplied with.
+    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else value
+
+
+def _number_to_int(value: Any) -> Any:
+    return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else value
 
 
 def _wanted(kind: type, minimum: float | int) -> str:

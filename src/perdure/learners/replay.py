@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from perdure.core import Example, Info, Learner
+from perdure.core import AnyArray, Example, Info, Learner
 from perdure.learners.hyperparameters import check_hyperparameters, count, rate
 from perdure.memory import (
     Reservoir,
@@ -118,7 +118,7 @@ def gather_batches(memory: Reservoir, example: Example, slots: Int[Array, "batch
     """
     n_batches, n_draws = slots.shape
 
-    def put_first(new: Array, old: Array) -> Array:
+    def put_first(new: AnyArray, old: Array) -> Array:
         new = jnp.broadcast_to(new, (n_batches, 1, *jnp.shape(new)))
         return jnp.concatenate([new, old], axis=1)
 

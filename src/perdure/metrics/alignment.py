@@ -24,13 +24,27 @@ def gradient_alignment(learner: Learner[Any], state: Any, arriving: Example, pas
         arriving: one example.
         past: another.
     """
+    return _dot(_example_gradient(learner, state, arriving), _example_gradient(learner, state, past))
 
-    def gradient(example: Example) -> PyTree:
-        def loss(model: PyTree) -> Float[Array, ""]:
-            x, task = jnp.asarray(example.x)[None], jnp.asarray(example.task)[None]
-            return cross_entropy(learner.predict(state._replace(model=model), x, task)[0], example.y)
 
-        return jax.grad(loss)(state.model)
+def gradient_cosine(learner: Learner[Any], state: Any, arriving: Example, past: Example) -> Float[Array, ""]:
+    """Return the cosine of the angle between the loss gradients on two examples, −1..1; 0 if one of them vanishes.
 
-    products = jax.tree.map(lambda one, other: jnp.sum(one * other), gradient(arriving), gradient(past))
-    return jax.tree.reduce(jnp.add, products)
+    The dot product is dominated by the few examples with large gradients; its cosine weighs all examples alike.
+    Arguments as of `gradient_alignment`.
+    """
+    one, other = (_example_gradient(learner, state, example) for example in (arriving, past))
+    lengths = jnp.sqrt(_dot(one, one)) * jnp.sqrt(_dot(other, other))
+    return jnp.where(lengths > 0, _dot(one, other) / jnp.where(lengths > 0, lengths, 1.0), 0.0)
+
+
+def _example_gradient(learner: Learner[Any], state: Any, example: Example) -> PyTree:
+    def loss(model: PyTree) -> Float[Array, ""]:
+        x, task = jnp.asarray(example.x)[None], jnp.asarray(example.task)[None]
+        return cross_entropy(learner.predict(state._replace(model=model), x, task)[0], example.y)
+
+    return jax.grad(loss)(state.model)
+
+
+def _dot(one: PyTree, other: PyTree) -> Float[Array, ""]:
+    return jax.tree.reduce(jnp.add, jax.tree.map(lambda a, b: jnp.sum(a * b), one, other))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perdure.experiments.presets import Published, published_alignment
-from perdure.experiments.results import RunRecord
+from perdure.experiments.results import ALIGNMENTS, RunRecord
 from perdure.metrics.transfer import Statistic
 from perdure.report.markdown import aligned_markdown
 from perdure.report.tables import published_figure
@@ -45,11 +45,12 @@ def results_page(records: Sequence[RunRecord], command: str) -> str:
             "## Gradient alignment",
             (
                 "Mean over learning of the dot product between the loss gradients on the arriving example and on "
-                "a random past example, before the update: mean ± 95 % interval over seeds, beside the published "
-                "mean ± standard deviation, which names no memory size."
+                "a random past example of the stream, before the update, and of the cosine of the angle between them: "
+                "mean ± 95 % interval over seeds. The published dot product is mean ± standard deviation and names no "
+                "memory size."
             ),
             aligned_markdown(
-                ["learner", "benchmark", "memory", "published", "measured"],
+                ["learner", "benchmark", "memory", "published dot product", "dot product", "cosine"],
                 [_alignment_row(it) for it in logged],
                 text_columns=(0, 1),
             ),
@@ -57,7 +58,7 @@ def results_page(records: Sequence[RunRecord], command: str) -> str:
     if single:
         parts += [
             "## Time of one seed",
-            "Training after compilation, one seed alone, and the largest memory of the process so far.",
+            "Training after compilation, one seed alone, in a process of its own.",
             aligned_markdown(
                 ["learner", "benchmark", "memory", "training", "compilation", "peak memory"],
                 [_cost_row(it) for it in single],
@@ -94,9 +95,14 @@ def _accuracy_row(record: RunRecord) -> list[str]:
 
 
 def _alignment_row(record: RunRecord) -> list[str]:
-    measured = _metrics(record)["gradient_alignment"]
+    dot_product, cosine = (_metrics(record)[name] for name in ALIGNMENTS)
     published = published_alignment(record.learner, record.benchmark)
-    return [*_names(record), _plus_minus(published, 3), f"{measured.mean:+.3f} ± {measured.ci95:.3f}"]
+    return [
+        *_names(record),
+        _plus_minus(published, 3),
+        f"{dot_product.mean:+.3f} ± {dot_product.ci95:.3f}",
+        f"{cosine.mean:+.4f} ± {cosine.ci95:.4f}",
+    ]
 
 
 def _cost_row(record: RunRecord) -> list[str]:

@@ -66,18 +66,17 @@ def markdown_table(records: Sequence[RunRecord]) -> str:
 
 
 def runs_table(records: Sequence[RunRecord]) -> Table:
-    """Return one row a run: folder, learner, benchmark, seeds, whether it is finished, retained accuracy."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    """Return one row a run: folder, what it is, whether it is finished, retained accuracy; two lines each."""
+    table = Table(box=None, padding=(0, 1, 1, 0), pad_edge=False, header_style="bold")
     table.add_column("Folder", overflow="fold")
-    for column in (_LEARNER, _BENCHMARK, _MEMORY, _SEEDS):
+    for column in (_NAME, _MEMORY_AND_SEEDS):
         table.add_column(column.header, justify="left" if column.is_text else "right", no_wrap=True)
     table.add_column("Status", no_wrap=True)
     table.add_column("RA", justify="right", no_wrap=True)
-    retained = _aligned([_percent("retained_accuracy")(record) for record in records])
-    for record, accuracy in zip(records, retained, strict=True):
-        known = [column.cell(record).value for column in (_LEARNER, _BENCHMARK, _MEMORY, _SEEDS)]
+    for record in records:
+        known = [column.cell(record).value for column in (_NAME, _MEMORY_AND_SEEDS)]
         status = "finished" if record.finished else "unfinished"
-        table.add_row(record.folder.name, *known, status, accuracy)
+        table.add_row(record.folder.name, *known, status, _folded(_percent("retained_accuracy")(record)))
     return table
 
 

@@ -1,0 +1,147 @@
+import copy
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from perdure.experiments.interrupt import InterruptedRunError, StopRequests
+from perdure.experiments.results import RunRecord
+from perdure.learners.online import Online
+
+VICTIM = Path(__file__).parents[1] / "resume" / "victim.py"
+SOURCE = Path(__file__).parents[2] / "src"
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.fixture
+def own_handlers():
+    """Handlers that note what reaches them, put in place for one test."""
+    reached = []
+    before = {number: signal.signal(number, lambda number, frame: reached.append(number)) for number in SIGNALS}
+    yield reached
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+# --- noting requests
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_first_signal_is_noted_and_a_second_acts_as_before(own_handlers, number):
+    with StopRequests() as stop:
+        assert stop.received is None
+        signal.raise_signal(number)
+        assert stop.received == number
+        assert own_handlers == []
+        signal.raise_signal(number)
+        assert own_handlers == [number]
+
+
+def test_signals_of_both_kinds_are_noted(own_handlers):
+    with StopRequests() as stop:
+        for number in SIGNALS:
+            signal.raise_signal(number)
+            assert stop.received == number
+    assert own_handlers == []
+
+
+@pytest.mark.parametrize("received", [[], SIGNALS])
+@pytest.mark.parametrize("error", [None, KeyError])
+def test_handlers_are_put_back(own_handlers, received, error):
+    before = [signal.getsignal(number) for number in SIGNALS]
+    try:
+        with StopRequests():
+            assert [signal.getsignal(number) for number in SIGNALS] != before
+            for number in received:
+                signal.raise_signal(number)
+            if error is not None:
+                raise error
+    except KeyError:
+        pass
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_second_ctrl_c_is_a_keyboard_interrupt():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with StopRequests():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_other_threads_leave_the_handlers_alone(own_handlers):
+    before = [signal.getsignal(number) for number in SIGNALS]
+    seen = []
+
+    def enter():
+        with StopRequests() as stop:
+            seen.append([signal.getsignal(number) for number in SIGNALS])
+            seen.append(stop.received)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [before, None]
+
+
+def test_the_error_survives_the_way_between_processes():
+    error = copy.copy(InterruptedRunError("stopped at example 5", signal.SIGTERM))  # rebuilt as pickle would
+    assert (str(error), error.signal_number) == ("stopped at example 5", signal.SIGTERM)
+
+
+# --- runs that are asked to stop
+
+
+@pytest.mark.parametrize(("number", "position"), [(signal.SIGINT, 1), (signal.SIGTERM, 30), (signal.SIGINT, 90)])
+def test_a_run_asked_to_stop_saves_and_goes_on(
+    to_disk, one_by_one, act_at, checkpoints, uninterrupted, assert_same, tmp_path, number, position
+):
+    act_at(position, lambda: signal.raise_signal(number))
+    rarely = {"checkpoint_seconds": 1e9}
+    with pytest.raises(InterruptedRunError) as stopped:
+        to_disk(**rarely)
+    folder = tmp_path / "run"
+    assert str(stopped.value) == f"stopped at example {position} of 90; go on with `perdure resume {folder}`"
+    assert stopped.value.signal_number == number
+    assert [int(path.name.partition("-")[0]) for path in checkpoints()] == [position]
+    assert not RunRecord.load(folder).finished
+    assert_same(to_disk(**rarely), uninterrupted)
+    log = [line.partition(" ")[2].partition(":")[0] for line in (folder / "log.txt").read_text().splitlines()]
+    assert log == ["started", f"stopped at example {position} of 90", f"went on from example {position}", "finished"]
+
+
+def test_a_run_without_a_folder_says_that_nothing_is_kept(quick_run, benchmark, one_by_one, act_at):
+    act_at(2, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(
+        InterruptedRunError, match=r"^stopped at example 2 of 90; nothing is kept of a run without a fol"
+    ):
+        quick_run(Online(learning_rate=0.1), benchmark)
+
+
+def test_processes_stop_and_go_on(tmp_path):
+    """Ctrl-C, then SIGTERM, sent to processes while they learn."""
+    folder, cache = tmp_path / "run", tmp_path / "cache"
+    command = [sys.executable, VICTIM, folder, cache]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    for number in SIGNALS:
+        checkpoints = set(folder.glob("checkpoints/*.safetensors"))
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True)
+        while not set(folder.glob("checkpoints/*.safetensors")) - checkpoints:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "InterruptedRunError: stopped at example" in errors.splitlines()[-1]
+    log = (folder / "log.txt").read_text().splitlines()
+    (stopped, went_on, stopped_again) = (line.partition(" ")[2] for line in log[1:])
+    position = int(stopped.split()[3])
+    assert stopped == f"stopped at example {position} of 900"
+    assert went_on == f"went on from example {position}"
+    assert position < int(stopped_again.split()[3]) < 900

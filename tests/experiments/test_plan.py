@@ -1,0 +1,80 @@
+"""From names and options to a learner."""
+
+import pytest
+
+from perdure.experiments.plan import arguments_of, choose_learner, default_folder
+from perdure.experiments.results import ResultsError, RunRecord, open_folder, write_config
+from perdure.experiments.session import describe_run
+from perdure.learners.er import ER
+from perdure.learners.mer import MER
+from perdure.models import benchmark_mlp
+from perdure.streams.catalog import BenchmarkRecipe
+
+
+def test_published_values_are_taken_where_nothing_is_given():
+    learner, notes = choose_learner("mer", "mnist-permutations", {"memory_size": 500})
+    assert learner == MER(0.03, 500, 25, 0.03, 1.0, 10)
+    assert notes == []
+
+
+def test_given_values_override_published_ones():
+    learner, _ = choose_learner("mer", "mnist-rotations", {"memory_size": 200, "beta": 0.5})
+    assert learner == MER(0.1, 200, 10, 0.5, 1.0, 5)
+
+
+def test_another_memory_size_is_noted():
+    learner, notes = choose_learner("er", "mnist-rotations", {"memory_size": 300})
+    assert learner == ER(0.1, 300, 10)
+    assert len(notes) == 1
+    assert "memory size 200; you asked for 300" in notes[0]
+
+
+def test_a_learner_that_is_given_all_it_needs_is_not_noted():
+    given = {"learning_rate": 0.1, "memory_size": 300, "replay_batch_size": 5}
+    assert choose_learner("er", "mnist-rotations", given).notes == []
+
+
+def test_every_configuration_has_a_folder_of_its_own(tmp_path):
+    recipe = BenchmarkRecipe("digits-rotations")
+    folders = {
+        default_folder(
+            describe_run(
+                choose_learner("mer", recipe.name, {"beta": beta}).learner, recipe, [0], benchmark_mlp, "needed", False
+            ),
+            tmp_path,
+        )
+        for beta in (0.1, 0.2)
+    }
+    assert len(folders) == 2
+    assert all(folder.name.startswith("mer-digits-rotations-") for folder in folders)
+
+
+def test_a_recorded_run_gives_back_its_arguments(tmp_path):
+    recipe = BenchmarkRecipe("digits-rotations", {"tasks": 3})
+    learner = choose_learner("mer", recipe.name, {}).learner
+    open_folder(tmp_path, describe_run(learner, recipe, [4, 2], benchmark_mlp, "full", True))
+    arguments = arguments_of(RunRecord.load(tmp_path))
+    assert arguments.pop("folder") == tmp_path
+    assert arguments == {
+        "learner": learner,
+        "benchmark": recipe,
+        "seeds": (4, 2),
+        "evaluation": "full",
+        "alignment": True,
+    }
+
+
+@pytest.mark.parametrize("path", ["learner", "model"])
+def test_a_run_of_an_own_learner_or_model_goes_on_from_python(tmp_path, path):
+    config = describe_run(
+        choose_learner("online", "digits-rotations", {}).learner,
+        BenchmarkRecipe("digits-rotations"),
+        [0],
+        benchmark_mlp,
+        "needed",
+        False,
+    )
+    config[path]["name"] = "Mine"
+    write_config(tmp_path, config)
+    with pytest.raises(ResultsError, match=r"go on from Python: perdure\.run"):
+        arguments_of(RunRecord.load(tmp_path))

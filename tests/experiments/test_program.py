@@ -1,0 +1,145 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perdure.core import Example, Info, Learner
+from perdure.experiments.program import Examiner, Log, Progress, advance, compile_advance, finite, named_keys
+from perdure.streams.benchmark import TestSet
+
+
+class Recorder(Learner):
+    """Learns nothing; its state tells which examples and keys it has met."""
+
+    needs_task = True
+
+    def init(self, model, example, key):
+        raise NotImplementedError
+
+    def observe(self, state, example, key):
+        state = {
+            "xs": state["xs"].at[state["count"]].set(example.x),
+            "bits": state["bits"].at[state["count"]].set(jax.random.bits(key)),
+            "count": state["count"] + 1,
+        }
+        return state, Info(jnp.asarray(example.x) + 0.5)
+
+    def predict(self, state, x, task):
+        """One-hot of x, moved on by the task's number and the state's shift."""
+        return jax.nn.one_hot((x.astype(jnp.int32) + task + state["shift"]) % 5, 5)
+
+
+N = 12
+STREAM = Example(np.arange(N, dtype=np.float32), np.zeros(N, np.int32), np.zeros(N, np.int32))
+ADVANCE = jax.jit(advance)
+
+
+def fresh(n_seeds=None):
+    shape = () if n_seeds is None else (n_seeds,)
+    state = {
+        "xs": jnp.full((*shape, N), -1.0),
+        "bits": jnp.zeros((*shape, N), jnp.uint32),
+        "count": jnp.zeros(shape, jnp.int32),
+    }
+    return Progress(state, Log(jnp.full((*shape, N), jnp.nan), None))
+
+
+def at(position):
+    return jnp.asarray(position, jnp.int32)
+
+
+# --- keys
+
+
+@given(st.integers(0, 2**31 - 2))
+@settings(deadline=None)
+def test_every_purpose_and_seed_has_a_key_of_its_own(seed):
+    keys = [*named_keys(seed), *named_keys(seed + 1)]
+    assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == 8
+    again = [jax.random.key_data(key) for key in named_keys(jnp.asarray(seed))]
+    np.testing.assert_array_equal(again, [jax.random.key_data(key) for key in keys[:4]])
+
+
+# --- learning a stretch
+
+
+@given(st.lists(st.integers(0, N), max_size=4))
+@settings(deadline=None, max_examples=30)
+def test_stretches_join_to_the_whole(cuts):
+    keys, progress = named_keys(3), fresh()
+    ends = [0, *sorted(cuts), N]
+    for start, stop in itertools.pairwise(ends):
+        progress = ADVANCE(Recorder(), progress, STREAM, keys, at(start), at(stop))
+    np.testing.assert_array_equal(progress.state["xs"], STREAM.x)
+    np.testing.assert_array_equal(progress.log.loss, STREAM.x + 0.5)
+    expected = [jax.random.bits(jax.random.fold_in(keys.learning, n)) for n in range(N)]
+    np.testing.assert_array_equal(progress.state["bits"], expected)
+
+
+def test_log_is_empty_outside_the_stretch():
+    progress = ADVANCE(Recorder(), fresh(), STREAM, named_keys(0), at(3), at(7))
+    np.testing.assert_array_equal(progress.state["xs"][:4], [3, 4, 5, 6])
+    np.testing.assert_array_equal(np.isnan(progress.log.loss), [n not in range(3, 7) for n in range(N)])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("seeds", [[4], [4, 9, 2]])
+def test_compiled_program_learns_each_seed_on_its_own(seeds, shared):
+    keys = jax.vmap(named_keys)(jnp.asarray(seeds))
+    shifts = np.zeros(len(seeds), np.float32) if shared else np.arange(len(seeds), dtype=np.float32)
+    stream = STREAM if shared else jax.tree.map(lambda leaf: np.stack([leaf] * len(seeds)), STREAM)
+    if not shared:
+        stream = stream._replace(x=stream.x + shifts[:, None])
+    program = compile_advance(Recorder(), fresh(len(seeds)), stream, keys, shared_stream=shared)
+    progress = fresh(len(seeds))
+    for start, stop in [(0, 5), (5, N)]:
+        progress = program(Recorder(), progress, stream, keys, at(start), at(stop))
+    np.testing.assert_array_equal(progress.state["xs"], STREAM.x + shifts[:, None])
+    for place, seed in enumerate(seeds):
+        own = [jax.random.bits(jax.random.fold_in(named_keys(seed).learning, n)) for n in range(N)]
+        np.testing.assert_array_equal(progress.state["bits"][place], own)
+
+
+# --- are the floats finite?
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [(1, 0, 0), (1, 2, 3)])
+def test_one_bad_float_condemns_its_seed_alone(bad, place):
+    weights = np.zeros((3, 3, 4), np.float32)
+    weights[place] = bad
+    state = (jnp.asarray(weights), jnp.zeros((3, 2)), jnp.zeros(3, jnp.int32))
+    np.testing.assert_array_equal(finite(state), [True, False, True])
+
+
+def test_integers_and_scalars_are_sound():
+    state = (jnp.ones(2), jnp.full((2, 5), 255, jnp.uint8), jnp.asarray([0, np.iinfo(np.int32).max]))
+    np.testing.assert_array_equal(finite(state), [True, True])
+    np.testing.assert_array_equal(finite((jnp.asarray([np.nan, 1.0]),)), [False, True])
+
+
+# --- counting correct answers
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 10, 2_000])
+def test_accuracy_counts_every_example_for_its_seed_and_task(monkeypatch, batch):
+    monkeypatch.setattr("perdure.experiments.program._TEST_BATCH", batch)
+    x = np.arange(10, dtype=np.uint8) % 5
+    examiner, states = Examiner(Recorder()), {"shift": jnp.asarray([0, 1], jnp.int32)}
+    for seed in range(2):
+        for task in range(3):
+            y = ((x + task + seed) % 5).astype(np.int32)
+            y[[0, 4, 9]] = (y[[0, 4, 9]] + 1) % 5  # wrong in the first, in the middle and in the last place
+            assert examiner.accuracy(states, seed, task, TestSet(x, y)) == 0.7
+
+
+def test_padding_matches_no_class():
+    """Padded inputs are zeros, for which the prediction is class 0."""
+    examiner, states = Examiner(Recorder()), {"shift": jnp.zeros(1, jnp.int32)}
+    test = TestSet(np.zeros(3, np.uint8), np.zeros(3, np.int32))
+    assert examiner.accuracy(states, 0, 0, test) == 1.0
+    assert examiner.accuracy(states, 0, 0, TestSet(test.x, test.y + 1)) == 0.0

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.learners.er import ER
+from perdure.learners.hyperparameters import hyperparameters, required_and_known
+from perdure.learners.mer import MER, MERAlgorithm6, MERAlgorithm7
+from perdure.learners.online import Online
+
+GOOD = {
+    "learning_rate": 0.1,
+    "memory_size": 5,
+    "replay_batch_size": 3,
+    "beta": 0.3,
+    "gamma": 1.0,
+    "batches_per_example": 2,
+}
+RATES = ["learning_rate", "beta", "gamma"]
+COUNTS = ["memory_size", "replay_batch_size", "batches_per_example"]
+
+
+def refused(**wrong):
+    """Return the message that MER refuses a value with; the type checker of these tests must not come first."""
+    with pytest.raises((TypeError, ValueError)) as error:
+        MER.__check_init__(unchecked(**wrong))
+    return error.type, str(error.value)
+
+
+def unchecked(**wrong):
+    """Return a MER that holds any value whatsoever."""
+    learner = MER(**GOOD)
+    for name, value in wrong.items():
+        object.__setattr__(learner, name, value)
+    return learner
+
+
+@pytest.mark.parametrize("name", RATES)
+@pytest.mark.parametrize(("value", "shown"), [(-0.1, "-0.1"), (float("nan"), "nan"), (float("inf"), "inf"), (-3, "-3")])
+def test_a_rate_out_of_range_is_refused(name, value, shown):
+    with pytest.raises(ValueError, match=f"^{name} = {shown}.*, expected a finite number ≥ 0$"):
+        MER(**{**GOOD, name: value})
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_count_below_one_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"^{name} = {value}, expected a whole number ≥ 1$"):
+        MER(**{**GOOD, name: value})
+
+
+@pytest.mark.parametrize("name", RATES)
+@pytest.mark.parametrize("value", [True, "0.1", None, 1j, [0.1]])
+def test_a_rate_that_is_no_number_is_refused(name, value):
+    kind, message = refused(**{name: value})
+    assert kind is TypeError
+    assert message == f"{name} = {value!r} is of type {type(value).__name__}, expected a finite number ≥ 0"
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("value", [True, "3", None, 3.0, float("nan"), np.float32(2)])
+def test_a_count_that_is_no_whole_number_is_refused(name, value):
+    kind, message = refused(**{name: value})
+    assert kind is TypeError
+    assert message == f"{name} = {value!r} is of type {type(value).__name__}, expected a whole number ≥ 1"
+
+
+@pytest.mark.parametrize("value", [jnp.asarray(3), np.asarray(3)])
+def test_an_array_is_no_count(value):
+    kind, message = refused(memory_size=value)
+    assert kind is TypeError
+    assert message.startswith("memory_size = ")
+    assert message.endswith("expected a whole number ≥ 1")
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-0.5, "-0.5"), (jnp.nan, "nan")])
+def test_a_rate_in_an_array_is_held_to_its_range_too(value, shown):
+    with pytest.raises(ValueError, match=f"^beta = {shown}, expected a finite number ≥ 0$"):
+        MER(**{**GOOD, "beta": jnp.asarray(value)})
+
+
+@pytest.mark.parametrize("value", [1, np.int64(1), np.int32(1), 1.0, np.float64(1), np.float32(1)])
+def test_numbers_of_any_kind_become_float_rates(value):
+    learner = MER(**{**GOOD, "gamma": value})
+    assert type(learner.gamma) is float
+    assert learner.gamma == 1
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 2.5])
+def test_a_rate_may_be_zero_or_above_one(value):
+    assert Online(learning_rate=value).learning_rate == value
+
+
+def test_numpy_counts_are_counts():
+    learner = MER(**{**GOOD, "memory_size": np.int64(7)})
+    assert type(learner.memory_size) is int
+    assert learner.memory_size == 7
+
+
+def test_every_learner_checks_its_own():
+    with pytest.raises(ValueError, match=r"^learning_rate = -1"):
+        Online(learning_rate=-1.0)
+    with pytest.raises(ValueError, match=r"^current_example_weight = -2"):
+        MERAlgorithm7(learning_rate=0.1, memory_size=2, replay_batch_size=1, gamma=1, current_example_weight=-2)
+
+
+def test_more_memories_a_batch_than_there_are_slots_is_refused():
+    with pytest.raises(ValueError, match="replay_batch_size = 6 is larger than memory_size = 5; draw at most"):
+        ER(learning_rate=0.1, memory_size=5, replay_batch_size=6)
+    assert ER(learning_rate=0.1, memory_size=5, replay_batch_size=5).replay_batch_size == 5
+
+
+def test_rates_are_leaves_and_counts_are_not():
+    assert jax.tree.leaves(MER(**GOOD)) == [0.1, 0.3, 1.0]
+
+
+def test_traced_rates_pass_whatever_their_value():
+    learners = jax.vmap(lambda rate: MER(**{**GOOD, "beta": rate}))(jnp.asarray([0.1, -1.0]))
+    np.testing.assert_array_equal(learners.beta, np.asarray([0.1, -1.0], np.float32))
+
+
+def test_what_a_learner_declares():
+    declared = {it.name: (it.kind, it.minimum) for it in hyperparameters(MER)}
+    assert declared == {
+        "learning_rate": (float, 0.0),
+        "memory_size": (int, 1),
+        "replay_batch_size": (int, 1),
+        "beta": (float, 0.0),
+        "gamma": (float, 0.0),
+        "batches_per_example": (int, 1),
+    }
+    assert hyperparameters(MER(**GOOD)) == hyperparameters(MER)
+    assert all(it.help for it in hyperparameters(MER))
+
+
+def test_what_must_be_given():
+    required, known = required_and_known(MERAlgorithm6)
+    assert known == ["learning_rate", "memory_size", "replay_batch_size", "gamma", "batches_per_example"]
+    assert required == ["learning_rate", "memory_size", "replay_batch_size", "gamma"]

@@ -1,0 +1,178 @@
+"""The command line as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from perdure import __version__
+from perdure.cli import app
+
+SMALL = ["digits-rotations", "--tasks", "2", "--examples-per-task", "30", "--quiet"]
+
+
+def perdure(*arguments, cwd=None):
+    """Run the command line as a process, as a user would."""
+    command = [sys.executable, "-m", "perdure", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "100"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run, and what the command printed."""
+    folder = tmp_path_factory.mktemp("runs") / "mer"
+    process = perdure("run", "mer", *SMALL, "--seeds", 2, "--full-matrix", "--alignment", "--out", folder)
+    assert process.returncode == 0, process.stderr
+    return folder, process.stdout
+
+
+def test_help_does_not_import_jax():
+    code = (
+        "import sys; sys.argv = ['perdure', '--help']\n"
+        "from perdure.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert 'jax' not in sys.modules and 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_version():
+    assert CliRunner().invoke(app, ["--version"]).output.strip() == f"perdure {__version__}"
+
+
+def test_help_of_a_learner_names_its_hyperparameters_and_the_benchmarks():
+    text = perdure("run", "mer", "--help").stdout
+    for word in ("--learning-rate", "--memory-size", "--beta", "--gamma", "--batches-per-example", "mnist-rotations"):
+        assert word in text
+
+
+def test_run_leaves_a_record_and_figures(finished):
+    folder, printed = finished
+    summary = json.loads((folder / "summary.json").read_text())
+    assert len(summary["retained_accuracy"]["per_seed"]) == 2
+    assert summary["gradient_alignment"]["mean"] is not None
+    assert summary["forgetting"]["mean"] is not None
+    assert f"{100 * summary['retained_accuracy']['mean']:.2f}" in printed
+    assert len(list((folder / "figures").glob("*.png"))) == len(list((folder / "figures").glob("*.svg"))) == 3
+
+
+def test_preset_values_are_used_and_given_ones_override_them(finished, tmp_path):
+    config = json.loads((finished[0] / "config.json").read_text())
+    assert config["learner"]["hyperparameters"]["learning_rate"] == 0.1
+    assert perdure("run", "online", *SMALL, "--learning-rate", 0.02, "--out", tmp_path / "x").returncode == 0
+    config = json.loads((tmp_path / "x" / "config.json").read_text())
+    assert config["learner"]["hyperparameters"] == {"learning_rate": 0.02}
+
+
+def test_a_finished_run_is_shown_not_run_again(finished):
+    folder, _ = finished
+    before = (folder / "summary.json").stat().st_mtime_ns
+    again = perdure("run", "mer", *SMALL, "--seeds", 2, "--full-matrix", "--alignment", "--out", folder)
+    assert "finished before" in again.stdout
+    assert (folder / "summary.json").stat().st_mtime_ns == before
+    assert "mer" in perdure("resume", folder).stdout
+
+
+def test_results_and_report(finished, tmp_path):
+    folder, _ = finished
+    listed = perdure("results", folder.parent).stdout
+    assert "digits-rotations" in listed
+    assert "finished" in listed
+    report = perdure("report", folder, folder, "--figures", tmp_path / "figures")
+    assert report.returncode == 0, report.stderr
+    assert len(list((tmp_path / "figures").glob("*.svg"))) >= 3
+
+
+def test_default_folder_is_under_runs(tmp_path):
+    assert perdure("run", "online", *SMALL, cwd=tmp_path).returncode == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("online-digits-rotations-")
+
+
+BAD = {
+    "nearest learner": (["run", "mre", *SMALL], "did you mean 'mer'"),
+    "nearest benchmark": (["run", "mer", "digit-rotations"], "did you mean 'digits-rotations'"),
+    "negative rate": (["run", "mer", *SMALL, "--learning-rate", "-0.1"], "learning_rate = -0.1"),
+    "NaN rate": (["run", "mer", *SMALL, "--beta", "nan"], "beta = nan"),
+    "memory of 0": (["run", "mer", *SMALL, "--memory-size", "0"], "memory_size = 0"),
+    "replay > memory": (["run", "mer", *SMALL, "--memory-size", "5"], "replay_batch_size = 10 is larger"),
+    "too many examples": (["run", "mer", "digits-rotations", "--examples-per-task", "9999"], "9999"),
+    "no task": (["run", "mer", "digits-rotations", "--tasks", "0"], "number of tasks is 0"),
+    "no run": (["resume", "."], "holds no config.json"),
+    "unknown cell": (["reproduce", "mer", "--cells", "x"], "rotations-200"),
+    "unknown study": (["reproduce", "gem"], "'gem'"),
+    "unknown data set": (["data", "fetch", "nothing"], "'nothing'"),
+    "divergence": (["run", "mer", *SMALL, "--learning-rate", "1e9"], "diverged"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_message_and_status_2(name, tmp_path):
+    arguments, message = BAD[name]
+    process = perdure(*arguments, cwd=tmp_path)
+    assert process.returncode == 2
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_another_configuration_in_the_folder_is_refused(finished):
+    folder, _ = finished
+    process = perdure("run", "mer", *SMALL, "--seeds", 2, "--beta", 0.5, "--out", folder)
+    assert process.returncode == 2
+    assert "learner.hyperparameters.beta: 0.03 there, 0.5 asked for" in process.stderr
+
+
+def test_debug_shows_the_traceback():
+    process = perdure("--debug", "run", "mre", "x")
+    assert process.returncode != 0
+    assert "Traceback" in process.stderr
+
+
+def test_another_memory_size_than_the_presets_is_noted(tmp_path):
+    process = perdure("run", "er", *SMALL, "--memory-size", 50, "--out", tmp_path / "er")
+    assert process.returncode == 0
+    assert "memory size 200; you asked for 50" in process.stderr
+
+
+def test_interrupted_run_tells_how_to_go_on(tmp_path):
+    arguments = ["run", "mer", "digits-rotations", "--out", str(tmp_path / "mer"), "--checkpoint-seconds", "0"]
+    process = subprocess.Popen([sys.executable, "-m", "perdure", *arguments], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list((tmp_path / "mer").glob("checkpoints/*.safetensors")):
+        time.sleep(0.05)
+    process.terminate()
+    _, printed = process.communicate()
+    assert process.returncode == 128 + 15
+    assert "perdure resume" in printed
+    resumed = perdure("resume", tmp_path / "mer", "--quiet")
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads((tmp_path / "mer" / "summary.json").read_text())["examples_seen"] == 5000
+
+
+@pytest.mark.real_data
+def test_data_commands(mnist_dir, tmp_path):
+    listed = perdure("data", "list", "--data-dir", mnist_dir)
+    assert "mnist" in listed.stdout
+    assert "digits" in listed.stdout
+    assert perdure("data", "verify", "mnist", "--data-dir", mnist_dir).stdout.count("verified") == 4
+    fetched = perdure("data", "fetch", "mnist", "--data-dir", mnist_dir).stdout
+    assert fetched.count("ubyte") == 4
+
+
+@pytest.mark.real_data
+def test_reproduce_writes_a_page(mnist_dir, tmp_path):
+    # The study's runs take minutes; the page is made here from runs of the same configuration cut short.
+    from perdure.experiments.results import RunRecord
+    from perdure.report.page import results_page
+
+    arguments = ["mnist-rotations", "--tasks", "2", "--examples-per-task", "30", "--data-dir", mnist_dir, "--quiet"]
+    for seeds in (1, 2):
+        assert perdure("run", "mer", *arguments, "--seeds", seeds, "--out", tmp_path / f"{seeds}").returncode == 0
+    page = results_page([RunRecord.load(tmp_path / "2"), RunRecord.load(tmp_path / "1")], "perdure …")
+    assert "| mer     | mnist-rotations |    200 |" in page
+    assert "Time of one seed" in page

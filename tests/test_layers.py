@@ -1,0 +1,103 @@
+"""The order of the house: a module imports only from its own room or from those before it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import perdure
+
+PACKAGE = Path(perdure.__file__).parent
+ROOMS = [
+    "_version",
+    "core",
+    "streams",
+    "models",
+    "memory",
+    "updates",
+    "metrics",
+    "learners",
+    "experiments",
+    "report",
+    "cli",
+    "__main__",
+]
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+WITHOUT_JAX = [
+    "perdure",
+    "perdure.report.tables",
+    "perdure.report.figures",
+    "perdure.experiments.results",
+    "perdure.experiments.presets",
+    "perdure.streams.files",
+    "perdure.streams.catalog",
+    "perdure.learners.catalog",
+]
+
+
+def imported(source):
+    """Yield the full name of everything that a source imports, wherever in the file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno} imports relatively; name the module in full"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def forbidden(room, source):
+    """Return what a module of `room` imports from rooms after its own."""
+    own = [name for name in imported(source) if name.split(".")[0] == "perdure"]
+    return [name for name in own if ROOMS.index(name.split(".")[1]) > ROOMS.index(room)]
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_imports_only_from_its_own_room_or_those_before(path):
+    assert room_of(path) in ROOMS, f"{room_of(path)} is a new room; give it its place in ROOMS"
+    assert forbidden(room_of(path), path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "source", "expected"),
+    [
+        ("learners", "from perdure.memory import store\nimport jax", []),
+        ("learners", "from perdure.experiments.run import run", ["perdure.experiments.run.run"]),
+        ("learners", "def late():\n    import perdure.report", ["perdure.report"]),
+        ("core", "from perdure import learners", ["perdure.learners"]),
+        ("memory", "from perdure.memory import store", []),
+    ],
+)
+def test_the_check_sees_what_is_forbidden(room, source, expected):
+    assert forbidden(room, source) == expected
+
+
+def test_the_front_door_imports_nothing_but_the_version_at_once():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    at_once = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module]
+    own = [node.module for node in at_once if node.module and node.module.startswith("perdure")]
+    assert own == ["perdure._version"]
+
+
+@pytest.mark.parametrize("module", WITHOUT_JAX)
+def test_loads_without_jax(module):
+    assert loaded_with_jax([module]) is False
+
+
+def loaded_with_jax(modules):
+    program = f"import sys, {', '.join(modules)}; print('jax' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "MPLBACKEND": "agg"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    return {"True": True, "False": False}[done.stdout.strip()]
+
+
+def test_jax_would_be_noticed():
+    assert loaded_with_jax(["perdure.core"]) is True
