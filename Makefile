@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test lint clean
+.PHONY: help run test lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to do
@@ -23,6 +23,9 @@ lint: .venv/developed  ## Mend what can be mended, complain about the rest
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/pyright
+
+bench: .venv/installed  ## Time one SGD step of MER in its forms
+	$(BIN)/python benchmarks/meta_steps.py
 
 clean:  ## Remove the virtual environment
 	rm -rf .venv

@@ -70,6 +70,12 @@ def test_preset_values_are_used_and_given_ones_override_them(finished, tmp_path)
     assert config["learner"]["hyperparameters"] == {"learning_rate": 0.02}
 
 
+def test_task_order_is_taken(tmp_path):
+    assert perdure("run", "online", *SMALL, "--task-order", "1,0", "--out", tmp_path / "x").returncode == 0
+    config = json.loads((tmp_path / "x" / "config.json").read_text())
+    assert config["benchmark"]["options"]["task_order"] == [1, 0]
+
+
 def test_a_finished_run_is_shown_not_run_again(finished):
     folder, _ = finished
     before = (folder / "summary.json").stat().st_mtime_ns
@@ -104,6 +110,7 @@ BAD = {
     "replay > memory": (["run", "mer", *SMALL, "--memory-size", "5"], "replay_batch_size = 10 is larger"),
     "too many examples": (["run", "mer", "digits-rotations", "--examples-per-task", "9999"], "9999"),
     "no task": (["run", "mer", "digits-rotations", "--tasks", "0"], "number of tasks is 0"),
+    "task order": (["run", "mer", *SMALL, "--task-order", "0,x"], "--task-order is '0,x'"),
     "no run": (["resume", "."], "holds no config.json"),
     "unknown cell": (["reproduce", "mer", "--cells", "x"], "rotations-200"),
     "unknown study": (["reproduce", "gem"], "'gem'"),

@@ -16,6 +16,7 @@ import typer.core
 from rich.console import Console
 
 from perdure._version import __version__
+from perdure.experiments.interrupt import InterruptedRunError
 from perdure.learners.catalog import CATALOG
 from perdure.streams.catalog import benchmark_names
 
@@ -81,7 +82,7 @@ def main() -> None:
 
 def _exit_status(error: Exception) -> int:
     """Return 128 + the signal's number for a run that was asked to stop, as shells do, and 2 for an error."""
-    return 128 + getattr(error, "signal_number", -126)
+    return 128 + error.signal_number if isinstance(error, InterruptedRunError) else 2
 
 
 def _show_version(wanted: bool) -> None:
@@ -141,6 +142,9 @@ def _run(
     examples_per_task: Annotated[
         int | None, typer.Option(help="Training examples of each task.", show_default="of the benchmark")
     ] = None,
+    task_order: Annotated[
+        str | None, typer.Option(help="Tasks in the order to show them, as 2,0,1.", show_default="0,1,2,…")
+    ] = None,
     full_matrix: Annotated[
         bool, typer.Option("--full-matrix", help="Test all tasks after each, for forward transfer and forgetting too.")
     ] = False,
@@ -161,7 +165,7 @@ def _run(
     from perdure.models import benchmark_mlp
     from perdure.streams.catalog import BenchmarkRecipe
 
-    options = {"tasks": tasks, "examples_per_task": examples_per_task}
+    options = {"tasks": tasks, "examples_per_task": examples_per_task, "task_order": _numbers(task_order)}
     recipe = BenchmarkRecipe(benchmark, {name: it for name, it in options.items() if it is not None}, data_dir)
     learner, notes = choose_learner(learner_name, benchmark, given)
     for note in notes:
@@ -181,6 +185,15 @@ def _run(
         arguments |= {"checkpoint_seconds": checkpoint_seconds, "previous": previous, "progress": not quiet}
         run(folder=folder, **arguments)
     _report_run(folder)
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    """Return the numbers in "2,0,1"."""
+    if text is None:
+        return None
+    if not all(number.strip().isdecimal() for number in text.split(",")):
+        raise ValueError(f"--task-order is {text!r}, expected task numbers separated by commas, as 2,0,1")
+    return [int(number) for number in text.split(",")]
 
 
 def _report_run(folder: Path) -> None:

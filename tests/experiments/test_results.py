@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.experiments.files import StorageError
 from perdure.experiments.results import (
     ResultsError,
     RunRecord,
     Summary,
     append_log,
+    check_data,
     config_digest,
     list_runs,
     open_folder,
@@ -277,3 +279,14 @@ def test_records_and_reports_load_without_jax():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == "False False\n"
+
+
+def test_a_run_goes_on_only_with_the_data_it_began_with(run):
+    check_data(run, {"train-images.gz": "abc"})
+    with pytest.raises(ResultsError, match=r"begun on other training data: .*abc.* there, .*def.* now"):
+        check_data(run, {"train-images.gz": "def"})
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(StorageError, match=r"log\.txt could not be written: No such file or directory"):
+        append_log(tmp_path / "absent", "started")

@@ -54,6 +54,21 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, (text + "\n").encode())
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a text file in UTF-8.
+
+    Raises:
+        StorageError: if the operating system refuses.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as cause:
+        raise StorageError(
+            cause.errno, f"{path} could not be written: {cause.strerror}; free some space or mend its rights"
+        ) from cause
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder and those above it, unless it is there.
 

@@ -25,7 +25,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from perdure._version import __version__
-from perdure.experiments.files import make_folder, write_atomically, write_json
+from perdure.experiments.files import append_line, make_folder, write_atomically, write_json
 from perdure.metrics.transfer import METRICS, Statistic
 
 FORMAT = 1
@@ -191,7 +191,7 @@ def write_environment(folder: Path, device: str, data_checksums: Mapping[str, st
     Args:
         folder: the run's folder.
         device: the device in words, "cpu" or "NVIDIA H200", say.
-        data_checksums: checksum of each raw data file that was read, by file name.
+        data_checksums: checksum of each training stream, by name.
 
     Raises:
         StorageError: if it cannot be written.
@@ -206,6 +206,20 @@ def write_environment(folder: Path, device: str, data_checksums: Mapping[str, st
         "data_checksums": dict(data_checksums),
     }
     write_json(folder / "environment.json", environment)
+
+
+def check_data(folder: Path, data_checksums: Mapping[str, str]) -> None:
+    """Check that a run that goes on sees the data that it began with.
+
+    Raises:
+        ResultsError: if environment.json has other checksums, or is missing or damaged.
+    """
+    began_with = _read_json(folder / "environment.json").get("data_checksums")
+    if began_with != dict(data_checksums):
+        raise ResultsError(
+            f"{folder} was begun on other training data: {began_with} there, {dict(data_checksums)} now; "
+            "go on with the data of its beginning, or give this run another folder"
+        )
 
 
 def write_accuracy(folder: Path, seeds: Sequence[int], matrices: Matrices) -> None:
@@ -253,11 +267,10 @@ def append_log(folder: Path, line: str) -> None:
     """Append one line to log.txt, after the time in UTC to the second.
 
     Raises:
-        OSError: if it cannot be written.
+        StorageError: if it cannot be written.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    with (folder / "log.txt").open("a", encoding="utf-8") as file:
-        file.write(f"{now} {line}\n")
+    append_line(folder / "log.txt", f"{now} {line}")
 
 
 def list_runs(root: Path) -> list[RunRecord]:

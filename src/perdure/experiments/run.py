@@ -144,6 +144,8 @@ def _first_snapshot(session: Session, make_model: MakeModel, alignment: bool) ->
 
     def start(keys: Keys) -> Progress:
         state = session.learner.init(make_model(example, n_outputs, keys.model), example, keys.start)
+        # A model that does not fit the examples is told here, before anything is written.
+        jax.eval_shape(session.learner.observe, state, example, keys.learning)
         empty = jnp.full(session.length, jnp.nan)
         return Progress(state, Log(empty, *([empty, empty] if alignment else [])))
 
@@ -162,6 +164,7 @@ def _open(session: Session, config: dict[str, Any], first: Snapshot, *, previous
         results.write_environment(session.folder, device, session.checksums())
         results.append_log(session.folder, f"started: {session.label}")
         return first
+    results.check_data(session.folder, session.checksums())
     results.append_log(session.folder, f"went on from example {snapshot.position}")
     return snapshot
 
@@ -173,22 +176,15 @@ def _checkpoints(folder: Path) -> Path:
 def _learn(session: Session, snapshot: Snapshot) -> Snapshot:
     """Return the snapshot after the last example."""
     examiner = Examiner(session.learner)
-    if snapshot.position == 0 and session.evaluation == "full":
-        _evaluate(session, examiner, snapshot, row=0)
-    began = time.perf_counter()
-    advance = compile_advance(
-        session.learner,
-        snapshot.progress,
-        session.stream,
-        snapshot.keys,
-        shared_stream=session.shared_stream,
-    )
-    snapshot = snapshot._replace(compile_seconds=snapshot.compile_seconds + time.perf_counter() - began)
-    chunk, saved = _FIRST_CHUNK, time.monotonic()
     with (
         StopRequests() as stop,
         run_progress(session.label, snapshot.position, session.length, show=session.show_progress) as bar,
     ):
+        if snapshot.position == 0 and session.evaluation == "full":
+            _evaluate(session, examiner, snapshot, row=0)
+        advance, seconds = _compile(session, snapshot)
+        snapshot = snapshot._replace(compile_seconds=snapshot.compile_seconds + seconds)
+        chunk, saved = _FIRST_CHUNK, time.monotonic()
         while snapshot.position < session.length:
             before = snapshot
             snapshot = _learn_chunk(session, advance, snapshot, chunk)
@@ -204,6 +200,19 @@ def _learn(session: Session, snapshot: Snapshot) -> Snapshot:
                 _save(session, snapshot)
                 saved = time.monotonic()
     return snapshot
+
+
+def _compile(session: Session, snapshot: Snapshot) -> tuple[Any, float]:
+    """Return the compiled `advance` and the seconds that took."""
+    began = time.perf_counter()
+    advance = compile_advance(
+        session.learner,
+        snapshot.progress,
+        session.stream,
+        snapshot.keys,
+        shared_stream=session.shared_stream,
+    )
+    return advance, time.perf_counter() - began
 
 
 def _learn_chunk(session: Session, advance: Any, snapshot: Snapshot, chunk: int) -> Snapshot:
@@ -297,7 +306,7 @@ def _result(session: Session, learner: Learner[Any], snapshot: Snapshot) -> Resu
 
 def _means_over_learning(values: Float[np.ndarray, "seeds N"]) -> list[float]:
     """Return each seed's mean over learning; the first example has no past and does not count."""
-    return [float(seed[1:].mean(dtype=np.float64)) for seed in values]
+    return [float(seed[1:].mean(dtype=np.float64)) if len(seed) > 1 else np.nan for seed in values]
 
 
 def _write_record(folder: Path, session: Session, result: Result) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,7 +82,7 @@ def chosen_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: if there are none, or one is negative, above 2³¹ − 1 or repeated.
     """
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(index(seed) for seed in seeds)
     if not chosen or min(chosen) < 0 or max(chosen) > _LARGEST_SEED or len(set(chosen)) < len(chosen):
         raise ValueError(
             f"seeds = {seeds!r}; give a number of seeds ≥ 1 or different seeds from 0 to {_LARGEST_SEED:,}"

@@ -1,4 +1,4 @@
-"""Records of runs as tables, for the terminal and for documents.
+"""Records of runs as tables for the terminal.
 
 Accuracies are in percent, ± the 95 % half width over seeds; published figures are ± one standard deviation.
 """
@@ -14,7 +14,6 @@ from rich.table import Table
 from perdure.experiments.presets import Published, follows_protocol, published
 from perdure.experiments.results import RunRecord
 from perdure.metrics.transfer import Statistic
-from perdure.report.markdown import aligned_markdown
 
 DASH = "–"
 """Stands where there is no value."""
@@ -33,8 +32,6 @@ class Column(NamedTuple):
     header: str
     cell: Callable[[RunRecord], Cell]
     is_text: bool = False
-    short_header: str = ""
-    """Header in the terminal, where columns are narrow."""
 
 
 NOTHING = Cell(DASH)
@@ -50,19 +47,10 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
     columns = [_NAME, _MEMORY_AND_SEEDS, *_present(_MEASURED, records), _COST]
     for column in columns:
         justify = "left" if column.is_text else "right"
-        table.add_column(column.short_header, justify=justify, no_wrap=True)
+        table.add_column(column.header, justify=justify, no_wrap=True)
     for record in records:
         table.add_row(*(_folded(column.cell(record)) for column in columns))
     return table
-
-
-def markdown_table(records: Sequence[RunRecord]) -> str:
-    """Return the comparison as a GitHub table with aligned columns, spreads beside their values."""
-    columns = [_LEARNER, _BENCHMARK, *_present([_MEMORY, _SEEDS, *_MEASURED, _SECONDS, _MEBIBYTES], records)]
-    texts = [_aligned([column.cell(record) for record in records]) for column in columns]
-    text_columns = [number for number, column in enumerate(columns) if column.is_text]
-    rows = list(zip(*texts, strict=True))
-    return f"{aligned_markdown([column.header for column in columns], rows, text_columns)}\n\n{CAPTION}\n"
 
 
 def runs_table(records: Sequence[RunRecord]) -> Table:
@@ -151,14 +139,14 @@ _SEEDS = Column("Seeds", lambda record: Cell(str(len(record.seeds))))
 _SECONDS = Column("Training s", _seconds)
 _MEBIBYTES = Column("Peak MiB", _mebibytes)
 _MEASURED = [
-    Column("RA", _percent("retained_accuracy"), short_header="RA"),
-    Column("Published RA", _published, short_header="Publ.\nRA"),
-    Column("Difference", _difference, short_header="Diff."),
-    Column("LA", _percent("learning_accuracy"), short_header="LA"),
-    Column("BTI", _percent("backward_transfer"), short_header="BTI"),
-    Column("FWT", _percent("forward_transfer"), short_header="FWT"),
-    Column("Forgetting", _percent("forgetting"), short_header="Forg."),
-    Column("Alignment", _scaled("gradient_alignment", 1.0, 3), short_header="Align."),
+    Column("RA", _percent("retained_accuracy")),
+    Column("Publ.\nRA", _published),
+    Column("Diff.", _difference),
+    Column("LA", _percent("learning_accuracy")),
+    Column("BTI", _percent("backward_transfer")),
+    Column("FWT", _percent("forward_transfer")),
+    Column("Forg.", _percent("forgetting")),
+    Column("Align.", _scaled("gradient_alignment", 1.0, 3)),
 ]
 
 
@@ -168,8 +156,7 @@ def _beneath(upper: Column, lower: Column) -> Column:
     def cell(record: RunRecord) -> Cell:
         return Cell(f"{upper.cell(record).value}\n{lower.cell(record).value}")
 
-    header = f"{upper.header}\n{lower.header}"
-    return Column(header, cell, is_text=upper.is_text, short_header=header)
+    return Column(f"{upper.header}\n{lower.header}", cell, is_text=upper.is_text)
 
 
 _NAME = _beneath(_LEARNER, _BENCHMARK)
@@ -184,14 +171,3 @@ def _present(columns: Sequence[Column], records: Sequence[RunRecord]) -> list[Co
 
 def _folded(cell: Cell) -> str:
     return f"{cell.value}\n± {cell.spread}" if cell.spread else cell.value
-
-
-def _aligned(cells: Sequence[Cell]) -> list[str]:
-    """Return one text a cell, "77.24 ± 0.47", all as wide and with their decimal points below each other."""
-    width = max((len(cell.spread) for cell in cells), default=0)
-    gap = " " * (width + 3 if width else 0)
-    values = max((len(cell.value) for cell in cells), default=0)
-    return [
-        f"{cell.value:>{values}} ± {cell.spread:>{width}}" if cell.spread else f"{cell.value:>{values}}{gap}"
-        for cell in cells
-    ]

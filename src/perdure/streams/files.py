@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import requests
 from jaxtyping import UInt8
 from platformdirs import user_cache_path
 from pooch import HTTPDownloader
@@ -289,7 +290,7 @@ def _download(data_set: DataSet, raw: RawFile, data_dir: Path | None) -> Path:
         try:
             _download_from(mirror + target.name, target, raw)
         except (OSError, DataError) as error:  # network errors are OSErrors; the next mirror may do better
-            reasons.append(f"{mirror}{target.name}: {error}")
+            reasons.append(f"{mirror}{target.name}: {_reason(error)}")
         else:
             return target
     raise DataError(_cannot_be_had(data_set, raw, data_dir, reasons))
@@ -309,6 +310,11 @@ def _download_from(url: str, target: Path, raw: RawFile) -> None:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return why a download failed, in a line: network errors carry a whole chain of causes."""
+    return "no connection" if isinstance(error, requests.ConnectionError) else str(error)
 
 
 def _cannot_be_had(data_set: DataSet, raw: RawFile, data_dir: Path | None, reasons: list[str]) -> str:
