@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from perdure.core import Example, Info, Learner
 from perdure.experiments.program import Examiner, Log, Progress, advance, compile_advance, finite, named_keys
+from perdure.learners.er import ER
+from perdure.models import MLP
 from perdure.streams.benchmark import TestSet
 
 
@@ -143,3 +146,45 @@ def test_padding_matches_no_class():
     test = TestSet(np.zeros(3, np.uint8), np.zeros(3, np.int32))
     assert examiner.accuracy(states, 0, 0, test) == 1.0
     assert examiner.accuracy(states, 0, 0, TestSet(test.x, test.y + 1)) == 0.0
+
+
+# --- what the compiler makes of it
+
+
+def replay_program(n_seeds, memory_size):
+    """Return `advance` compiled for ER on pixels, and arguments for it."""
+    learner = jax.tree.map(jnp.asarray, ER(0.1, memory_size, 3))
+    images = np.random.default_rng(0).integers(0, 256, (N, 3, 5)).astype(np.uint8)
+    stream = jax.tree.map(jnp.asarray, Example(images, np.arange(N, dtype=np.int32) % 4, np.zeros(N, np.int32)))
+    keys = jax.vmap(named_keys)(jnp.arange(n_seeds))
+
+    def start(keys):
+        first = jax.tree.map(lambda leaf: leaf[0], stream)
+        state = learner.init(MLP(15, 4, (6,), key=keys.model), first, keys.start)
+        return Progress(state, Log(jnp.full(N, jnp.nan)))
+
+    progress = jax.vmap(start)(keys)
+    program = compile_advance(learner, progress, stream, keys, shared_stream=True)
+    return program, (learner, progress, stream, keys)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the compiler's text is that of the CPU")
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_the_memory_is_not_copied_at_every_example(n_seeds):
+    program, _ = replay_program(n_seeds, memory_size=97)
+    text = program.as_text()
+    assert re.search(r"u8\[(3,)?97,3,5\]", text)
+    assert not re.search(r"u8\[(3,)?97,3,5\]\S* copy\(", text)
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_the_compiled_program_learns_what_the_plain_one_does(n_seeds):
+    program, (learner, progress, stream, keys) = replay_program(n_seeds, memory_size=5)
+    plain = [
+        ADVANCE(learner, *jax.tree.map(lambda leaf, n=seed: leaf[n], (progress,)), stream, one, at(0), at(N))
+        for seed, one in enumerate(jax.tree.map(lambda leaf, n=n: leaf[n], keys) for n in range(n_seeds))
+    ]
+    learned = program(learner, progress, stream, keys, at(0), at(N))
+    for seed, expected in enumerate(plain):
+        for ours, theirs in zip(jax.tree.leaves(learned), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(ours[seed], theirs, rtol=1e-5, atol=1e-6)

@@ -19,6 +19,8 @@ from perdure.core import AnyArray, Example, Learner
 from perdure.metrics.alignment import gradient_alignment, gradient_cosine
 from perdure.streams.benchmark import TestSet
 
+_CPU_OPTIONS: dict[str, Any] = {"xla_cpu_copy_insertion_use_region_analysis": True}
+"""Without it XLA copies the whole memory at every example."""
 _TEST_BATCH = 2_000  # test inputs a call: a few MB of floats, and one compiled shape for every test set
 
 
@@ -101,7 +103,8 @@ def compile_advance(
     position = jnp.zeros((), jnp.int32)
     one_seed = keys.learning.shape == (1,)
     program = jax.jit(partial(_advance_one, axes) if one_seed else jax.vmap(advance, axes), donate_argnums=1)
-    return program.lower(learner, progress, stream, keys, position, position).compile()
+    lowered = program.lower(learner, progress, stream, keys, position, position)
+    return lowered.compile(_CPU_OPTIONS if jax.default_backend() == "cpu" else None)
 
 
 def _advance_one(axes: tuple[int | None, ...], *arguments: Any) -> Progress:

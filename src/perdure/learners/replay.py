@@ -113,8 +113,7 @@ class ReplayLearner(Learner[ReplayState]):
 def gather_batches(memory: Reservoir, example: Example, slots: Int[Array, "batches replay"]) -> Batch:
     """Return batches of the arriving example followed by the memories in `slots`, leaves (batches, k, ...).
 
-    All batches of an observation are gathered at once: a loop over batches that read the memory itself would
-    make the compiler copy the whole memory at every example.
+    All batches of an observation are gathered at once, so that the loop over batches does not carry the memory.
     """
     n_batches, n_draws = slots.shape
 
