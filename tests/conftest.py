@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -11,6 +12,9 @@ os.environ.setdefault("MPLBACKEND", "agg")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 install_import_hook("perdure", "beartype.beartype")
+# The first example of a property test compiles; how long that takes says nothing about the property.
+hypothesis.settings.register_profile("perdure", deadline=None)
+hypothesis.settings.load_profile("perdure")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree, Shaped
 
 AnyArray = Array | np.ndarray
 """Streams live in NumPy until they are learned from."""
+Rate = float | Float[Array, ""]
+"""A float hyper-parameter: a number, or an array that may be traced."""
 
 State = TypeVar("State", bound=tuple)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
-from perdure.core import Example
-from perdure.learners.replay import Batch, Draws, ReplayLearner, gather_batches
-from perdure.memory import Reservoir
+from perdure.core import Rate
+from perdure.learners.replay import Batch, ReplayLearner
 from perdure.updates.gradient import descend, weighted_loss
 
 
@@ -22,10 +23,9 @@ class ER(ReplayLearner):
         """Return 1."""
         return 1
 
-    def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
+    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
         """Take one SGD step on the mean loss."""
-        batch = jax.tree.map(lambda leaf: leaf[0], gather_batches(memory, example, draws.slots))
-        return _step(model, batch, mean_weights(batch), self.learning_rate)
+        return _step(model, batches, mean_weights, self.learning_rate)
 
 
 class ERAlgorithm5(ReplayLearner):
@@ -41,10 +41,9 @@ class ERAlgorithm5(ReplayLearner):
         """Return 1."""
         return 1
 
-    def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
+    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
         """Take one SGD step on the sum of the tasks' mean losses."""
-        batch = jax.tree.map(lambda leaf: leaf[0], gather_batches(memory, example, draws.slots))
-        return _step(model, batch, task_weights(batch), self.learning_rate)
+        return _step(model, batches, task_weights, self.learning_rate)
 
 
 def mean_weights(batch: Batch) -> Float[Array, " k"]:
@@ -60,6 +59,13 @@ def task_weights(batch: Batch) -> Float[Array, " k"]:
     return jnp.where(batch.counts, 1 / present, 0.0)
 
 
-def _step(model: PyTree, batch: Batch, weights: Float[Array, " k"], learning_rate: float | Float[Array, ""]) -> PyTree:
-    gradient = jax.grad(weighted_loss)(model, batch.examples.x, batch.examples.y, weights)
+def _step(
+    model: PyTree,
+    batches: Batch,
+    weights: Callable[[Batch], Float[Array, " k"]],
+    learning_rate: Rate,
+) -> PyTree:
+    """Return the model after one SGD step on the weighted loss of the only batch."""
+    batch = jax.tree.map(lambda leaf: leaf[0], batches)
+    gradient = jax.grad(weighted_loss)(model, batch.examples.x, batch.examples.y, weights(batch))
     return descend(model, gradient, learning_rate)

@@ -8,12 +8,11 @@ interpolated.
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Int, PyTree
 
-from perdure.core import Example
+from perdure.core import Rate
 from perdure.learners.hyperparameters import count, rate
-from perdure.learners.replay import Draws, ReplayLearner, gather_batches, move_arriving
-from perdure.memory import Reservoir
+from perdure.learners.replay import Batch, ReplayLearner, move_arriving
 from perdure.updates.reptile import reptile_step
 from perdure.updates.sequential import meta_steps
 
@@ -25,18 +24,17 @@ class MER(ReplayLearner):
     Reptile step with `beta`. After the batches a Reptile step with `gamma` from where they began.
     """
 
-    beta: float | Float[Array, ""] = rate("within-batch meta-rate β, of the Reptile step after each batch")
-    gamma: float | Float[Array, ""] = rate("across-batch meta-rate γ, of the Reptile step after all batches")
+    beta: Rate = rate("within-batch meta-rate β, of the Reptile step after each batch")
+    gamma: Rate = rate("across-batch meta-rate γ, of the Reptile step after all batches")
     batches_per_example: int = count("batches replayed with each arriving example (s)")
 
     def n_batches(self) -> int:
         """Return `batches_per_example`."""
         return self.batches_per_example
 
-    def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
+    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
         """Learn batch after batch, then take the across-batch Reptile step."""
-        first = jnp.zeros((), jnp.int32)
-        after = _learn_batches(self, model, memory, example, draws.slots, first, 1.0, self.beta)
+        after = _learn_batches(model, batches, self.learning_rate, self.beta)
         return reptile_step(model, after, self.gamma)
 
 
@@ -46,17 +44,17 @@ class MERAlgorithm6(ReplayLearner):
     For each batch: SGD on each memory drawn, the arriving example last, then a Reptile step with `gamma`.
     """
 
-    gamma: float | Float[Array, ""] = rate("meta-rate γ of the Reptile step after each batch")
+    gamma: Rate = rate("meta-rate γ of the Reptile step after each batch")
     batches_per_example: int = count("batches replayed with each arriving example (s)", default=1)
 
     def n_batches(self) -> int:
         """Return `batches_per_example`."""
         return self.batches_per_example
 
-    def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
+    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
         """Learn batch after batch."""
-        last = jnp.asarray(self.replay_batch_size, jnp.int32)
-        return _learn_batches(self, model, memory, example, draws.slots, last, 1.0, self.gamma)
+        batches = move_arriving(batches, self.replay_batch_size)
+        return _learn_batches(model, batches, self.learning_rate, self.gamma)
 
 
 class MERAlgorithm7(ReplayLearner):
@@ -67,42 +65,36 @@ class MERAlgorithm7(ReplayLearner):
     example of the stream only enters the memory.
     """
 
-    gamma: float | Float[Array, ""] = rate("meta-rate γ of the Reptile step after the batch")
-    current_example_weight: float | Float[Array, ""] = rate("factor s of the arriving example's loss")
+    gamma: Rate = rate("meta-rate γ of the Reptile step after the batch")
+    current_example_weight: Rate = rate("factor s of the arriving example's loss")
 
     def n_batches(self) -> int:
         """Return 1."""
         return 1
 
-    def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
+    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
         """Learn the batch, unless the memory is empty."""
-        weight = jnp.where(memory.seen > 0, self.current_example_weight, 0.0)
-        return _learn_batches(self, model, memory, example, draws.slots, draws.position, weight, self.gamma)
+        has_memories = batches.counts.sum() > 1
+        weight = jnp.where(has_memories, self.current_example_weight, 0.0)
+        batches = move_arriving(batches, position)
+        return _learn_batches(model, batches, self.learning_rate, self.gamma, weight)
 
 
 def _learn_batches(
-    learner: ReplayLearner,
     model: PyTree,
-    memory: Reservoir,
-    example: Example,
-    slots: Int[Array, "batches replay"],
-    position: Int[Array, ""],
-    weight: float | Float[Array, ""],
-    meta_rate: float | Float[Array, ""],
+    batches: Batch,
+    learning_rate: Rate,
+    meta_rate: Rate,
+    arriving_weight: Rate = 1.0,
 ) -> PyTree:
     """Return the model after SGD on each batch, one example at a time, each followed by a Reptile step.
 
     Args:
-        learner: gives the learning rate.
         model: weights before the batches.
-        memory: what the slots refer to.
-        example: the arriving example, part of every batch.
-        slots: memories of each batch.
-        position: place of the arriving example in every batch.
-        weight: factor of the arriving example's loss.
-        meta_rate: rate of the Reptile step after each batch.
+        batches: leaves (batches, k, ...), examples in the order in which they are visited.
+        learning_rate: of SGD.
+        meta_rate: of the Reptile step after each batch.
+        arriving_weight: factor of the arriving example's loss.
     """
-    batches = move_arriving(gather_batches(memory, example, slots), position)
-    weights = jnp.where(batches.arriving, weight, jnp.where(batches.counts, 1.0, 0.0))
-    rates = learner.learning_rate * weights
-    return meta_steps(model, batches.examples.x, batches.examples.y, rates, meta_rate)
+    weights = jnp.where(batches.arriving, arriving_weight, jnp.where(batches.counts, 1.0, 0.0))
+    return meta_steps(model, batches.examples.x, batches.examples.y, learning_rate * weights, meta_rate)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from perdure.core import Example, Info, Learner
+from perdure.core import Example, Info, Learner, Rate
 from perdure.learners.hyperparameters import check_hyperparameters, rate
 from perdure.updates.gradient import descend, example_loss, predict_batch
 
@@ -23,7 +23,7 @@ class Online(Learner[OnlineState]):
 
     needs_task: ClassVar[bool] = False
 
-    learning_rate: float | Float[Array, ""] = rate("learning rate α of SGD")
+    learning_rate: Rate = rate("learning rate α of SGD")
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from perdure.core import AnyArray, Example, Info, Learner
+from perdure.core import AnyArray, Example, Info, Learner, Rate
 from perdure.learners.hyperparameters import check_hyperparameters, count, rate
 from perdure.memory import (
     Reservoir,
@@ -43,10 +43,10 @@ class Draws(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The arriving example among the memories replayed with it; more batches, if leaves have a leading axis."""
+    """The arriving example among the memories replayed with it, or several such batches."""
 
     examples: Example
-    """Leaves (k, ...), k = memories + 1, in the order in which they are learnt from."""
+    """Leaves (k, ...) or (batches, k, ...), k = memories + 1, in the order in which they are learnt from."""
     counts: Bool[Array, "*batches k"]
     """False for memories drawn while there were fewer to draw from."""
     arriving: Bool[Array, "*batches k"]
@@ -61,7 +61,7 @@ class ReplayLearner(Learner[ReplayState]):
 
     needs_task: ClassVar[bool] = False
 
-    learning_rate: float | Float[Array, ""] = rate("learning rate α of SGD")
+    learning_rate: Rate = rate("learning rate α of SGD")
     memory_size: int = count("number of examples that the memory holds")
     replay_batch_size: int = count("memories drawn for each batch (k − 1)")
 
@@ -78,8 +78,14 @@ class ReplayLearner(Learner[ReplayState]):
         """Return the number of batches replayed with each arriving example."""
 
     @abstractmethod
-    def update(self, model: PyTree, memory: Reservoir, example: Example, draws: Draws) -> PyTree:
-        """Return the model that has learnt from the example and the memories drawn."""
+    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
+        """Return the model that has learnt from the batches.
+
+        Args:
+            model: weights before the update.
+            batches: leaves (batches, k, ...), the arriving example first in each.
+            position: a random place for the arriving example, for methods that visit it elsewhere.
+        """
 
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> ReplayState:
         """Return the state before the first example: the model and an empty memory."""
@@ -102,7 +108,8 @@ class ReplayLearner(Learner[ReplayState]):
     def observe_with(self, state: ReplayState, example: Example, draws: Draws) -> tuple[ReplayState, Info]:
         """`observe` with the draws given."""
         loss = example_loss(state.model, example.x, example.y)
-        model = self.update(state.model, state.memory, example, draws)
+        batches = gather_batches(state.memory, example, draws.slots)
+        model = self.update(state.model, batches, draws.position)
         return ReplayState(model, store(state.memory, example, draws.stored_in)), Info(loss)
 
     def predict(self, state: ReplayState, x: Any, task: Any) -> Float[Array, "batch outputs"]:

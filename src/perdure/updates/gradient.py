@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Integer, PyTree
 
-from perdure.core import AnyArray, as_features
+from perdure.core import AnyArray, Rate, as_features
 
 Model = TypeVar("Model", bound=PyTree)
 
@@ -36,6 +36,6 @@ def example_loss(model: PyTree, x: AnyArray, y: Integer[AnyArray, ""]) -> Float[
     return cross_entropy(model(as_features(x)), y)
 
 
-def descend(model: Model, gradient: Model, rate: float | Float[Array, ""]) -> Model:
+def descend(model: Model, gradient: Model, rate: Rate) -> Model:
     """Return ``weights − rate · gradient``: one step of plain SGD."""
     return jax.tree.map(lambda weight, slope: weight - rate * slope, model, gradient)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import jax
 from jaxtyping import Array, Float, PyTree
 
+from perdure.core import Rate
+
 
 def reptile_step(
-    before: PyTree[Float[Array, ...]], after: PyTree[Float[Array, ...]], rate: float | Float[Array, ""]
+    before: PyTree[Float[Array, ...]], after: PyTree[Float[Array, ...]], rate: Rate
 ) -> PyTree[Float[Array, ...]]:
     """Return ``before + rate · (after − before)``: part of the way to where SGD has led.
 

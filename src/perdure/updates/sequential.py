@@ -13,12 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree, Shaped
 
-from perdure.core import AnyArray, as_features
+from perdure.core import AnyArray, Rate, as_features
 from perdure.models import MLP
 from perdure.updates.gradient import cross_entropy, descend, example_loss
 from perdure.updates.reptile import reptile_step
-
-Rate = float | Float[Array, ""]
 
 _UNROLL = 2
 """Steps a loop turn: two are a tenth to a fifth faster than one on CPU, more gain nothing."""
