@@ -10,8 +10,9 @@ help:  ## Show what there is to do
 
 run: .venv/installed  ## Watch MER learn a stream of real digits without forgetting
 	$(BIN)/perdure run online digits-rotations --seeds 3 --full-matrix --out runs/online
+	$(BIN)/perdure run er digits-rotations --seeds 3 --full-matrix --out runs/er
 	$(BIN)/perdure run mer digits-rotations --seeds 3 --full-matrix --out runs/mer
-	$(BIN)/perdure report runs/online runs/mer --figures runs/figures
+	$(BIN)/perdure report runs/online runs/er runs/mer --figures runs/figures
 
 test: .venv/developed  ## Lint, type-check and test
 	$(BIN)/ruff check .

@@ -144,7 +144,7 @@ def test_debug_shows_the_traceback():
 def test_another_memory_size_than_the_presets_is_noted(tmp_path):
     process = perdure("run", "er", *SMALL, "--memory-size", 50, "--out", tmp_path / "er")
     assert process.returncode == 0
-    assert "memory size 200; you asked for 50" in process.stderr
+    assert "memory size 50; the hyper-parameters not given are those for 200" in process.stderr
 
 
 def test_interrupted_run_tells_how_to_go_on(tmp_path):

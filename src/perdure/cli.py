@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +15,10 @@ from typing import Annotated, Any
 import typer
 import typer.core
 from rich.console import Console
+from rich.table import Table
 
 from perdure._version import __version__
-from perdure.experiments.interrupt import InterruptedRunError
+from perdure.experiments.interrupt import InterruptedRunError, signals_later
 from perdure.learners.catalog import CATALOG
 from perdure.streams.catalog import benchmark_names
 
@@ -54,7 +56,7 @@ run_app = typer.Typer(
     cls=_Learners,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Let a learner learn a benchmark and measure what it retains: perdure run LEARNER BENCHMARK.",
+    help="Train a learner on a benchmark and measure what it retains: perdure run LEARNER BENCHMARK.",
 )
 data_app = typer.Typer(no_args_is_help=True, help="List, fetch and verify the raw data files.")
 app.add_typer(run_app, name="run")
@@ -72,17 +74,23 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != "--debug"], prog_name="perdure")
+    except KeyboardInterrupt:
+        _ERRORS.print("stopped before the first example; the same command begins anew")
+        sys.exit(128 + signal.SIGINT)
+    except InterruptedRunError as stopped:
+        _ERRORS.print(str(stopped), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(128 + stopped.signal_number)
     except Exception as error:
         if debug:
             raise
         _ERRORS.print("[bold red]error:[/]", end=" ")
         _ERRORS.print(str(error) or type(error).__name__, markup=False, highlight=False, soft_wrap=True)
-        sys.exit(_exit_status(error))
+        sys.exit(2)
 
 
-def _exit_status(error: Exception) -> int:
-    """Return 128 + the signal's number for a run that was asked to stop, as shells do, and 2 for an error."""
-    return 128 + error.signal_number if isinstance(error, InterruptedRunError) else 2
+def _print_table(table: Table) -> None:
+    """Print a table whole: a narrow terminal may wrap its lines, but no number is cut off."""
+    Console(width=max(_OUTPUT.width, 100)).print(table)
 
 
 def _show_version(wanted: bool) -> None:
@@ -101,10 +109,11 @@ def _options(
 
 def _run_command(learner_name: str) -> Any:
     """Return the command that runs one learner."""
-    from perdure.learners.catalog import learner_class
-    from perdure.learners.hyperparameters import hyperparameters
+    with signals_later():
+        from perdure.learners.catalog import learner_class
+        from perdure.learners.hyperparameters import hyperparameters
 
-    known = hyperparameters(learner_class(learner_name))
+        known = hyperparameters(learner_class(learner_name))
 
     def command(**options: Any) -> None:
         given = {it.name: options.pop(it.name) for it in known}
@@ -158,12 +167,13 @@ def _run(
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
-    from perdure.experiments.plan import choose_learner, default_folder
-    from perdure.experiments.results import is_finished
-    from perdure.experiments.run import run
-    from perdure.experiments.session import describe_run
-    from perdure.models import benchmark_mlp
-    from perdure.streams.catalog import BenchmarkRecipe
+    with signals_later():
+        from perdure.experiments.plan import choose_learner, default_folder
+        from perdure.experiments.results import is_finished
+        from perdure.experiments.run import run
+        from perdure.experiments.session import describe_run
+        from perdure.models import benchmark_mlp
+        from perdure.streams.catalog import BenchmarkRecipe
 
     options = {"tasks": tasks, "examples_per_task": examples_per_task, "task_order": _numbers(task_order)}
     recipe = BenchmarkRecipe(benchmark, {name: it for name, it in options.items() if it is not None}, data_dir)
@@ -203,7 +213,7 @@ def _report_run(folder: Path) -> None:
     from perdure.report.tables import comparison_table
 
     record = RunRecord.load(folder)
-    _OUTPUT.print(comparison_table([record]))
+    _print_table(comparison_table([record]))
     save_figures([record], folder / "figures")
     _OUTPUT.print(f"record and figures: {folder}", highlight=False, soft_wrap=True)
 
@@ -216,9 +226,10 @@ def resume(
     quiet: Quiet = False,
 ) -> None:
     """Go on with a run that was stopped; it ends as if it had not been."""
-    from perdure.experiments.plan import arguments_of
-    from perdure.experiments.results import RunRecord
-    from perdure.experiments.run import run
+    with signals_later():
+        from perdure.experiments.plan import arguments_of
+        from perdure.experiments.results import RunRecord
+        from perdure.experiments.run import run
 
     record = RunRecord.load(folder)
     if not record.finished:
@@ -234,7 +245,7 @@ def results(
     from perdure.experiments.results import list_runs
     from perdure.report.tables import runs_table
 
-    _OUTPUT.print(runs_table(list_runs(root)))
+    _print_table(runs_table(list_runs(root)))
 
 
 @app.command()
@@ -248,7 +259,9 @@ def report(
     from perdure.report.tables import comparison_table
 
     records = [RunRecord.load(folder) for folder in folders]
-    _OUTPUT.print(comparison_table(records))
+    if unfinished := [str(record.folder) for record in records if not record.finished]:
+        raise ValueError(f"not finished: {', '.join(unfinished)}; go on with perdure resume first, or leave them out")
+    _print_table(comparison_table(records))
     if figures is not None:
         for path in save_figures(records, figures):
             _OUTPUT.print(str(path), highlight=False, soft_wrap=True)
@@ -270,14 +283,15 @@ def reproduce(
     """Measure published cells with their published hyper-parameters, and set paper and measurement side by side."""
     if study != "mer":
         raise ValueError(f"there is no study {study!r}, expected: mer")
-    from perdure.experiments.files import write_atomically
-    from perdure.experiments.reproduce import DEFAULT_CELLS, find_cells, measure_cells
+    with signals_later():
+        from perdure.experiments.files import write_atomically
+        from perdure.experiments.reproduce import DEFAULT_CELLS, find_cells, measure_cells
     from perdure.report.page import results_page
     from perdure.report.tables import comparison_table
 
     chosen = find_cells(cells.split(",") if cells else DEFAULT_CELLS)
     records = measure_cells(chosen, seeds, out, data_dir, progress=not quiet)
-    _OUTPUT.print(comparison_table(records))
+    _print_table(comparison_table(records))
     if page is not None:
         command = shlex.join(["perdure", *sys.argv[1:]])
         write_atomically(page, results_page(records, command).encode())
@@ -312,12 +326,10 @@ def verify_data(name: Annotated[str, typer.Argument(help="Name of the data set."
 
 
 def _print_status(datasets: dict[str, list[Any]]) -> None:
-    from rich.table import Table
-
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for header in ("Data set", "File", "State", "Where"):
         table.add_column(header, overflow="fold")
     for name, rows in datasets.items():
         for row in rows:
             table.add_row(name, row.file, row.state, "" if row.where is None else str(row.where))
-    _OUTPUT.print(table)
+    _print_table(table)

@@ -26,7 +26,7 @@ def test_another_memory_size_is_noted():
     learner, notes = choose_learner("er", "mnist-rotations", {"memory_size": 300})
     assert learner == ER(0.1, 300, 10)
     assert len(notes) == 1
-    assert "memory size 200; you asked for 300" in notes[0]
+    assert "memory size 300; the hyper-parameters not given are those for 200" in notes[0]
 
 
 def test_a_learner_that_is_given_all_it_needs_is_not_noted():

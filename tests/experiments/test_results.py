@@ -283,7 +283,7 @@ def test_records_and_reports_load_without_jax():
 
 def test_a_run_goes_on_only_with_the_data_it_began_with(run):
     check_data(run, {"train-images.gz": "abc"})
-    with pytest.raises(ResultsError, match=r"begun on other training data: .*abc.* there, .*def.* now"):
+    with pytest.raises(ResultsError, match=r"begun on other data: .*abc.* there, .*def.* now"):
         check_data(run, {"train-images.gz": "def"})
 
 

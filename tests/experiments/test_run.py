@@ -179,7 +179,7 @@ def test_learners_with_one_seed_see_one_stream(quick_run, er, online, tmp_path):
     for name, learner in {"er": er, "online": online}.items():
         quick_run(learner, DIGITS, seeds=[5], folder=tmp_path / name)
         environment = json.loads((tmp_path / name / "environment.json").read_text())
-        assert environment["data_checksums"] == {"stream of seed 5": checksum(DIGITS(5).train)}
+        assert environment["data_checksums"] == {"benchmark of seed 5": checksum(DIGITS(5))}
 
 
 # --- the same again

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from perdure.core import Example
 from perdure.streams import benchmark as benchmark_module
 from perdure.streams import tasks
-from perdure.streams.benchmark import Benchmark, PixelMapTests, TestSet, pixel_map_benchmark
+from perdure.streams.benchmark import Benchmark, PixelMapTests, TestSet, checksum, pixel_map_benchmark
 
 SIZES = [3, 1, 2]
 
@@ -235,3 +235,28 @@ class TestPixelMapBenchmark:
         _, _, more = self.make()
         _, _, fewer = self.make(examples_per_task=2)
         np.testing.assert_array_equal(fewer.train.x, more.train.x.reshape(3, 7, 2, 3)[:, :2].reshape(6, 2, 3))
+
+
+def test_the_checksum_sees_every_array_of_stream_and_tests():
+    def benchmark(**changes):
+        x, y = np.arange(8, dtype=np.uint8).reshape(4, 2), np.array([0, 1, 0, 1], np.int32)
+        parts = {"x": x, "y": y, "task": np.zeros(4, np.int32), "test_x": x, "test_y": y, "n_outputs": 2} | changes
+        train = Example(parts["x"], parts["y"], parts["task"])
+        return Benchmark("it", train, [TestSet(parts["test_x"], parts["test_y"])], parts["n_outputs"])
+
+    x, y = np.full((4, 2), 7, np.uint8), np.ones(4, np.int32)
+    others = [benchmark(**{name: new}) for name, new in [("x", x), ("y", y), ("test_x", x), ("test_y", y)]]
+    others.append(benchmark(n_outputs=3))
+    assert len({checksum(it) for it in (benchmark(), *others)}) == 6
+    assert checksum(benchmark()) == checksum(benchmark(x=np.asfortranarray(benchmark().train.x)))
+
+
+def test_the_checksum_of_mapped_tests_sees_images_labels_and_maps():
+    images, labels, maps = np.zeros((2, 1, 2), np.uint8), np.zeros(2, np.int32), np.array([[0, 1]])
+    stream = Example(images, labels, np.zeros(2, np.int32))
+
+    def of(**changes):
+        tests = PixelMapTests(**({"images": images, "labels": labels, "maps": maps} | changes))
+        return checksum(Benchmark("it", stream, tests, 2))
+
+    assert len({of(), of(images=images + 1), of(labels=labels + 1), of(maps=maps[:, ::-1])}) == 4

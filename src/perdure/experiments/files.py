@@ -13,6 +13,9 @@ from typing import Any, BinaryIO
 class StorageError(OSError):
     """A file could not be written; the message says which one, why, and what to do."""
 
+    def __str__(self) -> str:
+        return self.strerror or super().__str__()
+
 
 def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file through a temporary one in its folder: flush, fsync, rename, fsync of the folder.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
@@ -48,3 +50,13 @@ class StopRequests:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         signal.signal(number, self._before[number])
+
+
+@contextmanager
+def signals_later() -> Iterator[None]:
+    """Hold back SIGINT and SIGTERM until the end of a block, for imports that do not survive an interruption."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

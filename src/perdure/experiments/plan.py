@@ -40,8 +40,10 @@ def choose_learner(name: str, benchmark: str, given: Mapping[str, float | int]) 
     values = {**(preset.hyperparameters if preset else {}), **given}
     notes = []
     if preset is not None and not preset.exact and set(known) - set(given):
-        sizes = f"of memory size {preset.memory_size}; you asked for {memory_size}"
-        notes.append(f"hyper-parameters not given are the preset's {sizes} and may not suit it")
+        notes.append(
+            f"you asked for memory size {memory_size}; the hyper-parameters not given are those for "
+            f"{preset.memory_size} and may not suit it"
+        )
     return Choice(make_learner(name, **values), notes)
 
 

@@ -15,7 +15,7 @@ class RunProgress:
     def __init__(self, bar: Progress, position: int, total: int):
         """Add a line to the bar."""
         self._bar = bar
-        self._line = bar.add_task("", completed=position, total=total, speed="", accuracy="")
+        self._line = bar.add_task("", completed=position, total=total, speed="compiling", accuracy="")
 
     def update(self, position: int, examples_per_second: float, accuracy: float | None) -> None:
         """Show a new position.

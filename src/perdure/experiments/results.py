@@ -191,7 +191,7 @@ def write_environment(folder: Path, device: str, data_checksums: Mapping[str, st
     Args:
         folder: the run's folder.
         device: the device in words, "cpu" or "NVIDIA H200", say.
-        data_checksums: checksum of each training stream, by name.
+        data_checksums: checksum of each benchmark, by name.
 
     Raises:
         StorageError: if it cannot be written.
@@ -217,7 +217,7 @@ def check_data(folder: Path, data_checksums: Mapping[str, str]) -> None:
     began_with = _read_json(folder / "environment.json").get("data_checksums")
     if began_with != dict(data_checksums):
         raise ResultsError(
-            f"{folder} was begun on other training data: {began_with} there, {dict(data_checksums)} now; "
+            f"{folder} was begun on other data: {began_with} there, {dict(data_checksums)} now; "
             "go on with the data of its beginning, or give this run another folder"
         )
 

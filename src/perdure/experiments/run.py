@@ -18,6 +18,7 @@ from jaxtyping import Float, Float64
 from perdure.core import Learner
 from perdure.experiments import results
 from perdure.experiments.checkpoint import Snapshot, load_checkpoint, save_checkpoint
+from perdure.experiments.contract import check_contract
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
 from perdure.experiments.program import (
     Examiner,
@@ -34,6 +35,7 @@ from perdure.experiments.session import (
     MakeModel,
     Session,
     benchmarks_of_seeds,
+    check_arguments,
     chosen_seeds,
     describe_run,
 )
@@ -106,13 +108,16 @@ def run(
         progress: show a progress bar.
 
     Raises:
-        ValueError: if seeds are missing, negative or repeated, or the seeds' benchmarks differ in shape.
+        TypeError: if an argument is of the wrong kind, or the learner does not keep the contract of `Learner`.
+        ValueError: if seeds are missing, negative or repeated, the seeds' benchmarks differ in shape, or the model does
+            not fit the examples.
         DivergedError: if a loss or weight is NaN or infinite; earlier checkpoints remain.
         InterruptedRunError: after Ctrl-C or SIGTERM, with a checkpoint written if there is a folder.
         ResultsError: if the folder holds a run of another configuration.
         CheckpointError: if the newest checkpoint is damaged.
         StorageError: if the record or a checkpoint cannot be written.
     """
+    check_arguments(learner, benchmark, model, evaluation, checkpoint_seconds, named=folder is not None)
     chosen = chosen_seeds(seeds)
     session = Session(
         learner=jax.tree.map(jnp.asarray, learner),
@@ -144,8 +149,7 @@ def _first_snapshot(session: Session, make_model: MakeModel, alignment: bool) ->
 
     def start(keys: Keys) -> Progress:
         state = session.learner.init(make_model(example, n_outputs, keys.model), example, keys.start)
-        # A model that does not fit the examples is told here, before anything is written.
-        jax.eval_shape(session.learner.observe, state, example, keys.learning)
+        check_contract(session.learner, state, example, n_outputs, keys.learning)
         empty = jnp.full(session.length, jnp.nan)
         return Progress(state, Log(empty, *([empty, empty] if alignment else [])))
 
@@ -194,7 +198,7 @@ def _learn(session: Session, snapshot: Snapshot) -> Snapshot:
             if len(finished_tasks):
                 _evaluate(session, examiner, snapshot, row=int(finished_tasks[-1]) + 1)
             bar.update(snapshot.position, speed, _learning_accuracy_so_far(snapshot))
-            if stop.received is not None:
+            if stop.received is not None and snapshot.position < session.length:
                 raise _interrupted(session, snapshot, stop.received)
             if time.monotonic() - saved > session.checkpoint_seconds or snapshot.position == session.length:
                 _save(session, snapshot)
@@ -244,8 +248,12 @@ def _check_losses(session: Session, losses: Float[np.ndarray, "seeds chunk"], st
 
 
 def _diverged(session: Session, seed: int, what: str) -> DivergedError:
-    kept = "" if session.folder is None else f" Checkpoints written before stay in {session.folder}."
-    return DivergedError(f"training diverged: {what} (seed {session.seeds[seed]}); lower the learning rate.{kept}")
+    message = f"training diverged: {what} (seed {session.seeds[seed]}); lower the rates"
+    if session.folder is not None:
+        results.append_log(session.folder, message)
+        if list(_checkpoints(session.folder).glob("*")):
+            message += f". Checkpoints written before stay in {_checkpoints(session.folder)}"
+    return DivergedError(message)
 
 
 def _save(session: Session, snapshot: Snapshot) -> None:
@@ -264,7 +272,8 @@ def _interrupted(session: Session, snapshot: Snapshot, signal_number: int) -> In
         return InterruptedRunError(f"{where}; nothing is kept of a run without a folder", signal_number)
     _save(session, snapshot)
     results.append_log(session.folder, where)
-    return InterruptedRunError(f"{where}; go on with `perdure resume {session.folder}`", signal_number)
+    how = f"go on with `perdure resume {session.folder}`, or from Python with the same call"
+    return InterruptedRunError(f"{where}; {how}", signal_number)
 
 
 def _evaluate(session: Session, examiner: Examiner, snapshot: Snapshot, row: int) -> None:

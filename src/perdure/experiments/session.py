@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import index
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ from perdure.core import Example, Learner
 from perdure.experiments.results import FORMAT
 from perdure.learners.catalog import learner_name
 from perdure.learners.hyperparameters import hyperparameters
-from perdure.streams.benchmark import Benchmark
+from perdure.streams.benchmark import Benchmark, checksum
 from perdure.streams.catalog import BenchmarkRecipe
 
 Evaluation = Literal["needed", "full"]
@@ -64,16 +63,42 @@ class Session:
     @property
     def label(self) -> str:
         """The run in a few words."""
-        what = f"{learner_name(self.learner)} on {self.benchmarks[0].name}"
-        return f"{what}: {self.length:,} examples, seed {', '.join(map(str, self.seeds))}"
+        first, last = self.seeds[0], self.seeds[-1]
+        in_a_row = len(self.seeds) > 2 and self.seeds == tuple(range(first, last + 1))
+        seeds = f"{first} to {last}" if in_a_row else ", ".join(map(str, self.seeds))
+        return f"{learner_name(self.learner)} on {self.benchmarks[0].name}: {self.length:,} examples, seed {seeds}"
 
     def checksums(self) -> dict[str, str]:
-        """Return the SHA-256 of each training stream by name."""
+        """Return the SHA-256 of each seed's benchmark by name."""
         if self.shared_stream:
-            return {"stream": checksum(self.benchmarks[0].train)}
-        return {
-            f"stream of seed {seed}": checksum(it.train) for seed, it in zip(self.seeds, self.benchmarks, strict=True)
-        }
+            return {"benchmark": checksum(self.benchmarks[0])}
+        return {f"benchmark of seed {seed}": checksum(it) for seed, it in zip(self.seeds, self.benchmarks, strict=True)}
+
+
+def check_arguments(
+    learner: Any, benchmark: Any, model: Any, evaluation: Any, checkpoint_seconds: float, *, named: bool
+) -> None:
+    """Check the arguments of a run that no type checker may have seen.
+
+    Raises:
+        TypeError: if the learner is not a `Learner`, or benchmark or model cannot be called.
+        ValueError: if another option is out of range, or a run with a folder (`named`) has a model without a name.
+    """
+    if not isinstance(learner, Learner):
+        raise TypeError(f"learner is {learner!r}, expected a Learner with its hyper-parameters, such as Online(0.1)")
+    if not isinstance(benchmark, Benchmark) and not callable(benchmark):
+        raise TypeError(
+            f"benchmark is {benchmark!r}, expected a Benchmark or a function from a seed to one, "
+            "such as BenchmarkRecipe('digits-rotations')"
+        )
+    if not callable(model):
+        raise TypeError(f"model is {model!r}, expected a function of one example, the number of outputs and a key")
+    if named and _name(model) == "<lambda>":
+        raise ValueError("model is a lambda, whose name does not tell what it is; a run with a folder needs a def")
+    if evaluation not in get_args(Evaluation):
+        raise ValueError(f"evaluation = {evaluation!r}, expected one of {', '.join(map(repr, get_args(Evaluation)))}")
+    if not checkpoint_seconds >= 0:
+        raise ValueError(f"checkpoint_seconds = {checkpoint_seconds}, expected a number ≥ 0")
 
 
 def chosen_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
@@ -82,6 +107,8 @@ def chosen_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: if there are none, or one is negative, above 2³¹ − 1 or repeated.
     """
+    if isinstance(seeds, float):
+        raise ValueError(f"seeds = {seeds}, expected how many, a whole number, or which ones, a sequence")
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(index(seed) for seed in seeds)
     if not chosen or min(chosen) < 0 or max(chosen) > _LARGEST_SEED or len(set(chosen)) < len(chosen):
         raise ValueError(
@@ -135,17 +162,9 @@ def describe_run(
     }
 
 
-def checksum(stream: Example) -> str:
-    """Return the SHA-256 of a stream's arrays, in hexadecimal."""
-    digest = hashlib.sha256()
-    for leaf in stream:
-        digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()
-
-
 def _describe_benchmark(benchmark: Benchmark | Callable[[int], Benchmark]) -> dict[str, Any]:
     if isinstance(benchmark, Benchmark):
-        return {"name": benchmark.name, "options": {"sha256": checksum(benchmark.train)}}
+        return {"name": benchmark.name, "options": {"sha256": checksum(benchmark)}}
     if isinstance(benchmark, BenchmarkRecipe):
         return {"name": benchmark.name, "options": dict(benchmark.options)}
     return {"name": _name(benchmark), "options": {}}

@@ -120,8 +120,8 @@ def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
     """Write every figure that finished runs allow, as PNG (200 dpi) and SVG, and return the paths.
 
     Runs are compared within their benchmark: `accuracy-over-stream-BENCHMARK` and
-    `metrics-BENCHMARK`; `accuracy-matrix-RUN` is named after the run's folder. The same records give the
-    same files, byte for byte.
+    `metrics-BENCHMARK`; `accuracy-matrix-RUN`, for runs with the full matrix, is named after the run's folder.
+    The same records give the same files, byte for byte.
 
     Raises:
         StorageError: if a file cannot be written.
@@ -137,7 +137,8 @@ def _figures(records: Sequence[RunRecord]) -> Iterator[tuple[str, Figure]]:
         yield f"accuracy-over-stream-{benchmark}", accuracy_over_stream(runs)
         yield f"metrics-{benchmark}", metric_bars(runs)
     for record in finished:
-        yield f"accuracy-matrix-{record.folder.name}", accuracy_matrix(record)
+        if _knows_the_past(_accuracy(record)):
+            yield f"accuracy-matrix-{record.folder.name}", accuracy_matrix(record)
 
 
 def _save(figure: Figure, stem: Path) -> Iterator[Path]:

@@ -43,7 +43,9 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
     Each row has two lines, spreads under their values, so that the table fits 100 columns; columns in which
     no run has a value are left out.
     """
-    table = Table(caption=CAPTION, box=None, padding=(0, 1, 1, 0), pad_edge=False, header_style="bold")
+    table = Table(
+        caption=CAPTION, caption_justify="left", box=None, padding=(0, 1, 1, 0), pad_edge=False, header_style="bold"
+    )
     columns = [_NAME, _MEMORY_AND_SEEDS, *_present(_MEASURED, records), _COST]
     for column in columns:
         justify = "left" if column.is_text else "right"
@@ -128,7 +130,8 @@ def _memory(record: RunRecord) -> Cell:
 
 CAPTION = (
     "RA, LA: retained and learning accuracy. BTI: backward transfer and interference. FWT: forward transfer. "
-    "In percent, ± 95 % half width over seeds; published: ± standard deviation."
+    "Forg.: forgetting. In percent, ± 95 % half width over seeds; published: ± standard deviation. "
+    "Align.: gradient alignment, a dot product."
 )
 """What stands under a comparison."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,21 @@ class Benchmark:
     def task_ends(self) -> np.ndarray:
         """Position in the stream just after the last example of each task, (n_tasks,)."""
         return np.searchsorted(np.asarray(self.train.task), np.arange(self.n_tasks), side="right")
+
+
+def checksum(benchmark: Benchmark) -> str:
+    """Return the SHA-256, in hexadecimal, of all that a benchmark holds: training stream, test sets, outputs."""
+    test = benchmark.test
+    arrays = [np.asarray(leaf) for leaf in benchmark.train]
+    if isinstance(test, PixelMapTests):
+        arrays += [test.images, test.labels, test.maps]
+    else:
+        arrays += [array for one in test for array in one]
+    digest = hashlib.sha256(f"{benchmark.n_outputs}".encode())
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def pixel_map_benchmark(

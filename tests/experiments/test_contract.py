@@ -1,0 +1,92 @@
+"""What a learner may return, told before anything is compiled."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.core import Example, Info, Learner
+from perdure.experiments.contract import check_contract
+from perdure.experiments.run import run
+from perdure.learners.online import Online, OnlineState
+from perdure.streams.arrays import from_arrays
+
+KEY = jax.random.key(0)
+EXAMPLE = Example(jnp.zeros(2), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+
+class State(NamedTuple):
+    model: jax.Array
+    seen: jax.Array
+
+
+STATE = State(jnp.zeros((3, 2)), jnp.zeros((), jnp.int32))
+
+
+class Own(Learner):
+    """Keeps the contract, unless told to return something else."""
+
+    observed: object = None
+    logits: object = None
+
+    needs_task = False
+
+    def init(self, model, example, key) -> Any:
+        return STATE
+
+    def observe(self, state, example, key) -> Any:
+        return (state._replace(seen=state.seen + 1), Info(jnp.zeros(()))) if self.observed is None else self.observed
+
+    def predict(self, state, x, task) -> Any:
+        return x @ state.model.T if self.logits is None else self.logits
+
+
+def test_a_learner_that_keeps_the_contract_passes():
+    check_contract(Own(), STATE, EXAMPLE, 3, KEY)
+
+
+@pytest.mark.parametrize(
+    ("learner", "message"),
+    [
+        (Own(observed=STATE), r"Own\.observe returned State, expected a pair: the new state and an Info"),
+        (Own(observed=(STATE, jnp.zeros(()))), "expected a pair: the new state and an Info"),
+        (
+            Own(observed=(STATE._replace(seen=jnp.zeros(())), Info(jnp.zeros(())))),
+            r"made state\.seen float32\[\] of int32\[\]; the state must keep its shapes and dtypes",
+        ),
+        (Own(observed=(STATE.model, Info(jnp.zeros(())))), r"made state\S* (absent|float32)"),
+        (Own(logits=jnp.zeros(3)), r"expected one array of logits, \[1, 3\]"),
+        (Own(logits=jnp.zeros((1, 4))), "the benchmark has 3 outputs"),
+    ],
+)
+def test_what_breaks_the_contract_is_named(learner, message):
+    with pytest.raises(TypeError, match=message):
+        check_contract(learner, STATE, EXAMPLE, 3, KEY)
+
+
+def test_a_state_of_other_things_than_arrays_is_refused():
+    with pytest.raises(TypeError, match=r"at \.model, expected arrays only"):
+        check_contract(Online(0.1), OnlineState(jax.nn.relu), EXAMPLE, 3, KEY)
+
+
+BENCHMARK = from_arrays([(np.zeros((4, 2), np.float32), [0, 1, 0, 1])], [(np.zeros((4, 2), np.float32), [0, 1, 0, 1])])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"learner": Online}, TypeError, "expected a Learner with its hyper-parameters"),
+        ({"learner": "online"}, TypeError, "learner is 'online'"),
+        ({"benchmark": "digits-rotations"}, TypeError, r"BenchmarkRecipe\('digits-rotations'\)"),
+        ({"model": 3}, TypeError, "model is 3"),
+        ({"evaluation": "ful"}, ValueError, "evaluation = 'ful', expected one of 'needed', 'full'"),
+        ({"checkpoint_seconds": -1.0}, ValueError, "checkpoint_seconds = -1.0"),
+        ({"model": lambda *_: None, "folder": "somewhere"}, ValueError, "model is a lambda"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_told(arguments, error, message):
+    run_unchecked = getattr(run, "__wrapped__", run)  # without the type checks that only tests have
+    with pytest.raises(error, match=message):
+        run_unchecked(**({"learner": Online(0.1), "benchmark": BENCHMARK, "progress": False} | arguments))
