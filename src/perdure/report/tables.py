@@ -43,10 +43,12 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
     Each row has two lines, spreads under their values, so that the table fits 100 columns; columns in which
     no run has a value are left out.
     """
-    table = Table(
-        caption=CAPTION, caption_justify="left", box=None, padding=(0, 1, 1, 0), pad_edge=False, header_style="bold"
-    )
     columns = [_NAME, _MEMORY_AND_SEEDS, *_present(_MEASURED, records), _COST]
+    legend = "; ".join(_LEGEND[column.header] for column in columns if column.header in _LEGEND)
+    caption = f"{legend}. Accuracies in percent, ± 95 % half width over seeds."
+    table = Table(
+        caption=caption, caption_justify="left", box=None, padding=(0, 1, 1, 0), pad_edge=False, header_style="bold"
+    )
     for column in columns:
         justify = "left" if column.is_text else "right"
         table.add_column(column.header, justify=justify, no_wrap=True)
@@ -128,12 +130,16 @@ def _memory(record: RunRecord) -> Cell:
     return NOTHING if record.memory_size is None else Cell(str(record.memory_size))
 
 
-CAPTION = (
-    "RA, LA: retained and learning accuracy. BTI: backward transfer and interference. FWT: forward transfer. "
-    "Forg.: forgetting. In percent, ± 95 % half width over seeds; published: ± standard deviation. "
-    "Align.: gradient alignment, a dot product."
-)
-"""What stands under a comparison."""
+_LEGEND = {
+    "RA": "RA: retained accuracy",
+    "Publ.\nRA": "Publ. RA: published, ± standard deviation",
+    "LA": "LA: learning accuracy",
+    "BTI": "BTI: backward transfer and interference",
+    "FWT": "FWT: forward transfer",
+    "Forg.": "Forg.: forgetting",
+    "Align.": "Align.: gradient alignment, a dot product",
+}
+"""What the headers of a comparison stand for."""
 
 _LEARNER = Column("Learner", lambda record: Cell(record.learner), is_text=True)
 _BENCHMARK = Column("Benchmark", lambda record: Cell(record.benchmark), is_text=True)
