@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.experiments.interrupt import InterruptedRunError, StopRequests
+from perdure.experiments.interrupt import InterruptedRunError, StopRequests, signals_later
 from perdure.experiments.results import RunRecord
 from perdure.learners.online import Online
 
@@ -98,7 +98,7 @@ def test_the_error_survives_the_way_between_processes():
 # --- runs that are asked to stop
 
 
-@pytest.mark.parametrize(("number", "position"), [(signal.SIGINT, 1), (signal.SIGTERM, 30), (signal.SIGINT, 90)])
+@pytest.mark.parametrize(("number", "position"), [(signal.SIGINT, 1), (signal.SIGTERM, 30)])
 def test_a_run_asked_to_stop_saves_and_goes_on(
     to_disk, one_by_one, act_at, checkpoints, uninterrupted, assert_same, tmp_path, number, position
 ):
@@ -107,7 +107,8 @@ def test_a_run_asked_to_stop_saves_and_goes_on(
     with pytest.raises(InterruptedRunError) as stopped:
         to_disk(**rarely)
     folder = tmp_path / "run"
-    assert str(stopped.value) == f"stopped at example {position} of 90; go on with `perdure resume {folder}`"
+    how = f"go on with `perdure resume {folder}`, or from Python with the same call"
+    assert str(stopped.value) == f"stopped at example {position} of 90; {how}"
     assert stopped.value.signal_number == number
     assert [int(path.name.partition("-")[0]) for path in checkpoints()] == [position]
     assert not RunRecord.load(folder).finished
@@ -145,3 +146,23 @@ def test_processes_stop_and_go_on(tmp_path):
     assert stopped == f"stopped at example {position} of 900"
     assert went_on == f"went on from example {position}"
     assert position < int(stopped_again.split()[3]) < 900
+
+
+def test_a_run_asked_to_stop_at_its_end_finishes(to_disk, act_at, uninterrupted, assert_same, tmp_path):
+    act_at(90, lambda: signal.raise_signal(signal.SIGINT))
+    assert_same(to_disk(), uninterrupted)
+    assert RunRecord.load(tmp_path / "run").finished
+
+
+def test_signals_wait_until_the_end_of_the_block():
+    reached = []
+
+    def interrupted():
+        with signals_later():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the end of the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert reached
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}

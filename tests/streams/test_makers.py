@@ -157,9 +157,9 @@ class TestDigits:
 
 
 MEASURE_MEMORY = """
-import resource, sys
 from unittest import mock
 import numpy as np
+from perdure.experiments.process import peak_memory
 from perdure.streams import mnist
 
 images = [np.random.default_rng(0).integers(0, 256, (n, 28, 28), dtype=np.uint8) for n in (60_000, 10_000)]
@@ -168,8 +168,7 @@ with mock.patch.object(mnist, "load_mnist", lambda _: (images[0], labels[0], ima
     made = mnist.mnist_many_permutations(0)
 assert len(made.test) == 100
 assert sum(len(one.x) for one in made.test) == 1_000_000
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(peak if sys.platform == "darwin" else 1024 * peak)
+print(peak_memory())
 """
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from perdure.experiments import results
 from perdure.experiments.checkpoint import Snapshot, load_checkpoint, save_checkpoint
 from perdure.experiments.contract import check_contract
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
+from perdure.experiments.process import peak_memory
 from perdure.experiments.program import (
     Examiner,
     Keys,
@@ -322,12 +321,6 @@ def _write_record(folder: Path, session: Session, result: Result) -> None:
     results.write_accuracy(folder, session.seeds, result.accuracy)
     results.append_log(folder, f"finished: {result.training_seconds:.1f} s of training")
     summary = results.Summary(
-        result.metrics, result.training_seconds, result.compile_seconds, _peak_memory(), session.length
+        result.metrics, result.training_seconds, result.compile_seconds, peak_memory(), session.length
     )
     results.write_summary(folder, summary)
-
-
-def _peak_memory() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
