@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,9 +73,6 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != "--debug"], prog_name="perdure")
-    except KeyboardInterrupt:
-        _ERRORS.print("stopped before the first example; the same command begins anew")
-        sys.exit(128 + signal.SIGINT)
     except InterruptedRunError as stopped:
         _ERRORS.print(str(stopped), markup=False, highlight=False, soft_wrap=True)
         sys.exit(128 + stopped.signal_number)

@@ -19,9 +19,9 @@ from perdure.updates.gradient import cross_entropy, descend, example_loss
 from perdure.updates.reptile import reptile_step
 
 _UNROLL = 2
-"""Steps a loop turn: two are a tenth to a fifth faster than one on CPU, more gain nothing."""
+"""Steps per turn of the loop: two are about an eighth faster than one on CPU (benchmarks/meta_steps.py)."""
 _GROUP_ROWS = 64
-"""Examples whose first layer is computed together: beyond this the Gram matrix costs more than it saves."""
+"""Examples whose first layer is computed together: the cost of their Gram matrix grows with their square."""
 
 
 def meta_steps(
