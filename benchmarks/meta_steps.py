@@ -66,7 +66,9 @@ def forms(drawn: int, n_batches: int) -> dict[str, float]:
     rates = jnp.full((n_batches, k), 0.03)
 
     def learn(form: Callable[..., Any], model: MLP) -> MLP:
-        step = lambda model, batch: (form(model, *batch, rates, 0.03), None)  # noqa: E731
+        def step(model: MLP, batch: tuple[Any, Any]) -> tuple[MLP, None]:
+            return form(model, *batch, rates, 0.03), None
+
         return jax.lax.scan(step, model, (x, y))[0]
 
     model = MLP(784, 10, key=jax.random.key(0))

@@ -108,7 +108,7 @@ def compile_advance(
 
 
 def _advance_one(axes: tuple[int | None, ...], *arguments: Any) -> Progress:
-    """`advance` for a single seed: without the slower products of matrices that vmap makes of one (benchmarks/meta_steps.py)."""
+    """`advance` for a single seed, without the slower products that vmap makes (benchmarks/meta_steps.py)."""
     unbatched = (
         argument if axis is None else jax.tree.map(lambda leaf: leaf[0], argument)
         for argument, axis in zip(arguments, axes, strict=True)
