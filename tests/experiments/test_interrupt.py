@@ -28,6 +28,14 @@ def own_handlers():
         signal.signal(number, handler)
 
 
+@pytest.fixture
+def pythons_ctrl_c():
+    """Ctrl-C as Python has it: a shell that starts tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 # --- noting requests
 
 
@@ -66,8 +74,7 @@ def test_handlers_are_put_back(own_handlers, received, error):
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_a_second_ctrl_c_is_a_keyboard_interrupt():
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def test_a_second_ctrl_c_is_a_keyboard_interrupt(pythons_ctrl_c):
     with StopRequests():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
@@ -154,7 +161,7 @@ def test_a_run_asked_to_stop_at_its_end_finishes(to_disk, act_at, uninterrupted,
     assert RunRecord.load(tmp_path / "run").finished
 
 
-def test_signals_wait_until_the_end_of_the_block():
+def test_signals_wait_until_the_end_of_the_block(pythons_ctrl_c):
     reached = []
 
     def interrupted():
