@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from perdure.streams import files
-from perdure.streams.files import DataError, fetch, find_file, load_idx, read_idx, status, verify
+from perdure.streams.files import DataError, _uncompressed, fetch, find_file, load_idx, read_idx, status, verify
 
 LABELS = "train-labels-idx1-ubyte"
 
@@ -31,20 +31,20 @@ def everything_under(folder: Path) -> list[str]:
 class TestReadIdx:
     @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=3, max_side=5)))
     def test_returns_what_was_written(self, idx_bytes, array):
-        read = read_idx(idx_bytes(array))
+        read = read_idx(idx_bytes(array), "it")
         assert read.dtype == np.uint8
         np.testing.assert_array_equal(read, array)
         assert not read.flags.writeable
 
     def test_reads_big_endian_sizes(self):
         content = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 10, 11, 12, 13, 14, 15])
-        assert read_idx(content).tolist() == [[10, 11, 12], [13, 14, 15]]
+        assert read_idx(content, "it").tolist() == [[10, 11, 12], [13, 14, 15]]
 
     @pytest.mark.parametrize("compress", [bytes, gzip.compress])
     def test_reads_a_file_compressed_or_not(self, idx_bytes, tmp_path, compress):
         path = tmp_path / "some-idx"
         path.write_bytes(compress(idx_bytes(np.arange(5, dtype=np.uint8))))
-        assert read_idx(path).tolist() == [0, 1, 2, 3, 4]
+        assert read_idx(_uncompressed(path.read_bytes(), "it"), "it").tolist() == [0, 1, 2, 3, 4]
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -63,13 +63,13 @@ class TestReadIdx:
     )
     def test_refuses_what_is_not_idx(self, content, message):
         with pytest.raises(DataError, match=message):
-            read_idx(content)
+            read_idx(content, "it")
 
     @given(st.binary(max_size=12), st.integers(0, 255))
     def test_any_bytes_give_an_array_or_a_data_error(self, rest, n_dimensions):
         content = bytes([0, 0, 8, n_dimensions]) + rest
         try:
-            array = read_idx(content)
+            array = read_idx(content, "it")
         except DataError:
             return
         assert array.tobytes() == content[4 + 4 * array.ndim :]
@@ -77,7 +77,7 @@ class TestReadIdx:
     def test_names_the_file(self, tmp_path):
         (tmp_path / "bad").write_bytes(b"oops")
         with pytest.raises(DataError, match="bad begins with the bytes 6f 6f 70 73"):
-            read_idx(tmp_path / "bad")
+            read_idx(_uncompressed((tmp_path / "bad").read_bytes(), "bad"), "bad")
 
 
 class TestFind:

@@ -42,6 +42,8 @@ from perdure.metrics.transfer import Statistic, mean_and_interval, metrics_over_
 from perdure.models import benchmark_mlp
 from perdure.streams.benchmark import Benchmark
 
+Advance = Callable[[Progress, int, int], Progress]
+
 _CHUNK_SECONDS = 0.3  # between two looks at the clock, at stop requests and at the losses
 _FIRST_CHUNK = 20
 
@@ -205,34 +207,26 @@ def _learn(session: Session, snapshot: Snapshot) -> Snapshot:
     return snapshot
 
 
-def _compile(session: Session, snapshot: Snapshot) -> tuple[Any, float]:
-    """Return the compiled `advance` and the seconds that took."""
+def _compile(session: Session, snapshot: Snapshot) -> tuple[Advance, float]:
+    """Return a function from progress, start and stop to the progress after them, and the seconds compiling took."""
     began = time.perf_counter()
-    advance = compile_advance(
-        session.learner,
-        snapshot.progress,
-        session.stream,
-        snapshot.keys,
-        shared_stream=session.shared_stream,
-    )
+    learner, stream, keys = session.learner, session.stream, snapshot.keys
+    program = compile_advance(learner, snapshot.progress, stream, keys, shared_stream=session.shared_stream)
+
+    def advance(progress: Progress, start: int, stop: int) -> Progress:
+        ends = (jnp.asarray(position, jnp.int32) for position in (start, stop))
+        return jax.block_until_ready(program(learner, progress, stream, keys, *ends))
+
     return advance, time.perf_counter() - began
 
 
-def _learn_chunk(session: Session, advance: Any, snapshot: Snapshot, chunk: int) -> Snapshot:
+def _learn_chunk(session: Session, advance: Advance, snapshot: Snapshot, chunk: int) -> Snapshot:
     """Return the snapshot after `chunk` more examples, or up to the end of the task."""
     start = snapshot.position
     task_end = session.task_ends[np.searchsorted(session.task_ends, start, side="right")]
     stop = min(start + chunk, int(task_end))
     began = time.perf_counter()
-    progress = advance(
-        session.learner,
-        snapshot.progress,
-        session.stream,
-        snapshot.keys,
-        jnp.asarray(start, jnp.int32),
-        jnp.asarray(stop, jnp.int32),
-    )
-    jax.block_until_ready(progress)
+    progress = advance(snapshot.progress, start, stop)
     seconds = snapshot.training_seconds + time.perf_counter() - began
     # Cut out in NumPy: JAX would compile a program for every length of a chunk.
     _check_losses(session, np.asarray(progress.log.loss)[:, start:stop], start)

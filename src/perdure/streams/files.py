@@ -170,26 +170,21 @@ def load_idx(name: str, data_dir: Path | None = None) -> UInt8[np.ndarray, "*sha
     return _load_idx(path, _registered(name)[1], facts.st_mtime_ns, facts.st_size)
 
 
-def read_idx(source: Path | bytes) -> UInt8[np.ndarray, "*shape"]:
-    """Return the array in an IDX file of unsigned bytes, read-only.
+@cache
+def _load_idx(path: Path, raw: RawFile, _mtime_ns: int, _size: int) -> UInt8[np.ndarray, "*shape"]:
+    return read_idx(_verified_content(path, raw), str(path))
+
+
+def read_idx(content: bytes, where: str) -> UInt8[np.ndarray, "*shape"]:
+    """Return the array in the content of an IDX file of unsigned bytes, read-only, of 1 to 3 dimensions.
 
     Args:
-        source: path of a file, gzip-compressed or not, or the uncompressed content.
+        content: all bytes of the file, uncompressed.
+        where: what the error calls the file.
 
     Raises:
         DataError: if the content is damaged or is not an IDX file of unsigned bytes.
     """
-    if isinstance(source, Path):
-        return _parse_idx(_uncompressed(source.read_bytes(), str(source)), str(source))
-    return _parse_idx(source, "IDX content")
-
-
-@cache
-def _load_idx(path: Path, raw: RawFile, _mtime_ns: int, _size: int) -> UInt8[np.ndarray, "*shape"]:
-    return _parse_idx(_verified_content(path, raw), str(path))
-
-
-def _parse_idx(content: bytes, where: str) -> UInt8[np.ndarray, "*shape"]:
     if content[:3] != IDX_UINT8_MAGIC or len(content) < 4:
         raise DataError(
             f"{where} begins with the bytes {content[:4].hex(' ') or '(none)'}, expected 00 00 08 and the "
