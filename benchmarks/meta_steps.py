@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perdure.core import Example
-from perdure.experiments.program import Log, Progress, _advance_one, advance, named_keys
+from perdure.experiments.program import Log, Progress, _advance_each, advance, named_keys
 from perdure.learners.mer import MER
 from perdure.models import MLP
 from perdure.updates import sequential
@@ -86,15 +86,18 @@ def forms(drawn: int, n_batches: int) -> dict[str, float]:
 def single_seed() -> tuple[float, float]:
     """Return microseconds of one SGD step for one seed, under vmap and without."""
     rng = np.random.default_rng(0)
-    learner = jax.tree.map(jnp.asarray, MER(0.1, 200, 10, 0.01, 1.0, 5))
+    learner = jax.tree.map(jnp.asarray, MER(0.1, 200, 10, beta=0.01, gamma=1.0, batches_per_example=5))
     stream, keys = examples(300, rng), named_keys(0)
     first = jax.tree.map(lambda leaf: leaf[0], stream)
     state = learner.init(MLP(784, 10, key=keys.model), first, keys.start)
-    progress, stream, keys = jax.tree.map(lambda leaf: leaf[None], (Progress(state, Log(jnp.zeros(300))), stream, keys))
-    axes = (None, 0, 0, 0, None, None)
+    progress, keys = jax.tree.map(lambda leaf: leaf[None], (Progress(state, Log(jnp.zeros(300))), keys))
+    stream = Example(stream.x[None], stream.y[None], stream.task)
+    each: Any = 0
+    one_for_all: Any = None
+    axes = (None, 0, Example(x=each, y=each, task=one_for_all), 0, None, None)
     arguments = (learner, progress, stream, keys, jnp.int32(0), jnp.int32(300))
     seconds = least_seconds(
-        compiled(jax.vmap(advance, axes), *arguments), compiled(partial(_advance_one, axes), *arguments)
+        compiled(jax.vmap(advance, axes), *arguments), compiled(partial(_advance_each, axes), *arguments)
     )
     steps = 300 * 5 * 11
     return 1e6 * seconds[0] / steps, 1e6 * seconds[1] / steps

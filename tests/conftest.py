@@ -1,20 +1,52 @@
-"""What every test runs under: strict promotion, shapes checked, real data or a reason why not."""
+"""What every test runs under: strict promotion, shapes checked, real data or a reason why not.
+
+And the recorded ResNet-18 of iCaRL's reference run: its tensors by their recorded names, and back.
+"""
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
+import equinox as eqx
 import hypothesis
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("MPLBACKEND", "agg")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-install_import_hook("perdure", "beartype.beartype")
+install_import_hook("perdure", "beartype.beartype")  # checks what is imported from here on
+
+from perdure.models import ResNet18  # noqa: E402
+
 # The first example of a property test compiles; how long that takes says nothing about the property.
 hypothesis.settings.register_profile("perdure", deadline=None)
 hypothesis.settings.load_profile("perdure")
+
+COMPILED = pytest.StashKey[TemporaryDirectory]()
+RECORDING = Path(__file__).parent / "reference" / "mer" / "icarl.npz"
+
+
+def pytest_configure(config):
+    """Compile each program once for all tests, worker processes and command lines: most of the time goes there."""
+    if not hasattr(config, "workerinput"):
+        config.stash[COMPILED] = TemporaryDirectory(prefix="perdure-tests-")
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = config.stash[COMPILED].name
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_unconfigure(config):
+    """Delete the compiled programs."""
+    if COMPILED in config.stash:
+        config.stash[COMPILED].cleanup()
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +69,62 @@ def x64():
     """Float64 for one test, as the recorded reference runs have it."""
     with jax.enable_x64(True):
         yield
+
+
+class RecordedRun(NamedTuple):
+    """iCaRL's recorded run: numbers under the names of tests/reference/mer, and the network they belong to."""
+
+    numbers: dict[str, np.ndarray]
+
+    def model(self, moment: str, dtype: type) -> ResNet18:
+        """Return the network as it was at a recorded moment, such as ``init`` or ``after_batch0``."""
+        width, n_outputs = int(self.numbers["resnet_base_width"]), int(self.numbers["n_outputs"])
+        model = eqx.filter_eval_shape(lambda key: ResNet18(3, n_outputs, width, key=key), jax.random.key(0))
+        leaves = [jnp.asarray(_turned(self.numbers[f"{moment}.{name}"], 2, 3, 1, 0), dtype) for name in named(model)]
+        return eqx.tree_at(lambda it: list(named(it).values()), model, leaves)
+
+    def tensors(self, model: ResNet18) -> dict[str, np.ndarray]:
+        """Return a network's leaves under their recorded names and in the recorded layout."""
+        return {name: _turned(np.asarray(leaf), 3, 2, 0, 1) for name, leaf in named(model).items()}
+
+    def images(self, batch: int, dtype: type) -> jax.Array:
+        """Return the images of a training batch."""
+        pixels = self.numbers["stream_x_uint8"][self._rows(batch)]
+        return jnp.asarray(pixels.reshape(-1, 3, 32, 32) / 256, dtype)
+
+    def labels(self, batch: int) -> jax.Array:
+        """Return the labels of a training batch."""
+        return jnp.asarray(self.numbers["stream_y"][self._rows(batch)])
+
+    def _rows(self, batch: int) -> slice:
+        return slice(self.numbers["batch_start"][batch], self.numbers["batch_end"][batch])
+
+
+def named(model: ResNet18) -> dict[str, jax.Array]:
+    """Return the network's leaves under their recorded names, filters laid out (side, side, channels, filters)."""
+    layers = {("conv1", "bn1"): model.stem}
+    for n, block in enumerate(model.blocks):
+        place = f"layer{n // 2 + 1}.{n % 2}"
+        layers[f"{place}.conv1", f"{place}.bn1"] = block.first
+        layers[f"{place}.conv2", f"{place}.bn2"] = block.second
+        if block.shortcut is not None:
+            layers[f"{place}.shortcut.0", f"{place}.shortcut.1"] = block.shortcut
+    leaves = {}
+    for (convolution, norm), layer in layers.items():
+        leaves[f"{convolution}.weight"] = layer.filters
+        leaves[f"{norm}.weight"], leaves[f"{norm}.bias"] = layer.norm.scale, layer.norm.shift
+        leaves[f"{norm}.running_mean"] = layer.norm.running.mean
+        leaves[f"{norm}.running_var"] = layer.norm.running.variance
+    assert model.head.bias is not None
+    return leaves | {"linear.weight": model.head.weight, "linear.bias": model.head.bias}
+
+
+def _turned(tensor: np.ndarray, *axes: int) -> np.ndarray:
+    return tensor.transpose(axes) if tensor.ndim == 4 else tensor
+
+
+@pytest.fixture(scope="session")
+def icarl_run() -> RecordedRun:
+    """iCaRL's recorded run (tests/reference/README.md)."""
+    with np.load(RECORDING) as file:
+        return RecordedRun(dict(file))

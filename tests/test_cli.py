@@ -7,10 +7,14 @@ import sys
 import time
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from perdure import __version__
-from perdure.cli import app
+from perdure.cli import app, reproduce
+from perdure.experiments import studies
+from perdure.experiments.presets import Preset
+from perdure.experiments.studies import Cell, Study
 
 SMALL = ["digits-rotations", "--tasks", "2", "--examples-per-task", "30", "--quiet"]
 
@@ -112,7 +116,7 @@ BAD = {
     "no task": (["run", "mer", "digits-rotations", "--tasks", "0"], "number of tasks is 0"),
     "task order": (["run", "mer", *SMALL, "--task-order", "0,x"], "--task-order is '0,x'"),
     "no run": (["resume", "."], "holds no config.json"),
-    "unknown cell": (["reproduce", "mer", "--cells", "x"], "rotations-200"),
+    "unknown table": (["reproduce", "mer", "--table", "x"], "no table x; choose among: retained, "),
     "unknown study": (["reproduce", "gem"], "'gem'"),
     "unknown data set": (["data", "fetch", "nothing"], "'nothing'"),
     "divergence": (["run", "mer", *SMALL, "--learning-rate", "1e9"], "diverged"),
@@ -171,15 +175,44 @@ def test_data_commands(mnist_dir, tmp_path):
     assert fetched.count("ubyte") == 4
 
 
-@pytest.mark.real_data
-def test_reproduce_writes_a_page(mnist_dir, tmp_path):
-    # The study's runs take minutes; the page is made here from runs of the same configuration cut short.
-    from perdure.experiments.results import RunRecord
-    from perdure.report.page import results_page
+@pytest.fixture
+def short_study(monkeypatch):
+    """Puts a study of seconds, of which one run diverges, in the place of the published one; returns what was asked."""
+    asked = []
 
-    arguments = ["mnist-rotations", "--tasks", "2", "--examples-per-task", "30", "--data-dir", mnist_dir, "--quiet"]
-    for seeds in (1, 2):
-        assert perdure("run", "mer", *arguments, "--seeds", seeds, "--out", tmp_path / f"{seeds}").returncode == 0
-    page = results_page([RunRecord.load(tmp_path / "2"), RunRecord.load(tmp_path / "1")], "perdure …")
-    assert "| mer     | mnist-rotations |    200 |" in page
-    assert "Time of one seed" in page
+    def cell(rate):
+        options = {"tasks": 2, "examples_per_task": 20}
+        preset = Preset("online", "digits-rotations", None, {"learning_rate": rate}, "tests", None, options=options)
+        return Cell(preset, 2, "needed", False)
+
+    def load(name, seeds, *, quick):
+        asked.append((name, seeds, quick))
+        return Study({"retained": [cell(0.05)], "variants": [cell(1e9)]}, [])
+
+    monkeypatch.setattr(studies, "load_study", load)
+    return asked
+
+
+def test_reproduce_writes_both_pages_and_does_nothing_twice(short_study, tmp_path, capsys):
+    reproduce("mer", table="retained", seeds=2, out=tmp_path, quiet=True)
+    assert short_study == [("mer", 2, False)]
+    pages = [tmp_path / "results.md", tmp_path / "results.html"]
+    assert capsys.readouterr().out.split() == [str(page) for page in pages]
+    before = [page.read_text(encoding="utf-8") for page in pages]
+    assert "| Online  |" in before[0]
+    assert '<td class="text">Online</td>' in before[1]
+    reproduce("mer", table="retained", seeds=2, out=tmp_path, quiet=True)
+    assert [page.read_text(encoding="utf-8") for page in pages] == before
+
+
+def test_reproduce_tells_what_failed_and_still_writes_the_pages(short_study, tmp_path, capsys):
+    page, html = tmp_path / "pages" / "page.md", tmp_path / "pages" / "page.html"
+    with pytest.raises(typer.Exit) as ended:
+        reproduce("mer", quick=True, out=tmp_path / "runs", page=page, html=html, workers=2, quiet=True)
+    assert ended.value.exit_code == 1
+    assert short_study == [("mer", None, True)]
+    message = capsys.readouterr().err
+    assert "failed: online-digits-rotations-" in message
+    assert "diverged" in message
+    assert page.read_text(encoding="utf-8").startswith("# Quick pass: not comparable")
+    assert html.exists()

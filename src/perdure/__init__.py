@@ -10,54 +10,95 @@ from typing import TYPE_CHECKING
 from perdure._version import __version__
 
 if TYPE_CHECKING:
-    from perdure.core import Example, Info, Learner
+    from perdure.core import Example, Info, Learner, PerdureWarning, StreamFacts
     from perdure.experiments.run import run
+    from perdure.experiments.trials import LogUniform
+    from perdure.experiments.tune import tune
     from perdure.learners.catalog import make_learner
     from perdure.learners.er import ER, ERAlgorithm5
+    from perdure.learners.ewc import EWC
+    from perdure.learners.gem import AGEM, GEM
+    from perdure.learners.icarl import ICaRL
+    from perdure.learners.independent import Independent
     from perdure.learners.mer import MER, MERAlgorithm6, MERAlgorithm7
     from perdure.learners.online import Online
-    from perdure.models import MLP
+    from perdure.learners.task_input import TaskInput
+    from perdure.models import MLP, ConvNet, ResNet18, from_init_apply
     from perdure.streams.arrays import from_arrays
     from perdure.streams.benchmark import Benchmark
     from perdure.streams.catalog import BenchmarkRecipe, make_benchmark
+    from perdure.streams.torch_file import DataFileRecipe
+    from perdure.updates.losses import cross_entropy, mean_squared_error
 
 _HOME = {
     "Example": "core",
     "Info": "core",
     "Learner": "core",
+    "PerdureWarning": "core",
+    "StreamFacts": "core",
     "run": "experiments.run",
+    "LogUniform": "experiments.trials",
+    "tune": "experiments.tune",
     "make_learner": "learners.catalog",
     "ER": "learners.er",
     "ERAlgorithm5": "learners.er",
+    "EWC": "learners.ewc",
+    "AGEM": "learners.gem",
+    "GEM": "learners.gem",
+    "ICaRL": "learners.icarl",
+    "Independent": "learners.independent",
     "MER": "learners.mer",
     "MERAlgorithm6": "learners.mer",
     "MERAlgorithm7": "learners.mer",
     "Online": "learners.online",
+    "TaskInput": "learners.task_input",
+    "ConvNet": "models",
     "MLP": "models",
+    "ResNet18": "models",
+    "from_init_apply": "models",
     "from_arrays": "streams.arrays",
     "Benchmark": "streams.benchmark",
     "BenchmarkRecipe": "streams.catalog",
     "make_benchmark": "streams.catalog",
+    "DataFileRecipe": "streams.torch_file",
+    "cross_entropy": "updates.losses",
+    "mean_squared_error": "updates.losses",
 }
 
 __all__ = [
+    "AGEM",
     "ER",
+    "EWC",
+    "GEM",
     "MER",
     "MLP",
     "Benchmark",
     "BenchmarkRecipe",
+    "ConvNet",
+    "DataFileRecipe",
     "ERAlgorithm5",
     "Example",
+    "ICaRL",
+    "Independent",
     "Info",
     "Learner",
+    "LogUniform",
     "MERAlgorithm6",
     "MERAlgorithm7",
     "Online",
+    "PerdureWarning",
+    "ResNet18",
+    "StreamFacts",
+    "TaskInput",
     "__version__",
+    "cross_entropy",
     "from_arrays",
+    "from_init_apply",
     "make_benchmark",
     "make_learner",
+    "mean_squared_error",
     "run",
+    "tune",
 ]
 
 

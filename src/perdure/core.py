@@ -15,6 +15,11 @@ AnyArray = Array | np.ndarray
 Rate = float | Float[Array, ""]
 """A float hyper-parameter: a number, or an array that may be traced."""
 
+
+class PerdureWarning(UserWarning):
+    """What a careful colleague would say about an experiment that can be run but may mislead."""
+
+
 State = TypeVar("State", bound=tuple)
 
 
@@ -26,10 +31,21 @@ class Example(NamedTuple):
 
     x: Shaped[AnyArray, ...]
     """Input: any shape; `uint8` are pixels 0..255 (see `as_features`), floats are used as they are."""
-    y: Integer[AnyArray, ...]
-    """Class label, 0 ≤ y < number of outputs."""
+    y: Shaped[AnyArray, ...]
+    """Class label, an integer 0 ≤ y < number of outputs; or, for regression, a float for each output."""
     task: Integer[AnyArray, ...]
     """Number of the task the example comes from, 0 ≤ task < number of tasks."""
+
+
+class StreamFacts(NamedTuple):
+    """What a method may know of its stream beforehand; a run tells it to learners that have a field `facts`."""
+
+    n_tasks: int
+    """Number of tasks."""
+    task_sizes: tuple[int, ...]
+    """Training examples of each task."""
+    class_tasks: tuple[int, ...] | None = None
+    """For each output the only task that shows its class; None if some class is shown by several tasks, or by none."""
 
 
 class Info(NamedTuple):
@@ -49,13 +65,16 @@ class Learner(eqx.Module, Generic[State]):
 
     needs_task: ClassVar[bool]
     """Does the method read `example.task`?"""
+    vectorized: ClassVar[bool] = True
+    """Do seeds run side by side by vmap? Else one after another: for methods whose branches save much work, since under
+    vmap all seeds take all branches."""
 
     @abstractmethod
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> State:
         """Return the state before the first example.
 
         Args:
-            model: network, a callable from one `x` to its logits whose leaves are all arrays.
+            model: network, a callable from one `x` to its outputs whose leaves are all arrays.
             example: one example, read for its shapes and dtypes only.
             key: random key for whatever the method itself must draw at the start.
         """
@@ -66,7 +85,13 @@ class Learner(eqx.Module, Generic[State]):
 
     @abstractmethod
     def predict(self, state: State, x: Any, task: Any) -> Float[Array, "batch outputs"]:
-        """Return logits for a batch of inputs, x: (batch, ...); `task` is ignored unless `needs_task`."""
+        """Return logits, or values, for a batch of inputs.
+
+        Args:
+            state: a state of the learner.
+            x: inputs, (batch, ...).
+            task: number of the task of each, (batch,); ignored unless `needs_task`.
+        """
 
 
 def as_features(x: Shaped[AnyArray, ...]) -> Float[Array, ...]:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from perdure.core import Example
 
@@ -67,3 +68,110 @@ def drawn_mask(memory: Reservoir, draws: int) -> Bool[Array, " draws"]:
 def recall(memory: Reservoir, slots: Int[Array, "*draws"]) -> Example:
     """Return the examples in `slots`, leaves of shape (*draws, ...)."""
     return jax.tree.map(lambda leaf: leaf.at[slots].get(mode="clip"), memory.examples)
+
+
+class TaskRings(NamedTuple):
+    """The last examples of each task: one ring buffer a task (Lopez-Paz & Ranzato 2017, section 3)."""
+
+    examples: Example
+    """The slots: x (tasks, size, ...), y and task (tasks, size, ...); slots not filled yet hold zeros."""
+    seen: Int[Array, " tasks"]
+    """Number of examples stored of each task so far."""
+
+
+def empty_rings(example: Example, n_tasks: int, size: int) -> TaskRings:
+    """Return `n_tasks` empty rings of `size` slots for examples of the shapes and dtypes of `example`."""
+    slots = jax.tree.map(lambda leaf: jnp.zeros((n_tasks, size, *jnp.shape(leaf)), jnp.asarray(leaf).dtype), example)
+    return TaskRings(slots, jnp.zeros(n_tasks, jnp.int32))
+
+
+def store_in_ring(memory: TaskRings, example: Example) -> TaskRings:
+    """Return the memory with `example` in its task's ring, in place of the oldest there if the ring is full."""
+    task, size = example.task, memory.examples.y.shape[1]
+    slot = memory.seen[task] % size
+    examples = jax.tree.map(lambda leaf, new: leaf.at[task, slot].set(new), memory.examples, example)
+    return TaskRings(examples, memory.seen.at[task].add(1))
+
+
+def ring(memory: TaskRings, task: Int[Array, ""]) -> tuple[Example, Bool[Array, " size"]]:
+    """Return a task's slots, and which of them are filled."""
+    examples = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, task, keepdims=False), memory.examples)
+    return examples, jnp.arange(memory.examples.y.shape[1], dtype=jnp.int32) < memory.seen[task]
+
+
+def draw_past(memory: TaskRings, task: Int[Array, ""], draws: int, key: PRNGKeyArray) -> Example:
+    """Draw examples uniformly and with replacement from the rings of tasks before `task`, leaves (draws, ...).
+
+    If no such ring holds anything, what is returned means nothing.
+    """
+    n_tasks, size = memory.examples.y.shape[:2]
+    held = jnp.where(jnp.arange(n_tasks, dtype=jnp.int32) < task, jnp.minimum(memory.seen, size), 0)
+    ends = jnp.cumsum(held)
+    drawn = jax.random.randint(key, (draws,), 0, jnp.maximum(ends[-1], 1), jnp.int32)
+    of_task = jnp.minimum(jnp.searchsorted(ends, drawn, side="right"), n_tasks - 1)
+    slot = drawn - (ends - held)[of_task]
+    return jax.tree.map(lambda leaf: leaf[of_task, slot], memory.examples)
+
+
+class ExemplarPlan(NamedTuple):
+    """How many exemplars of each class are kept, and where; fixed before the first example.
+
+    When a task ends, each of its classes gets an equal share of the memory among all classes seen by then.
+    """
+
+    classes: Int[np.ndarray, "tasks most"]
+    """Classes of each task in ascending order, then −1."""
+    sizes: Int[np.ndarray, " classes"]
+    """Slots of each class."""
+    starts: Int[np.ndarray, " classes"]
+    """First slot of each class."""
+
+
+def plan_exemplars(class_tasks: tuple[int, ...], task_sizes: tuple[int, ...], memory_size: int) -> ExemplarPlan:
+    """Return the plan for classes that come in tasks.
+
+    Args:
+        class_tasks: for each class the task that it belongs to.
+        task_sizes: number of examples of each task; no class gets more slots.
+        memory_size: what is shared, at least the number of classes.
+    """
+    members = [np.flatnonzero(np.asarray(class_tasks) == task) for task in range(len(task_sizes))]
+    classes = np.full((len(members), max(map(len, members))), -1)
+    for task, own in enumerate(members):
+        classes[task, : len(own)] = own
+    seen = np.cumsum([len(own) for own in members])
+    shares = np.minimum(memory_size // np.maximum(seen, 1), task_sizes)
+    sizes = shares[np.asarray(class_tasks)]
+    return ExemplarPlan(classes, sizes, np.cumsum(sizes) - sizes)
+
+
+class Exemplars(NamedTuple):
+    """Chosen examples of each class, class after class as an `ExemplarPlan` has it."""
+
+    x: Shaped[Array, "slots ..."]
+    """Inputs; slots not filled hold zeros."""
+    outputs: Float[Array, "slots outputs"]
+    """What the network answered to them when it had learned its last task."""
+    held: Int[Array, " classes"]
+    """Number of exemplars of each class."""
+
+
+def no_exemplars(example: Example, plan: ExemplarPlan) -> Exemplars:
+    """Return a memory that holds none yet, for examples of the shape and dtype of `example`; a class is an output."""
+    slots, n_classes = int(plan.sizes.sum()), len(plan.sizes)
+    x = jnp.zeros((slots, *jnp.shape(example.x)), jnp.asarray(example.x).dtype)
+    return Exemplars(x, jnp.zeros((slots, n_classes)), jnp.zeros(n_classes, jnp.int32))
+
+
+def exemplar_slots(plan: ExemplarPlan, label: Int[Array, ""]) -> Int[Array, " most"]:
+    """Return the slots of a class, as many as the class with most of them has; those too many are other classes'."""
+    return jnp.asarray(plan.starts, jnp.int32)[label] + jnp.arange(plan.sizes.max(), dtype=jnp.int32)
+
+
+def keep_exemplars(
+    memory: Exemplars, plan: ExemplarPlan, label: Int[Array, ""], x: Shaped[Array, "most ..."], n: Int[Array, ""]
+) -> Exemplars:
+    """Return the memory with the first `n` of the inputs as a class's exemplars, n at most its slots in the plan."""
+    held = jnp.arange(len(x), dtype=jnp.int32) < n
+    slots = jnp.where(held, exemplar_slots(plan, label), len(memory.x))
+    return memory._replace(x=memory.x.at[slots].set(x, mode="drop"), held=memory.held.at[label].set(n))

@@ -4,57 +4,197 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from perdure.core import Example
+from perdure.experiments.run import run
+from perdure.experiments.session import prepare
 from perdure.learners.catalog import CATALOG, make_learner
 from perdure.learners.hyperparameters import hyperparameters
-from perdure.models import MLP
-from perdure.streams.benchmark import Benchmark, TestSet
+from perdure.models import MLP, BatchModel, BatchNorm
+from perdure.streams.arrays import from_arrays
+from perdure.streams.benchmark import Benchmark, TestSet, stream_of
+from perdure.streams.catalog import BenchmarkRecipe
+
+N_OUTPUTS = 10
+KEY = jax.random.key(7)
+
+
+def rows_of(x):
+    return [np.asarray(row).tobytes() for row in x]
+
+
+def of_task(stream, task):
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[stream.task == task], stream)
+
+
+def last_task_of(stream):
+    return of_task(stream, stream.task[-1])
+
+
+def check_nothing_more(state, stream):
+    """What holds of all learners is all there is to say."""
+
+
+def check_reservoir(state, stream):
+    examples, seen = state.memory
+    assert seen == len(stream.y)
+    held = rows_of(examples.x[:seen])
+    assert set(held) <= set(rows_of(stream.x))
+    assert len(held) == min(len(stream.y), len(examples.y))
+
+
+def check_rings(state, stream):
+    examples, seen = state.memory
+    for task, n in enumerate(seen):
+        own = of_task(stream, task)
+        assert n == len(own.y)
+        size = examples.y.shape[1]
+        assert sorted(rows_of(examples.x[task, :n])) == sorted(rows_of(own.x[-size:]))
+
+
+def check_consolidation(state, stream):
+    own, held = last_task_of(stream), state.memory.examples
+    n = min(len(own.y), len(held.y))
+    assert rows_of(held.x[:n]) == rows_of(own.x[:n])
+    stiffness = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.consolidation.stiffness)])
+    assert (stiffness >= 0).all()
+    assert (stiffness > 0).any() == (state.task > 0), "past tasks hold the weights"
+
+
+def check_a_network_a_task(state, stream):
+    assert state.task == stream.task[-1]
+    assert {len(leaf) for leaf in jax.tree.leaves(state.model)} == {stream.task[-1] + 1}
+
+
+def check_a_first_layer_a_task(state, stream):
+    assert len(state.model.first.weight) == stream.task[-1] + 1
+    assert all(leaf.ndim <= 2 for leaf in jax.tree.leaves(state.model.upper))
+
+
+def check_exemplars(state, stream):
+    shown = np.bincount(stream.y, minlength=N_OUTPUTS)
+    assert (state.exemplars.held <= shown).all()
+    assert (state.exemplars.held > 0).tolist() == (shown > 0).tolist()
+    held = rows_of(state.exemplars.x[state.exemplars.x.any(axis=tuple(range(1, state.exemplars.x.ndim)))])
+    assert set(held) <= set(rows_of(stream.x))
+
+
+class Row(NamedTuple):
+    """A learner, and what holds of it but not of all."""
+
+    values: dict[str, Any]
+    """Its hyper-parameters."""
+    check: Callable[[Any, Example], None] = check_nothing_more
+    """Asserts of the last state of one seed what the stream must have left in it."""
+    begins_afresh: bool = False
+    """Does it draw weights of its own, whatever those of the model given?"""
+    hands_weights_on: bool = False
+    """Does each task begin with the weights of the one before, whatever the rate?"""
+    any_network: bool = True
+    """Does it take any network, or perceptrons only?"""
+    needs_class_tasks: bool = False
+    """Does it need classes that belong to tasks?"""
+
 
 REPLAY = {"learning_rate": 0.2, "memory_size": 4, "replay_batch_size": 3}
 LEARNERS = {
-    "online": {"learning_rate": 0.2},
-    "er": REPLAY,
-    "er-algorithm-5": REPLAY,
-    "mer": {**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2},
-    "mer-algorithm-6": {**REPLAY, "gamma": 0.5, "batches_per_example": 2},
-    "mer-algorithm-7": {**REPLAY, "gamma": 0.5, "current_example_weight": 2.0},
+    "online": Row({"learning_rate": 0.2}),
+    "independent": Row(
+        {"learning_rate": 0.2}, check_a_network_a_task, begins_afresh=True, hands_weights_on=True, any_network=False
+    ),
+    "task-input": Row({"learning_rate": 0.2}, check_a_first_layer_a_task, begins_afresh=True, any_network=False),
+    "ewc": Row({"learning_rate": 0.2, "fisher_examples": 3, "strength": 0.5}, check_consolidation),
+    "gem": Row({"learning_rate": 0.2, "memory_size": 10, "margin": 0.5}, check_rings),
+    "a-gem": Row({"learning_rate": 0.2, "memory_size": 10, "replay_batch_size": 3}, check_rings),
+    "icarl": Row(
+        {"learning_rate": 0.5, "memory_size": 20, "strength": 1.0, "batch_size": 2},
+        check_exemplars,
+        needs_class_tasks=True,
+    ),
+    "er": Row(REPLAY, check_reservoir),
+    "er-algorithm-5": Row(REPLAY, check_reservoir),
+    "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
+    "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),
+    "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),
 }
-N_OUTPUTS = 3
-KEY = jax.random.key(7)
-
-every_learner = pytest.mark.parametrize("name", LEARNERS)
-every_dtype = pytest.mark.parametrize("dtype", ["uint8", "float32"])
 
 
-def stream_of(n_tasks, per_task, dtype="float32", repeated_label=False):
-    """Return the stream of a random benchmark of images of 2 × 3."""
-    rng = np.random.default_rng(n_tasks)
-    n = n_tasks * per_task
-    x = rng.integers(0, 256, (n, 2, 3)).astype(dtype) if dtype == "uint8" else rng.normal(size=(n, 2, 3)).astype(dtype)
-    y = np.zeros(n, np.int32) if repeated_label else rng.integers(0, N_OUTPUTS, n).astype(np.int32)
-    tasks = np.repeat(np.arange(n_tasks, dtype=np.int32), per_task)
-    tests = [TestSet(x[:2], y[:2])] * n_tasks
-    return Benchmark("random", Example(x, y, tasks), tests, N_OUTPUTS).train
+class Kind(NamedTuple):
+    """A stream of random images of 2 × 3."""
+
+    n_tasks: int
+    per_task: int
+    dtype: str = "float32"
+    one_label: bool = False
+    one_example: bool = False
 
 
 STREAMS = {
-    "one task": stream_of(1, 10),
-    "two tasks": stream_of(2, 5),
-    "five tasks": stream_of(5, 2),
-    "one example a task": stream_of(10, 1),
-    "one label": stream_of(2, 5, repeated_label=True),
-    "pixels": stream_of(2, 5, "uint8"),
+    "one task": Kind(1, 10),
+    "two tasks": Kind(2, 5),
+    "five tasks": Kind(5, 2),
+    "one example a task": Kind(5, 1),
+    "one label": Kind(2, 5, one_label=True),
+    "pixels": Kind(2, 5, "uint8"),
+    "one example": Kind(1, 20, one_example=True),
 }
 
 
-def learner_of(name):
-    return make_learner(name, **LEARNERS[name])
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly():
+    """Programs here run for milliseconds: compiling them is what takes time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+every_learner = pytest.mark.parametrize("name", LEARNERS)
+every_dtype = pytest.mark.parametrize("kind", ["two tasks", "pixels"])
+
+
+@functools.cache
+def random_benchmark(kind, class_tasks):
+    """Return the benchmark of a kind, with classes that belong to tasks or with classes that all tasks have."""
+    n_tasks, per_task, dtype, one_label, one_example = STREAMS[kind]
+    rng = np.random.default_rng(n_tasks)
+    n = n_tasks * per_task
+    x = rng.integers(0, 256, (n, 2, 3)).astype(dtype) if dtype == "uint8" else rng.normal(size=(n, 2, 3)).astype(dtype)
+    tasks = np.repeat(np.arange(n_tasks, dtype=np.int32), per_task)
+    # Of no class are there two in a task of five: neither would be nearer to their mean, which rounding then decides.
+    labels = np.resize(np.asarray([0, 0, 0, 0, 0] if one_label else [0, 1, 0, 2, 0], np.int32), n)
+    labels %= N_OUTPUTS // n_tasks
+    stream = Example(x, labels * n_tasks + tasks if class_tasks else labels, tasks)
+    if one_example:
+        stream = jax.tree.map(lambda leaf: np.repeat(leaf[:1], n, axis=0), stream)
+    tests = [TestSet(*of_task(stream, task)[:2]) for task in range(n_tasks)]
+    owners = tuple(label % n_tasks for label in range(N_OUTPUTS)) if class_tasks else None
+    return Benchmark("random", stream, tests, N_OUTPUTS, owners)
+
+
+def benchmark_of(name, kind):
+    return random_benchmark(kind, LEARNERS[name].needs_class_tasks)
+
+
+def learner_of(name, kind, **changes):
+    """Return the learner, told what a run would tell it of the stream."""
+    return prepare(make_learner(name, **{**LEARNERS[name].values, **changes}), benchmark_of(name, kind))
+
+
+def case(name, kind):
+    return learner_of(name, kind), benchmark_of(name, kind).train
+
+
+def rates_of(name):
+    values = LEARNERS[name].values
+    return {it.name: values[it.name] for it in hyperparameters(make_learner(name, **values)) if it.kind is float}
 
 
 @functools.cache
@@ -119,19 +259,25 @@ def test_every_learner_has_a_row():
 
 @every_learner
 @every_dtype
-def test_the_state_begins_with_the_model_as_given(name, dtype):
-    state = start_of(learner_of(name), stream_of(2, 5, dtype))
+def test_the_state_begins_with_the_model_as_given_or_with_weights_drawn_by_the_key(name, kind):
+    learner, stream = case(name, kind)
+    state = start_of(learner, stream)
     assert hasattr(type(state), "_fields"), "a state is a NamedTuple"
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
-    assert_same(state.model, network())
+    if LEARNERS[name].begins_afresh:
+        again, other = (learner.init(network(), pick(stream, 0), key) for key in (KEY, jax.random.key(8)))
+        assert_same(state, again)
+        assert any((one != two).any() for one, two in zip(*map(jax.tree.leaves, (state, other)), strict=True))
+    else:
+        assert_same(state.model, network())
 
 
 @every_learner
 @every_dtype
-def test_observing_changes_values_only(name, dtype):
-    stream = stream_of(2, 5, dtype)
-    state = start_of(learner_of(name), stream)
-    after, info = jax.eval_shape(observe, learner_of(name), state, pick(stream, 0), KEY)
+def test_observing_changes_values_only(name, kind):
+    learner, stream = case(name, kind)
+    state = start_of(learner, stream)
+    after, info = jax.eval_shape(observe, learner, state, pick(stream, 0), KEY)
     assert described(after) == described(state)
     assert info.loss.shape == ()
     assert info.loss.dtype == jnp.float32
@@ -139,21 +285,22 @@ def test_observing_changes_values_only(name, dtype):
 
 @every_learner
 @every_dtype
-def test_predictions_are_a_row_of_logits_an_input(name, dtype):
-    learner, stream = learner_of(name), stream_of(2, 5, dtype)
+def test_predictions_are_a_row_of_logits_an_input(name, kind):
+    learner, stream = case(name, kind)
     state = start_of(learner, stream)
-    logits = predict(learner, state, stream.x[:4], stream.task[:4])
+    mixed = slice(3, 7)  # two examples of each task
+    logits = predict(learner, state, stream.x[mixed], stream.task[mixed])
     assert logits.shape == (4, N_OUTPUTS)
     assert logits.dtype == jnp.float32
-    alone = [predict(learner, state, stream.x[n : n + 1], stream.task[n : n + 1]) for n in range(4)]
+    alone = [predict(learner, state, stream.x[n : n + 1], stream.task[n : n + 1]) for n in range(3, 7)]
     assert {it.shape for it in alone} == {(1, N_OUTPUTS)}
     assert_close(logits, np.concatenate(alone))
 
 
 @every_learner
-@pytest.mark.parametrize("stream", STREAMS)
-def test_learns_any_stream_with_finite_numbers(name, stream):
-    learner, stream = learner_of(name), STREAMS[stream]
+@pytest.mark.parametrize("kind", STREAMS)
+def test_learns_any_stream_with_finite_numbers(name, kind):
+    learner, stream = case(name, kind)
     states, infos = trajectory(learner, start_of(learner, stream), stream, KEY)
     for leaf in jax.tree.leaves((states, infos)):
         assert np.isfinite(leaf).all()
@@ -162,7 +309,7 @@ def test_learns_any_stream_with_finite_numbers(name, stream):
 
 @every_learner
 def test_is_pure(name):
-    learner, stream = learner_of(name), STREAMS["two tasks"]
+    learner, stream = case(name, "two tasks")
     states, _ = trajectory(learner, start_of(learner, stream), stream, KEY)
     arguments = (pick(states, 5), pick(stream, 6))
     before = copied(arguments)
@@ -173,7 +320,7 @@ def test_is_pure(name):
 
 @every_learner
 def test_compiled_equals_uncompiled(name):
-    learner, stream = learner_of(name), STREAMS["two tasks"]
+    learner, stream = case(name, "two tasks")
     states, _ = trajectory(learner, start_of(learner, stream), stream, KEY)
     state, example = jax.tree.map(jnp.asarray, pick(states, 5)), pick(stream, 6)
     assert_close(observe(learner, state, example, KEY), learner.observe(state, example, KEY))
@@ -181,7 +328,7 @@ def test_compiled_equals_uncompiled(name):
 
 @every_learner
 def test_the_loop_equals_one_observation_after_another(name):
-    learner, stream = learner_of(name), STREAMS["two tasks"]
+    learner, stream = case(name, "two tasks")
     state = start_of(learner, stream)
     states, infos = trajectory(learner, state, stream, KEY)
     for n in range(len(stream.y)):
@@ -191,7 +338,7 @@ def test_the_loop_equals_one_observation_after_another(name):
 
 @every_learner
 def test_task_numbers_matter_only_to_those_that_need_them(name):
-    learner, stream = learner_of(name), STREAMS["five tasks"]
+    learner, stream = case(name, "five tasks")
     renumbered = stream._replace(task=np.random.default_rng(0).permutation(stream.task))
     told, mistold = (trajectory(learner, start_of(learner, it), it, KEY) for it in (stream, renumbered))
     models = [jax.tree.leaves(states.model) for states, _ in (told, mistold)]
@@ -203,8 +350,8 @@ def test_task_numbers_matter_only_to_those_that_need_them(name):
 
 @every_learner
 def test_seeds_side_by_side_equal_each_alone(name):
-    learner = learner_of(name)
-    streams = [stream_of(2, 5)._replace(x=np.roll(STREAMS["two tasks"].x, n, axis=0)) for n in range(3)]
+    learner, stream = case(name, "two tasks")
+    streams = [stream._replace(x=np.roll(stream.x, n, axis=0)) for n in range(3)]
     models = [jax.tree.map(lambda leaf, n=n: np.asarray(leaf) * np.float32(1 + n / 10), network()) for n in range(3)]
     states = [learner.init(model, pick(stream, 0), KEY) for model, stream in zip(models, streams, strict=True)]
     keys = jax.random.split(KEY, 3)
@@ -216,10 +363,12 @@ def test_seeds_side_by_side_equal_each_alone(name):
 
 @every_learner
 def test_rates_side_by_side_equal_each_alone(name):
-    stream = STREAMS["two tasks"]
-    rates = [it.name for it in hyperparameters(learner_of(name)) if it.kind is float]
-    values = {rate: np.asarray([0.5, 1.0, 1.5]) * LEARNERS[name][rate] for rate in rates}
-    learners = [make_learner(name, **{**LEARNERS[name], **{it: v[n] for it, v in values.items()}}) for n in range(3)]
+    stream = benchmark_of(name, "two tasks").train
+    scales = np.asarray([0.5, 1.0, 1.5])
+    learners = [
+        learner_of(name, "two tasks", **{rate: scale * value for rate, value in rates_of(name).items()})
+        for scale in scales
+    ]
     stacked = jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *learners)
     state = start_of(learners[0], stream)
     together = at_several_rates(stacked, state, stream, KEY)
@@ -229,50 +378,144 @@ def test_rates_side_by_side_equal_each_alone(name):
 
 @every_learner
 def test_every_rate_matters(name):
-    learner, stream = learner_of(name), STREAMS["two tasks"]
+    learner, stream = case(name, "two tasks")
     states, _ = trajectory(learner, start_of(learner, stream), stream, KEY)
-    for it in hyperparameters(learner):
-        if it.kind is float:
-            other = make_learner(name, **{**LEARNERS[name], it.name: LEARNERS[name][it.name] / 2})
-            others, _ = trajectory(other, start_of(other, stream), stream, KEY)
-            last = [jax.tree.leaves(pick(models.model, -1)) for models in (states, others)]
-            assert any((a != b).any() for a, b in zip(*last, strict=True)), f"{it.name} changes nothing"
+    for rate, value in rates_of(name).items():
+        other = learner_of(name, "two tasks", **{rate: value / 2})
+        others, _ = trajectory(other, start_of(other, stream), stream, KEY)
+        last = [jax.tree.leaves(pick(models.model, -1)) for models in (states, others)]
+        assert any((a != b).any() for a, b in zip(*last, strict=True)), f"{rate} changes nothing"
 
 
 @every_learner
 def test_compiles_once_whatever_rates_tasks_and_keys(name):
-    stream = STREAMS["five tasks"]
-    state = start_of(learner_of(name), stream)
-    rates = [it.name for it in hyperparameters(learner_of(name)) if it.kind is float]
-    state, _ = observe(learner_of(name), state, pick(stream, 0), KEY)
-    traces = TRACES[type(learner_of(name))]
+    learner, stream = case(name, "five tasks")
+    state, _ = observe(learner, start_of(learner, stream), pick(stream, 0), KEY)
+    traces = TRACES[type(learner)]
     for n, scale in enumerate([0.5, 0.0]):
-        scaled = {rate: LEARNERS[name][rate] * scale for rate in rates}
-        learner = make_learner(name, **{**LEARNERS[name], **scaled})
-        state, _ = observe(learner, state, pick(stream, 5 + 4 * n), jax.random.key(n))
-    assert TRACES[type(learner_of(name))] == traces
+        scaled = learner_of(name, "five tasks", **{rate: value * scale for rate, value in rates_of(name).items()})
+        state, _ = observe(scaled, state, pick(stream, 5 + 4 * n), jax.random.key(n))
+    assert TRACES[type(learner)] == traces
 
 
 @every_learner
 def test_learns_an_example_that_keeps_coming(name):
-    learner, stream = learner_of(name), STREAMS["two tasks"]
-    same = jax.tree.map(lambda leaf: np.repeat(leaf[:1], 10, axis=0), stream)
-    states, infos = trajectory(learner, start_of(learner, same), same, KEY)
+    learner, stream = case(name, "one example")
+    states, infos = trajectory(learner, start_of(learner, stream), stream, KEY)
     assert infos.loss[-1] < 0.2 * infos.loss[0]
-    logits = predict(learner, pick(states, -1), same.x[:1], same.task[:1])
-    assert logits.argmax() == same.y[0]
+    logits = predict(learner, pick(states, -1), stream.x[:1], stream.task[:1])
+    assert logits.argmax() == stream.y[0]
 
 
 @every_learner
 def test_a_rate_of_zero_leaves_the_weights_as_they_are(name):
-    learner = make_learner(name, **{**LEARNERS[name], "learning_rate": 0})
-    stream = STREAMS["two tasks"]
-    states, _ = trajectory(learner, start_of(learner, stream), stream, KEY)
-    assert_same(pick(states.model, -1), network())
+    learner, stream = learner_of(name, "two tasks", learning_rate=0), benchmark_of(name, "two tasks").train
+    start = start_of(learner, stream)
+    states, _ = trajectory(learner, start, stream, KEY)
+    expected = start.model
+    if LEARNERS[name].hands_weights_on:
+        expected = jax.tree.map(lambda tasks: np.broadcast_to(tasks[:1], tasks.shape), expected)
+    assert_same(pick(states.model, -1), expected)
 
 
 @every_learner
 def test_the_key_decides_all_chance(name):
-    learner, stream = learner_of(name), STREAMS["two tasks"]
+    learner, stream = case(name, "two tasks")
     once, twice = (trajectory(learner, start_of(learner, stream), stream, jax.random.key(3)) for _ in range(2))
     assert_same(once, twice)
+
+
+# --- whole runs
+
+
+def drawn_sets(shape, labels_of_tasks, sizes):
+    """Return for each task so many images of random pixels, with labels drawn from those given."""
+    rng = np.random.default_rng(0)
+    return [
+        TestSet(rng.integers(0, 256, (n, *shape), dtype=np.uint8), rng.choice(labels, n).astype(np.int32))
+        for n, labels in zip(sizes, labels_of_tasks, strict=True)
+    ]
+
+
+def colour_images():
+    """Like cifar100: the outputs of other tasks are masked; one example a task."""
+    labels, owners = np.arange(N_OUTPUTS).reshape(5, 2), np.arange(N_OUTPUTS) // 2
+    train, tests = (drawn_sets((3, 2, 2), labels, [n] * 5) for n in (1, 4))
+    return Benchmark("colour images", stream_of(train), tests, N_OUTPUTS, tuple(map(int, owners)))
+
+
+def split():
+    """Like mnist-split: two classes a task and one head for all; five tasks, not of one length."""
+    labels = np.arange(N_OUTPUTS).reshape(5, 2)
+    return from_arrays(drawn_sets((4, 4), labels, [2, 3, 2, 4, 1]), drawn_sets((4, 4), labels, [4] * 5))
+
+
+def characters():
+    """Like omniglot, more classes in one task than in another; but one label is all that is shown."""
+    shown, tested = drawn_sets((5, 5), [[2], [2]], [4, 6]), drawn_sets((5, 5), [[0, 1, 2], range(3, 10)], [5, 5])
+    return from_arrays(shown, tested, n_outputs=N_OUTPUTS)
+
+
+def numbers():
+    """Regression on two targets; one task."""
+    x = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    y = np.stack([x.sum(axis=1), x[:, 0] - 1], axis=1)
+    return from_arrays([(x[:8], y[:8])], [(x[8:], y[8:])])
+
+
+WITH_CLASS_TASKS: dict[str, Callable[[], Any]] = {"colour images": colour_images}
+ANY_TARGETS: dict[str, Callable[[], Any]] = {
+    "digits": lambda: BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 5}),
+    "split": split,
+    "characters": characters,
+    "numbers": numbers,
+    **WITH_CLASS_TASKS,
+}
+LENGTHS = ["one task", "two tasks", "five tasks", "one example a task", "one label"]
+MASKED = {kind: functools.partial(random_benchmark, kind, True) for kind in LENGTHS}
+RUNS = [
+    pytest.param(name, make, id=f"{name}-{kind}")
+    for name, row in LEARNERS.items()
+    for kind, make in (MASKED | WITH_CLASS_TASKS if row.needs_class_tasks else ANY_TARGETS).items()
+]
+
+
+class Normalizing(BatchModel):
+    """Batch normalisation of each channel of images (channels, height, width), then a linear layer."""
+
+    norm: BatchNorm
+    head: eqx.nn.Linear
+
+    def __call__(self, x):
+        return self.head(self.norm(jnp.moveaxis(x, 0, -1), training=False)[0].ravel())
+
+    def in_training(self, x, counts=None):
+        normalised, norm = self.norm(jnp.moveaxis(x, 1, -1), training=True, counts=counts)
+        return jax.vmap(lambda one: self.head(one.ravel()))(normalised), Normalizing(norm, self.head)
+
+
+def perceptron(example, n_outputs, key):
+    return MLP(example.x.size, n_outputs, (4,), key=key)
+
+
+def normalizing(example, n_outputs, key):
+    return Normalizing(BatchNorm(len(example.x)), eqx.nn.Linear(example.x.size, n_outputs, key=key))
+
+
+@pytest.mark.parametrize(("name", "make"), RUNS)
+def test_runs_on_every_benchmark_that_it_supports(name, make):
+    row, given = LEARNERS[name], make()
+    model = normalizing if row.any_network and make is colour_images else perceptron
+    result = run(make_learner(name, **row.values), given, model=model, evaluation="full", progress=False)
+    benchmark = given if isinstance(given, Benchmark) else given(0)
+    n_tasks = benchmark.n_tasks
+    assert result.accuracy.shape == (1, n_tasks + 1, n_tasks)
+    assert np.isfinite(result.accuracy).all()
+    assert (result.accuracy <= 1).all()
+    assert benchmark.regression or (result.accuracy >= 0).all()
+    assert result.losses.shape == (1, len(benchmark.train.y))
+    assert np.isfinite(result.losses).all()
+    assert (result.losses >= 0).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.states))
+    assert result.metrics["retained_accuracy"].mean == pytest.approx(result.accuracy[0, -1].mean())
+    row.check(pick(result.states, 0), jax.tree.map(np.asarray, benchmark.train))

@@ -15,11 +15,12 @@ from hypothesis.extra import numpy as arrays
 import perdure.experiments.run as running
 from perdure.experiments.checkpoint import CheckpointError, Snapshot, load_checkpoint, save_checkpoint
 from perdure.experiments.files import StorageError
-from perdure.experiments.program import Log, Progress, named_keys
+from perdure.experiments.program import Alignment, Log, Progress, named_keys
 from perdure.experiments.results import RunRecord
 from perdure.learners.online import Online
 
 SEEDS, LENGTH = 2, 5
+ALIGNMENT = Alignment(*jnp.zeros((3, SEEDS, LENGTH)))
 
 
 def snapshot_of(position=3, weights=None, images=None, accuracy=None, alignment=None, root=0):
@@ -85,7 +86,8 @@ accuracies = arrays.arrays(np.float64, (SEEDS, 3, 2), elements=st.just(float("na
 @settings(max_examples=40, deadline=None)
 @given(weights=floats, images=pixels, accuracy=accuracies, root=st.integers(0, 2**31 - 3), aligned=st.booleans())
 def test_a_checkpoint_holds_every_bit(tmp_path_factory, as_bytes, weights, images, accuracy, root, aligned):
-    alignment = jnp.asarray(weights[:, :1] * np.ones((1, LENGTH), np.float32)) if aligned else None
+    several = (jnp.asarray(weights[:, :1] + np.full((1, LENGTH), n, np.float32)) for n in range(3))
+    alignment = Alignment(*several) if aligned else None
     saved = snapshot_of(4, weights, images, accuracy, alignment, root)
     folder = tmp_path_factory.mktemp("checkpoints")
     save_checkpoint(folder, saved)
@@ -182,7 +184,7 @@ def test_all_damaged_is_said_and_nothing_touched(two_checkpoints, previous):
         ({"weights": np.zeros((SEEDS, 5), np.float32)}, r"weights is float32\[2, 4\], expected float32\[2, 5\]"),
         ({"images": np.zeros((SEEDS, 3, 2), np.float32)}, r"images is uint8\[2, 3, 2\], expected float32\[2, 3, 2\]"),
         ({"accuracy": np.zeros((SEEDS, 4, 3))}, r"accuracy is float64\[2, 3, 2\], expected float64\[2, 4, 3\]"),
-        ({"alignment": jnp.zeros((SEEDS, LENGTH))}, r"alignment is absent, expected float32\[2, 5\]"),
+        ({"alignment": ALIGNMENT}, r"alignment\.after is absent, expected float32\[2, 5\]"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused_by_the_array(tmp_path, template, complaint):
@@ -192,8 +194,8 @@ def test_checkpoint_of_another_run_is_refused_by_the_array(tmp_path, template, c
 
 
 def test_checkpoint_with_an_array_too_many_is_refused(tmp_path):
-    save_checkpoint(tmp_path, snapshot_of(alignment=jnp.zeros((SEEDS, LENGTH))))
-    with pytest.raises(CheckpointError, match=r"alignment is float32\[2, 5\], expected absent"):
+    save_checkpoint(tmp_path, snapshot_of(alignment=ALIGNMENT))
+    with pytest.raises(CheckpointError, match=r"alignment\.after is float32\[2, 5\], expected absent"):
         load_checkpoint(tmp_path, snapshot_of())
 
 
@@ -287,7 +289,7 @@ def test_checkpoint_of_another_run_in_the_folder_is_refused(quick_run, benchmark
     quick_run(Online(learning_rate=0.1), benchmark, seeds=2, folder=tmp_path / "other")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     (tmp_path / "other" / "checkpoints").rename(tmp_path / "run" / "checkpoints")
-    complaint = r"belongs to another run: progress\.log\.alignment is absent, expected float32\[2, 90\]"
+    complaint = r"belongs to another run: progress\.log\.alignment\.after is absent, expected float32\[2, 90\]"
     with pytest.raises(CheckpointError, match=complaint):
         to_disk()
 

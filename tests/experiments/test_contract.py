@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from perdure.core import Example, Info, Learner
@@ -68,7 +69,7 @@ def test_what_breaks_the_contract_is_named(learner, message):
 
 def test_a_state_of_other_things_than_arrays_is_refused():
     with pytest.raises(TypeError, match=r"at \.model, expected arrays only"):
-        check_contract(Online(0.1), OnlineState(jax.nn.relu), EXAMPLE, 3, KEY)
+        check_contract(Online(0.1), OnlineState(jax.nn.relu, ()), EXAMPLE, 3, KEY)
 
 
 BENCHMARK = from_arrays([(np.zeros((4, 2), np.float32), [0, 1, 0, 1])], [(np.zeros((4, 2), np.float32), [0, 1, 0, 1])])
@@ -84,6 +85,16 @@ BENCHMARK = from_arrays([(np.zeros((4, 2), np.float32), [0, 1, 0, 1])], [(np.zer
         ({"evaluation": "ful"}, ValueError, "evaluation = 'ful', expected one of 'needed', 'full'"),
         ({"checkpoint_seconds": -1.0}, ValueError, "checkpoint_seconds = -1.0"),
         ({"model": lambda *_: None, "folder": "somewhere"}, ValueError, "model is a lambda"),
+        (
+            {"learner": Online(0.1, loss=lambda outputs, y: outputs[0]), "folder": "somewhere"},
+            ValueError,
+            "loss is a lambda, whose name does not tell what it is; a run with a folder needs a def",
+        ),
+        (
+            {"learner": Online(0.1, optimizer=lambda rate: optax.adam(rate)), "folder": "somewhere"},
+            ValueError,
+            "optimizer is a lambda",
+        ),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_told(arguments, error, message):

@@ -1,5 +1,6 @@
 """From names and options to a learner."""
 
+import optax
 import pytest
 
 from perdure.experiments.plan import arguments_of, choose_learner, default_folder
@@ -7,19 +8,21 @@ from perdure.experiments.results import ResultsError, RunRecord, open_folder, wr
 from perdure.experiments.session import describe_run
 from perdure.learners.er import ER
 from perdure.learners.mer import MER
+from perdure.learners.online import Online
 from perdure.models import benchmark_mlp
 from perdure.streams.catalog import BenchmarkRecipe
+from perdure.updates.losses import mean_squared_error
 
 
 def test_published_values_are_taken_where_nothing_is_given():
     learner, notes = choose_learner("mer", "mnist-permutations", {"memory_size": 500})
-    assert learner == MER(0.03, 500, 25, 0.03, 1.0, 10)
+    assert learner == MER(0.03, 500, 25, beta=0.03, gamma=1.0, batches_per_example=10)
     assert notes == []
 
 
 def test_given_values_override_published_ones():
     learner, _ = choose_learner("mer", "mnist-rotations", {"memory_size": 200, "beta": 0.5})
-    assert learner == MER(0.1, 200, 10, 0.5, 1.0, 5)
+    assert learner == MER(0.1, 200, 10, beta=0.5, gamma=1.0, batches_per_example=5)
 
 
 def test_another_memory_size_is_noted():
@@ -58,10 +61,27 @@ def test_a_recorded_run_gives_back_its_arguments(tmp_path):
     assert arguments == {
         "learner": learner,
         "benchmark": recipe,
+        "model": benchmark_mlp,
         "seeds": (4, 2),
         "evaluation": "full",
         "alignment": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"optimizer": optax.adam}, "optimizer adam"),
+        ({"loss": mean_squared_error}, "loss mean_squared_error"),
+        ({"loss": mean_squared_error, "optimizer": optax.adam}, "loss mean_squared_error, optimizer adam"),
+    ],
+)
+def test_a_run_with_a_loss_or_optimizer_goes_on_from_python(tmp_path, own, told):
+    recipe = BenchmarkRecipe("digits-rotations")
+    write_config(tmp_path, describe_run(Online(0.1, **own), recipe, [0], benchmark_mlp, "needed", False))
+    message = rf"learner online, .* model benchmark_mlp, {told}, not all of .*; go on from Python: perdure\.run"
+    with pytest.raises(ResultsError, match=message):
+        arguments_of(RunRecord.load(tmp_path))
 
 
 @pytest.mark.parametrize("path", ["learner", "model"])

@@ -7,46 +7,61 @@ from perdure.experiments.presets import (
     load_presets,
     published,
     published_alignment,
+    published_figures,
 )
+from perdure.learners.catalog import make_learner
+from perdure.streams.catalog import BenchmarkRecipe
 
+MER = {"learning_rate", "memory_size", "replay_batch_size", "gamma"}
 FIELDS = {
     "online": {"learning_rate"},
+    "independent": {"learning_rate"},
+    "ewc": {"learning_rate", "fisher_examples", "strength"},
+    "gem": {"learning_rate", "memory_size", "margin"},
     "er": {"learning_rate", "memory_size", "replay_batch_size"},
     "er-algorithm-5": {"learning_rate", "memory_size", "replay_batch_size"},
-    "mer": {"learning_rate", "memory_size", "replay_batch_size", "beta", "gamma", "batches_per_example"},
-    "mer-algorithm-6": {"learning_rate", "memory_size", "replay_batch_size", "gamma"},
-    "mer-algorithm-7": {
-        "learning_rate",
-        "memory_size",
-        "replay_batch_size",
-        "gamma",
-        "current_example_weight",
-    },
+    "mer": {*MER, "beta", "batches_per_example"},
+    "mer-algorithm-6": MER,
+    "mer-algorithm-7": {*MER, "current_example_weight"},
+}
+PAPER = "Riemer et al. 2019, released run script"
+MEMORIES = {
+    "mnist-rotations": [5120, 500, 200],
+    "mnist-permutations": [5120, 500, 200],
+    "mnist-many-permutations": [5120, 500],
 }
 
 
-def test_every_published_row_is_there_once():
+def of_the_paper():
+    return [row for row in load_presets() if row.source == PAPER]
+
+
+def test_no_row_is_there_twice():
     keys = [(row.learner, row.benchmark, row.memory_size) for row in load_presets()]
-    memories = {"mnist-rotations": [5120, 500, 200], "mnist-permutations": [5120, 500, 200]}
-    memories |= {"mnist-many-permutations": [5120, 500], "digits-rotations": [200]}
-    expected = {
-        (learner, benchmark, memory)
-        for learner in FIELDS
-        for benchmark, sizes in memories.items()
-        for memory in ([None] if learner == "online" else sizes)
-    }
     assert len(keys) == len(set(keys))
-    assert set(keys) == expected
 
 
-@pytest.mark.parametrize("preset", load_presets(), ids=lambda row: f"{row.learner}-{row.benchmark}-{row.memory_size}")
-def test_a_preset_sets_its_learners_fields_and_names_its_source(preset):
-    assert set(preset.hyperparameters) == FIELDS[preset.learner]
-    assert preset.hyperparameters.get("memory_size") == preset.memory_size
-    own = preset.benchmark == "digits-rotations"
-    assert preset.source == ("own choice" if own else "Riemer et al. 2019, released run script")
-    has_figure = preset.learner in ("online", "mer") and not own
-    assert (preset.retained_accuracy is not None) == has_figure
+def test_every_published_row_is_there():
+    assert {(row.learner, row.benchmark, row.memory_size) for row in of_the_paper()} == {
+        (learner, benchmark, memory)
+        for learner, fields in FIELDS.items()
+        for benchmark, sizes in MEMORIES.items()
+        for memory in (sizes if "memory_size" in fields else [None])
+    }
+
+
+@pytest.mark.parametrize("row", of_the_paper(), ids=lambda row: f"{row.learner}-{row.benchmark}-{row.memory_size}")
+def test_a_published_row_sets_its_learners_fields_and_has_its_figure(row):
+    assert set(row.hyperparameters) == FIELDS[row.learner]
+    assert row.options == {}
+    assert (row.retained_accuracy is not None) == (row.learner in ("online", "ewc", "gem", "mer"))
+
+
+@pytest.mark.parametrize("row", load_presets(), ids=lambda row: f"{row.learner}-{row.benchmark}-{row.memory_size}")
+def test_a_preset_makes_its_learner_for_its_benchmark(row):
+    make_learner(row.learner, **row.hyperparameters)
+    BenchmarkRecipe(row.benchmark, row.options)
+    assert row.hyperparameters.get("memory_size") == row.memory_size
 
 
 def test_values_of_a_row_of_each_table():
@@ -119,6 +134,14 @@ def test_published_figures():
     assert published_alignment("mer", "mnist-many-permutations") == Published(0.131, 0.027)
     assert published_alignment("online", "mnist-rotations") is None
     assert published_alignment("er", "digits-rotations") is None
+
+
+def test_figures_without_presets_are_known():
+    assert published("mer", "omniglot", 500) == Published(32.05, 0.69)
+    assert published("ewc", "omniglot", None) == Published(4.63, 0.14)
+    assert find_preset("online", "mnist-rotations") is not None
+    assert len([key for key in published_figures() if key[1] == "omniglot"]) == 5
+    assert len(published_figures()) == 3 + 3 + 8 + 8 + 5
 
 
 def test_a_figure_holds_for_the_published_stream_only():

@@ -51,6 +51,11 @@ def fresh(n_seeds=None):
     return Progress(state, Log(jnp.full((*shape, N), jnp.nan), None))
 
 
+def copied(tree):
+    """A compiled program consumes the progress that it is given."""
+    return jax.tree.map(jnp.copy, tree)
+
+
 def at(position):
     return jnp.asarray(position, jnp.int32)
 
@@ -94,9 +99,9 @@ def test_log_is_empty_outside_the_stretch():
 def test_compiled_program_learns_each_seed_on_its_own(seeds, shared):
     keys = jax.vmap(named_keys)(jnp.asarray(seeds))
     shifts = np.zeros(len(seeds), np.float32) if shared else np.arange(len(seeds), dtype=np.float32)
-    stream = STREAM if shared else jax.tree.map(lambda leaf: np.stack([leaf] * len(seeds)), STREAM)
+    stream = STREAM
     if not shared:
-        stream = stream._replace(x=stream.x + shifts[:, None])
+        stream = STREAM._replace(x=STREAM.x + shifts[:, None], y=np.stack([STREAM.y] * len(seeds)))
     program = compile_advance(Recorder(), fresh(len(seeds)), stream, keys, shared_stream=shared)
     progress = fresh(len(seeds))
     for start, stop in [(0, 5), (5, N)]:
@@ -105,6 +110,34 @@ def test_compiled_program_learns_each_seed_on_its_own(seeds, shared):
     for place, seed in enumerate(seeds):
         own = [jax.random.bits(jax.random.fold_in(named_keys(seed).learning, n)) for n in range(N)]
         np.testing.assert_array_equal(progress.state["bits"][place], own)
+
+
+class OneByOne(Recorder):
+    """`Recorder`, whose seeds take turns."""
+
+    vectorized = False
+
+
+def test_seeds_that_take_turns_are_each_bit_for_bit_the_seed_alone():
+    """Of a learner that is not to be vectorized, in stretches, each seed with a stream and a key of its own."""
+    seeds = [4, 9, 2]
+    xs = np.stack([np.roll(STREAM.x, place) for place in range(3)])
+    stream = STREAM._replace(x=xs, y=np.stack([STREAM.y] * 3))
+
+    def learned(places):
+        keys = jax.vmap(named_keys)(jnp.asarray([seeds[place] for place in places]))
+        own = stream._replace(x=stream.x[places], y=stream.y[places])
+        progress = fresh(len(places))
+        program = compile_advance(OneByOne(), progress, own, keys, shared_stream=False)
+        for start, stop in [(0, 5), (5, N)]:
+            progress = program(OneByOne(), progress, own, keys, at(start), at(stop))
+        return progress
+
+    together = learned([0, 1, 2])
+    for place in range(3):
+        alone = learned([place])
+        for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+            assert np.asarray(ours[place]).tobytes() == np.asarray(theirs[0]).tobytes()
 
 
 # --- are the floats finite?
@@ -137,15 +170,58 @@ def test_accuracy_counts_every_example_for_its_seed_and_task(monkeypatch, batch)
         for task in range(3):
             y = ((x + task + seed) % 5).astype(np.int32)
             y[[0, 4, 9]] = (y[[0, 4, 9]] + 1) % 5  # wrong in the first, in the middle and in the last place
-            assert examiner.accuracy(states, seed, task, TestSet(x, y)) == 0.7
+            assert examiner.score(states, seed, task, TestSet(x, y)) == 0.7
 
 
 def test_padding_matches_no_class():
     """Padded inputs are zeros, for which the prediction is class 0."""
     examiner, states = Examiner(Recorder()), {"shift": jnp.zeros(1, jnp.int32)}
     test = TestSet(np.zeros(3, np.uint8), np.zeros(3, np.int32))
-    assert examiner.accuracy(states, 0, 0, test) == 1.0
-    assert examiner.accuracy(states, 0, 0, TestSet(test.x, test.y + 1)) == 0.0
+    assert examiner.score(states, 0, 0, test) == 1.0
+    assert examiner.score(states, 0, 0, TestSet(test.x, test.y + 1)) == 0.0
+
+
+class Given(Learner):
+    """Answers with its input, whatever the state."""
+
+    needs_task = False
+
+    def init(self, model, example, key):
+        return {"none": jnp.zeros(())}
+
+    def observe(self, state, example, key):
+        return state, Info(jnp.zeros(()))
+
+    def predict(self, state, x, task):
+        return x
+
+
+@pytest.mark.parametrize("batch", [2, 2_000])
+def test_outputs_of_other_tasks_do_not_count(monkeypatch, batch):
+    monkeypatch.setattr("perdure.experiments.program._TEST_BATCH", batch)
+    outputs = np.asarray([[1, 9, 0, 8], [5, 0, 9, 3], [-2, 4, -3, 7]], np.float32)
+    states = {"none": jnp.zeros(1)}
+    masked, free = Examiner(Given(), (0, 1, 0, 1)), Examiner(Given())
+    for task, own in ((0, [0, 2, 0]), (1, [1, 3, 3])):
+        test = TestSet(outputs, np.asarray(own, np.int32))
+        assert masked.score(states, 0, task, test) == 1.0
+        assert masked.score(states, 0, 1 - task, test) == 0.0
+    assert free.score(states, 0, 0, TestSet(outputs, np.asarray([0, 2, 0], np.int32))) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("batch", [3, 2_000])
+def test_regression_is_scored_by_the_variance_explained(monkeypatch, batch):
+    monkeypatch.setattr("perdure.experiments.program._TEST_BATCH", batch)
+    rng = np.random.default_rng(0)
+    values, targets = rng.normal(size=(7, 2)).astype(np.float32), rng.normal(3, 2, size=(7, 2)).astype(np.float32)
+    examiner, states = Examiner(Given()), {"none": jnp.zeros(1)}
+    left = sum((float(v) - float(t)) ** 2 for v, t in zip(values.ravel(), targets.ravel(), strict=True))
+    means = targets.astype(np.float64).mean(axis=0)
+    total = sum(float(t - mean) ** 2 for row in targets for t, mean in zip(row, means, strict=True))
+    assert examiner.score(states, 0, 0, TestSet(values, targets)) == pytest.approx(1 - left / total, rel=1e-5)
+    assert examiner.score(states, 0, 0, TestSet(targets, targets)) == 1
+    mean_only = np.tile(targets.mean(axis=0), (7, 1))
+    assert examiner.score(states, 0, 0, TestSet(mean_only, targets)) == pytest.approx(0, abs=1e-6)
 
 
 # --- what the compiler makes of it
@@ -175,6 +251,18 @@ def test_the_memory_is_not_copied_at_every_example(n_seeds):
     text = program.as_text()
     assert re.search(r"u8\[(3,)?97,3,5\]", text)
     assert not re.search(r"u8\[(3,)?97,3,5\]\S* copy\(", text)
+
+
+def test_weights_of_seeds_that_take_turns_are_those_of_each_alone(monkeypatch):
+    monkeypatch.setattr(ER, "vectorized", False)
+    together, alone = (replay_program(n_seeds, 5) for n_seeds in (3, 1))
+    learner, progress, stream, keys = together[1]
+    states = together[0](learner, copied(progress), stream, keys, at(0), at(N))
+    for seed in range(3):
+        own, own_keys = (jax.tree.map(lambda leaf, n=seed: leaf[n : n + 1], it) for it in (progress, keys))
+        state = alone[0](learner, copied(own), stream, own_keys, at(0), at(N))
+        for ours, theirs in zip(jax.tree.leaves(states), jax.tree.leaves(state), strict=True):
+            assert np.asarray(ours[seed]).tobytes() == np.asarray(theirs[0]).tobytes()
 
 
 @pytest.mark.parametrize("n_seeds", [1, 3])

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from perdure.experiments.progress import run_progress
+from perdure.experiments import progress
+from perdure.experiments.progress import Moment, jobs_progress, run_progress
 
 
 @pytest.fixture
@@ -52,3 +53,50 @@ def test_bar_ends_with_the_block_even_by_an_error(shown):
     with pytest.raises(KeyError), run_progress("er", 0, 10, show=True):
         raise KeyError
     assert "100%" in shown("er again", 0, 10, [(10, 1.0, 1.0)])  # a second bar may be shown after it
+
+
+def test_a_function_is_told_instead(shown):
+    moments = []
+    assert shown("er on digits", 50, 200, [(100, 10.0, 0.5)], show=moments.append) == ""
+    assert moments == [Moment(100, 200, 10.0, 0.5)]
+
+
+@pytest.fixture
+def all_jobs(capsys, monkeypatch):
+    """Function that shows three jobs while an action is taken, and returns what is left, in plain words."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def show(action, *, terminal):
+        monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")
+        with jobs_progress({"a": 1.0, "b": 2.0, "c [red]": 1.0}, show=True) as display:
+            action(display)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", captured.err)
+
+    return show
+
+
+def half_way(display):
+    for name in ("b", "c [red]"):
+        display.started(name)
+    display.moved("b", Moment(50, 100, 1234.0, 0.876))
+    display.ended("c [red]", "its process was killed by SIGKILL")
+
+
+def test_on_a_terminal_there_is_a_bar_for_each_running_job_and_one_for_all(all_jobs):
+    text = all_jobs(half_way, terminal=True)
+    assert "1 of 3: c [red]: its process was killed by SIGKILL" in text
+    last = text.splitlines()[-2:]
+    assert last[0].startswith("all: 1 of 3")
+    assert "50%" in last[0]  # of efforts 1, 2 and 1: half of the second and all of the third
+    assert last[1].startswith("b ")
+    assert "1,234/s 88 %" in last[1]
+
+
+def test_elsewhere_there_are_lines_now_and_then(all_jobs, monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    assert all_jobs(half_way, terminal=False).splitlines() == [
+        "b: 50%, 1,234/s",
+        "1 of 3: c [red]: its process was killed by SIGKILL",
+    ]

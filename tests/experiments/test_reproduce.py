@@ -1,41 +1,82 @@
-"""Published cells: names, and measuring one on streams cut short."""
+"""Measuring a study: on streams cut so short that its runs take seconds."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
 
 import pytest
 
-from perdure.experiments import reproduce
-from perdure.experiments.presets import find_preset
-from perdure.experiments.reproduce import DEFAULT_CELLS, MER_CELLS, Cell, find_cells
+from perdure.experiments.interrupt import InterruptedRunError
+from perdure.experiments.presets import Preset
+from perdure.experiments.reproduce import find_tables, measure
+from perdure.experiments.studies import Cell, Study
+
+SHORT = {"tasks": 2, "examples_per_task": 20}
 
 
-def test_every_cell_has_published_hyperparameters_and_a_published_figure():
-    for benchmark, memory_size in MER_CELLS.values():
-        preset = find_preset("mer", benchmark, memory_size)
-        assert preset is not None
-        assert preset.exact
-        assert preset.retained_accuracy is not None
-        er = find_preset("er", benchmark, memory_size)
-        assert er is not None
-        assert er.exact
+def cell(learner, options=SHORT, seeds=2, alignment=False, **values):
+    preset = Preset(learner, "digits-rotations", values.get("memory_size"), values, "tests", None, options=options)
+    return Cell(preset, seeds, "needed", alignment)
 
 
-def test_default_cells_exist():
-    assert len(find_cells(DEFAULT_CELLS)) == 5
+ONLINE = cell("online", learning_rate=0.05)
+ER = cell("er", learning_rate=0.1, memory_size=20, replay_batch_size=5, alignment=True)
+DIVERGING = cell("online", learning_rate=1e9)
+ALONE = ONLINE._replace(n_seeds=1)
+STUDY = Study({"first": [ONLINE, ER], "second": [ER], "third": [DIVERGING, ONLINE]}, [ALONE])
 
 
-def test_unknown_cells_are_refused_with_those_there_are():
-    with pytest.raises(ValueError, match=r"no cell rotations-7; choose among: rotations-200, "):
-        find_cells(["rotations-200", "rotations-7"])
+def written(measured):
+    records = [record for table in measured.tables.values() for record in table] + measured.timing
+    return {record.folder: (record.folder / "summary.json").stat().st_mtime_ns for record in records}
 
 
-def test_a_cell_takes_three_runs_and_is_not_measured_twice(tmp_path):
-    cell = Cell("digits-rotations", 200)  # the same road as the published cells, without their minutes
-    records = reproduce.measure_cells([cell], 2, tmp_path, progress=False)
-    assert all(it.finished for it in records)
-    assert [(it.learner, it.seeds, it.config["alignment"]) for it in records] == [
-        ("mer", (0, 1), True),
+def test_every_run_of_the_tables_is_measured_once(tmp_path):
+    measured = measure(STUDY, ["first", "second"], tmp_path, workers=2, progress=False)
+    assert measured.failures == []
+    first, second = measured.tables["first"], measured.tables["second"]
+    assert [(it.learner, it.seeds, it.alignment is not None) for it in first] == [
+        ("online", (0, 1), False),
         ("er", (0, 1), True),
-        ("mer", (0,), False),
     ]
-    before = [(it.folder / "summary.json").stat().st_mtime_ns for it in records]
-    again = reproduce.measure_cells([cell], 2, tmp_path, progress=False)
-    assert [(it.folder / "summary.json").stat().st_mtime_ns for it in again] == before
+    assert second[0].folder == first[1].folder
+    assert [it.seeds for it in measured.timing] == [(0,)]
+    assert len(list(tmp_path.iterdir())) == 3
+    again = measure(STUDY, ["first", "second"], tmp_path, workers=2, progress=False)
+    assert written(again) == written(measured)
+
+
+def test_a_run_that_fails_is_told_and_the_others_are_there(tmp_path):
+    measured = measure(STUDY, ["third"], tmp_path, workers=2, progress=False)
+    (failure,) = measured.failures
+    assert failure.name.startswith("online-digits-rotations-")
+    assert failure.reason.startswith("DivergedError: training diverged")
+    assert [it.config["learner"]["hyperparameters"] for it in measured.tables["third"]] == [{"learning_rate": 0.05}]
+
+
+def test_after_a_stop_the_same_call_goes_on(tmp_path):
+    study = Study({"slow": [ER._replace(preset=replace(ER.preset, options={"tasks": 2}))]}, [])
+
+    def stop():
+        while not list(tmp_path.glob("*/log.txt")):  # it is compiled next
+            time.sleep(0.02)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(InterruptedRunError):
+        measure(study, ["slow"], tmp_path, workers=1, progress=False)
+    (folder,) = tmp_path.iterdir()
+    measured = measure(study, ["slow"], tmp_path, workers=1, progress=False)
+    assert [it.folder for it in measured.tables["slow"]] == [folder]
+    log = (folder / "log.txt").read_text()
+    assert "stopped at example" in log
+    assert "went on from example" in log
+
+
+def test_unknown_tables_are_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="no table x; choose among: first, second, third, all"):
+        find_tables(STUDY, ["first", "x"])
+    assert find_tables(STUDY, ["all"]) == ["first", "second", "third"]

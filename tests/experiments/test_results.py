@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.experiments.files import StorageError
+from perdure.experiments.measurements import write_accuracy
 from perdure.experiments.results import (
     ResultsError,
     RunRecord,
@@ -22,7 +23,6 @@ from perdure.experiments.results import (
     config_digest,
     list_runs,
     open_folder,
-    write_accuracy,
     write_environment,
     write_summary,
 )
@@ -257,7 +257,8 @@ def test_a_summary_that_lacks_a_field_is_refused(run):
         (lambda table: table[table.seed == 7], r"has seeds \[7\], expected \[3, 7\]"),
         (lambda table: table[table.after_task < 2], "task numbers that do not fit"),
         (lambda table: pd.concat([table, table[:1]]), "an entry twice"),
-        (lambda table: table.assign(accuracy=77.0), r"an accuracy outside 0\.\.1"),
+        (lambda table: table.assign(accuracy=77.0), "an accuracy that is above 1 or not finite"),
+        (lambda table: table.assign(accuracy=-np.inf), "an accuracy that is above 1 or not finite"),
     ],
 )
 def test_a_table_at_odds_with_the_run_is_refused(run, change, message):

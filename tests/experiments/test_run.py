@@ -1,6 +1,7 @@
 import contextlib
 import functools
 import json
+import warnings
 from pathlib import Path
 from typing import ClassVar
 
@@ -8,20 +9,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import perdure.experiments.run as running
-from perdure.core import Learner
+from perdure.core import Example, Learner, PerdureWarning
 from perdure.experiments.files import StorageError
-from perdure.experiments.results import ResultsError, RunRecord
+from perdure.experiments.results import ALIGNMENTS, ResultsError, RunRecord
 from perdure.experiments.run import DivergedError
-from perdure.experiments.session import checksum
 from perdure.learners.er import ER
+from perdure.learners.ewc import EWC
 from perdure.learners.online import Online, OnlineState
 from perdure.metrics.transfer import METRICS
 from perdure.models import MLP
 from perdure.streams.arrays import from_arrays
+from perdure.streams.benchmark import Benchmark, TestSet, checksum
 from perdure.streams.catalog import BenchmarkRecipe
+from perdure.updates.losses import CrossEntropyWithinTask
 
 PROTOCOL = Path(__file__).parents[1] / "reference" / "mer" / "protocol.npz"
 DIGITS = BenchmarkRecipe("digits-rotations", {"tasks": 3, "examples_per_task": 60})
@@ -56,10 +60,10 @@ def test_result_has_the_documented_shapes(uninterrupted, er):
     assert uninterrupted.learner is er
     assert uninterrupted.seeds == (0, 1)
     assert uninterrupted.accuracy.shape == (2, 4, 3)
-    for log in (uninterrupted.losses, uninterrupted.alignments, uninterrupted.cosines):
+    for log in (uninterrupted.losses, *uninterrupted.alignments):
         assert log.shape == (2, 90)
     assert np.isfinite(uninterrupted.losses).all()
-    assert set(uninterrupted.metrics) == {*METRICS, "gradient_alignment", "gradient_cosine"}
+    assert set(uninterrupted.metrics) == {*METRICS, *ALIGNMENTS}
     assert uninterrupted.states.model.layers[0].weight.shape == (2, 8, 6)
     assert uninterrupted.states.memory.examples.x.shape == (2, 10, 2, 3)
     assert uninterrupted.states.memory.examples.x.dtype == jnp.uint8
@@ -72,7 +76,7 @@ def test_needed_evaluation_fills_the_diagonal_and_the_last_row(quick_run, online
     result = quick_run(online, benchmark)
     expected = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 1]], bool)
     np.testing.assert_array_equal(~np.isnan(result.accuracy[0]), expected)
-    assert result.alignments is result.cosines is None
+    assert result.alignments is None
     assert set(result.metrics) == set(METRICS)
     assert np.isnan(result.metrics["forward_transfer"].mean)
 
@@ -129,6 +133,24 @@ def test_memory_larger_than_the_stream_keeps_all_of_it(quick_run, make_benchmark
     for kept, shown in zip(memory.examples, benchmark.train, strict=True):
         np.testing.assert_array_equal(kept[:20], shown)
         assert not kept[20:].any()
+
+
+# --- what a run warns of
+
+
+@pytest.mark.parametrize("learner", [EWC(0.1, 5, 1.0), Online(0.1)], ids=["ewc", "online"])
+@pytest.mark.parametrize("hides_tasks", [True, False])
+def test_a_learner_that_reads_hidden_task_numbers_is_warned_of(quick_run, learner, hides_tasks):
+    x, y = np.ones((3, 2), np.float32), np.asarray([0, 1, 0])
+    benchmark = from_arrays([(x, y)] * 2, [(x, y)] * 2, name="unmarked", hides_tasks=hides_tasks)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quick_run(learner, benchmark)
+    told = [str(it.message) for it in caught if it.category is PerdureWarning]
+    assert len(told) == (learner.needs_task and hides_tasks)
+    for message in told:
+        assert message.startswith("ewc reads task numbers, which unmarked hides: ")
+        assert all(it.filename != running.__file__ for it in caught), "the warning points at the caller"
 
 
 # --- seeds
@@ -200,14 +222,15 @@ def test_chunks_do_not_show(monkeypatch, quick_run, er, benchmark, uninterrupted
 
 
 def test_alignment_has_no_past_at_the_first_example_only(uninterrupted):
-    logs = {"gradient_alignment": uninterrupted.alignments, "gradient_cosine": uninterrupted.cosines}
-    for name, log in logs.items():
+    before, after, cosines = uninterrupted.alignments
+    for name, log in zip(ALIGNMENTS, (before, after, cosines), strict=True):
         assert np.isnan(log[:, 0]).all()
         assert np.isfinite(log[:, 1:]).all()
         expected = log[:, 1:].mean(axis=1, dtype=np.float64)
         np.testing.assert_allclose(uninterrupted.metrics[name].per_seed, expected, rtol=1e-12)
-    assert (np.abs(uninterrupted.cosines[:, 1:]) <= 1 + 1e-6).all()
-    np.testing.assert_array_equal(np.sign(uninterrupted.cosines), np.sign(uninterrupted.alignments))
+    assert (np.abs(cosines[:, 1:]) <= 1 + 1e-6).all()
+    np.testing.assert_array_equal(np.sign(cosines), np.sign(before))
+    assert (after[:, 1:] != before[:, 1:]).all()
 
 
 def test_alignment_does_not_change_what_is_learned(quick_run, er, benchmark, uninterrupted, as_bytes):
@@ -226,8 +249,137 @@ def test_alignment_with_itself_is_the_squared_gradient(quick_run, small_mlp):
         return -jax.nn.log_softmax(model(jnp.asarray(x[0] / np.float32(255))))[1]
 
     squares = [np.sum(np.asarray(leaf, np.float64) ** 2) for leaf in jax.tree.leaves(jax.grad(loss)(model))]
-    np.testing.assert_allclose(result.alignments[0, 1:], sum(squares), rtol=1e-5)
-    np.testing.assert_allclose(result.cosines[0, 1:], 1, rtol=1e-5)
+    np.testing.assert_allclose(result.alignments.before[0, 1:], sum(squares), rtol=1e-5)
+    np.testing.assert_allclose(result.alignments.cosine[0, 1:], 1, rtol=1e-5)
+
+
+def test_alignment_after_the_update_by_hand(quick_run):
+    """Two examples, one after the other: the past of the second is the first."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 2, 3)).astype(np.float32), np.asarray([0, 2], np.int32)
+    benchmark = from_arrays([(x, y)], [(x, y)], n_outputs=3)
+    result = quick_run(Online(learning_rate=0.3), benchmark, alignment=True)
+    models = [
+        jax.tree.map(lambda leaf: leaf[0], quick_run(Online(learning_rate=0.3), it).states.model)
+        for it in (from_arrays([(x[:1], y[:1])], [(x, y)], n_outputs=3), benchmark)
+    ]
+    for model, found in zip(models, (result.alignments.before, result.alignments.after), strict=True):
+        slopes = [jax.grad(lambda model, n=n: -jax.nn.log_softmax(model(x[n]))[y[n]])(model) for n in range(2)]
+        pairs = zip(*map(jax.tree.leaves, slopes), strict=True)
+        expected = sum(float(np.sum(np.asarray(one, np.float64) * np.asarray(other))) for one, other in pairs)
+        assert found[0, 1] == pytest.approx(expected, rel=1e-4)
+    assert result.alignments.before[0, 1] != pytest.approx(result.alignments.after[0, 1], rel=1e-2)
+
+
+# --- other targets, losses, optimizers and networks
+
+
+def regression_benchmark():
+    """Two tasks whose targets are each a linear map of the inputs of its own."""
+    rng = np.random.default_rng(0)
+
+    def draw(n, slope):
+        x = rng.normal(size=(n, 3)).astype(np.float32)
+        return x, (x @ slope + 0.5).astype(np.float32)
+
+    slopes = rng.normal(size=(2, 3, 2))
+    return from_arrays([draw(150, slope) for slope in slopes], [draw(21, slope) for slope in slopes])
+
+
+def numpy_r2(model, seed, test):
+    """R² of the MLP of one seed, worked out without the library."""
+    values = test.x.astype(np.float64)
+    for depth, layer in enumerate(model.layers):
+        values = np.maximum(values, 0) if depth else values
+        values = values @ np.asarray(layer.weight[seed], np.float64).T + np.asarray(layer.bias[seed], np.float64)
+    return 1 - ((values - test.y) ** 2).sum() / ((test.y - test.y.astype(np.float64).mean(axis=0)) ** 2).sum()
+
+
+def test_regression_is_learned_by_squared_error_and_measured_by_r2(quick_run, tmp_path):
+    benchmark = regression_benchmark()
+    learner = ER(learning_rate=0.05, memory_size=100, replay_batch_size=10)
+    result = quick_run(learner, benchmark, seeds=2, evaluation="full", alignment=True, folder=tmp_path)
+    for seed in range(2):
+        expected = [numpy_r2(result.states.model, seed, test) for test in benchmark.test]
+        np.testing.assert_allclose(result.accuracy[seed, -1], expected, rtol=0, atol=1e-5)
+    assert (result.accuracy[:, 0] < 0).any(), "the untrained networks are worse than the mean"
+    assert (result.accuracy[:, 1, 0] > 0.8).all(), "the first task is learned"
+    record = RunRecord.load(tmp_path)
+    np.testing.assert_array_equal(record.accuracy, result.accuracy)
+    assert record.config["learner"]["hyperparameters"]["learning_rate"] == 0.05
+    assert "loss" not in record.config["learner"]
+
+
+def test_losses_of_regression_are_those_of_the_targets(quick_run):
+    benchmark = regression_benchmark()
+    result = quick_run(Online(learning_rate=0.0), benchmark)
+    model = jax.tree.map(lambda leaf: leaf[0], result.states.model)
+    expected = np.mean((np.asarray(jax.vmap(model)(benchmark.train.x)) - benchmark.train.y) ** 2, axis=1)
+    np.testing.assert_allclose(result.losses[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def masked_benchmark(class_tasks):
+    """Two tasks of two classes each."""
+    rng = np.random.default_rng(0)
+    x, classes = rng.normal(size=(80, 6)).astype(np.float32), np.repeat([0, 2], 40) + rng.integers(0, 2, 80)
+    tests = [TestSet(x[:40], classes[:40]), TestSet(x[40:], classes[40:])]
+    return Benchmark("masked", Example(x, classes, np.repeat([0, 1], 40)), tests, 4, class_tasks)
+
+
+def test_outputs_of_other_tasks_are_masked_in_learning_and_at_the_test(quick_run):
+    benchmark = masked_benchmark((0, 0, 1, 1))
+    result = quick_run(Online(learning_rate=0.1), benchmark, evaluation="full")
+    model = jax.tree.map(lambda leaf: leaf[0], result.states.model)
+    for task, test in enumerate(benchmark.test):
+        own = np.asarray(jax.vmap(model)(test.x))[:, 2 * task : 2 * task + 2]
+        assert result.accuracy[0, -1, task] == pytest.approx(np.mean(own.argmax(axis=1) + 2 * task == test.y))
+    given = quick_run(Online(learning_rate=0.1, loss=CrossEntropyWithinTask((0, 0, 1, 1))), benchmark)
+    np.testing.assert_array_equal(result.losses, given.losses)
+    untold = quick_run(Online(learning_rate=0.1), masked_benchmark(None))
+    assert (untold.losses > result.losses)[:, 0].all(), "more classes to tell apart"
+
+
+def test_examples_of_one_task_leave_the_outputs_of_others_as_they_were(quick_run):
+    learner = Online(learning_rate=0.1, loss=CrossEntropyWithinTask((0, 0, 1, 1)))
+    shown = masked_benchmark(None).test[0]
+    benchmark = from_arrays([shown], [shown], n_outputs=4)
+    after, start = (quick_run(it, benchmark).states.model.layers[-1] for it in (learner, Online(0.0)))
+    np.testing.assert_array_equal(after.weight[:, 2:], start.weight[:, 2:])
+    np.testing.assert_array_equal(after.bias[:, 2:], start.bias[:, 2:])
+    assert (after.bias[:, :2] != start.bias[:, :2]).all()
+
+
+def test_a_network_of_other_leaves_than_arrays_learns_like_any_other(quick_run, online, benchmark):
+    """`eqx.nn.MLP` holds its activation functions as leaves; it equals the same weights in a network without."""
+
+    def foreign(example, n_outputs, key):
+        network = eqx.nn.MLP(6, n_outputs, 8, 2, key=key)
+        return eqx.nn.Sequential([eqx.nn.Lambda(jnp.ravel), network])
+
+    def own(example, n_outputs, key):
+        weights = [leaf for leaf in jax.tree.leaves(foreign(example, n_outputs, key)) if eqx.is_array(leaf)]
+        model = MLP(6, n_outputs, (8, 8), key=key)
+        return jax.tree.unflatten(jax.tree.structure(model), weights)
+
+    for learner in (online, ER(learning_rate=0.1, memory_size=10, replay_batch_size=4, optimizer=optax.adam)):
+        results = [quick_run(learner, benchmark, seeds=2, model=model) for model in (foreign, own)]
+        np.testing.assert_allclose(results[0].losses, results[1].losses, rtol=0, atol=1e-4)
+        np.testing.assert_array_equal(results[0].accuracy, results[1].accuracy)
+        ours, theirs = (jax.tree.leaves(it.states.model) for it in results)
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+
+
+def test_a_run_with_an_optimizer_goes_on_where_it_was(quick_run, benchmark, power_cut_at, assert_same, tmp_path):
+    learner = ER(learning_rate=0.01, memory_size=10, replay_batch_size=4, optimizer=optax.adam)
+    start = functools.partial(quick_run, learner, benchmark, checkpoint_seconds=0.0)
+    power_cut_at(37, functools.partial(start, folder=tmp_path))
+    resumed = start(folder=tmp_path)
+    assert "went on from example 36" in (tmp_path / "log.txt").read_text()
+    assert_same(resumed, start())
+    assert int(optax.tree.get(resumed.states.optimizer, "count")[0]) == 90
+    with pytest.raises(ResultsError, match=r"learner\.optimizer: adam there, None asked for"):
+        quick_run(ER(learning_rate=0.01, memory_size=10, replay_batch_size=4), benchmark, folder=tmp_path)
 
 
 # --- the released program
@@ -425,8 +577,8 @@ def test_record_tells_what_was_asked_and_what_came_of_it(to_disk, uninterrupted,
     result = to_disk()
     assert_same(result, uninterrupted)
     folder = tmp_path / "run"
-    names = {"config.json", "environment.json", "log.txt", "accuracy.parquet", "summary.json", "checkpoints"}
-    assert {path.name for path in folder.iterdir()} == names
+    names = {"config.json", "environment.json", "log.txt", "accuracy.parquet", "alignment.parquet", "summary.json"}
+    assert {path.name for path in folder.iterdir()} == {*names, "checkpoints"}
     record = RunRecord.load(folder)
     assert record.summary is not None
     assert record.seeds == (0, 1)
@@ -471,4 +623,4 @@ def test_folder_that_cannot_be_made_is_named(quick_run, online, benchmark, tmp_p
 
 def test_network_may_come_from_any_callable(quick_run, online, benchmark, small_mlp, tmp_path):
     quick_run(online, benchmark, model=functools.partial(small_mlp), folder=tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["model"] == {"name": "partial"}
+    assert json.loads((tmp_path / "config.json").read_text())["model"] == {"name": "small_mlp()"}

@@ -38,6 +38,12 @@ def test_a_learner_knows_its_name(name):
 def test_the_names_lead_to_the_papers_algorithms():
     assert {name: learner_class(name).__name__ for name in CATALOG} == {
         "online": "Online",
+        "independent": "Independent",
+        "task-input": "TaskInput",
+        "ewc": "EWC",
+        "gem": "GEM",
+        "a-gem": "AGEM",
+        "icarl": "ICaRL",
         "er": "ER",
         "er-algorithm-5": "ERAlgorithm5",
         "mer": "MER",

@@ -5,16 +5,18 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.core import Example
-from perdure.learners.er import ER, ERAlgorithm5, mean_weights, task_weights
+from perdure.learners.er import ER, ERAlgorithm5, task_weights
 from perdure.learners.replay import Batch, Draws, ReplayState
 from perdure.memory import Reservoir
-from perdure.models import MLP
-from perdure.updates.gradient import example_loss
+from perdure.models import MLP, BatchModel, Statistics
+from perdure.updates.gradient import example_loss, start_descent
+from perdure.updates.weights import equal_weights
 
 REPLAY = {"learning_rate": 0.2, "memory_size": 6, "replay_batch_size": 4}
 
@@ -37,9 +39,8 @@ def network():
 def state_of(examples):
     """Return a state whose memory of six holds these examples."""
     empty = [jax.tree.map(np.zeros_like, example(0, 0))] * (6 - len(examples))
-    return ReplayState(
-        network(), Reservoir(jax.tree.map(stack, *examples, *empty), jnp.asarray(len(examples), jnp.int32))
-    )
+    memory = Reservoir(jax.tree.map(stack, *examples, *empty), jnp.asarray(len(examples), jnp.int32))
+    return ReplayState(*start_descent(network(), optax.sgd(0.2)), memory)
 
 
 def stack(*leaves):
@@ -81,7 +82,7 @@ def assert_stepped(before, after, examples, weights):
     ],
 )
 def test_mean_weights_share_among_those_that_count(counts, expected):
-    np.testing.assert_array_equal(mean_weights(batch_of([0, 1, 1, 2], counts)), np.float32(expected))
+    np.testing.assert_array_equal(equal_weights(batch_of([0, 1, 1, 2], counts).counts), np.float32(expected))
 
 
 @pytest.mark.parametrize(
@@ -100,12 +101,40 @@ def test_task_weights_make_every_task_that_is_present_count_once(tasks, counts, 
     np.testing.assert_array_equal(task_weights(batch_of(tasks, counts)), np.float32(expected))
 
 
+class Averaging(BatchModel):
+    """Centres inputs by the mean of their batch, then is linear in them; `seen` tells what that mean was last."""
+
+    weight: jax.Array
+    seen: Statistics
+
+    def __call__(self, x):
+        return self.weight @ (x - self.seen.mean)
+
+    def in_training(self, x, counts=None):
+        mean = x.mean(axis=0, where=None if counts is None else counts[:, None])
+        return (x - mean[None]) @ self.weight.T, Averaging(self.weight, Statistics(mean, self.seen.variance))
+
+
+@pytest.mark.parametrize("cls", [ER, ERAlgorithm5])
+def test_absent_memories_do_not_enter_the_statistics_of_a_batch(cls, x64):
+    model = Averaging(jnp.eye(4, 3), Statistics(jnp.zeros(3), jnp.ones(3)))
+    arriving, memories = example(9, 1), [example(0, 0)]
+    state = state_of(memories)._replace(model=model, optimizer=start_descent(model, optax.sgd(0.2)).optimizer)
+    after = observe_with(cls(**REPLAY), state, arriving, draws([0, 3, 4, 5]))
+    # One memory is held, so that one draw of four counts.
+    np.testing.assert_allclose(after.model.seen.mean, (arriving.x + memories[0].x) / 2, rtol=1e-12)
+    full = state_of([example(n, 0) for n in range(6)])._replace(model=model, optimizer=state.optimizer)
+    after = observe_with(cls(**REPLAY), full, arriving, draws([0, 3, 4, 5]))
+    drawn = [arriving.x, *(example(n, 0).x for n in (0, 3, 4, 5))]
+    np.testing.assert_allclose(after.model.seen.mean, np.mean(drawn, axis=0), rtol=1e-12)
+
+
 @settings(max_examples=50, deadline=None)
 @given(tasks=st.lists(st.integers(0, 4), min_size=6, max_size=6), held=st.integers(0, 5))
 def test_weights_add_up_to_one_a_mean(tasks, held):
     batch = batch_of(tasks, np.arange(6) <= held)
     present = tasks[: held + 1]
-    assert float(mean_weights(batch).sum()) == pytest.approx(1)
+    assert float(equal_weights(batch.counts).sum()) == pytest.approx(1)
     weights = np.asarray(task_weights(batch))
     assert weights[held + 1 :].sum() == 0
     for task in set(present):

@@ -5,8 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from perdure.core import StreamFacts
 from perdure.learners.er import ER
-from perdure.learners.hyperparameters import hyperparameters, required_and_known
+from perdure.learners.hyperparameters import (
+    check_hyperparameters,
+    facts_field,
+    flag,
+    hyperparameters,
+    known_facts,
+    required_and_known,
+)
 from perdure.learners.mer import MER, MERAlgorithm6, MERAlgorithm7
 from perdure.learners.online import Online
 
@@ -139,3 +147,37 @@ def test_what_must_be_given():
     required, known = required_and_known(MERAlgorithm6)
     assert known == ["learning_rate", "memory_size", "replay_batch_size", "gamma", "batches_per_example"]
     assert required == ["learning_rate", "memory_size", "replay_batch_size", "gamma"]
+
+
+class Flagged(Online):
+    """`Online` with a flag, told about its stream."""
+
+    warm: bool = flag("begin warm", default=True)
+    facts: StreamFacts | None = facts_field()
+
+
+def test_a_flag_is_a_hyperparameter_that_shapes_the_program():
+    assert [(it.name, it.kind) for it in hyperparameters(Flagged)] == [("learning_rate", float), ("warm", bool)]
+    assert required_and_known(Flagged) == (["learning_rate"], ["learning_rate", "warm"])
+    assert (Flagged(0.1).warm, Flagged(0.1, warm=False).warm) == (True, False)
+    assert jax.tree.leaves(Flagged(0.1)) == [0.1]
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", None, np.True_])
+def test_a_flag_is_true_or_false(value):
+    learner = Flagged(0.1)
+    object.__setattr__(learner, "warm", value)
+    with pytest.raises(TypeError, match=r"^warm = .* is of type .*, expected True or False$"):
+        check_hyperparameters(learner)
+
+
+def test_loss_optimizer_and_facts_are_no_hyperparameters():
+    assert [it.name for it in hyperparameters(Online)] == ["learning_rate"]
+
+
+def test_a_learner_that_has_not_been_told_of_its_stream_says_how():
+    message = r"^Flagged does not know its stream; .* Flagged\(…, facts=StreamFacts\(n_tasks, task_sizes\)\)$"
+    with pytest.raises(ValueError, match=message):
+        known_facts(Flagged(0.1))
+    facts = StreamFacts(2, (5, 5))
+    assert known_facts(Flagged(0.1, facts=facts)) is facts

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from perdure.core import Example
@@ -12,7 +13,7 @@ from perdure.learners.mer import MER, MERAlgorithm6, MERAlgorithm7
 from perdure.learners.replay import Draws, ReplayState
 from perdure.memory import Reservoir
 from perdure.models import MLP
-from perdure.updates.gradient import example_loss
+from perdure.updates.gradient import example_loss, start_descent
 
 RATE = 0.2
 REPLAY = {"learning_rate": RATE, "memory_size": 6, "replay_batch_size": 3}
@@ -35,7 +36,8 @@ def network():
 def state_of(held):
     """Return a state whose memory of six holds examples 0, 1, … held − 1."""
     slots = [example(n) if n < held else jax.tree.map(np.zeros_like, example(0)) for n in range(6)]
-    return ReplayState(network(), Reservoir(jax.tree.map(stack, *slots), jnp.asarray(held, jnp.int32)))
+    memory = Reservoir(jax.tree.map(stack, *slots), jnp.asarray(held, jnp.int32))
+    return ReplayState(*start_descent(network(), optax.sgd(RATE)), memory)
 
 
 def stack(*leaves):

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from perdure.learners.mer import MER
 from perdure.learners.replay import Draws, ReplayState, gather_batches, move_arriving
 from perdure.memory import Reservoir
 from perdure.models import MLP
-from perdure.updates.gradient import example_loss
+from perdure.updates.gradient import example_loss, start_descent
 
 
 def numbered(n):
@@ -45,7 +46,7 @@ def network():
 
 
 def state_of(memory):
-    return ReplayState(network(), memory)
+    return ReplayState(*start_descent(network(), optax.sgd(0.1)), memory)
 
 
 @jax.jit

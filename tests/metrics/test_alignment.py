@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
@@ -15,8 +16,9 @@ from perdure.learners.online import Online, OnlineState
 from perdure.learners.replay import ReplayState
 from perdure.memory import empty_reservoir
 from perdure.metrics.alignment import gradient_alignment, gradient_cosine
-from perdure.models import MLP
-from perdure.updates.gradient import example_loss
+from perdure.models import MLP, Statistics
+from perdure.updates.gradient import example_loss, start_descent
+from perdure.updates.losses import mean_squared_error
 
 LEARNER = Online(learning_rate=0.1)
 
@@ -35,12 +37,12 @@ def network():
 
 @jax.jit
 def alignment(learner, model, arriving, past):
-    return gradient_alignment(learner, OnlineState(model), arriving, past)
+    return gradient_alignment(learner, OnlineState(*start_descent(model, optax.sgd(0.1))), arriving, past)
 
 
 @jax.jit
 def cosine(learner, model, arriving, past):
-    return gradient_cosine(learner, OnlineState(model), arriving, past)
+    return gradient_cosine(learner, OnlineState(*start_descent(model, optax.sgd(0.1))), arriving, past)
 
 
 @jax.jit
@@ -87,9 +89,36 @@ def test_is_symmetric():
 
 def test_is_a_matter_of_the_model_alone():
     learner = ER(learning_rate=0.7, memory_size=3, replay_batch_size=1)
-    state = ReplayState(network(), empty_reservoir(example(0), 3))
+    state = ReplayState(*start_descent(network(), optax.sgd(0.7)), empty_reservoir(example(0), 3))
     with_memory = gradient_alignment(learner, state, example(0), example(4))
     assert float(with_memory) == pytest.approx(float(alignment(LEARNER, network(), example(0), example(4))), rel=1e-12)
+
+
+def test_is_that_of_the_loss_that_the_learner_makes_small():
+    target = {0: np.asarray([0.5, -1.0, 2.0]), 4: np.asarray([1.0, 0.0, -0.5])}
+    arriving, past = (example(n)._replace(y=jnp.asarray(y)) for n, y in target.items())
+    slope = jax.jit(jax.grad(lambda model, it: example_loss(model, it.x, it.y, mean_squared_error)))
+    one, other = (ravel_pytree(slope(network(), it))[0] for it in (arriving, past))
+    learner = Online(learning_rate=0.1, loss=mean_squared_error)
+    assert float(alignment(learner, network(), arriving, past)) == pytest.approx(float(one @ other), rel=1e-12)
+
+
+class Counted(eqx.Module):
+    """A network with a leaf that is no weight, and running statistics."""
+
+    network: MLP
+    number: jax.Array
+    statistics: Statistics
+
+    def __call__(self, x):
+        return self.network(x) * self.statistics.mean
+
+
+def test_is_taken_over_weights_alone():
+    ones = jnp.ones(3)
+    counted = Counted(network(), jnp.asarray(3, jnp.int32), Statistics(ones, ones))
+    expected = float(alignment(LEARNER, network(), example(0), example(4)))
+    assert float(alignment(LEARNER, counted, example(0), example(4))) == pytest.approx(expected, rel=1e-12)
 
 
 def test_pixels_count_as_fractions():

@@ -131,12 +131,23 @@ def test_a_matrix_of_another_shape_is_refused(metric, shape):
         metric(np.zeros(shape))
 
 
-@pytest.mark.parametrize("value", [-0.01, 77.2, np.inf])
+@pytest.mark.parametrize("value", [1.01, 77.2, np.inf, -np.inf])
 def test_an_accuracy_that_is_no_fraction_is_refused_with_its_place(value):
     accuracy = BY_HAND.copy()
     accuracy[2, 1] = value
     with pytest.raises(ValueError, match=r"row 2 on task 1 .* divide percentages by 100"):
         forgetting(accuracy)
+
+
+def test_r2_below_zero_counts_as_any_other_entry():
+    r2 = np.asarray([[-3.0, -1.0], [0.5, -2.5], [-0.5, 0.75]])
+    assert transfer_metrics(r2) == {
+        "retained_accuracy": 0.125,
+        "learning_accuracy": 0.625,
+        "backward_transfer": -0.5,
+        "forward_transfer": -0.75,
+        "forgetting": 1.0,
+    }
 
 
 def test_the_interval_is_that_of_student():

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from perdure.experiments.results import ALIGNMENTS, RunRecord, Summary, open_folder, write_accuracy, write_summary
+from perdure.experiments.measurements import alignment_curves, write_accuracy, write_alignment
+from perdure.experiments.results import ALIGNMENTS, RunRecord, Summary, open_folder, write_summary
 from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
 
 MER = {"memory_size": 200, "learning_rate": 0.1}
@@ -46,6 +47,8 @@ def made_up_run(tmp_path):
             metrics = metrics_over_seeds(matrices)
             if alignment is not None:
                 metrics |= {name: mean_and_interval(alignment) for name in ALIGNMENTS}
+                curves = alignment_curves(*np.tile(np.asarray(alignment)[:, None], (3, 1, 9)))
+                write_alignment(folder, range(seeds), curves)
             write_summary(folder, Summary(metrics, 12.34, 1.0, 700 * 2**20, 9))
         return RunRecord.load(folder)
 

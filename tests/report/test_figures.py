@@ -6,12 +6,16 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
 from perdure.report.figures import (
-    _spread_out,
+    accuracy_matrices,
     accuracy_matrix,
     accuracy_over_stream,
+    alignment_over_stream,
     metric_bars,
+    retained_against_memory,
     save_figures,
 )
+from perdure.report.figures.stream import spread_out
+from perdure.report.figures.trend import moving_mean
 
 
 def texts(axes):
@@ -20,6 +24,10 @@ def texts(axes):
 
 def points(artist):
     return np.asarray(artist.get_offsets())
+
+
+def xy(line):
+    return np.asarray(line.get_xydata())
 
 
 def test_full_matrices_give_one_labelled_line_and_band_a_run(made_up_run):
@@ -93,7 +101,64 @@ def test_a_run_of_one_task_and_one_seed_can_be_drawn(made_up_run, tmp_path):
     assert len(paths) == 6
 
 
-@pytest.mark.parametrize("figure", [accuracy_over_stream, metric_bars])
+def test_matrices_stand_side_by_side_on_one_scale(made_up_run):
+    *panels, _scale = accuracy_matrices([made_up_run("online", {}, retained=0.3), made_up_run()]).axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["Online", "MER, memory 200"]
+    images = [axes.images[0] for axes in panels]
+    assert [np.asarray(image.get_array())[2, 0] for image in images] == pytest.approx([30, 70])
+    assert {image.get_clim() for image in images} == {(0, 100)}
+
+
+def test_learners_with_memory_are_lines_and_the_others_lie_across(made_up_run):
+    runs = [
+        made_up_run("online", {}, retained=0.3),
+        made_up_run("mer", {"memory_size": 500}, retained=0.8),
+        made_up_run("mer", {"memory_size": 200}, retained=0.7),
+        made_up_run("er", {"memory_size": 200}, "mnist-permutations"),
+    ]
+    figure = retained_against_memory(runs)
+    rotations, permutations = figure.axes
+    titles = [axes.get_title(loc="left") for axes in (rotations, permutations)]
+    assert titles == ["MNIST Rotations", "MNIST Permutations"]
+    across, mer = (xy(line) for line in (rotations.lines[0], rotations.lines[1]))
+    np.testing.assert_allclose(across[:, 1], [50, 50])
+    np.testing.assert_allclose(mer, [[200, 230 / 3], [500, 250 / 3]])
+    hollow = [points(it).tolist() for it in rotations.collections if len(points(it)) and not len(it.get_facecolor())]
+    assert [[200, 77.24], [500, 81.82]] in hollow
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["Online", "MER", "ER", "published"]
+
+
+def test_alignment_is_drawn_before_and_after_the_update(made_up_run):
+    runs = [made_up_run("er", alignment=[0.4, 0.6] * 2 + [0.5]), made_up_run(alignment=[0.1] * 5)]
+    figure = alignment_over_stream(runs)
+    (axes,) = figure.axes
+    before, after, mer, *_ = axes.lines
+    np.testing.assert_allclose(xy(before), [[n, 0.5] for n in range(2, 10)])
+    assert before.get_color() == after.get_color() != mer.get_color()
+    assert before.get_linestyle() != after.get_linestyle()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "ER before the update",
+        "ER after the update",
+        "MER before the update",
+        "MER after the update",
+    ]
+
+
+def test_a_run_without_alignment_is_refused_by_name(made_up_run):
+    with pytest.raises(ValueError, match="without alignment: mer, memory 200, on mnist-rotations"):
+        alignment_over_stream([made_up_run()])
+
+
+def test_the_moving_mean_averages_what_there_is():
+    np.testing.assert_allclose(moving_mean(np.array([1.0, 2.0, 6.0, 3.0]), 3), [1.5, 3, 11 / 3, 4.5])
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [accuracy_over_stream, accuracy_matrices, metric_bars, retained_against_memory, alignment_over_stream],
+)
 def test_no_runs_are_refused(figure):
     with pytest.raises(ValueError, match="runs were given"):
         figure([])
@@ -131,15 +196,15 @@ def test_the_same_runs_give_the_same_bytes(made_up_run, tmp_path):
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=8))
 def test_labels_are_spread_apart_in_their_order(heights):
-    spread = _spread_out(heights, gap=5.0)
+    spread = spread_out(heights, gap=5.0)
     in_order = np.array(spread)[np.argsort(heights, kind="stable")]
     assert (np.diff(in_order) >= 5 - 1e-9).all()
     assert np.mean(spread) == pytest.approx(np.mean(heights), abs=1e-9)
 
 
 def test_labels_far_apart_stay_where_they_are():
-    assert _spread_out([50.0, 10.0, 90.0], gap=5.0) == pytest.approx([50, 10, 90])
+    assert spread_out([50.0, 10.0, 90.0], gap=5.0) == pytest.approx([50, 10, 90])
 
 
 def test_labels_that_share_a_height_are_centred_on_it():
-    assert _spread_out([40.0, 40.0, 40.0], gap=6.0) == pytest.approx([34, 40, 46])
+    assert spread_out([40.0, 40.0, 40.0], gap=6.0) == pytest.approx([34, 40, 46])

@@ -116,7 +116,8 @@ def test_some_kills_tore_a_checkpoint_that_was_being_written(lives):
 
 def test_weights_memory_losses_and_alignments_are_the_same_to_the_bit(lives):
     killed, untouched = (final_arrays(folder) for folder in lives[:2])
-    assert {"progress.state.memory.seen", "progress.log.loss", "progress.log.alignment", "accuracy"} <= killed.keys()
+    logs = {"progress.log.loss", *(f"progress.log.alignment.{part}" for part in ("before", "after", "cosine"))}
+    assert {"progress.state.memory.seen", "accuracy", *logs} <= killed.keys()
     assert killed.keys() == untouched.keys()
     for name, array in killed.items():
         assert (array.dtype, array.shape) == (untouched[name].dtype, untouched[name].shape), name

@@ -108,6 +108,33 @@ FAULTS = {
 }
 
 
+@pytest.mark.parametrize(("shape", "n_outputs"), [((4,), 1), ((4, 1), 1), ((4, 3), 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_takes_targets_to_regress_on(shape, n_outputs, dtype):
+    y = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    made = from_arrays([(pair(4)[0], y)] * 2, [(pair(4)[0], -y)] * 2)
+    assert made.regression
+    assert made.n_outputs == n_outputs
+    assert made.train.y.dtype == made.test[0].y.dtype == dtype
+    np.testing.assert_array_equal(made.train.y, np.concatenate([y, y]).reshape(8, n_outputs))
+    np.testing.assert_array_equal(made.test[1].y, -y.reshape(4, n_outputs))
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (np.arange(2), TypeError, r"train\[1\].y has dtype int64, expected float32 or float64"),
+        (np.ones((2, 3)), ValueError, r"train\[1\].y has shape \(2, 3\), expected \(2, 1\)"),
+        (np.array([0.0, np.inf]), ValueError, r"train\[1\].y\[1, 0\] is inf, expected a finite"),
+        (np.array(1.0), ValueError, r"train\[1\].y has shape \(\), expected \(2, 1\)"),
+    ],
+)
+def test_refuses_bad_targets(y, error, message):
+    good = (pair(2)[0], np.array([0.0, 1.0]))
+    with pytest.raises(error, match=message):
+        from_arrays([good, (good[0], y)], [good, good])
+
+
 @pytest.mark.parametrize(("train", "test", "error", "message"), FAULTS.values(), ids=FAULTS)
 def test_refuses(train, test, error, message):
     with pytest.raises(error, match=message):

@@ -80,7 +80,8 @@ TRAIN_FAULTS = {
     "x float16": ("x", lambda x: x.astype(np.float16), TypeError, "train.x has dtype float16"),
     "x text": ("x", lambda x: x.astype(str), TypeError, "train.x has dtype <U"),
     "x one number": ("x", lambda x: np.float32(1), ValueError, "train.x is a single number"),
-    "y float": ("y", lambda y: y.astype(np.float32), TypeError, "train.y has dtype float32, expected integ"),
+    "y float": ("y", lambda y: y.astype(np.float32), ValueError, r"train.y has shape \(6,\), expected \(6, 3\)"),
+    "y float16": ("y", lambda y: y.astype(np.float16), TypeError, "train.y has dtype float16, expected float32 or"),
     "y bool": ("y", lambda y: y > 0, TypeError, "train.y has dtype bool, expected integers"),
     "task float": ("task", lambda t: t.astype(float), TypeError, "train.task has dtype float64, expected"),
     "label negative": ("y", lambda y: y - 1, ValueError, r"train.y\[0\] is -1, expected a label from 0 to 2"),
@@ -235,6 +236,84 @@ class TestPixelMapBenchmark:
         _, _, more = self.make()
         _, _, fewer = self.make(examples_per_task=2)
         np.testing.assert_array_equal(fewer.train.x, more.train.x.reshape(3, 7, 2, 3)[:, :2].reshape(6, 2, 3))
+
+
+def targets(dtype: str = "float32") -> tuple[Example, list[TestSet]]:
+    """A valid stream of three tasks with two targets an example, and its test sets."""
+    train, test = arrays()
+    y = np.arange(12).reshape(6, 2).astype(dtype)
+    return train._replace(y=y), [TestSet(x, np.arange(2 * len(x)).reshape(-1, 2).astype(dtype)) for x, _ in test]
+
+
+class TestRegression:
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_accepts_targets(self, dtype):
+        train, test = targets(dtype)
+        test[1] = test[0]
+        assert Benchmark("b", train, test, 2).regression
+        assert Benchmark("b", Example(*map(jnp.asarray, train)), test, 2).regression
+        assert not Benchmark("b", *arrays(), 3).regression
+
+    @pytest.mark.parametrize(
+        ("damage", "error", "message"),
+        [
+            (lambda y: y[:, 0], ValueError, r"test\[2\].y has shape \(4,\), expected \(4, 2\)"),
+            (lambda y: nan_at(y, 3, 1), ValueError, r"test\[2\].y\[3, 1\] is nan, expected a finite"),
+            (lambda y: y.astype(np.int32), TypeError, r"test\[2\].y has dtype int32, expected float32 or float64"),
+            (lambda y: y[[1, 1, 1, 1]], ValueError, r"test\[2\].y has the same targets in all 4 examples, .*R²"),
+        ],
+    )
+    def test_refuses_bad_targets(self, damage, error, message):
+        train, test = targets()
+        test[1] = test[0]
+        with pytest.raises(error, match=message):
+            Benchmark("b", train, [*test[:2], TestSet(test[2].x, damage(test[2].y))], 2)
+
+    def test_refuses_targets_of_a_single_test_example(self):
+        with pytest.raises(ValueError, match=r"test\[1\].y has the same targets in all 1 examples"):
+            Benchmark("b", *targets(), 2)
+
+    def test_one_output_that_varies_is_enough(self):
+        train, test = targets()
+        y = np.array([[1, 5], [1, 6]], np.float32)
+        assert Benchmark("b", train, [TestSet(test[0].x, y)] * 3, 2).regression
+
+    def test_classes_have_no_place_in_it(self):
+        train, test = targets()
+        with pytest.raises(ValueError, match="class_tasks is given, but targets are floats"):
+            Benchmark("b", train, [test[0]] * 3, 2, (0, 1))
+
+
+class TestClassTasks:
+    def make(self, class_tasks, labels=(0, 1, 1, 2, 3, 3), tests=(1, 2, 3)):
+        train, test = arrays()
+        test = [TestSet(x, np.full(len(x), label, np.int32)) for (x, _), label in zip(test, tests, strict=True)]
+        return Benchmark("b", train._replace(y=np.array(labels, np.int32)), test, 4, class_tasks)
+
+    def test_is_kept_and_is_in_the_checksum(self):
+        made = self.make((0, 0, 1, 2))
+        assert made.class_tasks == (0, 0, 1, 2)
+        assert checksum(made) != checksum(self.make(None))
+
+    @pytest.mark.parametrize(
+        ("class_tasks", "changes", "message"),
+        [
+            ((0, 0, 1), {}, "class_tasks has length 3, expected 4; give each output its task"),
+            ((0, 0, 1, 3), {}, r"class_tasks\[3\] is 3, expected a task from 0 to 2"),
+            ((0, -1, 1, 2), {}, r"class_tasks\[1\] is -1, expected a task from 0 to 2"),
+            ((0, 0, 2, 2), {}, r"train.y\[3\] is 2, expected a label whose task in class_tasks is that of the exam"),
+            ((0, 0, 1, 2), {"tests": (1, 3, 3)}, r"test\[1\].y\[0\] is 3, expected a label whose task"),
+        ],
+    )
+    def test_refuses_what_labels_contradict(self, class_tasks, changes, message):
+        with pytest.raises(ValueError, match=message):
+            self.make(class_tasks, **changes)
+
+    def test_sees_the_labels_of_pixel_map_tests(self):
+        train, _ = arrays()
+        train = train._replace(y=train.task)
+        with pytest.raises(ValueError, match=r"test\[0\].y\[0\] is 2, expected a label whose task"):
+            Benchmark("b", train, pixel_map_tests(), 3, (0, 1, 2))
 
 
 def test_the_checksum_sees_every_array_of_stream_and_tests():

@@ -12,6 +12,9 @@ def test_every_entry_leads_to_its_maker():
         "mnist-rotations",
         "mnist-permutations",
         "mnist-many-permutations",
+        "mnist-split",
+        "omniglot",
+        "cifar100",
     ]
     for name in catalog.benchmark_names():
         assert catalog.summary(name)
@@ -19,10 +22,22 @@ def test_every_entry_leads_to_its_maker():
 
 
 @pytest.mark.parametrize("name", catalog.benchmark_names())
-def test_makes_what_its_maker_makes(small_mnist_dir, name):
-    made = catalog.make_benchmark(name, 2, tasks=2, examples_per_task=3, data_dir=small_mnist_dir)
+def test_makes_what_its_maker_makes(small_data_dir, name):
+    made = catalog.make_benchmark(name, 2, tasks=2, examples_per_task=3, data_dir=small_data_dir)
     assert made.name == name
     assert len(made.train.y) == 6
+
+
+@pytest.mark.parametrize("name", catalog.benchmark_names())
+def test_every_recipe_has_a_validation_stream(small_data_dir, name):
+    options = {"tasks": 2, "examples_per_task": 3}
+    reported = [catalog.BenchmarkRecipe(name, options, small_data_dir)(seed) for seed in range(2)]
+    recipe = catalog.BenchmarkRecipe(name, options | {"validation": True}, small_data_dir)
+    made = [recipe(seed) for seed in range(2)]
+    streams = {it.train.x.tobytes() for it in (*reported, *made)}
+    assert len(streams) == 4
+    assert {it.train.x.shape for it in made} == {reported[0].train.x.shape}
+    assert made[0].n_outputs == reported[0].n_outputs
 
 
 def test_passes_seed_and_options_on():
@@ -47,7 +62,8 @@ def test_suggests_the_nearest_name(name, message):
 
 def test_names_the_options_a_maker_takes():
     message = (
-        "digits-rotations has no option angle, task, expected some of: tasks, examples_per_task, task_order, data_dir"
+        "digits-rotations has no option angle, task, expected some of: tasks, examples_per_task, task_order, data_dir, "
+        "validation"
     )
     with pytest.raises(TypeError, match=message):
         catalog.make_benchmark("digits-rotations", 0, angle=3, task=2)

@@ -14,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from perdure.streams import files
-from perdure.streams.files import DataError, _uncompressed, fetch, find_file, load_idx, read_idx, status, verify
+from perdure.streams import atomic, download, files
+from perdure.streams.files import _uncompressed, fetch, find_file, find_one, load_idx, read_idx, status, verify
+from perdure.streams.registry import DATA_SETS, DataError
 
 LABELS = "train-labels-idx1-ubyte"
 
 
 def set_mirrors(monkeypatch, *mirrors: str) -> None:
-    monkeypatch.setitem(files.DATA_SETS, "mnist", files.DATA_SETS["mnist"]._replace(mirrors=mirrors))
+    monkeypatch.setitem(DATA_SETS, "mnist", DATA_SETS["mnist"]._replace(mirrors=mirrors))
 
 
 def everything_under(folder: Path) -> list[str]:
@@ -140,10 +141,9 @@ class TestContent:
             load_idx(LABELS, tmp_path)
         message = str(caught.value)
         assert str(path) in message
-        assert f"sha256 {hashlib.sha256(wrong).hexdigest()}, expected" in message
-        assert (
-            f"expected {len(wrong) - 1} bytes and sha256 {hashlib.sha256(small_mnist[LABELS]).hexdigest()}" in message
-        )
+        digests = [hashlib.sha256(content).hexdigest() for content in (wrong, small_mnist[LABELS])]
+        assert f"uncompressed content has sha256 {digests[0]}, expected {digests[1]}" in message
+        assert f"({len(wrong)} bytes were read)" in message
         assert "deleted is downloaded anew" in message
 
     @pytest.mark.parametrize("damage", ["cut", "flipped", "header"])
@@ -222,11 +222,11 @@ class TestDownload:
 
             monkeypatch.setattr(owner, name, recorded)
 
-        spy(files.os, "fsync")
-        spy(files, "_verified")
-        spy(files.Path, "replace")
+        spy(files, "verified")
+        spy(atomic.os, "fsync")
+        spy(atomic.Path, "replace")
         find_file(LABELS)
-        assert steps == [("fsync", False), ("_verified", False), ("replace", False)]
+        assert steps == [("verified", False), ("fsync", False), ("replace", False)]
         assert everything_under(registry) == [f"{LABELS}.gz"]
 
     def test_interruption_leaves_nothing(self, mirror, registry, monkeypatch):
@@ -234,7 +234,7 @@ class TestDownload:
             output_file.write(b"half of it")
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(files.HTTPDownloader, "__call__", interrupted)
+        monkeypatch.setattr(download.HTTPDownloader, "__call__", interrupted)
         with pytest.raises(KeyboardInterrupt):
             find_file(LABELS)
         assert everything_under(registry) == []
@@ -254,7 +254,7 @@ class TestDownload:
         assert everything_under(tmp_path) == []
 
     def test_draws_progress_on_a_terminal(self, mirror, monkeypatch, capsys):
-        monkeypatch.setattr(files, "Console", lambda stderr: terminal(stderr))
+        monkeypatch.setattr(download, "Console", lambda stderr: terminal(stderr))
         find_file(LABELS)
         drawn = capsys.readouterr()
         assert f"{LABELS}.gz" in drawn.err
@@ -279,7 +279,7 @@ def unused_port() -> int:
 
 class TestCommands:
     def test_data_sets(self):
-        assert files.dataset_names() == ["digits", "mnist"]
+        assert files.dataset_names() == ["cifar100", "digits", "mnist", "omniglot"]
 
     def test_digits_are_built_in(self):
         assert status("digits") == verify("digits") == [("digits", None, "built in")]
@@ -287,7 +287,7 @@ class TestCommands:
 
     @pytest.mark.parametrize("command", [status, verify, fetch])
     def test_unknown_data_set(self, command):
-        with pytest.raises(DataError, match="no data set 'cifar'; choose one of: digits, mnist"):
+        with pytest.raises(DataError, match="no data set 'cifar'; choose one of: cifar100, digits"):
             command("cifar")
 
     def test_status_and_verify_tell_found_missing_verified_and_wrong(self, small_mnist_dir, small_mnist):
@@ -311,6 +311,35 @@ class TestCommands:
         (small_mnist_dir / f"{LABELS}.gz").write_bytes(b"wrong")
         with pytest.raises(DataError, match="is not the published train-labels"):
             fetch("mnist", small_mnist_dir)
+
+
+class TestArchives:
+    def test_an_archive_keeps_its_name_and_its_packing(self, registry, tmp_path, small_cifar, monkeypatch, file_server):
+        name, content = next(iter(small_cifar.items()))
+        mirror = f"{file_server.url}/"
+        monkeypatch.setitem(DATA_SETS, "cifar100", DATA_SETS["cifar100"]._replace(mirrors=(mirror,)))
+        file_server.answers[f"/{name}"] = content
+        assert fetch("cifar100") == [registry / "cifar100" / name]
+        assert file_server.asked == [f"/{name}"]
+        (registry / "cifar100" / name).write_bytes(gzip.compress(gzip.decompress(content), 1))
+        assert verify("cifar100")[0].state.startswith(f"{registry / 'cifar100' / name} is not the published {name}")
+
+    @pytest.mark.parametrize("present", [0, 1])
+    def test_one_archive_of_cifar_suffices(self, registry, tmp_path, small_cifar, present):
+        name = list(small_cifar)[present]
+        path = tmp_path / "mine" / "cifar100" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(small_cifar[name])
+        assert status("cifar100", tmp_path / "mine") == [(name, path, "found")]
+        assert verify("cifar100", tmp_path / "mine") == [(name, path, "verified")]
+        assert find_one("cifar100", tmp_path / "mine") == (path, DATA_SETS["cifar100"].files[present])
+
+    def test_none_of_them_is_told_by_the_first(self, registry, small_cifar):
+        assert [row.state for row in status("cifar100")] == ["missing"]
+        with pytest.raises(
+            DataError, match=r"put one of these files into .*\n  cifar-100-binary.tar.gz\n  cifar-100-py"
+        ):
+            find_one("cifar100")
 
 
 @pytest.mark.real_data

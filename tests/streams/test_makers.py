@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from perdure.streams import digits, mnist, tasks
+from perdure.streams.benchmark import checksum
 
 SMALL = {"tasks": 3, "examples_per_task": 5}
 MNIST_MAKERS = [mnist.mnist_rotations, mnist.mnist_permutations, mnist.mnist_many_permutations]
@@ -74,6 +75,20 @@ class TestEveryMaker:
             make(-3, **SMALL, data_dir=small_mnist_dir)
 
 
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        ({}, "7962a5de7615c097e6cd55cbe09c75bf78e408c61cedf7f1ead285c864dc6864"),
+        (
+            {"seed": 3, "tasks": 2, "examples_per_task": 20, "task_order": [1, 0]},
+            "8bf6379526fb2ce6c717bf55b5cbedef97511be9b49603a24f58498b024e2524",
+        ),
+    ],
+)
+def test_digits_stay_the_same_from_release_to_release(options, digest):
+    assert checksum(digits.digits_rotations(**{"seed": 0, **options})) == digest
+
+
 class TestMnist:
     def test_rotations_are_pillows_of_the_images_on_file(self, small_mnist_dir):
         made = mnist.mnist_rotations(5, tasks=3, examples_per_task=5, data_dir=small_mnist_dir)
@@ -118,6 +133,36 @@ class TestMnist:
         assert np.bincount(test_y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
         assert train_y[0] == 5
         assert train_x.mean() / 255 == pytest.approx(0.130660, abs=1e-6)
+
+    @pytest.mark.real_data
+    @pytest.mark.parametrize(
+        ("make", "digest"),
+        [
+            (mnist.mnist_rotations, "3f48f5f10aeefdded9fe18a392e1e30a27fcfa1f88c3515052d8de688f355961"),
+            (mnist.mnist_permutations, "803a8d02c7a2b7b515109a1581e1abb8e9a2441abab3e96f754aaa713a2a81cf"),
+            (mnist.mnist_many_permutations, "13a8cc63be4ae2f3a55d1a6cf84948e8c199fe6251749fa071a3b86ffa5a9d7c"),
+        ],
+    )
+    def test_stays_the_same_from_release_to_release(self, mnist_dir, make, digest):
+        assert checksum(make(1, data_dir=mnist_dir)) == digest
+
+    def test_split_shows_two_digits_a_task(self, small_mnist_dir):
+        made = mnist.mnist_split(0, examples_per_task=8, data_dir=small_mnist_dir)
+        _, _, test_x, test_y = mnist.load_mnist(small_mnist_dir)
+        assert made.n_outputs == 10
+        assert made.class_tasks is None
+        np.testing.assert_array_equal(made.train.y // 2, made.train.task)
+        for task, test in enumerate(made.test):
+            np.testing.assert_array_equal(test.x, test_x[test_y // 2 == task])
+            np.testing.assert_array_equal(test.y, test_y[test_y // 2 == task])
+        with pytest.raises(ValueError, match="examples per task is 1000, expected 1 to 8"):
+            mnist.mnist_split(0, data_dir=small_mnist_dir)
+
+    @pytest.mark.real_data
+    def test_split_of_the_real_digits(self, mnist_dir):
+        made = mnist.mnist_split(0, data_dir=mnist_dir)
+        assert made.train.x.shape == (5000, 28, 28)
+        assert [len(test.y) for test in made.test] == [2115, 2042, 1874, 1986, 1983]
 
     @pytest.mark.real_data
     @pytest.mark.parametrize(

@@ -1,16 +1,26 @@
 from __future__ import annotations
 
+import functools
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from scipy.special import log_softmax
 
 from perdure.models import MLP
-from perdure.updates.gradient import cross_entropy, descend, example_loss, predict_batch, weighted_loss
+from perdure.updates.gradient import (
+    Descent,
+    descend,
+    example_gradient,
+    example_loss,
+    optimizer_step,
+    predict_batch,
+    start_descent,
+    weighted_gradient,
+)
+from perdure.updates.losses import mean_squared_error
 
 
 def linear(x):
@@ -23,18 +33,21 @@ def random_batch(seed, n, d=4):
     return jnp.asarray(rng.normal(size=(n, d))), jnp.asarray(rng.integers(0, 3, n), jnp.int32)
 
 
-@settings(max_examples=50, deadline=None)
-@given(logits=arrays(np.float32, (6, 5), elements=st.floats(-1e4, 1e4, width=32)))
-def test_cross_entropy_is_minus_log_softmax(logits):
-    y = jnp.asarray([0, 1, 2, 3, 4, 2], jnp.int32)
-    expected = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(6), y]
-    # The loss is a difference of numbers as large as the logits, and rounded as they are.
-    rounding = 1e-6 * max(1, float(np.abs(logits).max()))
-    np.testing.assert_allclose(cross_entropy(jnp.asarray(logits), y), expected, rtol=1e-6, atol=rounding)
+def network():
+    return MLP(4, 3, (5, 2), key=jax.random.key(0))
 
 
-def test_cross_entropy_of_a_guess_among_n_is_log_n():
-    assert cross_entropy(jnp.zeros(10), jnp.asarray(3, jnp.int32)) == pytest.approx(np.log(10))
+example_of = jax.jit(example_gradient)
+batch_of = jax.jit(weighted_gradient)
+step = jax.jit(optimizer_step, static_argnums=2)
+
+
+def same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def close(one, other):
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14), one, other)
 
 
 def test_weighted_loss_by_hand():
@@ -43,39 +56,62 @@ def test_weighted_loss_by_hand():
     y = jnp.asarray([0, 1, 1], jnp.int32)
     losses = [np.log1p(np.exp(-2)), np.log(2), np.log1p(np.exp(-3))]
     expected = 0.5 * losses[0] + 2 * losses[1] + 0 * losses[2]
-    assert weighted_loss(linear, x, y, jnp.asarray([0.5, 2.0, 0.0])) == pytest.approx(expected, rel=1e-6)
-    mean = weighted_loss(linear, x, y, jnp.full(3, 1 / 3))
+    assert weighted_gradient(linear, x, y, jnp.asarray([0.5, 2.0, 0.0])).loss == pytest.approx(expected, rel=1e-6)
+    mean = weighted_gradient(linear, x, y, jnp.full(3, 1 / 3)).loss
     assert mean == pytest.approx(np.mean(losses), rel=1e-6)
 
 
 def test_pixels_are_scaled_before_the_model_sees_them():
     pixels = jnp.asarray([[51, 0], [255, 255]], jnp.uint8)
     np.testing.assert_allclose(predict_batch(linear, pixels), [[0.2, 0], [2, 0]], rtol=1e-6)
-    loss = example_loss(linear, pixels[1], jnp.asarray(0, jnp.int32))
-    assert loss == pytest.approx(np.log1p(np.exp(-2)), rel=1e-6)
+    y = jnp.asarray([1, 0], jnp.int32)
+    assert example_loss(linear, pixels[1], y[1]) == pytest.approx(np.log1p(np.exp(-2)), rel=1e-6)
+    assert example_gradient(linear, pixels[1], y[1]).loss == pytest.approx(np.log1p(np.exp(-2)), rel=1e-6)
+    summed = weighted_gradient(linear, pixels, y, jnp.ones(2)).loss
+    assert summed == pytest.approx(np.log1p(np.exp(0.2)) + np.log1p(np.exp(-2)), rel=1e-6)
 
 
-def test_example_loss_is_the_loss_of_a_batch_of_one(x64):
-    model = MLP(4, 3, (5,), key=jax.random.key(0))
+def test_one_example_is_a_batch_of_one(x64):
     x, y = random_batch(0, 1)
-    assert example_loss(model, x[0], y[0]) == pytest.approx(float(weighted_loss(model, x, y, jnp.ones(1))), rel=1e-12)
+    alone = example_of(network(), x[0], y[0])
+    assert float(alone.loss) == pytest.approx(float(example_loss(network(), x[0], y[0])), rel=1e-12)
+    close(alone, batch_of(network(), x, y, jnp.ones(1)))
+    same(alone.model, network())
 
 
-def test_gradient_equals_finite_differences(x64):
-    model = MLP(4, 3, (5, 2), key=jax.random.key(0))
+@pytest.mark.parametrize("loss", [None, mean_squared_error])
+def test_gradient_equals_finite_differences(loss, x64):
     x, y = random_batch(1, 6)
+    options = {}
+    if loss is not None:
+        options["loss"], y = loss, jnp.asarray(np.random.default_rng(5).normal(size=(6, 3)))
     weights = jnp.asarray(np.random.default_rng(2).uniform(0, 1, 6))
-    leaves, structure = jax.tree.flatten(model)
-    loss = jax.jit(lambda *leaves: weighted_loss(jax.tree.unflatten(structure, leaves), x, y, weights))
-    slopes = jax.tree.leaves(jax.jit(jax.grad(weighted_loss))(model, x, y, weights))
+    leaves, structure = jax.tree.flatten(network())
+
+    @jax.jit
+    def gradient(*leaves):
+        return weighted_gradient(jax.tree.unflatten(structure, leaves), x, y, weights, **options)
+
+    slopes = jax.tree.leaves(gradient(*leaves).slope)
     rng, step = np.random.default_rng(3), 1e-6
     for _ in range(10):
         ways = [rng.normal(size=leaf.shape) for leaf in leaves]
         ahead, behind = (
-            loss(*(leaf + sign * step * way for leaf, way in zip(leaves, ways, strict=True))) for sign in (1, -1)
+            gradient(*(leaf + sign * step * way for leaf, way in zip(leaves, ways, strict=True))).loss
+            for sign in (1, -1)
         )
         along = sum(np.sum(slope * way) for slope, way in zip(slopes, ways, strict=True))
         assert (ahead - behind) / (2 * step) == pytest.approx(float(along), rel=1e-6, abs=1e-8)
+
+
+def test_the_loss_given_is_the_one_that_is_taken():
+    def outputs_sum(outputs, y):
+        return jnp.sum(outputs) * y
+
+    x, y = jnp.ones((2, 3)), jnp.asarray([2.0, 5.0])
+    assert example_loss(linear, x[0], y[0], outputs_sum) == 6
+    assert example_gradient(linear, x[0], y[0], outputs_sum).loss == 6
+    assert weighted_gradient(linear, x, y, jnp.asarray([1.0, 0.5]), outputs_sum).loss == 6 + 7.5
 
 
 def test_descend_subtracts_rate_times_gradient():
@@ -86,3 +122,126 @@ def test_descend_subtracts_rate_times_gradient():
         np.testing.assert_array_equal(after["weight"], [0.5, -3.0])
         assert after["bias"] == 6
     np.testing.assert_array_equal(descend(model, slope, 0.0)["weight"], model["weight"])
+
+
+def test_leaves_without_slope_stay_as_they_are():
+    model = {"weight": jnp.asarray([1.0]), "count": jnp.asarray(7, jnp.int32)}
+    after = descend(model, {"weight": jnp.asarray([2.0]), "count": None}, 0.5)
+    assert after == {"weight": jnp.asarray([0.0]), "count": 7}
+
+
+# --- optimizers
+
+
+class Numbered(eqx.Module):
+    """A model with a leaf that is no weight."""
+
+    network: MLP
+    number: jax.Array
+
+    def __call__(self, x):
+        return self.network(x)
+
+
+def test_integers_of_a_model_are_not_differentiated_and_no_optimizer_sees_them():
+    model, adam = Numbered(network(), jnp.asarray(7, jnp.int32)), optax.adam(0.1)
+    x, y = random_batch(0, 1)
+    start, gradient = start_descent(model, adam), example_of(model, x[0], y[0])
+    assert gradient.slope.number is None
+    after = step(gradient, start.optimizer, adam)
+    assert after.model.number.dtype == jnp.int32
+    assert after.model.number == 7
+    n_weights = len(jax.tree.leaves(network()))
+    assert len(jax.tree.leaves(start.optimizer)) == 1 + 2 * n_weights  # a counter, and two moments of each weight
+
+
+@pytest.mark.parametrize("transformation", [optax.sgd(0.1), optax.adam(0.1), optax.sgd(0.1, momentum=0.9)])
+def test_an_optimizers_state_is_all_arrays_and_keeps_its_form(transformation):
+    x, y = random_batch(0, 1)
+    start = start_descent(network(), transformation)
+    same(start.model, network())
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(start))
+    after = step(example_of(network(), x[0], y[0]), start.optimizer, transformation)
+    assert isinstance(after, Descent)
+    forms = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), it) for it in (start, after)]
+    assert forms[0] == forms[1]
+
+
+def test_plain_sgd_is_a_descent():
+    x, y = random_batch(0, 3)
+    gradient = batch_of(network(), x, y, jnp.full(3, 1 / 3))
+    start = start_descent(network(), optax.sgd(0.1))
+    after = step(gradient, start.optimizer, optax.sgd(0.1))
+    same(after.model, descend(network(), gradient.slope, 0.1))
+
+
+def test_momentum_by_hand(x64):
+    model, slopes = {"w": jnp.asarray(1.0)}, [2.0, -1.0, 4.0]
+    transformation = optax.sgd(0.1, momentum=0.5)
+    now, weight, velocity = start_descent(model, transformation), 1.0, 0.0
+    example = example_gradient(lambda x: jnp.zeros(2), jnp.zeros(1), jnp.asarray(0, jnp.int32))
+    for slope in slopes:
+        gradient = example._replace(slope={"w": jnp.asarray(slope)}, model=now.model)
+        now = step(gradient, now.optimizer, transformation)
+        velocity = 0.5 * velocity + slope
+        weight -= 0.1 * velocity
+        assert float(now.model["w"]) == pytest.approx(weight, rel=1e-12)
+
+
+# --- models with running statistics
+
+
+def by_hand(model, x, y, weights):
+    """Return loss and slope of the weighted cross entropy, and the statistics after it, in NumPy."""
+    x, weight = np.asarray(x), np.asarray(model.weight)
+    mean, variance = x.mean(axis=(0, 1)), x.var(axis=(0, 1))
+    rows = ((x - mean) / np.sqrt(variance + 0.1)).reshape(len(x), -1)
+    logits = rows @ weight.T
+    likely = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    loss = -np.sum(weights * np.log(likely[np.arange(len(y)), y]))
+    slope = ((likely - np.eye(3)[y]) * weights[:, None]).T @ rows
+    moved = [0.9 * np.asarray(old) + 0.1 * new for old, new in zip(statistics(model), (mean, variance), strict=True)]
+    return loss, slope, moved
+
+
+def statistics(model):
+    return model.statistics.mean, model.statistics.variance
+
+
+def test_training_normalises_with_the_batch_and_moves_the_running_statistics(normalizing):
+    rng = np.random.default_rng(0)
+    x, y, weights = rng.normal(size=(5, 4, 2)), np.asarray([0, 2, 1, 1, 2], np.int32), rng.uniform(0, 1, 5)
+    batch = batch_of(normalizing, jnp.asarray(x), jnp.asarray(y), jnp.asarray(weights))
+    alone = example_of(normalizing, jnp.asarray(x[3]), jnp.asarray(y[3]))
+    for found, expected in (
+        (batch, by_hand(normalizing, x, y, weights)),
+        (alone, by_hand(normalizing, x[3:4], y[3:4], np.ones(1))),
+    ):
+        assert float(found.loss) == pytest.approx(expected[0], rel=1e-12)
+        np.testing.assert_allclose(found.slope.weight, expected[1], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(statistics(found.model), expected[2], rtol=1e-12)
+        same(found.model.weight, normalizing.weight)
+
+
+def test_predicting_normalises_with_the_running_statistics_and_moves_nothing(normalizing):
+    x = np.random.default_rng(0).normal(size=(5, 4, 2))
+    mean, variance = map(np.asarray, statistics(normalizing))
+    expected = ((x - mean) / np.sqrt(variance + 0.1)).reshape(5, 8) @ np.asarray(normalizing.weight).T
+    np.testing.assert_allclose(predict_batch(normalizing, x), expected, rtol=1e-12)
+    label = jnp.asarray(1, jnp.int32)
+    loss = np.log(np.exp(expected[0]).sum()) - expected[0, 1]
+    assert float(example_loss(normalizing, x[0], label)) == pytest.approx(loss, rel=1e-12)
+
+
+def test_running_statistics_are_not_differentiated(normalizing):
+    x, y = jnp.asarray(np.random.default_rng(0).normal(size=(4, 2))), jnp.asarray(1, jnp.int32)
+    gradient = example_of(normalizing, x, y)
+    assert (gradient.slope.statistics.mean, gradient.slope.statistics.variance) == (None, None)
+    for rate in (0.5, 0.0):
+        same(statistics(descend(gradient.model, gradient.slope, rate)), statistics(gradient.model))
+    adam = optax.adam(0.5)
+    start = start_descent(normalizing, adam)
+    assert {leaf.shape for leaf in jax.tree.leaves(start.optimizer)} == {(), normalizing.weight.shape}
+    after = step(gradient, start.optimizer, adam)
+    same(statistics(after.model), statistics(gradient.model))
+    assert (after.model.weight != normalizing.weight).all()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.models import Statistics
 from perdure.updates.reptile import reptile_step
 
 # Without subnormal numbers: compiled code rounds them to zero.
@@ -53,3 +54,13 @@ def test_the_step_is_the_rate_times_the_way(before, after, rate):
 def test_trees_of_different_structure_are_refused():
     with pytest.raises(ValueError, match="b"):
         reptile_step({"a": jnp.ones(1)}, {"b": jnp.ones(1)}, 0.5)
+
+
+def test_running_statistics_are_interpolated_and_integers_taken_from_where_sgd_led():
+    before = {"statistics": Statistics(jnp.asarray([1.0]), jnp.asarray([2.0])), "steps": jnp.asarray(3, jnp.int32)}
+    after = {"statistics": Statistics(jnp.asarray([5.0]), jnp.asarray([0.0])), "steps": jnp.asarray(9, jnp.int32)}
+    stepped = reptile_step(before, after, 0.25)
+    np.testing.assert_array_equal(stepped["statistics"].mean, [2.0])
+    np.testing.assert_array_equal(stepped["statistics"].variance, [1.5])
+    assert stepped["steps"].dtype == jnp.int32
+    assert stepped["steps"] == 9

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from perdure import models
 from perdure.core import Learner
+from perdure.experiments.preset_file import read_presets
 from perdure.experiments.presets import find_preset
 from perdure.experiments.results import ResultsError, RunRecord, config_digest
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
 from perdure.learners.hyperparameters import hyperparameters
-from perdure.models import benchmark_mlp
 from perdure.streams.catalog import BenchmarkRecipe
+from perdure.streams.torch_file import FILE_DIGEST, DataFileRecipe
 
 
 class Choice(NamedTuple):
@@ -22,21 +24,29 @@ class Choice(NamedTuple):
     notes: list[str]
 
 
-def choose_learner(name: str, benchmark: str, given: Mapping[str, float | int]) -> Choice:
+def choose_learner(
+    name: str, benchmark: str, given: Mapping[str, float | int], preset_file: Path | None = None
+) -> Choice:
     """Return a learner with the hyper-parameters given and, for the others, those of its preset.
 
     Args:
         name: name of the learner.
         benchmark: name of the benchmark that it will learn.
         given: hyper-parameters that were asked for.
+        preset_file: whose presets to use; None for perdure's own.
 
     Raises:
-        ValueError: if there is no such learner, or a value is out of range.
+        ValueError: if there is no such learner, a value is out of range, or the preset file is not one or holds no
+            preset of the learner for the benchmark.
         TypeError: if a hyper-parameter is neither given nor in a preset.
     """
     known = [it.name for it in hyperparameters(learner_class(name))]
     memory_size = given.get("memory_size") if "memory_size" in known else None
-    preset = find_preset(name, benchmark, None if memory_size is None else int(memory_size))
+    presets = None if preset_file is None else read_presets(preset_file)
+    preset = find_preset(name, benchmark, None if memory_size is None else int(memory_size), presets)
+    if presets is not None and preset is None:
+        there = ", ".join(f"{row.learner} for {row.benchmark}" for row in presets)
+        raise ValueError(f"{preset_file} holds no preset of {name} for {benchmark}, expected one; it holds {there}")
     values = {**(preset.hyperparameters if preset else {}), **given}
     notes = []
     if preset is not None and not preset.exact and set(known) - set(given):
@@ -55,21 +65,38 @@ def default_folder(config: Mapping[str, Any], root: Path = Path("runs")) -> Path
 def arguments_of(record: RunRecord, data_dir: Path | None = None) -> dict[str, Any]:
     """Return the arguments with which `perdure.experiments.run.run` goes on with a recorded run.
 
+    Args:
+        record: of the run.
+        data_dir: folder of the raw files, or of the `.pt` file that the run learns from.
+
     Raises:
-        ResultsError: if the run used a learner, benchmark or model that is not perdure's own.
+        DataError: if the run's `.pt` file is not there, or not the one it began with.
+        ResultsError: if the run used a learner, benchmark or model that is not perdure's own, or was given a loss or
+            an optimizer.
     """
     config = record.config
     learner, benchmark, model = config["learner"], config["benchmark"], config["model"]["name"]
-    if learner["name"] not in CATALOG or "sha256" in benchmark["options"] or model != benchmark_mlp.__name__:
+    given = [f"{part} {learner[part]}" for part in ("loss", "optimizer") if part in learner]
+    foreign = learner["name"] not in CATALOG or "sha256" in benchmark["options"] or model not in models.__all__
+    if foreign or given:
+        parts = ", ".join([f"learner {learner['name']}", f"benchmark {benchmark['name']}", f"model {model}", *given])
         raise ResultsError(
-            f"{record.folder} was written from Python with learner {learner['name']}, benchmark {benchmark['name']} "
-            f"and model {model}, not all of them perdure's own; go on from Python: perdure.run(…, folder=…)"
+            f"{record.folder} was written from Python with {parts}, not all of them what the command line would take; "
+            "go on from Python: perdure.run(…, folder=…)"
         )
     return {
         "learner": make_learner(learner["name"], **learner["hyperparameters"]),
-        "benchmark": BenchmarkRecipe(benchmark["name"], benchmark["options"], data_dir),
+        "benchmark": _recipe(benchmark, data_dir),
+        "model": getattr(models, model),
         "seeds": record.seeds,
         "evaluation": config["evaluation"],
         "alignment": config["alignment"],
         "folder": record.folder,
     }
+
+
+def _recipe(benchmark: Mapping[str, Any], data_dir: Path | None) -> BenchmarkRecipe | DataFileRecipe:
+    name, options = benchmark["name"], benchmark["options"]
+    if FILE_DIGEST in options:
+        return DataFileRecipe((data_dir or Path()) / f"{name}.pt", options)
+    return BenchmarkRecipe(name, options, data_dir)

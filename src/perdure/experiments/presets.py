@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -33,6 +33,8 @@ class Preset:
     """Published retained accuracy of exactly this configuration, in percent."""
     exact: bool = True
     """False if the values were chosen for another memory size than the one asked for."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the benchmark for which the values were chosen, if it is not the whole of it."""
 
 
 def load_presets() -> list[Preset]:
@@ -40,10 +42,17 @@ def load_presets() -> list[Preset]:
 
     Source: Riemer et al. 2019, appendix and released run script; results of tables 1 and 2.
     """
-    return [_preset(group["learner"], group["source"], row) for group in _file()["group"] for row in group["presets"]]
+    return presets_in(_file())
 
 
-def find_preset(learner: str, benchmark: str, memory_size: int | None = None) -> Preset | None:
+def presets_in(content: Mapping[str, Any]) -> list[Preset]:
+    """Return every preset in the content of presets.toml, or of a file like it."""
+    return [_preset(group["learner"], group["source"], row) for group in content["group"] for row in group["presets"]]
+
+
+def find_preset(
+    learner: str, benchmark: str, memory_size: int | None = None, presets: Sequence[Preset] | None = None
+) -> Preset | None:
     """Return the preset of a learner on a benchmark, None if the pair has none.
 
     Args:
@@ -52,8 +61,10 @@ def find_preset(learner: str, benchmark: str, memory_size: int | None = None) ->
         memory_size: memory to be used; None for the smallest that the pair has a preset for. If no preset
             has this size, that of the nearest size is returned with `exact` False, no published figure, and
             the size asked for among its hyper-parameters. A learner without memory takes no notice of it.
+        presets: where to look; None for perdure's own.
     """
-    rows = [row for row in load_presets() if (row.learner, row.benchmark) == (learner, benchmark)]
+    known = load_presets() if presets is None else presets
+    rows = [row for row in known if (row.learner, row.benchmark) == (learner, benchmark)]
     if not rows:
         return None
     wanted = memory_size or 0
@@ -69,8 +80,21 @@ def published(learner: str, benchmark: str, memory_size: int | None) -> Publishe
 
     Source: Riemer et al. 2019, tables 1 and 2.
     """
-    figures = {(row.learner, row.benchmark, row.memory_size): row.retained_accuracy for row in load_presets()}
-    return figures.get((learner, benchmark, memory_size))
+    return published_figures().get((learner, benchmark, memory_size))
+
+
+def published_figures() -> dict[tuple[str, str, int | None], Published]:
+    """Return all published retained accuracies in percent, by learner, benchmark and memory size.
+
+    Source: Riemer et al. 2019, tables 1 and 2.
+    """
+    of_presets = {(it.learner, it.benchmark, it.memory_size): it.retained_accuracy for it in load_presets()}
+    figures = {key: figure for key, figure in of_presets.items() if figure is not None}
+    without_presets = {
+        (row["learner"], row["benchmark"], row.get("memory_size")): Published(*row["retained_accuracy"])
+        for row in _file()["published_only"]
+    }
+    return figures | without_presets
 
 
 def published_alignment(learner: str, benchmark: str) -> Published | None:
@@ -95,7 +119,8 @@ def follows_protocol(benchmark: str, options: Mapping[str, Any]) -> bool:
 
 
 def _preset(learner: str, source: str, row: Mapping[str, Any]) -> Preset:
-    hyperparameters = {name: value for name, value in row.items() if name not in ("benchmark", "retained_accuracy")}
+    others = ("benchmark", "options", "retained_accuracy")
+    hyperparameters = {name: value for name, value in row.items() if name not in others}
     figure = row.get("retained_accuracy")
     return Preset(
         learner=learner,
@@ -104,6 +129,7 @@ def _preset(learner: str, source: str, row: Mapping[str, Any]) -> Preset:
         hyperparameters=hyperparameters,
         source=source,
         retained_accuracy=None if figure is None else Published(*figure),
+        options=row.get("options", {}),
     )
 
 

@@ -1,4 +1,4 @@
-"""The compiled half of a run: learning a stretch of the stream, and counting correct answers.
+"""The compiled half of a run: learning a stretch of the stream, and answering test sets.
 
 Both take every seed at once, along the leading axis of states, streams and keys, and are compiled once a run: the
 ends of a stretch are values, not shapes.
@@ -6,6 +6,7 @@ ends of a stretch are values, not shapes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,8 +17,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from perdure.core import AnyArray, Example, Learner
+from perdure.experiments.contract import check_contract
 from perdure.metrics.alignment import gradient_alignment, gradient_cosine
+from perdure.models import array_model
 from perdure.streams.benchmark import TestSet
+from perdure.updates.losses import within_task
 
 _CPU_OPTIONS: dict[str, Any] = {"xla_cpu_copy_insertion_use_region_analysis": True}
 """Without it XLA copies the whole memory at every example."""
@@ -29,10 +33,19 @@ class Log(NamedTuple):
 
     loss: Float[Array, "*seeds N"]
     """Loss on the arriving example before the update."""
-    alignment: Float[Array, "*seeds N"] | None = None
-    """Dot product of its gradient with that of a random past example; None when not asked for."""
-    cosine: Float[Array, "*seeds N"] | None = None
-    """Cosine of the angle between the two; None when not asked for."""
+    alignment: Alignment | None = None
+    """Of its gradient with that of a random past example; None when not asked for."""
+
+
+class Alignment(NamedTuple):
+    """Do the gradients on the arriving example and on a random past one agree?"""
+
+    before: Float[Array, "*seeds N"]
+    """Dot product before the update."""
+    after: Float[Array, "*seeds N"]
+    """Dot product after it."""
+    cosine: Float[Array, "*seeds N"]
+    """Cosine of the angle between the two, before the update."""
 
 
 class Progress(NamedTuple):
@@ -61,6 +74,27 @@ def named_keys(seed: int | Int[Array, ""]) -> Keys:
     return Keys(*(jax.random.fold_in(root, purpose) for purpose in range(len(Keys._fields))))
 
 
+def start_state(
+    learner: Learner[Any],
+    make_model: Callable[[Example, int, PRNGKeyArray], Any],
+    example: Example,
+    n_outputs: int,
+    keys: Keys,
+) -> Any:
+    """Return a learner's state before the first example of one seed, checked against the contract.
+
+    Args:
+        learner: told the facts of its stream.
+        make_model: makes the network from one example, the number of outputs and a key.
+        example: the first example, for its shapes and dtypes.
+        n_outputs: of the benchmark.
+        keys: of the seed.
+    """
+    state = learner.init(array_model(make_model(example, n_outputs, keys.model)), example, keys.start)
+    check_contract(learner, state, example, n_outputs, keys.learning)
+    return state
+
+
 def advance(
     learner: Learner[Any],
     progress: Progress,
@@ -73,15 +107,18 @@ def advance(
 
     def learn(n: Int[Array, ""], progress: Progress) -> Progress:
         example = _pick(stream, n)
-        state, info = learner.observe(progress.state, example, jax.random.fold_in(keys.learning, n))
+        before = progress.state
+        state, info = learner.observe(before, example, jax.random.fold_in(keys.learning, n))
         log = progress.log._replace(loss=progress.log.loss.at[n].set(info.loss))
-        if log.alignment is not None and log.cosine is not None:
+        if log.alignment is not None:
             past = _pick(stream, jax.random.randint(jax.random.fold_in(keys.alignment, n), (), 0, n, jnp.int32))
-            pair = (learner, progress.state, example, past)  # the state before the update
-            log = log._replace(
-                alignment=log.alignment.at[n].set(_unless_first(n, gradient_alignment(*pair))),
-                cosine=log.cosine.at[n].set(_unless_first(n, gradient_cosine(*pair))),
+            measured = Alignment(
+                before=gradient_alignment(learner, before, example, past),
+                after=gradient_alignment(learner, state, example, past),
+                cosine=gradient_cosine(learner, before, example, past),
             )
+            alignment = jax.tree.map(lambda log, new: log.at[n].set(_unless_first(n, new)), log.alignment, measured)
+            log = log._replace(alignment=alignment)
         return Progress(state, log)
 
     return jax.lax.fori_loop(start, stop, learn, progress)
@@ -95,25 +132,39 @@ def compile_advance(
     Args:
         learner: shared by the seeds.
         progress: leaves (seeds, ...).
-        stream: leaves (seeds, N, ...), or (N, ...) if `shared_stream`.
+        stream: x and y (seeds, N, ...), or (N, ...) if `shared_stream`; task (N,).
         keys: leaves (seeds,).
         shared_stream: do all seeds learn from the same stream?
     """
-    axes = (None, 0, None if shared_stream else 0, 0, None, None)
+    # Seeds change tasks together. With one task number for all of them, what a learner does at a change of task, or
+    # once a task seen, stays a branch or a loop, where a number a seed would make it a selection over the whole state.
+    seeds: Any = None if shared_stream else 0
+    one_for_all: Any = None
+    axes = (None, 0, Example(x=seeds, y=seeds, task=one_for_all), 0, None, None)
     position = jnp.zeros((), jnp.int32)
-    one_seed = keys.learning.shape == (1,)
-    program = jax.jit(partial(_advance_one, axes) if one_seed else jax.vmap(advance, axes), donate_argnums=1)
-    lowered = program.lower(learner, progress, stream, keys, position, position)
-    return lowered.compile(_CPU_OPTIONS if jax.default_backend() == "cpu" else None)
+    one_by_one = not learner.vectorized or keys.learning.shape == (1,)
+    program = jax.jit(partial(_advance_each, axes) if one_by_one else jax.vmap(advance, axes), donate_argnums=1)
+    return compiled(program, learner, progress, stream, keys, position, position)
 
 
-def _advance_one(axes: tuple[int | None, ...], *arguments: Any) -> Progress:
-    """`advance` for a single seed, without the slower products that vmap makes (benchmarks/meta_steps.py)."""
-    unbatched = (
-        argument if axis is None else jax.tree.map(lambda leaf: leaf[0], argument)
-        for argument, axis in zip(arguments, axes, strict=True)
-    )
-    return jax.tree.map(lambda leaf: leaf[None], advance(*unbatched))
+def compiled(program: Any, *arguments: Any) -> Any:
+    """Return a jitted function compiled for arguments like these, so that memories are changed in place."""
+    return program.lower(*arguments).compile(_CPU_OPTIONS if jax.default_backend() == "cpu" else None)
+
+
+def _advance_each(axes: tuple[Any, ...], *arguments: Any) -> Progress:
+    """`advance` for one seed after another; for a single one faster than vmap's products (benchmarks/meta_steps.py)."""
+
+    def at(seed: int | Int[Array, ""]) -> list[Any]:
+        def pick(axis: int | None, argument: Any) -> Any:
+            return argument if axis is None else jax.tree.map(lambda leaf: leaf[seed], argument)
+
+        return list(jax.tree.map(pick, axes, arguments, is_leaf=lambda axis: axis is None))
+
+    n_seeds = len(arguments[1].log.loss)
+    if n_seeds == 1:
+        return jax.tree.map(lambda leaf: leaf[None], advance(*at(0)))
+    return jax.lax.map(lambda seed: advance(*at(seed)), jnp.arange(n_seeds))
 
 
 def finite(state: Any) -> Bool[np.ndarray, " seeds"]:
@@ -123,14 +174,22 @@ def finite(state: Any) -> Bool[np.ndarray, " seeds"]:
 
 
 class Examiner:
-    """Measures test accuracies of one learner; compiled at the first test set, once for all."""
+    """Measures one learner on test sets; compiled at the first of them, once for all."""
 
-    def __init__(self, learner: Learner[Any]):
-        """Compile nothing yet."""
-        self._count = eqx.filter_jit(partial(_count_correct, learner))
+    def __init__(self, learner: Learner[Any], class_tasks: tuple[int, ...] | None = None):
+        """Compile nothing yet.
 
-    def accuracy(self, states: Any, seed: int, task: int, test: TestSet) -> float:
-        """Return the fraction of a test set that the state of one seed gets right (all of it counts).
+        Args:
+            learner: the learner.
+            class_tasks: for each output the task that it belongs to; other tasks' outputs are masked. None masks none.
+        """
+        self._outputs = eqx.filter_jit(partial(_outputs, learner, class_tasks))
+
+    def score(self, states: Any, seed: int, task: int, test: TestSet) -> float:
+        """Return how well the state of one seed does on a test set; all of it counts.
+
+        For labels it is accuracy, the fraction that is right. For regression it is R², the share of the targets'
+        variance that is explained: 1 for no error, 0 for answering with the mean, below 0 for worse.
 
         Args:
             states: leaves (seeds, ...).
@@ -138,22 +197,27 @@ class Examiner:
             task: number of the task, for learners that need it.
             test: the task's test set.
         """
-        correct = 0
-        for first in range(0, len(test.y), _TEST_BATCH):
-            x, y = test.x[first : first + _TEST_BATCH], test.y[first : first + _TEST_BATCH]
-            missing = _TEST_BATCH - len(y)
-            x = np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
-            y = np.pad(y.astype(np.int32), (0, missing), constant_values=-1)  # matches no prediction
-            correct += int(self._count(states, jnp.asarray(seed), jnp.asarray(task), x, y))
-        return correct / len(test.y)
+        outputs = self._test_outputs(states, seed, task, test.x)
+        if np.issubdtype(test.y.dtype, np.integer):
+            return float(np.mean(outputs.argmax(axis=1) == test.y))
+        return float(1 - np.sum((outputs - test.y) ** 2) / np.sum((test.y - test.y.mean(axis=0)) ** 2))
+
+    def _test_outputs(self, states: Any, seed: int, task: int, x: np.ndarray) -> Float[np.ndarray, "n outputs"]:
+        parts = []
+        for first in range(0, len(x), _TEST_BATCH):
+            batch = x[first : first + _TEST_BATCH]
+            padded = np.pad(batch, [(0, _TEST_BATCH - len(batch))] + [(0, 0)] * (x.ndim - 1))
+            outputs = self._outputs(states, jnp.asarray(seed), jnp.asarray(task, jnp.int32), padded)
+            parts.append(np.asarray(outputs)[: len(batch)])
+        return np.concatenate(parts)
 
 
-def _count_correct(
-    learner: Learner[Any], states: Any, seed: Array, task: Array, x: AnyArray, y: AnyArray
-) -> Int[Array, ""]:
+def _outputs(
+    learner: Learner[Any], class_tasks: tuple[int, ...] | None, states: Any, seed: Array, task: Array, x: AnyArray
+) -> Float[Array, "batch outputs"]:
     state = jax.tree.map(lambda leaf: leaf[seed], states)
-    logits = learner.predict(state, x, jnp.broadcast_to(task, y.shape))
-    return jnp.sum(jax.lax.argmax(logits, 1, jnp.int32) == y)
+    outputs = learner.predict(state, x, jnp.broadcast_to(task, (len(x),)))
+    return outputs if class_tasks is None else within_task(outputs, class_tasks, task)
 
 
 def _unless_first(n: Int[Array, ""], value: Float[Array, ""]) -> Float[Array, ""]:

@@ -1,107 +1,138 @@
-"""Published cells, measured: which runs they take, and running them."""
+"""A published study, measured: its runs spread over the cores, and what came of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from perdure.experiments.interrupt import InterruptedRunError, StopRequests
-from perdure.experiments.plan import choose_learner, default_folder
+from perdure.experiments.plan import default_folder
+from perdure.experiments.pool import Failure, Job, run_jobs
+from perdure.experiments.progress import Watch
 from perdure.experiments.results import RunRecord, is_finished
 from perdure.experiments.run import run
-from perdure.experiments.session import describe_run
-from perdure.models import benchmark_mlp
+from perdure.experiments.session import describe_run, usual_model
+from perdure.experiments.studies import Cell, Study
+from perdure.learners.catalog import make_learner
 from perdure.streams.catalog import BenchmarkRecipe
 
 
-class Cell(NamedTuple):
-    """One cell of the published table: a benchmark and a memory size."""
+class Measured(NamedTuple):
+    """What came of a study."""
 
-    benchmark: str
-    memory_size: int
-
-
-MER_CELLS = {
-    "rotations-200": Cell("mnist-rotations", 200),
-    "rotations-500": Cell("mnist-rotations", 500),
-    "rotations-5120": Cell("mnist-rotations", 5120),
-    "permutations-200": Cell("mnist-permutations", 200),
-    "permutations-500": Cell("mnist-permutations", 500),
-    "permutations-5120": Cell("mnist-permutations", 5120),
-    "many-permutations-500": Cell("mnist-many-permutations", 500),
-    "many-permutations-5120": Cell("mnist-many-permutations", 5120),
-}
-"""Cells of Riemer et al. (2019), tables 1 and 2, on MNIST."""
-
-DEFAULT_CELLS = ("rotations-200", "rotations-500", "permutations-200", "permutations-500", "many-permutations-500")
-"""Those that take minutes."""
+    tables: dict[str, list[RunRecord]]
+    """Finished runs of each table, in the order of its cells."""
+    timing: list[RunRecord]
+    """Finished runs of one seed alone."""
+    failures: list[Failure]
+    """Runs that came to nothing."""
 
 
-def find_cells(names: Iterable[str]) -> list[Cell]:
-    """Return the cells of these names.
+def measure(
+    study: Study,
+    tables: Iterable[str],
+    root: Path,
+    *,
+    workers: int,
+    data_dir: Path | None = None,
+    progress: bool = True,
+) -> Measured:
+    """Run what some tables of a study need, and return the records.
 
-    Raises:
-        ValueError: naming the cells there are, if there is no such cell.
-    """
-    names = list(names)
-    if unknown := [name for name in names if name not in MER_CELLS]:
-        raise ValueError(f"there is no cell {', '.join(unknown)}; choose among: {', '.join(MER_CELLS)}")
-    return [MER_CELLS[name] for name in names]
-
-
-def measure_cells(
-    cells: Iterable[Cell], seeds: int, root: Path, data_dir: Path | None = None, *, progress: bool = True
-) -> list[RunRecord]:
-    """Run each cell's methods with their published hyper-parameters and return the records.
-
-    For each cell: MER (Algorithm 1) and ER (Algorithm 4) with `seeds` seeds and gradient alignment; and MER with one
-    seed alone and nothing else logged, which tells the time of one seed. What `root` already holds is not run again.
-    Each run has a process of its own, so that its peak memory is its own.
+    Each run is a process of its own, so that its peak memory is its own. What `root` already holds is not run again,
+    and what was interrupted goes on. Those for the time of one seed come last and one at a time.
 
     Args:
-        cells: what to measure.
-        seeds: number of seeds of each run.
+        study: what to measure.
+        tables: names of its tables.
         root: folder of the runs' folders.
+        workers: runs at a time, ≥ 1.
         data_dir: where to look for raw files first.
-        progress: show progress bars.
+        progress: show how the runs go on.
 
     Raises:
-        InterruptedRunError: after Ctrl-C or SIGTERM; measuring the same cells again goes on from there.
+        ValueError: if there is no such table.
+        DataError: if a benchmark's raw files cannot be had.
+        InterruptedRunError: after Ctrl-C or SIGTERM; measuring the same again goes on from there.
     """
-    jobs = [
-        _Job(learner, cell, n_seeds, alignment)
-        for cell in cells
-        for learner, n_seeds, alignment in (("mer", seeds, True), ("er", seeds, True), ("mer", 1, False))
-    ]
-    records = []
-    with StopRequests() as stop:
-        for job in jobs:
-            with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as worker:
-                folder = worker.submit(_measure, job, root, data_dir, progress=progress).result()
-            records.append(RunRecord.load(folder))
-            if stop.received is not None:
-                raise InterruptedRunError("stopped between two runs; the same command goes on", stop.received)
-    return records
+    chosen = {name: study.tables[name] for name in find_tables(study, tables)}
+    cells = _once([cell for cells in chosen.values() for cell in cells], root)
+    benchmarks = {cell.preset.benchmark for cell in cells.values()}
+    timing = _once([cell for cell in study.timing if cell.preset.benchmark in benchmarks], root)
+    failures: list[Failure] = []
+    for runs, at_a_time in ((cells, workers), (timing, 1)):
+        waiting = {folder: cell for folder, cell in runs.items() if not is_finished(folder, _config(cell))}
+        _fetch({cell.preset.benchmark for cell in waiting.values()}, data_dir)
+        failures += run_jobs(
+            [_job(cell, folder, data_dir) for folder, cell in waiting.items()], at_a_time, show=progress
+        )
+    everything = {**cells, **timing}
+    finished = {it: RunRecord.load(it) for it, cell in everything.items() if is_finished(it, _config(cell))}
+    by_table = {
+        name: [finished[folder] for folder in _once(cells, root) if folder in finished]
+        for name, cells in chosen.items()
+    }
+    return Measured(by_table, [finished[folder] for folder in timing if folder in finished], failures)
 
 
-class _Job(NamedTuple):
-    """One run."""
+def find_tables(study: Study, names: Iterable[str]) -> list[str]:
+    """Return the names, or all names for "all".
 
-    learner: str
-    cell: Cell
-    n_seeds: int
-    alignment: bool
+    Raises:
+        ValueError: naming the tables there are, if there is no such table.
+    """
+    names = list(names)
+    if names == ["all"]:
+        return list(study.tables)
+    if unknown := [name for name in names if name not in study.tables]:
+        raise ValueError(f"there is no table {', '.join(unknown)}; choose among: {', '.join(study.tables)}, all")
+    return names
 
 
-def _measure(job: _Job, root: Path, data_dir: Path | None, *, progress: bool) -> Path:
-    """Run, unless it is done, and return the folder."""
-    learner = choose_learner(job.learner, job.cell.benchmark, {"memory_size": job.cell.memory_size}).learner
-    recipe = BenchmarkRecipe(job.cell.benchmark, data_dir=data_dir)
-    config = describe_run(learner, recipe, range(job.n_seeds), benchmark_mlp, "needed", job.alignment)
-    folder = default_folder(config, root)
-    if not is_finished(folder, config):
-        run(learner, recipe, seeds=job.n_seeds, alignment=job.alignment, folder=folder, progress=progress)
-    return folder
+def _once(cells: Iterable[Cell], root: Path) -> dict[Path, Cell]:
+    """Return the cells by folder, those of one configuration once."""
+    return {default_folder(_config(cell), root): cell for cell in cells}
+
+
+def _arguments(cell: Cell, data_dir: Path | None = None) -> dict[str, Any]:
+    """Return what decides a cell's figures, as arguments of `run`."""
+    preset = cell.preset
+    recipe = BenchmarkRecipe(preset.benchmark, preset.options, data_dir)
+    return {
+        "learner": make_learner(preset.learner, **preset.hyperparameters),
+        "benchmark": recipe,
+        "seeds": range(cell.n_seeds),
+        "model": usual_model(recipe),
+        "evaluation": cell.evaluation,
+        "alignment": cell.alignment,
+    }
+
+
+def _config(cell: Cell) -> dict[str, Any]:
+    return describe_run(**_arguments(cell))
+
+
+def _job(cell: Cell, folder: Path, data_dir: Path | None) -> Job:
+    memory = cell.preset.memory_size
+    name = folder.name if memory is None else f"{folder.name}, memory {memory}"
+    return Job(name, _effort(cell), partial(_measure_cell, cell, folder, data_dir))
+
+
+def _measure_cell(cell: Cell, folder: Path, data_dir: Path | None, watch: Watch) -> None:
+    run(**_arguments(cell, data_dir), folder=folder, progress=watch)
+
+
+def _effort(cell: Cell) -> float:
+    """Return about how many gradients a run takes for each example, as a measure of its time."""
+    values = cell.preset.hyperparameters
+    batches, batch = values.get("batches_per_example", 1), 1 + values.get("replay_batch_size", 0)
+    if cell.preset.learner == "gem":
+        batch += values["memory_size"] / 2  # tasks learned so far, on average
+    return float(cell.n_seeds * (batches * batch + 5 * cell.alignment + 5 * (cell.evaluation == "full")))
+
+
+def _fetch(benchmarks: Iterable[str], data_dir: Path | None) -> None:
+    """Make sure of the raw files before any run needs them: all at once they would all download."""
+    for benchmark in sorted(benchmarks):
+        BenchmarkRecipe(benchmark, {"tasks": 1}, data_dir)(0)

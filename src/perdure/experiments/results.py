@@ -1,10 +1,11 @@
 """The record of a run: one folder with what was asked, where it ran, what was measured and what came of it.
 
-config.json       what was asked; written first
-environment.json  versions, machine and data
-log.txt           what happened when
-accuracy.parquet  every accuracy that was evaluated, a row each
-summary.json      metrics and cost; written last, so a folder without it is an unfinished run
+config.json        what was asked; written first
+environment.json   versions, machine and data
+log.txt            what happened when
+accuracy.parquet   every accuracy that was evaluated, a row each
+alignment.parquet  gradient alignment over the stream, a row each seed and window; if it was logged
+summary.json       metrics and cost; written last, so a folder without it is an unfinished run
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,27 +22,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Float64
 
 from perdure._version import __version__
-from perdure.experiments.files import append_line, make_folder, write_atomically, write_json
+from perdure.experiments.files import append_line, make_folder, write_json
+from perdure.experiments.measurements import (
+    REPAIR,
+    AlignmentCurves,
+    Matrices,
+    ResultsError,
+    read_accuracy,
+    read_alignment,
+)
+from perdure.experiments.process import usable_cpus
 from perdure.metrics.transfer import METRICS, Statistic
 
 FORMAT = 1
 """Version of the layout; a record of another format is refused, not guessed at."""
 
-ALIGNMENTS = ("gradient_alignment", "gradient_cosine")
+ALIGNMENTS = ("gradient_alignment", "gradient_alignment_after_update", "gradient_cosine")
 """Names of the metrics that a run has only if it was asked for them."""
 
-Matrices = Float64[np.ndarray, "seeds rows tasks"]
-
 _LIBRARIES = ("jax", "jaxlib", "numpy", "equinox")
-_COLUMNS = {"seed": "int64", "after_task": "int64", "test_task": "int64", "accuracy": "float64"}
-
-
-class ResultsError(Exception):
-    """A record is missing, damaged, of another format or of another configuration."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class RunRecord:
     """None until it is written."""
     accuracy: Matrices | None
     """One accuracy matrix a seed (seeds, T + 1, T), as in `perdure.metrics.transfer`; None until written."""
+    alignment: AlignmentCurves | None
+    """Gradient alignment over the stream; None if it was not logged, or until written."""
     summary: Summary | None
     """None while the run is unfinished."""
 
@@ -82,15 +85,16 @@ class RunRecord:
         """
         config = _read_config(folder)
         environment = folder / "environment.json"
-        accuracy = folder / "accuracy.parquet"
+        accuracy, alignment = folder / "accuracy.parquet", folder / "alignment.parquet"
         summary = _read_summary(folder / "summary.json")
         if summary is not None and not accuracy.exists():
-            raise ResultsError(f"{folder} has a summary.json but no accuracy.parquet; {_REPAIR}")
+            raise ResultsError(f"{folder} has a summary.json but no accuracy.parquet; {REPAIR}")
         return cls(
             folder=folder,
             config=config,
             environment=_read_json(environment) if environment.exists() else None,
-            accuracy=_read_accuracy(accuracy, config["seeds"]) if accuracy.exists() else None,
+            accuracy=read_accuracy(accuracy, config["seeds"]) if accuracy.exists() else None,
+            alignment=read_alignment(alignment, config["seeds"]) if alignment.exists() else None,
             summary=summary,
         )
 
@@ -128,9 +132,6 @@ class RunRecord:
     def title(self) -> str:
         """The run in a few words: "mer, memory 200, on mnist-rotations"."""
         return f"{self.label}, on {self.benchmark}"
-
-
-_REPAIR = "delete the folder and run again, or restore the file from a copy"
 
 
 def config_digest(config: Mapping[str, Any]) -> str:
@@ -186,7 +187,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def write_environment(folder: Path, device: str, data_checksums: Mapping[str, str]) -> None:
-    """Write environment.json: versions, platform, CPU count, and what the caller knows.
+    """Write environment.json: versions, platform, CPUs, and what the caller knows.
 
     Args:
         folder: the run's folder.
@@ -202,6 +203,7 @@ def write_environment(folder: Path, device: str, data_checksums: Mapping[str, st
         "versions": versions,
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
+        "usable_cpus": usable_cpus(),
         "device": device,
         "data_checksums": dict(data_checksums),
     }
@@ -220,30 +222,6 @@ def check_data(folder: Path, data_checksums: Mapping[str, str]) -> None:
             f"{folder} was begun on other data: {began_with} there, {dict(data_checksums)} now; "
             "go on with the data of its beginning, or give this run another folder"
         )
-
-
-def write_accuracy(folder: Path, seeds: Sequence[int], matrices: Matrices) -> None:
-    """Write accuracy.parquet: a row for every entry that was evaluated (is not NaN).
-
-    Args:
-        folder: the run's folder.
-        seeds: one seed a matrix.
-        matrices: accuracy matrices (seeds, T + 1, T), fractions 0..1.
-
-    Raises:
-        ValueError: if there is not one matrix a seed, or a matrix is not (T + 1, T).
-        StorageError: if it cannot be written.
-    """
-    count, rows, tasks = matrices.shape
-    if count != len(seeds) or rows != tasks + 1:
-        raise ValueError(
-            f"the accuracies have shape {matrices.shape} for {len(seeds)} seeds, expected (seeds, T + 1, T): "
-            "one matrix a seed, in each one row before any training and one after each task"
-        )
-    seed, row, task = np.nonzero(~np.isnan(matrices))
-    columns = (np.asarray(seeds)[seed], row - 1, task, matrices[seed, row, task])
-    table = pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).astype(_COLUMNS)
-    write_atomically(folder / "accuracy.parquet", lambda file: table.to_parquet(file, index=False))
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
@@ -302,9 +280,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as cause:
-        raise ResultsError(f"{path} cannot be read as JSON ({cause}); {_REPAIR}") from cause
+        raise ResultsError(f"{path} cannot be read as JSON ({cause}); {REPAIR}") from cause
     if not isinstance(content, dict):
-        raise ResultsError(f"{path} holds a {type(content).__name__}, expected a JSON object; {_REPAIR}")
+        raise ResultsError(f"{path} holds a {type(content).__name__}, expected a JSON object; {REPAIR}")
     return content
 
 
@@ -319,9 +297,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "read it with the version of perdure that wrote it"
         )
     if not _describes_a_run(config):
-        raise ResultsError(
-            f"{path} lacks a learner's name and hyperparameters, a benchmark's name, or seeds; {_REPAIR}"
-        )
+        raise ResultsError(f"{path} lacks a learner's name and hyperparameters, a benchmark's name, or seeds; {REPAIR}")
     return config
 
 
@@ -337,42 +313,6 @@ def _describes_a_run(config: Mapping[str, Any]) -> bool:
         and len(seeds) > 0
         and all(isinstance(seed, int) for seed in seeds)
     )
-
-
-def _read_accuracy(path: Path, seeds: Sequence[int]) -> Matrices:
-    """Return the matrices (seeds, T + 1, T), NaN where there is no row, seeds in the order given."""
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as cause:
-        raise ResultsError(f"{path} cannot be read as Parquet ({cause}); {_REPAIR}") from cause
-    problem = _problem_with_rows(table, seeds)
-    if problem is not None:
-        raise ResultsError(f"{path} {problem}; {_REPAIR}")
-    seed, after_task, test_task, accuracy = (table[name].to_numpy() for name in _COLUMNS)
-    tasks = test_task.max() + 1
-    matrices = np.full((len(seeds), tasks + 1, tasks), np.nan)
-    order = np.argsort(seeds)
-    place = order[np.searchsorted(np.asarray(seeds)[order], seed)]
-    matrices[place, after_task + 1, test_task] = accuracy
-    return matrices
-
-
-def _problem_with_rows(table: pd.DataFrame, seeds: Sequence[int]) -> str | None:
-    """Return what is wrong with a table of accuracies, None if nothing is."""
-    found = {str(name): str(dtype) for name, dtype in table.dtypes.items()}
-    if found != _COLUMNS:
-        return f"has columns {found}, expected {_COLUMNS}"
-    seed, after_task, test_task, accuracy = (table[name].to_numpy() for name in _COLUMNS)
-    if sorted(set(seed.tolist())) != sorted(seeds):
-        return f"has seeds {sorted(set(seed.tolist()))}, expected {sorted(seeds)} of config.json"
-    last = test_task.max()
-    if test_task.min() < 0 or after_task.min() < -1 or after_task.max() != last:
-        return f"has task numbers that do not fit together, expected after_task -1..{last} for {last + 1} tasks"
-    if table.duplicated(["seed", "after_task", "test_task"]).any():
-        return "has an entry twice, expected one row an entry"
-    if not ((accuracy >= 0) & (accuracy <= 1)).all():
-        return "has an accuracy outside 0..1"
-    return None
 
 
 def _statistic_to_json(statistic: Statistic) -> dict[str, Any]:
@@ -411,4 +351,4 @@ def _read_summary(path: Path) -> Summary | None:
             content["examples_seen"],
         )
     except (KeyError, TypeError, ValueError) as cause:
-        raise ResultsError(f"{path} lacks or misspells a field ({type(cause).__name__}: {cause}); {_REPAIR}") from cause
+        raise ResultsError(f"{path} lacks or misspells a field ({type(cause).__name__}: {cause}); {REPAIR}") from cause

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float64
 
-from perdure.core import Learner
+from perdure.core import Learner, PerdureWarning
 from perdure.experiments import results
 from perdure.experiments.checkpoint import Snapshot, load_checkpoint, save_checkpoint
-from perdure.experiments.contract import check_contract
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
+from perdure.experiments.measurements import alignment_curves, write_accuracy, write_alignment
 from perdure.experiments.process import peak_memory
 from perdure.experiments.program import (
+    Alignment,
     Examiner,
     Keys,
     Log,
@@ -27,8 +29,9 @@ from perdure.experiments.program import (
     compile_advance,
     finite,
     named_keys,
+    start_state,
 )
-from perdure.experiments.progress import run_progress
+from perdure.experiments.progress import Watch, run_progress
 from perdure.experiments.session import (
     Evaluation,
     MakeModel,
@@ -37,9 +40,11 @@ from perdure.experiments.session import (
     check_arguments,
     chosen_seeds,
     describe_run,
+    prepare,
+    usual_model,
 )
+from perdure.learners.catalog import learner_name
 from perdure.metrics.transfer import Statistic, mean_and_interval, metrics_over_seeds
-from perdure.models import benchmark_mlp
 from perdure.streams.benchmark import Benchmark
 
 Advance = Callable[[Progress, int, int], Progress]
@@ -61,13 +66,11 @@ class Result:
     accuracy: Float64[np.ndarray, "seeds rows tasks"]
     """Accuracy matrices, as in `perdure.metrics.transfer`; NaN where not evaluated."""
     metrics: dict[str, Statistic]
-    """`retained_accuracy` and the others as fractions; `gradient_alignment`, `gradient_cosine` if asked for."""
+    """`retained_accuracy` and the others as fractions; gradient alignments if asked for."""
     losses: Float[np.ndarray, "seeds N"]
     """Loss on each arriving example before its update."""
-    alignments: Float[np.ndarray, "seeds N"] | None
-    """Gradient alignment at each example; None if not asked for."""
-    cosines: Float[np.ndarray, "seeds N"] | None
-    """Cosine of the same two gradients; None if not asked for."""
+    alignments: Alignment | None
+    """Gradient alignment at each example, leaves (seeds, N); None if not asked for."""
     states: Any
     """Final states, leaves (seeds, ...)."""
     training_seconds: float
@@ -80,13 +83,13 @@ def run(
     benchmark: Benchmark | Callable[[int], Benchmark],
     *,
     seeds: int | Sequence[int] = 1,
-    model: MakeModel = benchmark_mlp,
+    model: MakeModel | None = None,
     evaluation: Evaluation = "needed",
     alignment: bool = False,
     folder: Path | str | None = None,
     checkpoint_seconds: float = 30.0,
     previous: bool = False,
-    progress: bool = True,
+    progress: bool | Watch = True,
 ) -> Result:
     """Let a learner learn a benchmark's stream once, example by example, and measure what it retains.
 
@@ -97,16 +100,18 @@ def run(
         learner: method and hyper-parameters.
         benchmark: makes the benchmark of a seed; or one benchmark, the same stream for every seed.
         seeds: how many (0, 1, …), or which ones.
-        model: makes the network from one example, the number of outputs and a key.
+        model: makes the network from one example, the number of outputs and a key; None for the network that the
+            benchmark is usually learned with.
         evaluation: "needed" tests each task just after it is learned and all tasks at the end, enough for
             retained accuracy, learning accuracy and backward transfer; "full" tests all tasks before training
             and after each task, for forward transfer and forgetting too.
-        alignment: log dot product and cosine of the gradients on each example and on a random past one.
+        alignment: log how the gradients on each example and on a random past one agree: their dot product before and
+            after the update, and their cosine.
         folder: where the record and checkpoints go; a run that is unfinished there goes on from its last
             checkpoint and ends bit-identical to an uninterrupted one. None keeps nothing on disk.
         checkpoint_seconds: time between two checkpoints.
         previous: if the newest checkpoint is damaged, go on from the one before.
-        progress: show a progress bar.
+        progress: show a progress bar; or a function that is told how the run goes on.
 
     Raises:
         TypeError: if an argument is of the wrong kind, or the learner does not keep the contract of `Learner`.
@@ -119,10 +124,19 @@ def run(
         StorageError: if the record or a checkpoint cannot be written.
     """
     check_arguments(learner, benchmark, model, evaluation, checkpoint_seconds, named=folder is not None)
+    model = model or usual_model(benchmark)
     chosen = chosen_seeds(seeds)
+    benchmarks = benchmarks_of_seeds(benchmark, chosen)
+    if learner.needs_task and benchmarks[0].hides_tasks:
+        warnings.warn(
+            f"{learner_name(learner)} reads task numbers, which {benchmarks[0].name} hides: its figures tell what it "
+            "does when it is told the tasks; compare it with learners that are told them too",
+            PerdureWarning,
+            stacklevel=2,
+        )
     session = Session(
-        learner=jax.tree.map(jnp.asarray, learner),
-        benchmarks=benchmarks_of_seeds(benchmark, chosen),
+        learner=jax.tree.map(jnp.asarray, prepare(learner, benchmarks[0])),
+        benchmarks=benchmarks,
         seeds=chosen,
         shared_stream=isinstance(benchmark, Benchmark),
         evaluation=evaluation,
@@ -146,13 +160,12 @@ def _first_snapshot(session: Session, make_model: MakeModel, alignment: bool) ->
     """Return the run before its first example."""
     keys = jax.vmap(named_keys)(jnp.asarray(session.seeds))
     n_outputs = session.benchmarks[0].n_outputs
-    example = jax.tree.map(lambda leaf: leaf[0] if session.shared_stream else leaf[0, 0], session.stream)
+    example = session.first_example
 
     def start(keys: Keys) -> Progress:
-        state = session.learner.init(make_model(example, n_outputs, keys.model), example, keys.start)
-        check_contract(session.learner, state, example, n_outputs, keys.learning)
+        state = start_state(session.learner, make_model, example, n_outputs, keys)
         empty = jnp.full(session.length, jnp.nan)
-        return Progress(state, Log(empty, *([empty, empty] if alignment else [])))
+        return Progress(state, Log(empty, Alignment(empty, empty, empty) if alignment else None))
 
     n_tasks = len(session.task_ends)
     accuracy = np.full((len(session.seeds), n_tasks + 1, n_tasks), np.nan)
@@ -180,7 +193,7 @@ def _checkpoints(folder: Path) -> Path:
 
 def _learn(session: Session, snapshot: Snapshot) -> Snapshot:
     """Return the snapshot after the last example."""
-    examiner = Examiner(session.learner)
+    examiner = Examiner(session.learner, session.benchmarks[0].class_tasks)
     with (
         StopRequests() as stop,
         run_progress(session.label, snapshot.position, session.length, show=session.show_progress) as bar,
@@ -275,7 +288,7 @@ def _evaluate(session: Session, examiner: Examiner, snapshot: Snapshot, row: int
     whole_row = session.evaluation == "full" or row == n_tasks
     for seed, benchmark in enumerate(session.benchmarks):
         for task in range(n_tasks) if whole_row else [row - 1]:
-            snapshot.accuracy[seed, row, task] = examiner.accuracy(
+            snapshot.accuracy[seed, row, task] = examiner.score(
                 snapshot.progress.state, seed, task, benchmark.test[task]
             )
 
@@ -290,8 +303,8 @@ def _result(session: Session, learner: Learner[Any], snapshot: Snapshot) -> Resu
     log = jax.tree.map(np.asarray, snapshot.progress.log)
     metrics = metrics_over_seeds(snapshot.accuracy)
     if log.alignment is not None:
-        metrics["gradient_alignment"] = mean_and_interval(_means_over_learning(log.alignment))
-        metrics["gradient_cosine"] = mean_and_interval(_means_over_learning(log.cosine))
+        for name, values in zip(results.ALIGNMENTS, log.alignment, strict=True):
+            metrics[name] = mean_and_interval(_means_over_learning(values))
     return Result(
         learner=learner,
         seeds=session.seeds,
@@ -299,7 +312,6 @@ def _result(session: Session, learner: Learner[Any], snapshot: Snapshot) -> Resu
         metrics=metrics,
         losses=log.loss,
         alignments=log.alignment,
-        cosines=log.cosine,
         states=snapshot.progress.state,
         training_seconds=snapshot.training_seconds,
         compile_seconds=snapshot.compile_seconds,
@@ -312,7 +324,9 @@ def _means_over_learning(values: Float[np.ndarray, "seeds N"]) -> list[float]:
 
 
 def _write_record(folder: Path, session: Session, result: Result) -> None:
-    results.write_accuracy(folder, session.seeds, result.accuracy)
+    write_accuracy(folder, session.seeds, result.accuracy)
+    if result.alignments is not None:
+        write_alignment(folder, session.seeds, alignment_curves(*map(np.asarray, result.alignments)))
     results.append_log(folder, f"finished: {result.training_seconds:.1f} s of training")
     summary = results.Summary(
         result.metrics, result.training_seconds, result.compile_seconds, peak_memory(), session.length

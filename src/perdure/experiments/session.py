@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from operator import index
+from functools import cached_property, partial
+from operator import attrgetter, index
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import PRNGKeyArray
 
-from perdure.core import Example, Learner
+from perdure import models
+from perdure.core import Example, Learner, StreamFacts
+from perdure.experiments.progress import Watch
 from perdure.experiments.results import FORMAT
 from perdure.learners.catalog import learner_name
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.streams.benchmark import Benchmark, checksum
 from perdure.streams.catalog import BenchmarkRecipe
+from perdure.streams.torch_file import DataFileRecipe
+from perdure.updates.losses import CrossEntropyWithinTask, cross_entropy, mean_squared_error
 
 Evaluation = Literal["needed", "full"]
 MakeModel = Callable[[Example, int, PRNGKeyArray], Any]
 
+_X, _Y = attrgetter("x"), attrgetter("y")
 _LARGEST_SEED = 2**31 - 1  # what fits the integers that random keys are made from
 
 
@@ -39,16 +46,24 @@ class Session:
     """Do all seeds learn from the same stream?"""
     evaluation: Evaluation
     checkpoint_seconds: float
-    show_progress: bool
+    show_progress: bool | Watch
     folder: Path | None
 
     @cached_property
     def stream(self) -> Example:
-        """The training streams on the device, leaves (seeds, N, ...), or (N, ...) if shared."""
+        """The training streams on the device, x and y (seeds, N, ...), or (N, ...) if shared; task (N,)."""
+        first = jax.tree.map(jnp.asarray, self.benchmarks[0].train)
         if self.shared_stream:
-            return jax.tree.map(jnp.asarray, self.benchmarks[0].train)
-        streams = [it.train for it in self.benchmarks]
-        return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *streams)
+            return first
+        x, y = (jnp.asarray(np.stack([leaf(it.train) for it in self.benchmarks])) for leaf in (_X, _Y))
+        return Example(x, y, first.task)
+
+    @property
+    def first_example(self) -> Example:
+        """The first example of the first seed's stream."""
+        x, y, task = self.stream
+        seed = () if self.shared_stream else (0,)
+        return Example(x[(*seed, 0)], y[(*seed, 0)], task[0])
 
     @property
     def task_ends(self) -> np.ndarray:
@@ -91,10 +106,14 @@ def check_arguments(
             f"benchmark is {benchmark!r}, expected a Benchmark or a function from a seed to one, "
             "such as BenchmarkRecipe('digits-rotations')"
         )
-    if not callable(model):
+    if model is not None and not callable(model):
         raise TypeError(f"model is {model!r}, expected a function of one example, the number of outputs and a key")
-    if named and _name(model) == "<lambda>":
-        raise ValueError("model is a lambda, whose name does not tell what it is; a run with a folder needs a def")
+    own = {"model": model, "loss": getattr(learner, "loss", None), "optimizer": getattr(learner, "optimizer", None)}
+    lambdas = [part for part, it in own.items() if "<lambda>" in name_of(it)]
+    if lambdas and named:
+        raise ValueError(
+            f"{lambdas[0]} is a lambda, whose name does not tell what it is; a run with a folder needs a def"
+        )
     if evaluation not in get_args(Evaluation):
         raise ValueError(f"evaluation = {evaluation!r}, expected one of {', '.join(map(repr, get_args(Evaluation)))}")
     if not checkpoint_seconds >= 0:
@@ -136,9 +155,45 @@ def benchmarks_of_seeds(benchmark: Benchmark | Callable[[int], Benchmark], seeds
 
 
 def _shape(benchmark: Benchmark) -> str:
-    x = np.asarray(benchmark.train.x)
+    x, y, _ = (np.asarray(leaf) for leaf in benchmark.train)
     ends = ", ".join(map(str, benchmark.task_ends))
-    return f"inputs {x.dtype}{list(x.shape)}, task ends [{ends}] and {benchmark.n_outputs} outputs"
+    outputs = f"{benchmark.n_outputs} outputs"
+    if benchmark.class_tasks is not None:
+        outputs += f" of tasks {list(benchmark.class_tasks)}"
+    return f"inputs {x.dtype}{list(x.shape)}, targets {y.dtype}{list(y.shape)}, task ends [{ends}] and {outputs}"
+
+
+def usual_model(benchmark: Benchmark | Callable[[int], Benchmark]) -> MakeModel:
+    """Return what makes the network that a benchmark is usually learned with."""
+    return getattr(models, benchmark.network) if isinstance(benchmark, BenchmarkRecipe) else models.benchmark_mlp
+
+
+def prepare(learner: Learner[Any], benchmark: Benchmark) -> Learner[Any]:
+    """Return the learner told the facts of its stream, and with the loss that the benchmark's targets ask for.
+
+    Cross entropy, the loss that learners have unless they are given another, becomes cross entropy within the task
+    where outputs belong to tasks, and mean squared error where targets are numbers.
+    """
+    changes: dict[str, Any] = {}
+    if getattr(learner, "facts", "not wanted") is None:
+        sizes = np.diff(benchmark.task_ends, prepend=0)
+        changes["facts"] = StreamFacts(benchmark.n_tasks, tuple(map(int, sizes)), tasks_of_classes(benchmark))
+    if getattr(learner, "loss", None) is cross_entropy:
+        if benchmark.regression:
+            changes["loss"] = mean_squared_error
+        elif benchmark.class_tasks is not None:
+            changes["loss"] = CrossEntropyWithinTask(benchmark.class_tasks)
+    return dataclasses.replace(learner, **changes) if changes else learner
+
+
+def tasks_of_classes(benchmark: Benchmark) -> tuple[int, ...] | None:
+    """Return for each output the task that it belongs to; None if some class is shown by several tasks, or by none."""
+    if benchmark.class_tasks is not None or benchmark.regression:
+        return benchmark.class_tasks
+    y, task = (np.asarray(leaf) for leaf in (benchmark.train.y, benchmark.train.task))
+    shown = np.zeros((benchmark.n_outputs, benchmark.n_tasks), bool)
+    shown[y, task] = True
+    return tuple(map(int, shown.argmax(axis=1))) if (shown.sum(axis=1) == 1).all() else None
 
 
 def describe_run(
@@ -153,23 +208,44 @@ def describe_run(
     values = {it.name: it.kind(getattr(learner, it.name)) for it in hyperparameters(learner)}
     return {
         "format": FORMAT,
-        "learner": {"name": learner_name(learner), "hyperparameters": values},
+        "learner": {"name": learner_name(learner), "hyperparameters": values, **_own_parts(learner)},
         "benchmark": _describe_benchmark(benchmark),
-        "model": {"name": _name(model)},
+        "model": {"name": name_of(model)},
         "seeds": list(seeds),
         "evaluation": evaluation,
         "alignment": alignment,
     }
 
 
+def _own_parts(learner: Learner[Any]) -> dict[str, str]:
+    """Return the names of a loss and an optimizer that are not the learners' own."""
+    defaults = {"loss": cross_entropy, "optimizer": optax.sgd}
+    return {
+        part: name_of(getattr(learner, part))
+        for part, default in defaults.items()
+        if getattr(learner, part, default) is not default
+    }
+
+
 def _describe_benchmark(benchmark: Benchmark | Callable[[int], Benchmark]) -> dict[str, Any]:
     if isinstance(benchmark, Benchmark):
         return {"name": benchmark.name, "options": {"sha256": checksum(benchmark)}}
-    if isinstance(benchmark, BenchmarkRecipe):
+    if isinstance(benchmark, BenchmarkRecipe | DataFileRecipe):
         return {"name": benchmark.name, "options": dict(benchmark.options)}
-    return {"name": _name(benchmark), "options": {}}
+    return {"name": name_of(benchmark), "options": {}}
 
 
-def _name(function: Callable[..., Any]) -> str:
-    """Return a function's name, or the class of a callable that has none."""
+def name_of(function: Any) -> str:
+    """Return a function's name, with the arguments that `functools.partial` gives it, or the class of a callable."""
+    if isinstance(function, partial):
+        given = [_value(it) for it in function.args]
+        given += [f"{name}={_value(it)}" for name, it in sorted(function.keywords.items())]
+        return f"{name_of(function.func)}({', '.join(given)})"
     return getattr(function, "__name__", type(function).__name__)
+
+
+def _value(argument: Any) -> str:
+    """Return a value as it is written; only the name of what is written with its place in memory, or at length."""
+    if isinstance(argument, tuple | list):
+        return f"({', '.join(map(_value, argument))})"
+    return repr(argument) if isinstance(argument, int | float | str | None) else name_of(argument)

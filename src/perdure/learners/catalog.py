@@ -20,6 +20,12 @@ class Entry(NamedTuple):
 
 CATALOG = {
     "online": Entry("online", "Online", "SGD on each example as it comes"),
+    "independent": Entry("independent", "Independent", "A small network of its own for each task"),
+    "task-input": Entry("task_input", "TaskInput", "An input layer of its own for each task"),
+    "ewc": Entry("ewc", "EWC", "Elastic weight consolidation"),
+    "gem": Entry("gem", "GEM", "Gradient episodic memory"),
+    "a-gem": Entry("gem", "AGEM", "Averaged gradient episodic memory"),
+    "icarl": Entry("icarl", "ICaRL", "Exemplars, distillation and nearest mean"),
     "er": Entry("er", "ER", "Experience replay with a reservoir (Algorithm 4)"),
     "er-algorithm-5": Entry("er", "ERAlgorithm5", "Experience replay balanced over tasks (Algorithm 5)"),
     "mer": Entry("mer", "MER", "Meta-Experience Replay (Algorithm 1)"),

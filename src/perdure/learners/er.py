@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
-from perdure.core import Rate
 from perdure.learners.replay import Batch, ReplayLearner
-from perdure.updates.gradient import descend, weighted_loss
+from perdure.updates.gradient import Descent, optimizer_step, weighted_gradient
+from perdure.updates.weights import equal_weights
 
 
 class ER(ReplayLearner):
@@ -23,9 +23,9 @@ class ER(ReplayLearner):
         """Return 1."""
         return 1
 
-    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
-        """Take one SGD step on the mean loss."""
-        return _step(model, batches, mean_weights, self.learning_rate)
+    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+        """Take one step on the mean loss."""
+        return _step(self, now, batches, lambda batch: equal_weights(batch.counts))
 
 
 class ERAlgorithm5(ReplayLearner):
@@ -41,14 +41,9 @@ class ERAlgorithm5(ReplayLearner):
         """Return 1."""
         return 1
 
-    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
-        """Take one SGD step on the sum of the tasks' mean losses."""
-        return _step(model, batches, task_weights, self.learning_rate)
-
-
-def mean_weights(batch: Batch) -> Float[Array, " k"]:
-    """Return weights that make the weighted loss the mean over the examples that count."""
-    return jnp.where(batch.counts, 1 / jnp.sum(batch.counts), 0.0)
+    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+        """Take one step on the sum of the tasks' mean losses."""
+        return _step(self, now, batches, task_weights)
 
 
 def task_weights(batch: Batch) -> Float[Array, " k"]:
@@ -60,12 +55,9 @@ def task_weights(batch: Batch) -> Float[Array, " k"]:
 
 
 def _step(
-    model: PyTree,
-    batches: Batch,
-    weights: Callable[[Batch], Float[Array, " k"]],
-    learning_rate: Rate,
-) -> PyTree:
-    """Return the model after one SGD step on the weighted loss of the only batch."""
+    learner: ReplayLearner, now: Descent, batches: Batch, weights: Callable[[Batch], Float[Array, " k"]]
+) -> Descent:
+    """Return model and optimizer after one step on the weighted loss of the only batch."""
     batch = jax.tree.map(lambda leaf: leaf[0], batches)
-    gradient = jax.grad(weighted_loss)(model, batch.examples.x, batch.examples.y, weights(batch))
-    return descend(model, gradient, learning_rate)
+    gradient = weighted_gradient(now.model, batch.examples.x, batch.examples.y, weights(batch), learner.loss)
+    return optimizer_step(gradient, now.optimizer, learner.optimizer(learner.learning_rate))

@@ -1,7 +1,7 @@
 """Declaring a learner's hyper-parameters, with what each means and which values it takes.
 
-Rates are leaves of the learner, so that they may be traced or differ along a vmapped axis. Counts shape the
-program and are static.
+Rates are leaves of the learner, so that they may be traced or differ along a vmapped axis. Counts and flags shape
+the program and are static, and so are loss and optimizer.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
+import optax
 from jax.core import Tracer
 
-from perdure.core import Learner
+from perdure.core import Learner, StreamFacts
+from perdure.updates.losses import cross_entropy
 
 
 class Hyperparameter(NamedTuple):
@@ -24,9 +26,10 @@ class Hyperparameter(NamedTuple):
 
     name: str
     kind: type
-    """`float` for rates, `int` for counts."""
+    """`float` for rates, `int` for counts, `bool` for flags."""
     help: str
     minimum: float | int
+    """Smallest value; of no meaning for a flag."""
 
 
 def rate(help: str) -> Any:
@@ -38,6 +41,42 @@ def count(help: str, default: Any = dataclasses.MISSING) -> Any:
     """Declare an integer hyper-parameter ≥ 1."""
     metadata = {"help": help, "kind": int, "minimum": 1}
     return eqx.field(converter=_number_to_int, static=True, default=default, metadata=metadata)
+
+
+def flag(help: str, default: bool) -> Any:
+    """Declare a yes-or-no hyper-parameter."""
+    metadata = {"help": help, "kind": bool, "minimum": False}
+    return eqx.field(static=True, default=default, metadata=metadata)
+
+
+def loss_field() -> Any:
+    """Declare the loss; an own one is a function of one example's outputs and its `y`."""
+    return eqx.field(static=True, default=cross_entropy, kw_only=True)
+
+
+def optimizer_field() -> Any:
+    """Declare the optimizer: a function from a learning rate to a transformation of optax."""
+    return eqx.field(static=True, default=optax.sgd, kw_only=True)
+
+
+def facts_field() -> Any:
+    """Declare the learner as one that must know `StreamFacts`; a run fills them in."""
+    return eqx.field(static=True, default=None, kw_only=True)
+
+
+def known_facts(learner: Any) -> StreamFacts:
+    """Return what the learner has been told of its stream.
+
+    Raises:
+        ValueError: if it has not been told.
+    """
+    if learner.facts is None:
+        name = type(learner).__name__
+        raise ValueError(
+            f"{name} does not know its stream; perdure.run tells it, otherwise make it {name}(…, "
+            "facts=StreamFacts(n_tasks, task_sizes))"
+        )
+    return learner.facts
 
 
 def hyperparameters(learner: Learner | type[Learner]) -> list[Hyperparameter]:
@@ -59,6 +98,10 @@ def check_hyperparameters(learner: Learner) -> None:
     for name, kind, _, minimum in hyperparameters(learner):
         value = getattr(learner, name)
         if kind is float and isinstance(value, Tracer):
+            continue
+        if kind is bool:
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, expected True or False")
             continue
         wanted = f"expected {_wanted(kind, minimum)}"
         accepted: Any = numbers.Integral if kind is int else (numbers.Real, jax.Array)

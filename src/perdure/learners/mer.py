@@ -3,18 +3,24 @@
 All three algorithms visit the arriving example and memories one after another by SGD and then go only part of
 the way there, a Reptile step. They differ in where the arriving example stands and in which steps are
 interpolated.
+
+The published algorithms use plain SGD, whose steps have no memory of their own. Another `optimizer` takes the steps on
+single examples in its place: the Reptile steps interpolate the model, while the optimizer's own state (moments, say)
+goes on through all batches and examples as its steps have left it.
 """
 
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree
+import optax
+from jaxtyping import Array, Int
 
 from perdure.core import Rate
 from perdure.learners.hyperparameters import count, rate
 from perdure.learners.replay import Batch, ReplayLearner, move_arriving
+from perdure.updates.gradient import Descent
 from perdure.updates.reptile import reptile_step
-from perdure.updates.sequential import meta_steps
+from perdure.updates.sequential import meta_steps, optimized_meta_steps
 
 
 class MER(ReplayLearner):
@@ -32,10 +38,10 @@ class MER(ReplayLearner):
         """Return `batches_per_example`."""
         return self.batches_per_example
 
-    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
+    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
         """Learn batch after batch, then take the across-batch Reptile step."""
-        after = _learn_batches(model, batches, self.learning_rate, self.beta)
-        return reptile_step(model, after, self.gamma)
+        after = _learn_batches(self, now, batches, self.beta)
+        return after._replace(model=reptile_step(now.model, after.model, self.gamma))
 
 
 class MERAlgorithm6(ReplayLearner):
@@ -51,10 +57,10 @@ class MERAlgorithm6(ReplayLearner):
         """Return `batches_per_example`."""
         return self.batches_per_example
 
-    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
+    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
         """Learn batch after batch."""
         batches = move_arriving(batches, self.replay_batch_size)
-        return _learn_batches(model, batches, self.learning_rate, self.gamma)
+        return _learn_batches(self, now, batches, self.gamma)
 
 
 class MERAlgorithm7(ReplayLearner):
@@ -72,29 +78,30 @@ class MERAlgorithm7(ReplayLearner):
         """Return 1."""
         return 1
 
-    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
+    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
         """Learn the batch, unless the memory is empty."""
         has_memories = batches.counts.sum() > 1
         weight = jnp.where(has_memories, self.current_example_weight, 0.0)
         batches = move_arriving(batches, position)
-        return _learn_batches(model, batches, self.learning_rate, self.gamma, weight)
+        return _learn_batches(self, now, batches, self.gamma, weight)
 
 
 def _learn_batches(
-    model: PyTree,
-    batches: Batch,
-    learning_rate: Rate,
-    meta_rate: Rate,
-    arriving_weight: Rate = 1.0,
-) -> PyTree:
-    """Return the model after SGD on each batch, one example at a time, each followed by a Reptile step.
+    learner: ReplayLearner, now: Descent, batches: Batch, meta_rate: Rate, arriving_weight: Rate = 1.0
+) -> Descent:
+    """Return model and optimizer after SGD on each batch, one example at a time, each followed by a Reptile step.
 
     Args:
-        model: weights before the batches.
+        learner: whose learning rate, loss and optimizer to use.
+        now: model and optimizer before the batches.
         batches: leaves (batches, k, ...), examples in the order in which they are visited.
-        learning_rate: of SGD.
         meta_rate: of the Reptile step after each batch.
         arriving_weight: factor of the arriving example's loss.
     """
     weights = jnp.where(batches.arriving, arriving_weight, jnp.where(batches.counts, 1.0, 0.0))
-    return meta_steps(model, batches.examples.x, batches.examples.y, learning_rate * weights, meta_rate)
+    x, y = batches.examples.x, batches.examples.y
+    if learner.optimizer is optax.sgd:
+        model = meta_steps(now.model, x, y, learner.learning_rate * weights, meta_rate, learner.loss)
+        return Descent(model, now.optimizer)
+    transformation = learner.optimizer(learner.learning_rate)
+    return optimized_meta_steps(now, x, y, weights, meta_rate, transformation, learner.loss)

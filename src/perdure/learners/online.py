@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple
 
-import jax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Learner, Rate
-from perdure.learners.hyperparameters import check_hyperparameters, rate
-from perdure.updates.gradient import descend, example_loss, predict_batch
+from perdure.learners.hyperparameters import check_hyperparameters, loss_field, optimizer_field, rate
+from perdure.updates.gradient import Optimizer, example_gradient, optimizer_step, predict_batch, start_descent
+from perdure.updates.losses import Loss
 
 
 class OnlineState(NamedTuple):
     """State of `Online`."""
 
     model: PyTree
+    optimizer: PyTree
 
 
 class Online(Learner[OnlineState]):
@@ -24,19 +25,22 @@ class Online(Learner[OnlineState]):
     needs_task: ClassVar[bool] = False
 
     learning_rate: Rate = rate("learning rate α of SGD")
+    loss: Loss = loss_field()
+    optimizer: Optimizer = optimizer_field()
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
 
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> OnlineState:
         """Return the state before the first example."""
-        return OnlineState(model)
+        return OnlineState(*start_descent(model, self.optimizer(self.learning_rate)))
 
     def observe(self, state: OnlineState, example: Example, key: PRNGKeyArray) -> tuple[OnlineState, Info]:
-        """Take one step of SGD on the example."""
-        loss, gradient = jax.value_and_grad(example_loss)(state.model, example.x, example.y)
-        return OnlineState(descend(state.model, gradient, self.learning_rate)), Info(loss)
+        """Take one step of SGD, or of the optimizer, on the example."""
+        gradient = example_gradient(state.model, example.x, example.y, self.loss)
+        after = optimizer_step(gradient, state.optimizer, self.optimizer(self.learning_rate))
+        return OnlineState(*after), Info(gradient.loss)
 
     def predict(self, state: OnlineState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
-        """Return logits for x: (batch, ...)."""
+        """Return outputs for x: (batch, ...)."""
         return predict_batch(state.model, x)

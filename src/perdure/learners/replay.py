@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Example, Info, Learner, Rate
-from perdure.learners.hyperparameters import check_hyperparameters, count, rate
+from perdure.learners.hyperparameters import check_hyperparameters, count, loss_field, optimizer_field, rate
 from perdure.memory import (
     Reservoir,
     draw_slot,
@@ -21,13 +21,15 @@ from perdure.memory import (
     recall,
     store,
 )
-from perdure.updates.gradient import example_loss, predict_batch
+from perdure.updates.gradient import Descent, Optimizer, example_loss, predict_batch, start_descent
+from perdure.updates.losses import Loss
 
 
 class ReplayState(NamedTuple):
     """State of a learner with a reservoir."""
 
     model: PyTree
+    optimizer: PyTree
     memory: Reservoir
 
 
@@ -64,6 +66,8 @@ class ReplayLearner(Learner[ReplayState]):
     learning_rate: Rate = rate("learning rate α of SGD")
     memory_size: int = count("number of examples that the memory holds")
     replay_batch_size: int = count("memories drawn for each batch (k − 1)")
+    loss: Loss = loss_field()
+    optimizer: Optimizer = optimizer_field()
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
@@ -78,18 +82,19 @@ class ReplayLearner(Learner[ReplayState]):
         """Return the number of batches replayed with each arriving example."""
 
     @abstractmethod
-    def update(self, model: PyTree, batches: Batch, position: Int[Array, ""]) -> PyTree:
-        """Return the model that has learnt from the batches.
+    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+        """Return the model that has learnt from the batches, and its optimizer.
 
         Args:
-            model: weights before the update.
+            now: model and optimizer before the update.
             batches: leaves (batches, k, ...), the arriving example first in each.
             position: a random place for the arriving example, for methods that visit it elsewhere.
         """
 
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> ReplayState:
         """Return the state before the first example: the model and an empty memory."""
-        return ReplayState(model, empty_reservoir(example, self.memory_size))
+        start = start_descent(model, self.optimizer(self.learning_rate))
+        return ReplayState(*start, empty_reservoir(example, self.memory_size))
 
     def observe(self, state: ReplayState, example: Example, key: PRNGKeyArray) -> tuple[ReplayState, Info]:
         """Learn from the example among memories, then offer it to the memory."""
@@ -107,13 +112,13 @@ class ReplayLearner(Learner[ReplayState]):
 
     def observe_with(self, state: ReplayState, example: Example, draws: Draws) -> tuple[ReplayState, Info]:
         """`observe` with the draws given."""
-        loss = example_loss(state.model, example.x, example.y)
+        loss = example_loss(state.model, example.x, example.y, self.loss)
         batches = gather_batches(state.memory, example, draws.slots)
-        model = self.update(state.model, batches, draws.position)
-        return ReplayState(model, store(state.memory, example, draws.stored_in)), Info(loss)
+        after = self.update(Descent(state.model, state.optimizer), batches, draws.position)
+        return ReplayState(*after, store(state.memory, example, draws.stored_in)), Info(loss)
 
     def predict(self, state: ReplayState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
-        """Return logits for x: (batch, ...)."""
+        """Return outputs for x: (batch, ...)."""
         return predict_batch(state.model, x)
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from perdure.core import Example, Learner
-from perdure.updates.gradient import cross_entropy
+from perdure.models import split_trainable
+from perdure.updates.losses import Loss, cross_entropy
 
 
 def gradient_alignment(learner: Learner[Any], state: Any, arriving: Example, past: Example) -> Float[Array, ""]:
     """Return the dot product of the loss gradients on two examples, ∇ loss(arriving) · ∇ loss(past).
 
     Positive: learning one helps the other (transfer); negative: it harms it (interference). Taken with respect to
-    all weights of `state.model`, before the update (Riemer et al. 2019, equations 1 and 2).
+    all weights of `state.model` (Riemer et al. 2019, equations 1 and 2).
 
     Args:
-        learner: how logits come from the state.
+        learner: how outputs come from the state.
         state: a state of the learner, whose field `model` holds the weights.
         arriving: one example.
         past: another.
@@ -39,11 +41,15 @@ def gradient_cosine(learner: Learner[Any], state: Any, arriving: Example, past: 
 
 
 def _example_gradient(learner: Learner[Any], state: Any, example: Example) -> PyTree:
-    def loss(model: PyTree) -> Float[Array, ""]:
-        x, task = jnp.asarray(example.x)[None], jnp.asarray(example.task)[None]
-        return cross_entropy(learner.predict(state._replace(model=model), x, task)[0], example.y)
+    weights, rest = split_trainable(state.model)
+    loss: Loss = getattr(learner, "loss", cross_entropy)
 
-    return jax.grad(loss)(state.model)
+    def example_loss(weights: PyTree) -> Float[Array, ""]:
+        x, task = jnp.asarray(example.x)[None], jnp.asarray(example.task)[None]
+        outputs = learner.predict(state._replace(model=eqx.combine(weights, rest)), x, task)
+        return loss(outputs[0], example.y)
+
+    return jax.grad(example_loss)(weights)
 
 
 def _dot(one: PyTree, other: PyTree) -> Float[Array, ""]:

@@ -2,7 +2,8 @@
 
 All functions take the accuracy matrix `accuracy` (T + 1, T), fractions 0..1: row 0 is b, the accuracy on
 every task before any training, and row i + 1 is R[i, :], the accuracy on every task after the last example
-of task i. NaN marks what was not evaluated; a metric that needs such an entry is itself NaN.
+of task i. NaN marks what was not evaluated; a metric that needs such an entry is itself NaN. For regression
+the entries are R² in place of accuracies, at most 1 and without a lower bound, and so have the metrics none.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def retained_accuracy(accuracy: Accuracy) -> float:
     Source: Riemer et al. 2019, section 4; the average accuracy of Lopez-Paz & Ranzato 2017, equation 2.
 
     Raises:
-        ValueError: if `accuracy` is not (T + 1, T) with T ≥ 1, or an entry lies outside 0..1.
+        ValueError: if `accuracy` is not (T + 1, T) with T ≥ 1, or an entry is above 1 or infinite.
     """
     return float(np.mean(_trained(accuracy)[-1]))
 
@@ -152,11 +153,11 @@ def _trained(accuracy: Accuracy) -> Float64[np.ndarray, "tasks tasks"]:
             f"the accuracy matrix has shape {accuracy.shape}, expected (T + 1, T) with T ≥ 1: "
             "one row before any training and one after each task"
         )
-    outside = (accuracy < 0) | (accuracy > 1)
+    outside = (accuracy > 1) | np.isinf(accuracy)
     if outside.any():
         row, task = np.argwhere(outside)[0]
         raise ValueError(
             f"the accuracy in row {row} on task {task} is {accuracy[row, task]}, expected a fraction "
-            "between 0 and 1, or NaN; divide percentages by 100"
+            "between 0 and 1, R² of at most 1, or NaN; divide percentages by 100"
         )
     return accuracy[1:]

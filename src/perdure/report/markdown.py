@@ -1,8 +1,15 @@
-"""GitHub tables whose source is readable too."""
+"""Pages in GitHub's Markdown, with tables whose source is readable too."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+
+from perdure.report.blocks import Block, Heading, Paragraph, Picture, Table
+
+
+def markdown_page(blocks: Sequence[Block]) -> str:
+    """Return a page, without its pictures."""
+    return "\n\n".join(_markdown(block) for block in blocks if not isinstance(block, Picture)) + "\n"
 
 
 def aligned_markdown(headers: Sequence[str], rows: Sequence[Sequence[str]], text_columns: Collection[int]) -> str:
@@ -25,3 +32,11 @@ def aligned_markdown(headers: Sequence[str], rows: Sequence[Sequence[str]], text
 
     rule = ["-" * width if n in text_columns else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
     return "\n".join([line(headers), line(rule), *map(line, rows)])
+
+
+def _markdown(block: Heading | Paragraph | Table) -> str:
+    if isinstance(block, Heading):
+        return f"{'#' * block.level} {block.text}"
+    if isinstance(block, Paragraph):
+        return block.text
+    return aligned_markdown(*block)

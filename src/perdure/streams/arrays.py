@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from perdure.core import Example
-from perdure.streams.benchmark import Benchmark, TestSet, check_examples, check_output_count
+from perdure.streams.benchmark import Benchmark, TestSet, stream_of
+from perdure.streams.checks import check_examples, check_output_count
 
 MAX_LABEL = np.iinfo(np.int32).max
 
@@ -19,15 +19,18 @@ def from_arrays(
     *,
     name: str = "arrays",
     n_outputs: int | None = None,
+    hides_tasks: bool = False,
 ) -> Benchmark:
     """Return the benchmark that shows the given arrays, task after task, in the order given.
 
     Args:
         train: one pair (x, y) a task: x (n, ...) `uint8` pixels 0..255, `float32` or `float64`; y (n,)
-            integer labels ≥ 0. Shape per example and dtype are the same everywhere; n may differ.
+            integer labels ≥ 0; or, for regression, y (n,) or (n, k) floats everywhere. Shape per example and
+            dtype are the same everywhere; n may differ.
         test: likewise, one pair a task.
         name: of the benchmark, for reports.
-        n_outputs: number of classes; the largest label + 1 if None.
+        n_outputs: number of classes; the largest label + 1 if None. For regression k, also if None.
+        hides_tasks: are tasks there for evaluation only? A learner that reads their numbers is then warned of.
 
     Raises:
         ValueError: naming the array, if numbers of tasks, shapes, labels or values are not as described.
@@ -40,21 +43,30 @@ def from_arrays(
         )
     if n_outputs is not None:
         check_output_count(n_outputs)
-    limit = MAX_LABEL if n_outputs is None else n_outputs
-    train_sets = [_task_arrays(f"train[{task}]", pair, limit) for task, pair in enumerate(train)]
-    test_sets = [_task_arrays(f"test[{task}]", pair, limit) for task, pair in enumerate(test)]
+    train_sets = [_task_arrays(f"train[{task}]", pair) for task, pair in enumerate(train)]
+    test_sets = [_task_arrays(f"test[{task}]", pair) for task, pair in enumerate(test)]
+    first_y = train_sets[0].y
+    regression = np.issubdtype(first_y.dtype, np.floating)
+    if regression and n_outputs is None:
+        n_outputs = first_y.shape[1] if first_y.ndim == 2 else 1
+    for where, sets in (("train", train_sets), ("test", test_sets)):
+        for task, (x, y) in enumerate(sets):
+            check_examples(f"{where}[{task}]", x, y, n_outputs or MAX_LABEL, regression=regression)
     _check_alike(train_sets)
     if n_outputs is None:
         n_outputs = 1 + max(int(y.max()) for _, y in (*train_sets, *test_sets))
-    return Benchmark(name, _joined(train_sets), test_sets, n_outputs)
+    if not regression:
+        train_sets, test_sets = ([TestSet(x, y.astype(np.int32)) for x, y in sets] for sets in (train_sets, test_sets))
+    return Benchmark(name, stream_of(train_sets), test_sets, n_outputs, hides_tasks=hides_tasks)
 
 
-def _task_arrays(where: str, pair: Any, n_outputs: int) -> TestSet:
+def _task_arrays(where: str, pair: Any) -> TestSet:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{where} is {_described(pair)}, expected a pair (x, y); give inputs and labels")
     x, y = np.asarray(pair[0]), np.asarray(pair[1])
-    check_examples(where, x, y, n_outputs)
-    return TestSet(x, y.astype(np.int32))
+    if y.ndim == 1 and np.issubdtype(y.dtype, np.floating):
+        y = y[:, None]
+    return TestSet(x, y)
 
 
 def _described(pair: Any) -> str:
@@ -69,12 +81,3 @@ def _check_alike(train: list[TestSet]) -> None:
                 f"train[{task}].x has examples of shape {x.shape[1:]} and dtype {x.dtype}, expected "
                 f"{first.shape[1:]} and {first.dtype} as in train[0].x; prepare all tasks alike"
             )
-
-
-def _joined(train: list[TestSet]) -> Example:
-    sizes = [len(y) for _, y in train]
-    return Example(
-        x=np.concatenate([x for x, _ in train]),
-        y=np.concatenate([y for _, y in train]),
-        task=np.repeat(np.arange(len(train), dtype=np.int32), sizes),
-    )

@@ -21,6 +21,8 @@ class Entry(NamedTuple):
     """Where its maker is, `module:function`; imported when called for."""
     summary: str
     """One line on what it is."""
+    network: str = "benchmark_mlp"
+    """The network that it is usually learned with, a function of `perdure.models`."""
 
 
 BENCHMARKS = {
@@ -40,6 +42,20 @@ BENCHMARKS = {
         "perdure.streams.mnist:mnist_many_permutations",
         "MNIST through one permutation of the pixels a task; 100 tasks × 200 examples",
     ),
+    "mnist-split": Entry(
+        "perdure.streams.mnist:mnist_split",
+        "MNIST, two digits a task, one head for all; 5 tasks × 1,000 examples",
+    ),
+    "omniglot": Entry(
+        "perdure.streams.omniglot:omniglot",
+        "handwritten characters, one alphabet a task; 50 tasks × 252 to 990 examples, 1,623 outputs",
+        network="omniglot_convnet",
+    ),
+    "cifar100": Entry(
+        "perdure.streams.cifar100:cifar100",
+        "CIFAR-100, five classes a task, outputs of other tasks masked; 20 tasks × 2,500 examples",
+        network="reduced_resnet18",
+    ),
 }
 
 
@@ -50,13 +66,18 @@ class BenchmarkRecipe:
     name: str
     """One of `benchmark_names()`."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of its maker: `tasks`, `examples_per_task`, `task_order`."""
+    """Options of its maker: `tasks`, `examples_per_task`, `task_order`, `validation`."""
     data_dir: Path | None = None
     """Where to look for raw files first; it decides nothing else."""
 
     def __post_init__(self) -> None:
         """Raise what `make_benchmark` would raise for the name and the options."""
         _check_options(self.name, _maker(_entry(self.name).maker), self.options)
+
+    @property
+    def network(self) -> str:
+        """Name of the network that it is usually learned with, a function of `perdure.models`."""
+        return _entry(self.name).network
 
     def __call__(self, seed: int) -> Benchmark:
         """Return the benchmark of a seed, as `make_benchmark`."""
@@ -83,7 +104,7 @@ def make_benchmark(name: str, seed: int, **options: Any) -> Benchmark:
     Args:
         name: one of `benchmark_names()`.
         seed: of everything random in the benchmark, ≥ 0.
-        **options: of its maker: `tasks`, `examples_per_task`, `task_order`, `data_dir`.
+        **options: of its maker: `tasks`, `examples_per_task`, `task_order`, `data_dir`, `validation`.
 
     Raises:
         ValueError: if there is no such benchmark, or an option's value is out of range.

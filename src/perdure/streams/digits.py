@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits as load_sklearn_digits
 
 from perdure.streams.benchmark import Benchmark, TestSet, pixel_map_benchmark
 from perdure.streams.tasks import rotation_maps
+from perdure.streams.validation import stream_prefix
 
 SIDE = 8
 N_CLASSES = 10
@@ -25,6 +26,7 @@ def digits_rotations(
     examples_per_task: int = 500,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
+    validation: bool = False,
 ) -> Benchmark:
     """Return Digits Rotations: every task shows the 8×8 digits at one angle of its own.
 
@@ -37,6 +39,8 @@ def digits_rotations(
         examples_per_task: training examples of each task, 1 to 1442.
         task_order: at position i of the stream, which task to show there; in order if None.
         data_dir: not needed: the digits come with scikit-learn.
+        validation: for choosing hyper-parameters: a quarter of the training images are for testing and training is on
+            the others, which reported streams show too; angles and draws are others than any reported stream's.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -46,11 +50,12 @@ def digits_rotations(
         "digits-rotations",
         train,
         test,
-        rotation_maps(seed, tasks, SIDE, SIDE),
+        rotation_maps(seed, tasks, SIDE, SIDE, stream_prefix(validation)),
         n_outputs=N_CLASSES,
         seed=seed,
         examples_per_task=examples_per_task,
         task_order=task_order,
+        validation=validation,
     )
 
 

@@ -1,4 +1,4 @@
-"""The MNIST benchmarks of Meta-Experience Replay: Rotations, Permutations and Many Permutations."""
+"""The MNIST benchmarks: Rotations, Permutations and Many Permutations of Meta-Experience Replay, and Split."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from perdure.streams.benchmark import Benchmark, TestSet, pixel_map_benchmark
+from perdure.streams.classes import class_benchmark
 from perdure.streams.files import load_idx
 from perdure.streams.tasks import permutation_maps, rotation_maps
+from perdure.streams.validation import stream_prefix
 
 SIDE = 28
 N_CLASSES = 10
+CLASSES_PER_TASK = 2
+"""Of Split MNIST."""
 
 
 def mnist_rotations(
@@ -23,6 +27,7 @@ def mnist_rotations(
     examples_per_task: int = 1000,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
+    validation: bool = False,
 ) -> Benchmark:
     """Return MNIST Rotations: every task shows the digits at one angle of its own.
 
@@ -37,13 +42,15 @@ def mnist_rotations(
         examples_per_task: training examples of each task, 1 to 60,000.
         task_order: at position i of the stream, which task to show there; in order if None.
         data_dir: folder to search first for the files of MNIST.
+        validation: for choosing hyper-parameters: training and test images are both from the 60,000, from those that
+            no reported stream shows if they are enough, and angles and draws are others than any reported stream's.
 
     Raises:
         ValueError: if an argument is out of range.
         DataError: if the files cannot be found or downloaded, or are not MNIST's.
     """
-    maps = rotation_maps(seed, tasks, SIDE, SIDE)
-    return _mnist_benchmark("mnist-rotations", maps, seed, examples_per_task, task_order, data_dir)
+    maps = rotation_maps(seed, tasks, SIDE, SIDE, stream_prefix(validation))
+    return _mnist_benchmark("mnist-rotations", maps, seed, examples_per_task, task_order, data_dir, validation)
 
 
 def mnist_permutations(
@@ -53,6 +60,7 @@ def mnist_permutations(
     examples_per_task: int = 1000,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
+    validation: bool = False,
 ) -> Benchmark:
     """Return MNIST Permutations: every task shows the digits through one permutation of the 784 pixels.
 
@@ -61,8 +69,8 @@ def mnist_permutations(
 
     Source: Riemer et al. (2019), section 4; Kirkpatrick et al. (2017).
     """
-    maps = permutation_maps(seed, tasks, SIDE * SIDE)
-    return _mnist_benchmark("mnist-permutations", maps, seed, examples_per_task, task_order, data_dir)
+    maps = permutation_maps(seed, tasks, SIDE * SIDE, stream_prefix(validation))
+    return _mnist_benchmark("mnist-permutations", maps, seed, examples_per_task, task_order, data_dir, validation)
 
 
 def mnist_many_permutations(
@@ -72,13 +80,46 @@ def mnist_many_permutations(
     examples_per_task: int = 200,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
+    validation: bool = False,
 ) -> Benchmark:
     """Return MNIST Many Permutations: as `mnist_permutations`, with shorter tasks and more of them.
 
     Arguments and errors: see `mnist_rotations`. Source: Riemer et al. (2019), section 4.
     """
-    maps = permutation_maps(seed, tasks, SIDE * SIDE)
-    return _mnist_benchmark("mnist-many-permutations", maps, seed, examples_per_task, task_order, data_dir)
+    maps = permutation_maps(seed, tasks, SIDE * SIDE, stream_prefix(validation))
+    return _mnist_benchmark("mnist-many-permutations", maps, seed, examples_per_task, task_order, data_dir, validation)
+
+
+def mnist_split(
+    seed: int,
+    *,
+    tasks: int = N_CLASSES // CLASSES_PER_TASK,
+    examples_per_task: int = 1000,
+    task_order: Sequence[int] | None = None,
+    data_dir: Path | None = None,
+    validation: bool = False,
+) -> Benchmark:
+    """Return Split MNIST with a single head: two new digits a task, 0 and 1, then 2 and 3, and so on.
+
+    A task trains on a random subset of its digits' training images, 1,000 unless told otherwise (our choice), and is
+    tested on all test images of its digits. x is uint8, (N, 28, 28); no output is masked, and there are as many
+    outputs as digits in the first `tasks` tasks, 10 in all. Arguments and errors: see `mnist_rotations`.
+
+    Source: Zenke et al. (2017), section 4.1, who give each task a head of its own.
+    """
+    train_x, train_y, test_x, test_y = load_mnist(data_dir)
+    task_of_class = np.arange(N_CLASSES) // CLASSES_PER_TASK
+    return class_benchmark(
+        "mnist-split",
+        TestSet(train_x, train_y),
+        TestSet(test_x, test_y),
+        task_of_class,
+        seed=seed,
+        tasks=tasks,
+        sizes=np.full(N_CLASSES // CLASSES_PER_TASK, examples_per_task),
+        task_order=task_order,
+        validation=validation,
+    )
 
 
 def load_mnist(
@@ -112,15 +153,17 @@ def _mnist_benchmark(
     examples_per_task: int,
     task_order: Sequence[int] | None,
     data_dir: Path | None,
+    validation: bool,
 ) -> Benchmark:
     train_x, train_y, test_x, test_y = load_mnist(data_dir)
     return pixel_map_benchmark(
         name,
         TestSet(train_x, train_y),
-        TestSet(test_x, test_y.astype(np.int32)),
+        TestSet(test_x, test_y),
         maps,
         n_outputs=N_CLASSES,
         seed=seed,
         examples_per_task=examples_per_task,
         task_order=task_order,
+        validation=validation,
     )

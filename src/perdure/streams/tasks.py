@@ -11,6 +11,9 @@ from PIL import Image
 
 from perdure.core import Example
 
+REPORTED_SEEDS = 5
+"""Published figures are means over the streams of seeds 0 to REPORTED_SEEDS − 1."""
+
 
 def named_rng(seed: int, name: str) -> np.random.Generator:
     """Return the random generator of one purpose, independent of the generators of all other names.
@@ -31,6 +34,17 @@ def named_rng(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose,)))
 
 
+def check_task_count(n_tasks: int, available: int | None = None) -> None:
+    """Check that there is at least one task, and no more than there can be.
+
+    Raises:
+        ValueError: if not.
+    """
+    if n_tasks < 1 or (available is not None and n_tasks > available):
+        expected = "1 or more" if available is None else f"1 to {available}"
+        raise ValueError(f"number of tasks is {n_tasks}, expected {expected}; ask for as many as there can be")
+
+
 def rotation_angles(rng: np.random.Generator, n_tasks: int) -> Float[np.ndarray, " tasks"]:
     """Draw one angle a task, in degrees: uniform inside the t-th of `n_tasks` equal bins of [0, 180).
 
@@ -39,7 +53,7 @@ def rotation_angles(rng: np.random.Generator, n_tasks: int) -> Float[np.ndarray,
     Raises:
         ValueError: if there is no task.
     """
-    _check_task_count(n_tasks)
+    check_task_count(n_tasks)
     return (np.arange(n_tasks) + rng.uniform(size=n_tasks)) * (180 / n_tasks)
 
 
@@ -60,24 +74,29 @@ def permutation_map(rng: np.random.Generator, n_pixels: int) -> Int[np.ndarray, 
     return rng.permutation(n_pixels).astype(np.int32)
 
 
-def rotation_maps(seed: int, n_tasks: int, height: int, width: int) -> Int[np.ndarray, "tasks pixels"]:
-    """Return one rotation map a task, at the seed's `rotation_angles`.
+def rotation_maps(
+    seed: int, n_tasks: int, height: int, width: int, prefix: str = ""
+) -> Int[np.ndarray, "tasks pixels"]:
+    """Return one rotation map a task, at the seed's `rotation_angles`; `prefix` begins the generator's name.
 
     Raises:
         ValueError: if there is no task, or the seed is negative.
     """
-    angles = rotation_angles(named_rng(seed, "angles"), n_tasks)
+    angles = rotation_angles(named_rng(seed, f"{prefix}angles"), n_tasks)
     return np.stack([rotation_map(float(angle), height, width) for angle in angles])
 
 
-def permutation_maps(seed: int, n_tasks: int, n_pixels: int) -> Int[np.ndarray, "tasks pixels"]:
+def permutation_maps(seed: int, n_tasks: int, n_pixels: int, prefix: str = "") -> Int[np.ndarray, "tasks pixels"]:
     """Return one permutation map a task; task t is the same however many tasks there are.
+
+    `prefix` begins the names of the generators that the permutations are drawn from.
 
     Raises:
         ValueError: if there is no task, or the seed is negative.
     """
-    _check_task_count(n_tasks)
-    return np.stack([permutation_map(named_rng(seed, f"permutations/{task}"), n_pixels) for task in range(n_tasks)])
+    check_task_count(n_tasks)
+    generators = [named_rng(seed, f"{prefix}permutations/{task}") for task in range(n_tasks)]
+    return np.stack([permutation_map(rng, n_pixels) for rng in generators])
 
 
 def apply_pixel_map(
@@ -103,6 +122,24 @@ def draw_subset(rng: np.random.Generator, n: int, size: int) -> Int[np.ndarray, 
             "choose a number in that range"
         )
     return rng.permutation(n)[:size]
+
+
+def draw_subsets(
+    seed: int, tasks: Integer[np.ndarray, " tasks"], n: int, size: int, prefix: str = ""
+) -> list[Int[np.ndarray, " size"]]:
+    """Draw a subset of 0..n−1 for each of the tasks, in random order, each from its own generator.
+
+    Args:
+        seed: of the stream, ≥ 0.
+        tasks: numbers of the tasks.
+        n: how many there are to draw from.
+        size: of each subset.
+        prefix: begins the generators' names.
+
+    Raises:
+        ValueError: unless 1 ≤ size ≤ n.
+    """
+    return [draw_subset(named_rng(seed, f"{prefix}subsets/{task}"), n, size) for task in tasks]
 
 
 def complete_order(task_order: Sequence[int] | None, n_tasks: int) -> Int[np.ndarray, " tasks"]:
@@ -145,8 +182,3 @@ def mapped_stream(
         y=labels[np.concatenate(subsets)].astype(np.int32),
         task=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
     )
-
-
-def _check_task_count(n_tasks: int) -> None:
-    if n_tasks < 1:
-        raise ValueError(f"number of tasks is {n_tasks}, expected 1 or more; ask for at least one task")

@@ -11,11 +11,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PyTree, Shaped
+import optax
+from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
 from perdure.core import AnyArray, Rate, as_features
-from perdure.models import MLP
-from perdure.updates.gradient import cross_entropy, descend, example_loss
+from perdure.models import MLP, BatchModel
+from perdure.updates.gradient import Descent, descend, example_gradient, optimizer_step
+from perdure.updates.losses import Loss, cross_entropy
 from perdure.updates.reptile import reptile_step
 
 _UNROLL = 2
@@ -27,9 +29,10 @@ _GROUP_ROWS = 64
 def meta_steps(
     model: PyTree,
     x: Shaped[AnyArray, "s k ..."],
-    y: Integer[AnyArray, "s k"],
+    y: Shaped[AnyArray, "s k ..."],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
+    loss: Loss = cross_entropy,
 ) -> PyTree:
     """Return the model after s batches, each SGD on its k examples in order and then a Reptile step.
 
@@ -38,27 +41,34 @@ def meta_steps(
     Args:
         model: weights before the first batch.
         x: inputs, pixels or floats.
-        y: labels.
+        y: labels or targets.
         rates: learning rate of each step: ``weights ← weights − rate · ∇ loss(x, y)`` at the weights that the step
             before has left. Zero passes over an example, such as an absent memory.
-        meta_rate: rate of the Reptile step after each batch; 1 is plain SGD on one example after another.
+        meta_rate: rate of the Reptile step after each batch; 1 is plain SGD on one example after another. Running
+            statistics, of models that have any, are interpolated like weights.
+        loss: of the outputs for one example.
     """
     form = gram_meta_steps if isinstance(model, MLP) else general_meta_steps
-    return form(model, x, y, rates, meta_rate)
+    return form(model, x, y, rates, meta_rate, loss)
 
 
 def general_meta_steps(
     model: PyTree,
     x: Shaped[AnyArray, "s k ..."],
-    y: Integer[AnyArray, "s k"],
+    y: Shaped[AnyArray, "s k ..."],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
+    loss: Loss = cross_entropy,
 ) -> PyTree:
     """`meta_steps` for any model, by differentiating the whole of it at every step."""
 
     def step(model: PyTree, example: tuple[Any, ...]) -> tuple[PyTree, None]:
         x, y, rate = example
-        return descend(model, jax.grad(example_loss)(model, x, y), rate), None
+        gradient = example_gradient(model, x, y, loss)
+        after = descend(gradient.model, gradient.slope, rate)
+        if isinstance(model, BatchModel):  # an absent memory moves no weight, and must move no statistics either
+            after = _unless_absent(rate > 0, after, model)
+        return after, None
 
     def learn_batch(model: PyTree, batch: tuple[Any, ...]) -> tuple[PyTree, None]:
         after, _ = jax.lax.scan(step, model, batch, unroll=_UNROLL)
@@ -67,12 +77,54 @@ def general_meta_steps(
     return jax.lax.scan(learn_batch, model, (x, y, rates))[0]
 
 
+def optimized_meta_steps(
+    start: Descent,
+    x: Shaped[AnyArray, "s k ..."],
+    y: Shaped[AnyArray, "s k ..."],
+    weights: Float[Array, "s k"],
+    meta_rate: Rate,
+    transformation: optax.GradientTransformation,
+    loss: Loss = cross_entropy,
+) -> Descent:
+    """`meta_steps` with an optimizer of optax in place of plain SGD.
+
+    The Reptile step interpolates the model. The optimizer's own state, such as moments, goes on as the steps left it.
+
+    Args:
+        start: model and optimizer before the first batch.
+        x: inputs, pixels or floats.
+        y: labels or targets.
+        weights: factor of each example's loss. Zero passes over an example: the optimizer does not see it.
+        meta_rate: rate of the Reptile step after each batch.
+        transformation: the optimizer, its learning rate included.
+        loss: of the outputs for one example.
+    """
+
+    def step(now: Descent, example: tuple[Any, ...]) -> tuple[Descent, None]:
+        x, y, weight = example
+        gradient = example_gradient(now.model, x, y, loss)
+        slope = jax.tree.map(lambda by: weight * by, gradient.slope)
+        after = optimizer_step(gradient._replace(slope=slope), now.optimizer, transformation)
+        return _unless_absent(weight > 0, after, now), None
+
+    def learn_batch(now: Descent, batch: tuple[Any, ...]) -> tuple[Descent, None]:
+        after, _ = jax.lax.scan(step, now, batch)
+        return Descent(reptile_step(now.model, after.model, meta_rate), after.optimizer), None
+
+    return jax.lax.scan(learn_batch, start, (x, y, weights))[0]
+
+
+def _unless_absent(present: Bool[Array, ""], after: PyTree, before: PyTree) -> PyTree:
+    return jax.tree.map(lambda new, old: jnp.where(present, new, old), after, before)
+
+
 def gram_meta_steps(
     model: MLP,
     x: Shaped[AnyArray, "s k ..."],
-    y: Integer[AnyArray, "s k"],
+    y: Shaped[AnyArray, "s k ..."],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
+    loss: Loss = cross_entropy,
 ) -> MLP:
     """`meta_steps` for a perceptron, exact, without touching the first layer's weights at every step.
 
@@ -88,7 +140,7 @@ def gram_meta_steps(
     benchmark network, are read twice a group instead of three times a step. Equal to `general_meta_steps` up to
     rounding.
     """
-    n_batches, k = y.shape
+    n_batches, k = rates.shape
     group = _batches_together(n_batches, k)
 
     def grouped(leaf: AnyArray) -> AnyArray:
@@ -96,7 +148,7 @@ def gram_meta_steps(
 
     def learn_group(model: MLP, batches: tuple[Any, ...]) -> tuple[MLP, None]:
         x, y, rates = batches
-        return _learn_group(model, x, y, rates, meta_rate), None
+        return _learn_group(model, x, y, rates, meta_rate, loss), None
 
     return jax.lax.scan(learn_group, model, (grouped(x), grouped(y), grouped(rates)))[0]
 
@@ -110,12 +162,13 @@ def _batches_together(n_batches: int, k: int) -> int:
 def _learn_group(
     model: MLP,
     x: Shaped[AnyArray, "s k ..."],
-    y: Integer[AnyArray, "s k"],
+    y: Shaped[AnyArray, "s k ..."],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
+    loss: Loss,
 ) -> MLP:
     """Return the model after the batches of one group."""
-    n_batches, k = y.shape
+    n_batches, k = rates.shape
     first, upper = model.layers[0], eqx.tree_at(lambda it: it.layers[0], model, None)
     assert first.bias is not None
     rows = as_features(x).reshape(n_batches * k, -1)
@@ -128,7 +181,7 @@ def _learn_group(
         if n_batches > 1:  # what earlier batches have moved; later rows are still zero
             pre_activations = pre_activations - gram @ moved
         own_gram = jax.lax.dynamic_slice_in_dim(gram, start, k, axis=1)
-        after, deltas = _chain(upper, pre_activations, own_gram, y, rates)
+        after, deltas = _chain(upper, pre_activations, own_gram, y, rates, loss)
         moved = jax.lax.dynamic_update_slice_in_dim(moved, (meta_rate * rates)[:, None] * deltas, start, axis=0)
         return (reptile_step(upper, after, meta_rate), moved), None
 
@@ -147,8 +200,9 @@ def _chain(
     upper: MLP,
     pre_activations: Float[Array, "k h"],
     gram: Float[Array, "k k"],
-    y: Integer[AnyArray, " k"],
+    y: Shaped[AnyArray, "k ..."],
     rates: Float[Array, " k"],
+    loss: Loss,
 ) -> tuple[MLP, Float[Array, "k h"]]:
     """Return the upper layers after SGD on each of k examples, and each one's δ.
 
@@ -156,21 +210,22 @@ def _chain(
         upper: the model without its first layer.
         pre_activations: of the first layer, at its weights before the chain.
         gram: xᵢ·xⱼ + 1.
-        y: labels.
+        y: labels or targets.
         rates: learning rate of each step.
+        loss: of the outputs for one example.
     """
 
-    def loss(upper: MLP, pre_activation: Float[Array, " h"], y: Integer[AnyArray, ""]) -> Float[Array, ""]:
-        return cross_entropy(upper.above_first(pre_activation), y)
+    def example_loss(upper: MLP, pre_activation: Float[Array, " h"], y: AnyArray) -> Float[Array, ""]:
+        return loss(upper.above_first(pre_activation), y)
 
     def step(carry: tuple[MLP, Array], example: tuple[Any, ...]) -> tuple[tuple[MLP, Array], None]:
         upper, deltas = carry
         j, pre_activation, gram_row, y, rate = example
         # Rows of `deltas` from j on are still zero, so the whole product is the sum over i < j.
         pre_activation = pre_activation - gram_row @ deltas
-        slope, delta = jax.grad(loss, argnums=(0, 1))(upper, pre_activation, y)
+        slope, delta = jax.grad(example_loss, argnums=(0, 1))(upper, pre_activation, y)
         deltas = jax.lax.dynamic_update_index_in_dim(deltas, delta, j, axis=0)
         return (descend(upper, slope, rate), deltas), None
 
-    steps = (jnp.arange(len(y)), pre_activations, gram * rates[None], y, rates)
+    steps = (jnp.arange(len(rates)), pre_activations, gram * rates[None], y, rates)
     return jax.lax.scan(step, (upper, jnp.zeros_like(pre_activations)), steps, unroll=_UNROLL)[0]

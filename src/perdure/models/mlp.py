@@ -1,4 +1,4 @@
-"""Networks: Equinox modules from one input to its logits, every leaf an array."""
+"""Multi-layer perceptron, the network of the MNIST experiments."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from perdure.core import Example
+from perdure.models.narrowing import narrowed_width
 
 
 class MLP(eqx.Module):
@@ -41,7 +42,7 @@ class MLP(eqx.Module):
             )
         keys = jax.random.split(key, len(sizes) - 1)
         self.layers = tuple(
-            _glorot_linear(fan_in, fan_out, layer_key)
+            glorot_linear(fan_in, fan_out, layer_key)
             for fan_in, fan_out, layer_key in zip(sizes[:-1], sizes[1:], keys, strict=True)
         )
 
@@ -65,8 +66,15 @@ class MLP(eqx.Module):
             pre_activation = layer(jax.nn.relu(pre_activation))
         return pre_activation
 
+    def narrowed(self, n: int, key: PRNGKeyArray) -> MLP:
+        """Return a fresh perceptron with `n` times fewer units in each hidden layer, at least 1 (see `Narrowable`)."""
+        out_size = self.layers[-1].weight.shape[0]
+        in_size, *hidden_sizes = (layer.weight.shape[1] for layer in self.layers)
+        return MLP(in_size, out_size, [narrowed_width(size, n) for size in hidden_sizes], key=key)
 
-def _glorot_linear(fan_in: int, fan_out: int, key: PRNGKeyArray) -> eqx.nn.Linear:
+
+def glorot_linear(fan_in: int, fan_out: int, key: PRNGKeyArray) -> eqx.nn.Linear:
+    """Return a linear layer, weights uniform in ±sqrt(6 / (fan in + fan out)) and biases zero."""
     bound = (6 / (fan_in + fan_out)) ** 0.5
     layer = eqx.nn.Linear(fan_in, fan_out, key=key)
     weight = jax.random.uniform(key, (fan_out, fan_in), minval=-bound, maxval=bound)

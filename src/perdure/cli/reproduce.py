@@ -1,0 +1,69 @@
+"""perdure reproduce: a published study, measured."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perdure.cli.console import ERRORS, OUTPUT, DataDir, Quiet
+from perdure.experiments.interrupt import signals_later
+
+
+def reproduce(
+    study: Annotated[str, typer.Argument(help="The study: mer.")],
+    table: Annotated[
+        str, typer.Option(help="Tables, separated by commas: retained, alignment, variants, omniglot; or all.")
+    ] = "all",
+    seeds: Annotated[
+        int | None, typer.Option(min=2, help="Number of seeds of each run.", show_default="of the study")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A pass over everything in minutes, on streams a twentieth as long.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time.", show_default="one a CPU core")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the runs' folders.", show_default="runs, or runs/quick")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Markdown page to write.", show_default="results.md in OUT")] = None,
+    html: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="results.html in OUT")] = None,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a published study with its published hyper-parameters, and set paper and measurement side by side.
+
+    What the folder already holds is not run again; after Ctrl-C the same command goes on. If a run failed, the exit
+    status is 1.
+    """
+    with signals_later():
+        from perdure.experiments.files import make_folder, write_atomically
+        from perdure.experiments.process import usable_cpus
+        from perdure.experiments.reproduce import measure
+        from perdure.experiments.studies import load_study
+
+    root = out or Path("runs", "quick") if quick else out or Path("runs")
+    measured = measure(
+        load_study(study, seeds, quick=quick),
+        table.split(","),
+        root,
+        workers=workers or usable_cpus(),
+        data_dir=data_dir,
+        progress=not quiet,
+    )
+    from perdure.report.html import html_page
+    from perdure.report.markdown import markdown_page
+    from perdure.report.study import study_blocks
+
+    command = shlex.join(["perdure", *sys.argv[1:]])
+    blocks = study_blocks(measured.tables, measured.timing, command, quick=quick)
+    for path, render in ((page or root / "results.md", markdown_page), (html or root / "results.html", html_page)):
+        make_folder(path.parent)
+        write_atomically(path, render(blocks).encode())
+        OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+    for failure in measured.failures:
+        ERRORS.print(f"failed: {failure.name}: {failure.reason}", markup=False, highlight=False, soft_wrap=True)
+    if measured.failures:
+        raise typer.Exit(1)

@@ -1,0 +1,90 @@
+"""perdure tune: choosing hyper-parameters."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from perdure.cli.console import OUTPUT, DataDir, ExamplesPerTask, Quiet, Tasks, note, print_table
+from perdure.cli.learners import Learners, learner_command
+from perdure.experiments.interrupt import signals_later
+from perdure.streams.catalog import benchmark_names
+
+if TYPE_CHECKING:
+    from perdure.experiments.trials import TuningResult
+
+
+class _LearnersToTune(Learners):
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return learner_command(cmd_name, _tune, several=True)
+
+
+class _SearchKind(StrEnum):
+    grid = "grid"
+    random = "random"
+
+
+tune_app = typer.Typer(
+    cls=_LearnersToTune,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Choose a learner's hyper-parameters on validation streams: perdure tune LEARNER BENCHMARK.",
+)
+
+
+def _tune(
+    learner_name: str,
+    given: dict[str, str],
+    benchmark: Annotated[str, typer.Argument(help=f"One of: {', '.join(benchmark_names())}.")],
+    *,
+    search: Annotated[_SearchKind, typer.Option(help="Try every combination, or some at random.")] = _SearchKind.grid,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Combinations to draw at random.", show_default="30")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of validation streams, side by side.")] = 2,
+    tasks: Tasks = None,
+    examples_per_task: ExamplesPerTask = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the record.", show_default="in runs/")] = None,
+    preset: Annotated[
+        Path | None, typer.Option(help="TOML file to write the best into.", show_default="preset.toml in OUT")
+    ] = None,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    with signals_later():
+        from perdure.experiments.preset_file import add_preset
+        from perdure.experiments.search import parse_values
+        from perdure.experiments.tune import default_search_folder, describe_search, tune
+        from perdure.learners.catalog import learner_class
+        from perdure.learners.hyperparameters import hyperparameters
+        from perdure.streams.catalog import BenchmarkRecipe
+
+    if trials is not None and search is _SearchKind.grid:
+        raise ValueError(f"--trials is {trials}, but a grid is tried whole; leave it out, or add --search random")
+    options = {"tasks": tasks, "examples_per_task": examples_per_task}
+    recipe = BenchmarkRecipe(benchmark, {name: it for name, it in options.items() if it is not None}, data_dir)
+    known = {it.name: it for it in hyperparameters(learner_class(learner_name))}
+    grid = {name: parse_values(known[name], text) for name, text in given.items()}
+    folder = out or default_search_folder(describe_search(learner_name, recipe, seeds))
+    n_trials = None if search is _SearchKind.grid else trials or 30
+    result = tune(learner_name, recipe, grid, trials=n_trials, seeds=seeds, folder=folder, progress=not quiet)
+    file = preset or folder / "preset.toml"
+    add_preset(file, result.preset)
+    _report_search(result, folder, file)
+
+
+def _report_search(result: TuningResult, folder: Path, preset: Path) -> None:
+    """Show what came of a search."""
+    from perdure.experiments.trials import edge_notes
+    from perdure.report.tuning import save_search_figure, trials_table
+
+    print_table(trials_table(result))
+    for remark in edge_notes(result):
+        note(remark)
+    save_search_figure(result, folder / "figures")
+    command = shlex.join(["perdure", "run", result.learner, result.benchmark, "--preset", str(preset), "--seeds", "5"])
+    OUTPUT.print(f"\nrecord and figure: {folder}\nmeasure the chosen: {command}", highlight=False, soft_wrap=True)

@@ -1,0 +1,104 @@
+"""Elastic weight consolidation: weights that mattered to past tasks are held by a quadratic penalty."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from perdure.core import Example, Info, Learner, Rate
+from perdure.learners.hyperparameters import check_hyperparameters, count, loss_field, rate
+from perdure.memory import Reservoir, empty_reservoir, filled, store
+from perdure.models import split_trainable
+from perdure.updates.branches import where_needed
+from perdure.updates.gradient import descend, example_gradient, predict_batch, weighted_gradient
+from perdure.updates.losses import Loss
+from perdure.updates.weights import equal_weights
+
+
+class Consolidation(NamedTuple):
+    """The sum over past tasks of F · (θ − θ*)², as far as its slope needs it: two numbers a weight, however many tasks.
+
+    F is a task's Fisher information, θ* the weights at its end.
+    """
+
+    stiffness: PyTree
+    """Σ F."""
+    pull: PyTree
+    """Σ F · θ*."""
+
+
+class EWCState(NamedTuple):
+    """State of `EWC`."""
+
+    model: PyTree
+    consolidation: Consolidation
+    memory: Reservoir
+    """The first examples of the current task."""
+    task: Int[Array, ""]
+    """Number of the current task."""
+
+
+class EWC(Learner[EWCState]):
+    """Elastic weight consolidation (Kirkpatrick et al. 2017), as measured by Riemer et al. 2019.
+
+    At a task's end its Fisher information is estimated as the square of the gradient of the mean loss over the task's
+    first `fisher_examples` examples. From then on the loss has the penalty ``strength · Σ F · (θ − θ*)²``, summed over
+    weights and past tasks. The end of a task is noticed when the first example of another arrives.
+    """
+
+    needs_task: ClassVar[bool] = True
+
+    learning_rate: Rate = rate("learning rate α of SGD")
+    fisher_examples: int = count("examples of each task that its Fisher information is estimated on")
+    strength: Rate = rate("strength of the penalty")
+    loss: Loss = loss_field()
+
+    def __check_init__(self) -> None:
+        check_hyperparameters(self)
+
+    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> EWCState:
+        """Return the state before the first example."""
+        nothing = jax.tree.map(jnp.zeros_like, split_trainable(model)[0])
+        memory = empty_reservoir(example, self.fisher_examples)
+        return EWCState(model, Consolidation(nothing, nothing), memory, jnp.zeros((), jnp.int32))
+
+    def observe(self, state: EWCState, example: Example, key: PRNGKeyArray) -> tuple[EWCState, Info]:
+        """Consolidate if a task has ended, then take one step of SGD on the example's loss and the penalty."""
+        ended = (example.task != state.task) & (filled(state.memory) > 0)
+        consolidation = where_needed(ended, lambda: self._consolidated(state), state.consolidation)
+        emptied = state.memory._replace(seen=jnp.where(ended, 0, state.memory.seen))
+        memory = store(emptied, example, emptied.seen)  # beyond the capacity nothing is stored
+        gradient = example_gradient(state.model, example.x, example.y, self.loss)
+        slope = jax.tree.map(
+            lambda slope, weight, stiffness, pull: slope + 2 * self.strength * (stiffness * weight - pull),
+            gradient.slope,
+            split_trainable(state.model)[0],
+            *consolidation,
+        )
+        model = descend(gradient.model, slope, self.learning_rate)
+        task = jnp.asarray(example.task, jnp.int32)
+        return EWCState(model, consolidation, memory, task), Info(gradient.loss)
+
+    def predict(self, state: EWCState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
+        """Return outputs for x: (batch, ...)."""
+        return predict_batch(state.model, x)
+
+    def _consolidated(self, state: EWCState) -> Consolidation:
+        """Return the penalty with that of the task that has just ended."""
+        information = fisher_information(state.model, state.memory, self.loss)
+        weights, _ = split_trainable(state.model)
+        return Consolidation(
+            jax.tree.map(jnp.add, state.consolidation.stiffness, information),
+            jax.tree.map(lambda pull, f, weight: pull + f * weight, state.consolidation.pull, information, weights),
+        )
+
+
+def fisher_information(model: PyTree, memory: Reservoir, loss: Loss) -> PyTree:
+    """Return the square of each derivative of the mean loss over the examples held, at the labels they have."""
+    x, y, _ = memory.examples
+    held = jnp.arange(len(y), dtype=jnp.int32) < filled(memory)
+    gradient = weighted_gradient(model, x, y, equal_weights(held), loss)
+    return jax.tree.map(jnp.square, gradient.slope)

@@ -1,0 +1,160 @@
+"""Gradient episodic memory: steps that do not raise the loss on memories of past tasks."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from perdure.core import Example, Info, Learner, Rate, StreamFacts
+from perdure.learners.hyperparameters import (
+    check_hyperparameters,
+    count,
+    facts_field,
+    known_facts,
+    loss_field,
+    rate,
+)
+from perdure.memory import TaskRings, draw_past, empty_rings, ring, store_in_ring
+from perdure.models import split_trainable
+from perdure.updates.branches import for_as_many_as
+from perdure.updates.gradient import descend, example_gradient, predict_batch, weighted_gradient
+from perdure.updates.losses import Loss
+from perdure.updates.projection import average_projection, project
+from perdure.updates.weights import equal_weights
+
+
+class GEMState(NamedTuple):
+    """State of `GEM` and `AGEM`."""
+
+    model: PyTree
+    memory: TaskRings
+
+
+class GEM(Learner[GEMState]):
+    """Gradient episodic memory (Lopez-Paz & Ranzato 2017, Algorithm 1), one example at a time.
+
+    The memory is divided equally among the tasks; each keeps its last examples. If the gradient on the arriving example
+    has a negative dot product with the gradient of the mean loss on some past task's memory, it is projected. Tasks
+    must be numbered in the order in which they come; what a step costs grows with the number of past tasks.
+    """
+
+    needs_task: ClassVar[bool] = True
+    vectorized: ClassVar[bool] = False
+
+    learning_rate: Rate = rate("learning rate α of SGD")
+    memory_size: int = count("number of examples that the memory holds, for all tasks together")
+    margin: Rate = rate("least weight of each past task's gradient when the step is projected (memory strength γ)")
+    loss: Loss = loss_field()
+    facts: StreamFacts | None = facts_field()
+
+    def __check_init__(self) -> None:
+        check_hyperparameters(self)
+
+    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> GEMState:
+        """Return the state before the first example.
+
+        Raises:
+            ValueError: if the memory has less than one slot a task.
+        """
+        return GEMState(model, divided_memory(example, self.memory_size, known_facts(self).n_tasks))
+
+    def observe(self, state: GEMState, example: Example, key: PRNGKeyArray) -> tuple[GEMState, Info]:
+        """Store the example, then take one step of SGD along its gradient, projected if it harms a past task."""
+        memory = store_in_ring(state.memory, example)
+        gradient = example_gradient(state.model, example.x, example.y, self.loss)
+        flat, restore = ravel_pytree(gradient.slope)
+        n_past = jnp.asarray(example.task, jnp.int32)
+
+        def projected(most: int) -> Float[Array, " p"]:
+            past = past_gradients(state.model, memory, n_past, most, self.loss)
+            return project(past, flat, self.margin, jnp.arange(most, dtype=jnp.int32) < n_past)
+
+        step = for_as_many_as(n_past, known_facts(self).n_tasks - 1, projected, flat)
+        model = descend(gradient.model, restore(step), self.learning_rate)
+        return GEMState(model, memory), Info(gradient.loss)
+
+    def predict(self, state: GEMState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
+        """Return outputs for x: (batch, ...)."""
+        return predict_batch(state.model, x)
+
+
+class AGEM(Learner[GEMState]):
+    """Averaged GEM (Chaudhry et al. 2019, section 4): one constraint, from a random batch of past tasks' memories.
+
+    The memory is divided equally among the tasks; each keeps its last examples. If the gradient on the arriving example
+    has a negative dot product with that of the mean loss on the batch, its component along that one is taken out.
+    """
+
+    needs_task: ClassVar[bool] = True
+
+    learning_rate: Rate = rate("learning rate α of SGD")
+    memory_size: int = count("number of examples that the memory holds, for all tasks together")
+    replay_batch_size: int = count("memories drawn for the reference gradient")
+    loss: Loss = loss_field()
+    facts: StreamFacts | None = facts_field()
+
+    def __check_init__(self) -> None:
+        check_hyperparameters(self)
+
+    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> GEMState:
+        """Return the state before the first example.
+
+        Raises:
+            ValueError: if the memory has less than one slot a task.
+        """
+        return GEMState(model, divided_memory(example, self.memory_size, known_facts(self).n_tasks))
+
+    def observe(self, state: GEMState, example: Example, key: PRNGKeyArray) -> tuple[GEMState, Info]:
+        """Store the example, then take one step of SGD along its gradient, projected if it harms past tasks."""
+        drawn = draw_past(state.memory, jnp.asarray(example.task), self.replay_batch_size, key)
+        return self.observe_with(state, example, drawn)
+
+    def observe_with(self, state: GEMState, example: Example, drawn: Example) -> tuple[GEMState, Info]:
+        """`observe` with the batch of past tasks' memories given, leaves (replay_batch_size, ...)."""
+        memory = store_in_ring(state.memory, example)
+        gradient = example_gradient(state.model, example.x, example.y, self.loss)
+        flat, restore = ravel_pytree(gradient.slope)
+        mean = jnp.full(self.replay_batch_size, 1 / self.replay_batch_size)
+        reference, _ = ravel_pytree(weighted_gradient(state.model, drawn.x, drawn.y, mean, self.loss).slope)
+        step = jnp.where(example.task > 0, average_projection(flat, reference), flat)
+        model = descend(gradient.model, restore(step), self.learning_rate)
+        return GEMState(model, memory), Info(gradient.loss)
+
+    def predict(self, state: GEMState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
+        """Return outputs for x: (batch, ...)."""
+        return predict_batch(state.model, x)
+
+
+def divided_memory(example: Example, memory_size: int, n_tasks: int) -> TaskRings:
+    """Return an empty memory of `memory_size` slots, divided equally among the tasks.
+
+    Raises:
+        ValueError: if there is less than one slot a task.
+    """
+    if memory_size < n_tasks:
+        raise ValueError(
+            f"memory_size = {memory_size} for {n_tasks} tasks is less than one example for each; "
+            f"give it at least {n_tasks}"
+        )
+    return empty_rings(example, n_tasks, memory_size // n_tasks)
+
+
+def past_gradients(
+    model: PyTree, memory: TaskRings, n_past: Int[Array, ""], most: int, loss: Loss
+) -> Float[Array, "most p"]:
+    """Return the gradient of the mean loss on the memory of each of the first `n_past` tasks, zero in later rows.
+
+    Running statistics, of models that have any, stay as they are.
+    """
+
+    def put(task: Int[Array, ""], rows: Float[Array, "most p"]) -> Float[Array, "most p"]:
+        (x, y, _), held = ring(memory, task)
+        gradient = weighted_gradient(model, x, y, equal_weights(held), loss)
+        return rows.at[task].set(ravel_pytree(gradient.slope)[0])
+
+    n_weights = sum(leaf.size for leaf in jax.tree.leaves(split_trainable(model)[0]))
+    return jax.lax.fori_loop(0, n_past, put, jnp.zeros((most, n_weights)))

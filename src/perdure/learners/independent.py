@@ -1,0 +1,82 @@
+"""One small network for each task: no interference, and no transfer but by the starting weights."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from perdure.core import Example, Info, Learner, Rate, StreamFacts, as_features
+from perdure.learners.hyperparameters import (
+    check_hyperparameters,
+    facts_field,
+    flag,
+    known_facts,
+    loss_field,
+    rate,
+)
+from perdure.models import Narrowable
+from perdure.updates.gradient import descend, example_gradient
+from perdure.updates.losses import Loss
+
+
+class IndependentState(NamedTuple):
+    """State of `Independent`."""
+
+    model: PyTree
+    """The networks of all tasks, leaves (tasks, ...)."""
+    task: Int[Array, ""]
+    """The task learned last, −1 before the first example."""
+
+
+class Independent(Learner[IndependentState]):
+    """A network of its own for each task, with a T-th of the hidden units ("Independent", Riemer et al. 2019).
+
+    T is the number of tasks. Each example trains its task's network by one step of SGD, and each task is tested with
+    its own.
+    """
+
+    needs_task: ClassVar[bool] = True
+
+    learning_rate: Rate = rate("learning rate α of SGD")
+    from_previous: bool = flag("start each network from the weights of the previous task's", default=True)
+    loss: Loss = loss_field()
+    facts: StreamFacts | None = facts_field()
+
+    def __check_init__(self) -> None:
+        check_hyperparameters(self)
+
+    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> IndependentState:
+        """Return the state before the first example: fresh networks, the given one made narrower.
+
+        Raises:
+            TypeError: if the model cannot be made narrower.
+        """
+        if not isinstance(model, Narrowable):
+            raise TypeError(
+                f"Independent divides a network's units among the tasks, which {type(model).__name__} does not let it; "
+                "use a perdure model such as MLP, or give yours a method narrowed(n, key)"
+            )
+        n_tasks = known_facts(self).n_tasks
+        models = [model.narrowed(n_tasks, task_key) for task_key in jax.random.split(key, n_tasks)]
+        return IndependentState(jax.tree.map(lambda *leaves: jnp.stack(leaves), *models), jnp.array(-1, jnp.int32))
+
+    def observe(self, state: IndependentState, example: Example, key: PRNGKeyArray) -> tuple[IndependentState, Info]:
+        """Take one step of SGD with the network of the example's task."""
+        task = jnp.asarray(example.task, jnp.int32)
+        start = jnp.where(self.from_previous & (state.task >= 0), state.task, task)
+        gradient = example_gradient(network(state.model, start), example.x, example.y, self.loss)
+        after = descend(gradient.model, gradient.slope, self.learning_rate)
+        models = jax.tree.map(lambda all_tasks, one: all_tasks.at[task].set(one), state.model, after)
+        return IndependentState(models, task), Info(gradient.loss)
+
+    def predict(self, state: IndependentState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
+        """Return outputs for x: (batch, ...), each from the network of its task: (batch,)."""
+        return jax.vmap(lambda x, task: network(state.model, task)(x))(as_features(x), jnp.asarray(task))
+
+
+def network(models: PyTree, task: Int[Array, ""]) -> PyTree:
+    """Return one task's network out of those of all tasks, leaves (tasks, ...)."""
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, task, keepdims=False), models)

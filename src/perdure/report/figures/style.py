@@ -1,0 +1,86 @@
+"""What all figures share: colours, names, looks."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float64
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from perdure.experiments.results import RunRecord
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""The palette of Okabe & Ito, which the colour-blind can tell apart."""
+GREY = "#555555"
+WIDTH = 7.0
+
+_LEARNER_COLOURS = {
+    "online": GREY,
+    "independent": "#A6761D",
+    "task-input": "#CC79A7",
+    "ewc": "#E69F00",
+    "gem": "#009E73",
+    "a-gem": "#56B4E9",
+    "er": "#0072B2",
+    "mer": "#D55E00",
+}
+"""Of the learners that studies compare, the same in all their figures."""
+
+
+def accuracies(record: RunRecord) -> Float64[np.ndarray, "seeds rows tasks"]:
+    """Return a run's accuracy matrices.
+
+    Raises:
+        ValueError: if it has none yet.
+    """
+    if record.accuracy is None:
+        raise ValueError(f"{record.title} has no accuracies yet; let the run finish, or leave it out")
+    return record.accuracy
+
+
+def knows_the_past(matrices: Float64[np.ndarray, "seeds rows tasks"]) -> bool:
+    """Tell whether every task was evaluated after itself and after each later task."""
+    seen = np.tril(np.ones(matrices.shape[1:], bool), k=-1)
+    return not np.isnan(matrices[:, seen]).any()
+
+
+def colour_of(place: int) -> str:
+    """Return the colour of the run at a place among others."""
+    return COLOURS[place % len(COLOURS)]
+
+
+def colour_of_learner(name: str) -> str:
+    """Return the colour that a learner has in all figures of a study; black if it has none of its own."""
+    return _LEARNER_COLOURS.get(name, "#000000")
+
+
+def name_among(record: RunRecord, records: Sequence[RunRecord]) -> str:
+    """Return what tells a run from the others: its label, or its folder where they share that."""
+    shared = sum(other.label == record.label for other in records) > 1
+    return record.folder.name if shared else record.label
+
+
+def heading(what: str, records: Sequence[RunRecord]) -> str:
+    """Return a title that names the benchmarks."""
+    return f"{what}: {', '.join(dict.fromkeys(record.benchmark for record in records))}"
+
+
+def tidy(axes: Axes, grid: str) -> None:
+    """Leave of the frame what is needed, and grid lines along one axis, x or y."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(colors=GREY, labelcolor="black")
+    axes.grid(axis="x" if grid == "x" else "y", color="#DDDDDD", linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def image_of(figure: Figure, ending: str) -> bytes:
+    """Return a figure as an image file, "png" (200 dpi) or "svg"; the same figure gives the same bytes."""
+    content = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "perdure"}):
+        figure.savefig(content, format=ending, dpi=200, metadata={"Date": None} if ending == "svg" else {})
+    return content.getvalue()

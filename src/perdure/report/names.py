@@ -1,0 +1,44 @@
+"""Learners and benchmarks as papers call them."""
+
+from __future__ import annotations
+
+from perdure.experiments.results import RunRecord
+
+_LEARNERS = {
+    "online": "Online",
+    "independent": "Independent",
+    "task-input": "Task Input",
+    "ewc": "EWC",
+    "gem": "GEM",
+    "a-gem": "A-GEM",
+    "icarl": "iCaRL",
+    "er": "ER",
+    "er-algorithm-5": "ER (Algorithm 5)",
+    "mer": "MER",
+    "mer-algorithm-6": "MER (Algorithm 6)",
+    "mer-algorithm-7": "MER (Algorithm 7)",
+}
+_BENCHMARKS = {
+    "mnist-rotations": "MNIST Rotations",
+    "mnist-permutations": "MNIST Permutations",
+    "mnist-many-permutations": "MNIST Many Permutations",
+    "mnist-split": "Split MNIST",
+    "omniglot": "Incremental Omniglot",
+    "cifar100": "Incremental CIFAR-100",
+}
+
+
+def learner_title(name: str) -> str:
+    """Return what papers call a learner; its name if they do not know it."""
+    return _LEARNERS.get(name, name)
+
+
+def benchmark_title(name: str) -> str:
+    """Return what papers call a benchmark; its name if they do not know it."""
+    return _BENCHMARKS.get(name, name)
+
+
+def run_title(record: RunRecord) -> str:
+    """Return a run's learner and memory in a few words: "MER, memory 200"."""
+    title = learner_title(record.learner)
+    return title if record.memory_size is None else f"{title}, memory {record.memory_size}"

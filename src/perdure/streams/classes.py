@@ -1,0 +1,78 @@
+"""A benchmark whose tasks are classes of one data set: first these classes, then those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int, Integer
+
+from perdure.streams.benchmark import Benchmark, TestSet, stream_of
+from perdure.streams.tasks import REPORTED_SEEDS, check_task_count, complete_order, draw_subset, draw_subsets, named_rng
+from perdure.streams.validation import stream_prefix, validation_split
+
+
+def class_benchmark(
+    name: str,
+    train: TestSet,
+    test: TestSet,
+    task_of_class: Integer[np.ndarray, " classes"],
+    *,
+    seed: int,
+    tasks: int,
+    sizes: Integer[np.ndarray, " all_tasks"],
+    task_order: Sequence[int] | None,
+    validation: bool,
+    masked: bool = False,
+) -> Benchmark:
+    """Return the benchmark that shows the classes of one task after those of another.
+
+    A task trains on a random subset of the training examples of its classes, in random order, and is tested on
+    all test examples of its classes. It keeps its subset wherever `task_order` puts it. The outputs are the
+    classes of the tasks that are shown.
+
+    Args:
+        name: of the benchmark.
+        train: all training examples.
+        test: all test examples.
+        task_of_class: for each class its task; never less than the one before.
+        seed: of the subsets, ≥ 0.
+        tasks: number of tasks, the first so many.
+        sizes: number of training examples, for each task that there can be.
+        task_order: at position i of the stream, which task to show there; in order if None.
+        validation: train and test on training examples only, as `validation_split` divides them.
+        masked: are the outputs of other tasks masked?
+
+    Raises:
+        ValueError: if `tasks`, a size or `task_order` is out of range.
+    """
+    check_task_count(tasks, len(sizes))
+    order = complete_order(task_order, tasks)
+    train_parts, test_parts = [], []
+    for task in map(int, order):
+        pool = np.flatnonzero(task_of_class[train.y] == task)
+        held_out = _taken(test, np.flatnonzero(task_of_class[test.y] == task))
+        size = int(sizes[task])
+        if validation:
+            pool, tested = _validation_pools(pool, task, size)
+            held_out = _taken(train, tested)
+            size = min(size, len(pool))
+        rng = named_rng(seed, f"{stream_prefix(validation)}subsets/{task}")
+        train_parts.append(_taken(train, pool[draw_subset(rng, len(pool), size)]))
+        test_parts.append(held_out)
+    shown = task_of_class[task_of_class < tasks]
+    positions = np.argsort(order)[shown]
+    class_tasks = tuple(map(int, positions)) if masked else None
+    return Benchmark(name, stream_of(train_parts), test_parts, len(shown), class_tasks)
+
+
+def _validation_pools(
+    pool: Int[np.ndarray, " n"], task: int, size: int
+) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
+    reported = [draw_subsets(seed, np.array([task]), len(pool), size)[0] for seed in range(REPORTED_SEEDS)]
+    train, test = validation_split(len(pool), reported, size)
+    return pool[train], pool[test]
+
+
+def _taken(examples: TestSet, which: Int[np.ndarray, " n"]) -> TestSet:
+    return TestSet(examples.x[which], examples.y[which].astype(np.int32))

@@ -1,0 +1,82 @@
+"""Recorded runs of the released code, for tests that replay them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.core import Example, Learner, StreamFacts
+from perdure.models import MLP
+
+RECORDINGS = Path(__file__).parents[1] / "reference" / "mer"
+KINDS = ("weight", "bias")
+
+
+class Recording(NamedTuple):
+    """One recorded run: numbers under the names of tests/reference/mer.
+
+    A layer's weights are found by a moment and the layer's name, such as ``init`` and ``{}0`` for ``init_weight0``
+    and ``init_bias0``.
+    """
+
+    numbers: dict[str, np.ndarray]
+
+    def stream(self, dtype: type) -> Example:
+        """Return what was learned from."""
+        y, task = (jnp.asarray(self.numbers[name], jnp.int32) for name in ("stream_y", "stream_task"))
+        return Example(jnp.asarray(self.numbers["stream_x"], dtype), y, task)
+
+    def start(self, learner: Learner, model: Any, dtype: type) -> Any:
+        """Return the learner's state before the first example."""
+        return learner.init(model, jax.tree.map(lambda leaf: leaf[0], self.stream(dtype)), jax.random.key(0))
+
+    def facts(self) -> StreamFacts:
+        """Return what a run would tell the learner of the stream."""
+        sizes = np.bincount(self.numbers["stream_task"])
+        return StreamFacts(len(sizes), tuple(map(int, sizes)))
+
+    def mlp(self, moment: str, layers: Sequence[str], dtype: type) -> MLP:
+        """Return the recorded network."""
+        leaves = [jnp.asarray(leaf, dtype) for leaf in self._leaves(moment, layers)]
+        hidden = [len(bias) for bias in leaves[1:-1:2]]
+        network = MLP(leaves[0].shape[1], len(leaves[-1]), hidden, key=jax.random.key(0))
+        return eqx.tree_at(_weights, network, leaves)
+
+    def learn(self, learner: Learner, state: Any, dtype: type) -> Any:
+        """Return the states after each recorded example, leaves (N, ...)."""
+
+        def observe(state: Any, example: Example) -> tuple[Any, Any]:
+            state, _ = learner.observe(state, example, jax.random.key(0))
+            return state, state
+
+        return jax.tree.map(np.asarray, jax.lax.scan(observe, state, self.stream(dtype))[1])
+
+    def assert_recorded(self, moment: str, layers: Sequence[str], network: MLP, atol: float) -> None:
+        """Assert that the network's weights, or their trajectories, are those recorded."""
+        for mine, recorded in zip(_weights(network), self._leaves(moment, layers), strict=True):
+            np.testing.assert_allclose(mine, recorded, rtol=0, atol=atol)
+
+    def _leaves(self, moment: str, layers: Sequence[str]) -> list[np.ndarray]:
+        return [self.numbers[f"{moment}_{layer.format(kind)}"] for layer in layers for kind in KINDS]
+
+
+def _weights(network: MLP) -> list[Any]:
+    return [getattr(layer, kind) for layer in network.layers for kind in KINDS]
+
+
+@pytest.fixture(scope="session")
+def recording() -> Callable[[str], Recording]:
+    """Recorded runs by the name of their file (tests/reference/README.md)."""
+
+    def load(name: str) -> Recording:
+        with np.load(RECORDINGS / f"{name}.npz") as file:
+            return Recording(dict(file))
+
+    return load

@@ -1,0 +1,51 @@
+"""Convolution and pooling against XLA's own."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.models.convolution import convolve, max_pool
+
+
+def xla_convolve(x, weight, stride):
+    margin = weight.shape[0] // 2
+    return jax.lax.conv_general_dilated(
+        x, weight, (stride, stride), [(margin, margin)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def outputs_and_gradients(form, x, weight, stride):
+    outputs, pulled = jax.vjp(lambda x, weight: form(x, weight, stride), x, weight)
+    return outputs, pulled(jnp.cos(outputs))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side", "stride"),
+    [(6, 4, 3, 1), (6, 5, 3, 2), (7, 8, 1, 2), (1, 2, 3, 1), (9, 5, 5, 3)],
+)
+def test_convolution_and_its_gradients_are_those_of_xla(height, width, side, stride, x64):
+    rng = np.random.default_rng(0)
+    x, weight = (jnp.asarray(rng.normal(size=shape)) for shape in ((2, height, width, 3), (side, side, 3, 4)))
+    ours, theirs = (outputs_and_gradients(form, x, weight, stride) for form in (convolve, xla_convolve))
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 7), (2, 2)])
+def test_pooling_takes_the_largest_of_each_window_and_drops_an_odd_edge(height, width):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, height, width, 3)), jnp.float32)
+    expected = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    np.testing.assert_array_equal(max_pool(x), expected)
+
+
+def test_one_image_needs_no_batch_axis():
+    rng = np.random.default_rng(0)
+    x, weight = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((6, 4, 2), (3, 3, 2, 5)))
+    np.testing.assert_allclose(convolve(x, weight), convolve(x[None], weight)[0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(max_pool(x), max_pool(x[None])[0])

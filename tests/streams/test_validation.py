@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure.streams import digits, mnist, tasks
+from perdure.streams.benchmark import Benchmark, PixelMapTests
+from perdure.streams.validation import validation_split
+
+SUBSETS = st.lists(st.lists(st.integers(0, 39), max_size=20).map(lambda it: np.array(it, dtype=int)), max_size=4)
+
+
+@given(SUBSETS, st.integers(1, 40))
+def test_the_split_is_of_unseen_images_if_they_are_enough_or_else_of_all(reported, wanted):
+    train, test = validation_split(40, reported, wanted)
+    used = np.concatenate([train, test])
+    seen = set().union(*(it.tolist() for it in reported))
+    unseen = set(range(40)) - seen
+    enough = len(unseen) >= 4 and len(unseen) - len(unseen) // 4 >= wanted
+    assert sorted(used) == (sorted(unseen) if enough else list(range(40)))
+    assert len(test) == len(used) // 4
+
+
+def test_the_split_is_mixed_and_always_the_same():
+    first, again = validation_split(1000, [], 10), validation_split(1000, [], 10)
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert abs(first[1].mean() - 499.5) < 4 * 289 / 250**0.5  # four standard errors of the mean
+
+
+def images_of(stream, base: np.ndarray) -> set[int]:
+    """Return which base images a stream through one map a task shows, told by their sorted pixels."""
+    known = {np.sort(image.ravel()).tobytes(): number for number, image in enumerate(base)}
+    return {known[np.sort(image.ravel()).tobytes()] for image in np.asarray(stream)}
+
+
+def maps_of(benchmark: Benchmark) -> np.ndarray:
+    assert isinstance(benchmark.test, PixelMapTests)
+    return benchmark.test.maps
+
+
+def test_permutations_share_neither_images_nor_maps_with_the_reported_streams(small_mnist_dir):
+    options = {"tasks": 2, "examples_per_task": 2, "data_dir": small_mnist_dir}
+    train_x = mnist.load_mnist(small_mnist_dir)[0]
+    reported = [mnist.mnist_permutations(seed, **options) for seed in range(tasks.REPORTED_SEEDS)]
+    made = mnist.mnist_permutations(0, **options, validation=True)
+    assert isinstance(made.test, PixelMapTests)
+    shown = set().union(*(images_of(it.train.x, train_x) for it in reported))
+    trained, tested = images_of(made.train.x, train_x), images_of(made.test.images, train_x)
+    assert not shown & (trained | tested)
+    assert not trained & tested
+    made_maps, *reported_maps = ({row.tobytes() for row in maps_of(it)} for it in (made, *reported))
+    assert len(made_maps) == 2
+    assert not made_maps & set().union(*reported_maps)
+    np.testing.assert_array_equal(made.test.labels, made.test[1].y)
+
+
+def test_rotations_have_other_angles_in_the_same_bins(small_mnist_dir):
+    options = {"tasks": 3, "examples_per_task": 1, "data_dir": small_mnist_dir}
+    reported, made = (mnist.mnist_rotations(0, **options, validation=it) for it in (False, True))
+    angles = tasks.rotation_angles(tasks.named_rng(0, "validation/angles"), 3)
+    expected = np.stack([tasks.rotation_map(float(angle), 28, 28) for angle in angles])
+    np.testing.assert_array_equal(maps_of(made), expected)
+    assert (maps_of(made) != maps_of(reported)).any(axis=1).all()
+
+
+def test_digits_hold_a_quarter_of_the_training_images_out():
+    (train_x, _), _ = digits.load_digits()
+    made = digits.digits_rotations(0, validation=True)
+    assert isinstance(made.test, PixelMapTests)
+    assert len(made.train.y) == 5000
+    assert len(made.test.images) == 1442 // 4
+    known = {image.tobytes() for image in train_x}
+    assert all(image.tobytes() in known for image in made.test.images)
+    assert (
+        len({len(digits.digits_rotations(0, examples_per_task=n, validation=True).train.y) for n in (1082, 1442)}) == 1
+    )
+
+
+def test_refuses_the_sizes_that_reported_streams_refuse():
+    for size in (0, 1443):
+        with pytest.raises(ValueError, match=f"examples per task is {size}, expected 1 to 1442"):
+            digits.digits_rotations(0, examples_per_task=size, validation=True)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("make", [mnist.mnist_rotations, mnist.mnist_permutations, mnist.mnist_many_permutations])
+def test_mnist_has_thousands_of_images_that_no_reported_stream_shows(mnist_dir, make):
+    made = make(0, data_dir=mnist_dir, validation=True)
+    assert made.train.x.shape == (20_000, 28, 28)
+    train_x, _, _, _ = mnist.load_mnist(mnist_dir)
+    assert isinstance(made.test, PixelMapTests)
+    # 100,000 draws in subsets of 1/60 or 1/300 of the images leave 60,000 · exp(−5/3) of them, about 11,300
+    assert 11_000 / 4 < len(made.test.images) < 11_600 / 4
+    assert {image.tobytes() for image in made.test.images} <= {image.tobytes() for image in train_x}

@@ -1,0 +1,119 @@
+"""Where the stream of `perdure run` comes from: a benchmark, its validation stream, or a file."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from perdure.cli.run import resume, run_app
+from perdure.experiments.results import RunRecord, open_folder
+from perdure.experiments.run import run
+from perdure.experiments.session import describe_run
+from perdure.learners.online import Online
+from perdure.models import benchmark_mlp
+from perdure.streams.benchmark import checksum
+from perdure.streams.catalog import BenchmarkRecipe
+from perdure.streams.registry import DataError
+from perdure.streams.torch_file import DataFileRecipe
+
+SMALL = {"tasks": 2, "examples_per_task": 15}
+SMALL_OPTIONS = ["--tasks", "2", "--examples-per-task", "15"]
+
+
+def perdure_run(*arguments):
+    """Run `perdure run` in this process; what goes wrong is raised."""
+    commands = typer.Typer()
+    commands.add_typer(run_app, name="run")
+    arguments = ["run", "online", "--learning-rate", "0.1", "--quiet", *map(str, arguments)]
+    assert CliRunner().invoke(commands, arguments, catch_exceptions=False).exit_code == 0
+
+
+def checksums(folder):
+    return json.loads((folder / "environment.json").read_text())["data_checksums"]
+
+
+@pytest.fixture
+def data_file(tmp_path):
+    """A file of three small tasks as the released programs write it."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+
+    def part(n):
+        return [0, torch.as_tensor(rng.random((n, 6), dtype=np.float32)), torch.as_tensor(rng.integers(0, 3, n))]
+
+    path = tmp_path / "own" / "rotations.pt"
+    path.parent.mkdir()
+    torch.save([[part(20) for _ in range(3)], [part(9) for _ in range(3)]], path)
+    return path
+
+
+def test_a_run_learns_from_a_data_file(data_file, tmp_path):
+    folder = tmp_path / "run"
+    perdure_run("--data-file", data_file, *SMALL_OPTIONS, "--task-order", "1,0", "--seed", 3, "--out", folder)
+    recipe = DataFileRecipe(data_file, {**SMALL, "task_order": [1, 0]})
+    record = RunRecord.load(folder)
+    assert record.config["benchmark"] == {"name": "rotations", "options": dict(recipe.options)}
+    assert checksums(folder) == {"benchmark of seed 3": checksum(recipe(3))}
+    expected = run(Online(0.1), recipe, seeds=[3], progress=False)
+    np.testing.assert_array_equal(record.accuracy, expected.accuracy)
+
+
+def test_a_run_of_a_data_file_goes_on_where_the_file_is(data_file, tmp_path, monkeypatch):
+    recipe = DataFileRecipe(data_file, SMALL)
+
+    def stop_at_the_second_look(moment):
+        if moment.position > 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            Online(0.1),
+            recipe,
+            folder=tmp_path / "run",
+            checkpoint_seconds=0.0,
+            progress=stop_at_the_second_look,
+        )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"rotations\.pt cannot be read: No such file"):
+        resume(Path("run"), quiet=True)
+    resume(Path("run"), data_dir=data_file.parent, quiet=True)
+    assert "went on from example" in (tmp_path / "run" / "log.txt").read_text()
+    expected = run(Online(0.1), recipe, progress=False)
+    np.testing.assert_array_equal(RunRecord.load(tmp_path / "run").accuracy, expected.accuracy)
+
+
+def test_another_file_is_not_gone_on_with(data_file, tmp_path):
+    recipe = DataFileRecipe(data_file, SMALL)
+    open_folder(tmp_path / "run", describe_run(Online(0.1), recipe, [0], benchmark_mlp, "needed", False))
+    data_file.write_bytes(data_file.read_bytes() + b" ")
+    with pytest.raises(DataError, match=r"has sha256 .*, expected .*; give the file that the run began with"):
+        resume(tmp_path / "run", data_dir=data_file.parent, quiet=True)
+
+
+def test_validation_learns_the_validation_stream(tmp_path):
+    perdure_run("digits-rotations", *SMALL_OPTIONS, "--validation", "--out", tmp_path)
+    config = RunRecord.load(tmp_path).config
+    assert config["benchmark"] == {"name": "digits-rotations", "options": {**SMALL, "validation": True}}
+    reported, validation = (
+        checksum(BenchmarkRecipe("digits-rotations", {**SMALL, **more})(0)) for more in ({}, {"validation": True})
+    )
+    assert checksums(tmp_path) == {"benchmark of seed 0": validation}
+    assert validation != reported
+
+
+@pytest.mark.parametrize("given", [(), ("digits-rotations", "--data-file", "some.pt")], ids=["neither", "both"])
+def test_a_run_has_one_source(given):
+    file = "some.pt" if given else "None"
+    name = "digits-rotations" if given else "None"
+    message = f"the benchmark is {name} and --data-file {file}, expected one of the two; name one of digits-rotations, "
+    with pytest.raises(ValueError, match=re.escape(message)):
+        perdure_run(*given)
+
+
+def test_a_data_file_has_no_validation_stream(data_file):
+    with pytest.raises(TypeError, match="a data file has no option validation, expected some of: tasks"):
+        perdure_run("--data-file", data_file, "--validation")
