@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -34,7 +35,52 @@ class GEMState(NamedTuple):
     memory: TaskRings
 
 
-class GEM(Learner[GEMState]):
+class EpisodicLearner(Learner[GEMState]):
+    """A learner with a memory divided equally among the tasks, of which each keeps its last examples."""
+
+    needs_task: ClassVar[bool] = True
+
+    learning_rate: Rate = rate("learning rate α of SGD")
+    memory_size: int = count("number of examples that the memory holds, for all tasks together")
+    loss: Loss = loss_field()
+    facts: StreamFacts | None = facts_field()
+
+    def __check_init__(self) -> None:
+        check_hyperparameters(self)
+
+    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> GEMState:
+        """Return the state before the first example.
+
+        Raises:
+            ValueError: if the memory has less than one slot a task.
+        """
+        return GEMState(model, divided_memory(example, self.memory_size, known_facts(self).n_tasks))
+
+    def predict(self, state: GEMState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
+        """Return outputs for x: (batch, ...)."""
+        return predict_batch(state.model, x)
+
+    def step(
+        self,
+        state: GEMState,
+        example: Example,
+        projected: Callable[[Float[Array, " p"], TaskRings], Float[Array, " p"]],
+    ) -> tuple[GEMState, Info]:
+        """Store the example, then take one step of SGD along its gradient as `projected` changes it.
+
+        Args:
+            state: before the example.
+            example: the arriving example.
+            projected: from the gradient, flat, and the memory that holds the example to the direction of the step.
+        """
+        memory = store_in_ring(state.memory, example)
+        gradient = example_gradient(state.model, example.x, example.y, self.loss)
+        flat, restore = ravel_pytree(gradient.slope)
+        model = descend(gradient.model, restore(projected(flat, memory)), self.learning_rate)
+        return GEMState(model, memory), Info(gradient.loss)
+
+
+class GEM(EpisodicLearner):
     """Gradient episodic memory (Lopez-Paz & Ranzato 2017, Algorithm 1), one example at a time.
 
     The memory is divided equally among the tasks; each keeps its last examples. If the gradient on the arriving example
@@ -42,71 +88,32 @@ class GEM(Learner[GEMState]):
     must be numbered in the order in which they come; what a step costs grows with the number of past tasks.
     """
 
-    needs_task: ClassVar[bool] = True
     vectorized: ClassVar[bool] = False
 
-    learning_rate: Rate = rate("learning rate α of SGD")
-    memory_size: int = count("number of examples that the memory holds, for all tasks together")
     margin: Rate = rate("least weight of each past task's gradient when the step is projected (memory strength γ)")
-    loss: Loss = loss_field()
-    facts: StreamFacts | None = facts_field()
-
-    def __check_init__(self) -> None:
-        check_hyperparameters(self)
-
-    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> GEMState:
-        """Return the state before the first example.
-
-        Raises:
-            ValueError: if the memory has less than one slot a task.
-        """
-        return GEMState(model, divided_memory(example, self.memory_size, known_facts(self).n_tasks))
 
     def observe(self, state: GEMState, example: Example, key: PRNGKeyArray) -> tuple[GEMState, Info]:
         """Store the example, then take one step of SGD along its gradient, projected if it harms a past task."""
-        memory = store_in_ring(state.memory, example)
-        gradient = example_gradient(state.model, example.x, example.y, self.loss)
-        flat, restore = ravel_pytree(gradient.slope)
         n_past = jnp.asarray(example.task, jnp.int32)
 
-        def projected(most: int) -> Float[Array, " p"]:
-            past = past_gradients(state.model, memory, n_past, most, self.loss)
-            return project(past, flat, self.margin, jnp.arange(most, dtype=jnp.int32) < n_past)
+        def projected(flat: Float[Array, " p"], memory: TaskRings) -> Float[Array, " p"]:
+            def among(most: int) -> Float[Array, " p"]:
+                past = past_gradients(state.model, memory, n_past, most, self.loss)
+                return project(past, flat, self.margin, jnp.arange(most, dtype=jnp.int32) < n_past)
 
-        step = for_as_many_as(n_past, known_facts(self).n_tasks - 1, projected, flat)
-        model = descend(gradient.model, restore(step), self.learning_rate)
-        return GEMState(model, memory), Info(gradient.loss)
+            return for_as_many_as(n_past, known_facts(self).n_tasks - 1, among, flat)
 
-    def predict(self, state: GEMState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
-        """Return outputs for x: (batch, ...)."""
-        return predict_batch(state.model, x)
+        return self.step(state, example, projected)
 
 
-class AGEM(Learner[GEMState]):
+class AGEM(EpisodicLearner):
     """Averaged GEM (Chaudhry et al. 2019, section 4): one constraint, from a random batch of past tasks' memories.
 
     The memory is divided equally among the tasks; each keeps its last examples. If the gradient on the arriving example
     has a negative dot product with that of the mean loss on the batch, its component along that one is taken out.
     """
 
-    needs_task: ClassVar[bool] = True
-
-    learning_rate: Rate = rate("learning rate α of SGD")
-    memory_size: int = count("number of examples that the memory holds, for all tasks together")
     replay_batch_size: int = count("memories drawn for the reference gradient")
-    loss: Loss = loss_field()
-    facts: StreamFacts | None = facts_field()
-
-    def __check_init__(self) -> None:
-        check_hyperparameters(self)
-
-    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> GEMState:
-        """Return the state before the first example.
-
-        Raises:
-            ValueError: if the memory has less than one slot a task.
-        """
-        return GEMState(model, divided_memory(example, self.memory_size, known_facts(self).n_tasks))
 
     def observe(self, state: GEMState, example: Example, key: PRNGKeyArray) -> tuple[GEMState, Info]:
         """Store the example, then take one step of SGD along its gradient, projected if it harms past tasks."""
@@ -115,18 +122,13 @@ class AGEM(Learner[GEMState]):
 
     def observe_with(self, state: GEMState, example: Example, drawn: Example) -> tuple[GEMState, Info]:
         """`observe` with the batch of past tasks' memories given, leaves (replay_batch_size, ...)."""
-        memory = store_in_ring(state.memory, example)
-        gradient = example_gradient(state.model, example.x, example.y, self.loss)
-        flat, restore = ravel_pytree(gradient.slope)
         mean = jnp.full(self.replay_batch_size, 1 / self.replay_batch_size)
         reference, _ = ravel_pytree(weighted_gradient(state.model, drawn.x, drawn.y, mean, self.loss).slope)
-        step = jnp.where(example.task > 0, average_projection(flat, reference), flat)
-        model = descend(gradient.model, restore(step), self.learning_rate)
-        return GEMState(model, memory), Info(gradient.loss)
 
-    def predict(self, state: GEMState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
-        """Return outputs for x: (batch, ...)."""
-        return predict_batch(state.model, x)
+        def projected(flat: Float[Array, " p"], memory: TaskRings) -> Float[Array, " p"]:
+            return jnp.where(example.task > 0, average_projection(flat, reference), flat)
+
+        return self.step(state, example, projected)
 
 
 def divided_memory(example: Example, memory_size: int, n_tasks: int) -> TaskRings:
