@@ -34,7 +34,8 @@ def ewc(run):
 def gem(run):
     numbers = run.numbers
     memory_size = int(numbers["hp_n_memories"] * numbers["n_tasks"])
-    return GEM(float(numbers["hp_lr"]), memory_size, float(numbers["hp_memory_strength"]), facts=run.facts())
+    margin = float(numbers["hp_memory_strength"])
+    return GEM(float(numbers["hp_lr"]), memory_size, margin=margin, facts=run.facts())
 
 
 @functools.cache
