@@ -3,10 +3,12 @@
 And the recorded ResNet-18 of iCaRL's reference run: its tensors by their recorded names, and back.
 """
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import equinox as eqx
 import hypothesis
@@ -16,12 +18,13 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
+if TYPE_CHECKING:
+    from perdure.models import ResNet18
+
 os.environ.setdefault("MPLBACKEND", "agg")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 install_import_hook("perdure", "beartype.beartype")  # checks what is imported from here on
-
-from perdure.models import ResNet18  # noqa: E402
 
 # The first example of a property test compiles; how long that takes says nothing about the property.
 hypothesis.settings.register_profile("perdure", deadline=None)
@@ -49,19 +52,31 @@ def pytest_unconfigure(config):
         config.stash[COMPILED].cleanup()
 
 
-@pytest.fixture(scope="session")
-def mnist_dir() -> Path:
-    """The folder with the real MNIST files; tests that use it carry the mark `real_data`.
+def real_data(pattern: str) -> Path:
+    """Return the folder with the real data files, which must hold one like `pattern`.
 
-    Where the files are absent such tests are skipped; with PERDURE_REQUIRE_DATA set, they fail.
+    Where it does not, the test is skipped: who has no data can still run the others. With PERDURE_REQUIRE_DATA set, as
+    where it is decided whether a change lands, it fails.
     """
     folder = Path(os.environ.get("PERDURE_DATA", ""))
-    if not list(folder.glob("mnist/train-images*")):
-        wanted = "set PERDURE_DATA to the folder that holds mnist/train-images-idx3-ubyte.gz and the other files"
+    if not list(folder.glob(pattern)):
+        absent = f"no real data: set PERDURE_DATA to a folder that holds {pattern}"
         if os.environ.get("PERDURE_REQUIRE_DATA"):
-            pytest.fail(f"the real data are required and absent: {wanted}")
-        pytest.skip(f"no MNIST files: {wanted}")
+            pytest.fail(absent)
+        pytest.skip(absent)
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """The folder with the real MNIST files; tests that use it carry the mark `real_data`."""
+    return real_data("mnist/train-images*")
+
+
+@pytest.fixture(scope="session")
+def real_omniglot_dir() -> Path:
+    """The folder with the real Omniglot archives; tests that use it carry the mark `real_data`."""
+    return real_data("omniglot/images_*.zip")
 
 
 @pytest.fixture
@@ -78,6 +93,8 @@ class RecordedRun(NamedTuple):
 
     def model(self, moment: str, dtype: type) -> ResNet18:
         """Return the network as it was at a recorded moment, such as ``init`` or ``after_batch0``."""
+        from perdure.models import ResNet18
+
         width, n_outputs = int(self.numbers["resnet_base_width"]), int(self.numbers["n_outputs"])
         model = eqx.filter_eval_shape(lambda key: ResNet18(3, n_outputs, width, key=key), jax.random.key(0))
         leaves = [jnp.asarray(_turned(self.numbers[f"{moment}.{name}"], 2, 3, 1, 0), dtype) for name in named(model)]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from pathlib import Path
 
@@ -179,19 +178,10 @@ class TestBenchmark:
         assert not published_tests & {image.tobytes() for test in made.test for image in test.x}
 
 
-@pytest.fixture
-def real_dir(mnist_dir, monkeypatch) -> Path:
-    if not list(mnist_dir.glob("omniglot/images_*.zip")):
-        if os.environ.get("PERDURE_REQUIRE_DATA"):
-            pytest.fail("the real data are required and PERDURE_DATA has no omniglot/images_background.zip")
-        pytest.skip("PERDURE_DATA has no omniglot/images_background.zip")
-    return mnist_dir
-
-
 @pytest.mark.real_data
 class TestReal:
-    def test_all_drawings(self, real_dir):
-        images, alphabet, names = load_omniglot(data_dir=real_dir)
+    def test_all_drawings(self, real_omniglot_dir):
+        images, alphabet, names = load_omniglot(data_dir=real_omniglot_dir)
         assert images.shape == (1623, 20, 28, 28)
         assert len(names) == 50
         assert (names[0], names[29], names[30], names[49]) == ("Alphabet_of_the_Magi", "Tifinagh", "Angelic", "ULOG")
@@ -200,8 +190,8 @@ class TestReal:
         assert int((alphabet < 30).sum()) == 964
         assert images.mean() / 255 == pytest.approx(0.0805, abs=5e-5)  # share of ink that the data's notes tell
 
-    def test_protocol(self, real_dir):
-        made = omniglot(0, data_dir=real_dir)
+    def test_protocol(self, real_omniglot_dir):
+        made = omniglot(0, data_dir=real_omniglot_dir)
         assert made.train.x.shape == (29_214, 28, 28)
         assert made.n_tasks == 50
         assert made.n_outputs == 1623

@@ -19,7 +19,9 @@ LARGEST_MEMBER = 1 << 28
 """Bytes of a member of a tar archive; more is no file of a data set's."""
 GET_ANOTHER = "get another copy (a file on disk that is deleted is downloaded anew)"
 
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+# What zipfile raises on archives that are not what they say: RuntimeError for a password, and (as NotImplementedError,
+# a kind of it) for a compression that it does not know; the others for damage.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError)
 _PICTURE_ERRORS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
