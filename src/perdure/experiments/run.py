@@ -93,8 +93,8 @@ def run(
 ) -> Result:
     """Let a learner learn a benchmark's stream once, example by example, and measure what it retains.
 
-    All seeds run side by side in one compiled program. A seed fixes the stream, the initial weights and the draws,
-    each through a key of its own, so learners with the same seed see the same stream.
+    All seeds run in one compiled program, side by side if the learner is `vectorized`. A seed fixes the stream, the
+    initial weights and the draws, each through a key of its own, so learners with the same seed see the same stream.
 
     Args:
         learner: method and hyper-parameters.
