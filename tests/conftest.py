@@ -67,6 +67,20 @@ def real_data(pattern: str) -> Path:
     return folder.resolve()
 
 
+@pytest.fixture(scope="module")
+def compile_quickly(request):
+    """Have programs compiled fast, not well, here and in processes started from here.
+
+    For tests of all but arithmetic, whose programs run for milliseconds; not for modules that learn from real data.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("real_data") is None:
+            patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+            jax.config.update("jax_disable_most_optimizations", True)
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The folder with the real MNIST files; tests that use it carry the mark `real_data`."""

@@ -148,14 +148,7 @@ STREAMS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Programs here run for milliseconds: compiling them is what takes time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 every_learner = pytest.mark.parametrize("name", LEARNERS)
 every_dtype = pytest.mark.parametrize("kind", ["two tasks", "pixels"])
 

@@ -5,39 +5,19 @@ import functools
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 import perdure.experiments.run as running
 from perdure.learners.er import ER
+from perdure.learners.online import Online
 from perdure.models import MLP
 from perdure.streams.arrays import from_arrays
 
 N_CLASSES = 3
 
 
-@pytest.fixture(scope="session")
-def compiled_programs(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
 @pytest.fixture(scope="module", autouse=True)
-def compile_each_program_once(compiled_programs):
-    """Keeps compiled programs on disk: most runs here are of a few programs, and compiling is what takes time."""
-    options = {
-        "jax_compilation_cache_dir": str(compiled_programs),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": 0,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    set_compilation_cache(options)
-    yield
-    set_compilation_cache(before)
-
-
-def set_compilation_cache(options):
-    for name, value in options.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()  # it reads its options once
+def programs(compile_quickly):
+    """Of which most learn for milliseconds."""
 
 
 class PowerCutError(Exception):
@@ -82,6 +62,28 @@ def quick_run(small_mlp):
 @pytest.fixture(scope="session")
 def er():
     return ER(learning_rate=0.1, memory_size=10, replay_batch_size=4)
+
+
+@pytest.fixture(scope="session")
+def online():
+    return Online(learning_rate=0.1)
+
+
+@pytest.fixture(scope="session")
+def numpy_accuracy():
+    """Function for the fraction of a test set that the MLP of one seed gets right, worked out without the library."""
+
+    def accuracy(model, seed, test):
+        features = test.x.reshape(len(test.y), -1).astype(np.float64)
+        if test.x.dtype == np.uint8:
+            features /= 255
+        for depth, layer in enumerate(model.layers):
+            features = np.maximum(features, 0) if depth else features
+            weight, bias = (np.asarray(leaf[seed], np.float64) for leaf in (layer.weight, layer.bias))
+            features = features @ weight.T + bias
+        return np.mean(features.argmax(axis=1) == test.y)
+
+    return accuracy
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from perdure.core import Example, Info, Learner, Rate, StreamFacts, as_features
+from perdure.core import Example, Info, Learner, Rate, StreamFacts
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
     facts_field,
@@ -18,7 +19,7 @@ from perdure.learners.hyperparameters import (
     rate,
 )
 from perdure.models import Narrowable
-from perdure.updates.gradient import descend, example_gradient
+from perdure.updates.gradient import descend, example_gradient, predict_by_task
 from perdure.updates.losses import Loss
 
 
@@ -74,7 +75,7 @@ class Independent(Learner[IndependentState]):
 
     def predict(self, state: IndependentState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
         """Return outputs for x: (batch, ...), each from the network of its task: (batch,)."""
-        return jax.vmap(lambda x, task: network(state.model, task)(x))(as_features(x), jnp.asarray(task))
+        return predict_by_task(partial(network, state.model), x, task)
 
 
 def network(models: PyTree, task: Int[Array, ""]) -> PyTree:

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from perdure.core import Example, Info, Learner, Rate, StreamFacts, as_features
+from perdure.core import Example, Info, Learner, Rate, StreamFacts
 from perdure.learners.hyperparameters import check_hyperparameters, facts_field, known_facts, loss_field, rate
 from perdure.models import MLP
-from perdure.updates.gradient import descend, example_gradient
+from perdure.updates.gradient import descend, example_gradient, predict_by_task
 from perdure.updates.losses import Loss
 
 
@@ -85,7 +85,7 @@ class TaskInput(Learner[TaskInputState]):
 
     def predict(self, state: TaskInputState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
         """Return outputs for x: (batch, ...), each through the first layer of its task: (batch,)."""
-        return jax.vmap(lambda x, task: state.model.of_task(task)(x))(as_features(x), jnp.asarray(task))
+        return predict_by_task(state.model.of_task, x, task)
 
 
 def _with_first(perceptron: MLP, first: eqx.nn.Linear | None) -> MLP:

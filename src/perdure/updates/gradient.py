@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PyTree, Shaped
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from perdure.core import AnyArray, Rate, as_features
 from perdure.models import BatchModel, split_trainable
@@ -44,6 +44,22 @@ class Descent(NamedTuple):
 def predict_batch(model: PyTree, x: AnyArray) -> Float[Array, "batch outputs"]:
     """Return the model's outputs for inputs x: (batch, ...), pixels or floats."""
     return jax.lax.map(model, as_features(x), batch_size=_PREDICTED_TOGETHER)
+
+
+def predict_by_task(
+    of_task: Callable[[Int[Array, ""]], PyTree], x: AnyArray, task: Int[AnyArray, " batch"]
+) -> Float[Array, "batch outputs"]:
+    """Return outputs for inputs x: (batch, ...), each from the model of its task.
+
+    Inputs of one task go through its model together; of several tasks, one after another, so that no more than one
+    task's weights are copied at a time.
+    """
+    x, task = as_features(x), jnp.asarray(task)
+    return jax.lax.cond(
+        jnp.all(task == task[0]),
+        lambda: predict_batch(of_task(task[0]), x),
+        lambda: jax.lax.map(lambda pair: of_task(pair[1])(pair[0]), (x, task)),
+    )
 
 
 def example_loss(model: PyTree, x: AnyArray, y: Shaped[AnyArray, ...], loss: Loss = cross_entropy) -> Float[Array, ""]:

@@ -1,7 +1,6 @@
 """The command line as a user meets it."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -19,15 +18,8 @@ from perdure.experiments.studies import Cell, Study
 SMALL = ["digits-rotations", "--tasks", "2", "--examples-per-task", "30", "--quiet"]
 
 
-def perdure(*arguments, cwd=None):
-    """Run the command line as a process, as a user would."""
-    command = [sys.executable, "-m", "perdure", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "100"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, perdure):
     """The folder of a finished run, and what the command printed."""
     folder = tmp_path_factory.mktemp("runs") / "mer"
     process = perdure("run", "mer", *SMALL, "--seeds", 2, "--full-matrix", "--alignment", "--out", folder)
@@ -50,7 +42,7 @@ def test_version():
     assert CliRunner().invoke(app, ["--version"]).output.strip() == f"perdure {__version__}"
 
 
-def test_help_of_a_learner_names_its_hyperparameters_and_the_benchmarks():
+def test_help_of_a_learner_names_its_hyperparameters_and_the_benchmarks(perdure):
     text = perdure("run", "mer", "--help").stdout
     for word in ("--learning-rate", "--memory-size", "--beta", "--gamma", "--batches-per-example", "mnist-rotations"):
         assert word in text
@@ -66,7 +58,7 @@ def test_run_leaves_a_record_and_figures(finished):
     assert len(list((folder / "figures").glob("*.png"))) == len(list((folder / "figures").glob("*.svg"))) == 3
 
 
-def test_preset_values_are_used_and_given_ones_override_them(finished, tmp_path):
+def test_preset_values_are_used_and_given_ones_override_them(finished, tmp_path, perdure):
     config = json.loads((finished[0] / "config.json").read_text())
     assert config["learner"]["hyperparameters"]["learning_rate"] == 0.1
     assert perdure("run", "online", *SMALL, "--learning-rate", 0.02, "--out", tmp_path / "x").returncode == 0
@@ -74,13 +66,13 @@ def test_preset_values_are_used_and_given_ones_override_them(finished, tmp_path)
     assert config["learner"]["hyperparameters"] == {"learning_rate": 0.02}
 
 
-def test_task_order_is_taken(tmp_path):
+def test_task_order_is_taken(tmp_path, perdure):
     assert perdure("run", "online", *SMALL, "--task-order", "1,0", "--out", tmp_path / "x").returncode == 0
     config = json.loads((tmp_path / "x" / "config.json").read_text())
     assert config["benchmark"]["options"]["task_order"] == [1, 0]
 
 
-def test_a_finished_run_is_shown_not_run_again(finished):
+def test_a_finished_run_is_shown_not_run_again(finished, perdure):
     folder, _ = finished
     before = (folder / "summary.json").stat().st_mtime_ns
     again = perdure("run", "mer", *SMALL, "--seeds", 2, "--full-matrix", "--alignment", "--out", folder)
@@ -89,7 +81,7 @@ def test_a_finished_run_is_shown_not_run_again(finished):
     assert "mer" in perdure("resume", folder).stdout
 
 
-def test_results_and_report(finished, tmp_path):
+def test_results_and_report(finished, tmp_path, perdure):
     folder, _ = finished
     listed = perdure("results", folder.parent).stdout
     assert "digits-rotations" in listed
@@ -99,7 +91,7 @@ def test_results_and_report(finished, tmp_path):
     assert len(list((tmp_path / "figures").glob("*.svg"))) >= 3
 
 
-def test_default_folder_is_under_runs(tmp_path):
+def test_default_folder_is_under_runs(tmp_path, perdure):
     assert perdure("run", "online", *SMALL, cwd=tmp_path).returncode == 0
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("online-digits-rotations-")
@@ -124,7 +116,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_message_and_status_2(name, tmp_path):
+def test_bad_input_is_one_message_and_status_2(name, tmp_path, perdure):
     arguments, message = BAD[name]
     process = perdure(*arguments, cwd=tmp_path)
     assert process.returncode == 2
@@ -132,26 +124,26 @@ def test_bad_input_is_one_message_and_status_2(name, tmp_path):
     assert "Traceback" not in process.stderr
 
 
-def test_another_configuration_in_the_folder_is_refused(finished):
+def test_another_configuration_in_the_folder_is_refused(finished, perdure):
     folder, _ = finished
     process = perdure("run", "mer", *SMALL, "--seeds", 2, "--beta", 0.5, "--out", folder)
     assert process.returncode == 2
     assert "learner.hyperparameters.beta: 0.03 there, 0.5 asked for" in process.stderr
 
 
-def test_debug_shows_the_traceback():
+def test_debug_shows_the_traceback(perdure):
     process = perdure("--debug", "run", "mre", "x")
     assert process.returncode != 0
     assert "Traceback" in process.stderr
 
 
-def test_another_memory_size_than_the_presets_is_noted(tmp_path):
+def test_another_memory_size_than_the_presets_is_noted(tmp_path, perdure):
     process = perdure("run", "er", *SMALL, "--memory-size", 50, "--out", tmp_path / "er")
     assert process.returncode == 0
     assert "memory size 50; the hyper-parameters not given are those for 200" in process.stderr
 
 
-def test_interrupted_run_tells_how_to_go_on(tmp_path):
+def test_interrupted_run_tells_how_to_go_on(tmp_path, perdure):
     arguments = ["run", "mer", "digits-rotations", "--out", str(tmp_path / "mer"), "--checkpoint-seconds", "0"]
     process = subprocess.Popen([sys.executable, "-m", "perdure", *arguments], stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list((tmp_path / "mer").glob("checkpoints/*.safetensors")):
@@ -166,7 +158,7 @@ def test_interrupted_run_tells_how_to_go_on(tmp_path):
 
 
 @pytest.mark.real_data
-def test_data_commands(mnist_dir, tmp_path):
+def test_data_commands(mnist_dir, tmp_path, perdure):
     listed = perdure("data", "list", "--data-dir", mnist_dir)
     assert "mnist" in listed.stdout
     assert "digits" in listed.stdout

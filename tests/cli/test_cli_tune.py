@@ -1,9 +1,6 @@
 """`perdure tune` as a user meets it."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -12,15 +9,8 @@ from perdure.experiments.preset_file import read_presets
 SMALL = ["digits-rotations", "--tasks", "2", "--examples-per-task", "30", "--quiet"]
 
 
-def perdure(*arguments, cwd=None):
-    """Run the command line as a process, as a user would."""
-    command = [sys.executable, "-m", "perdure", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "100"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
-
-
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
+def tuned(tmp_path_factory, perdure):
     """A folder of a finished search, and what the command printed."""
     folder = tmp_path_factory.mktemp("searches") / "online"
     process = perdure("tune", "online", *SMALL, "--learning-rate", "0.01,0.1,1e9", "--out", folder)
@@ -48,7 +38,7 @@ def test_a_search_shows_all_and_writes_record_figure_and_preset(tuned):
     assert preset.hyperparameters == best["hyperparameters"]
 
 
-def test_the_preset_is_what_a_run_uses(tuned, tmp_path):
+def test_the_preset_is_what_a_run_uses(tuned, tmp_path, perdure):
     folder, process = tuned
     assert f"perdure run online digits-rotations --preset {folder / 'preset.toml'}" in process.stdout
     run = perdure("run", "online", *SMALL, "--preset", folder / "preset.toml", "--out", tmp_path / "run")
@@ -58,7 +48,7 @@ def test_the_preset_is_what_a_run_uses(tuned, tmp_path):
     assert config["learner"]["hyperparameters"]["learning_rate"] != 0.05  # that of the built-in preset
 
 
-def test_searches_at_random_gather_in_one_file_of_presets(tmp_path):
+def test_searches_at_random_gather_in_one_file_of_presets(tmp_path, perdure):
     arguments = ["--search", "random", "--trials", 3, "--seeds", 1, "--preset", "own.toml"]
     for learner, options in (("online", []), ("er", ["--memory-size", 20, "--replay-batch-size", 2])):
         process = perdure("tune", learner, *SMALL, "--learning-rate", "0.01..0.1", *options, *arguments, cwd=tmp_path)
@@ -69,7 +59,7 @@ def test_searches_at_random_gather_in_one_file_of_presets(tmp_path):
     assert folders == ["tune-er-digits-rotations", "tune-online-digits-rotations"]
 
 
-def test_help_names_hyperparameters_and_takes_lists():
+def test_help_names_hyperparameters_and_takes_lists(perdure):
     text = perdure("tune", "mer", "--help").stdout
     for word in ("--learning-rate", "--beta", "--search", "--trials", "--preset", "mnist-rotations"):
         assert word in text
@@ -88,7 +78,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_message_and_status_2(name, tmp_path):
+def test_bad_input_is_one_message_and_status_2(name, tmp_path, perdure):
     arguments, message = BAD[name]
     process = perdure("tune", *arguments, cwd=tmp_path)
     assert process.returncode == 2
@@ -96,7 +86,7 @@ def test_bad_input_is_one_message_and_status_2(name, tmp_path):
     assert "Traceback" not in process.stderr
 
 
-def test_a_run_with_a_file_that_holds_no_such_preset_is_refused(tuned):
+def test_a_run_with_a_file_that_holds_no_such_preset_is_refused(tuned, perdure):
     process = perdure("run", "er", *SMALL, "--preset", tuned[0] / "preset.toml")
     assert process.returncode == 2
     assert (
