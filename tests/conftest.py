@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("MPLBACKEND", "agg")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 2)  # seeds are divided between them, as the command line does
 install_import_hook("perdure", "beartype.beartype")  # checks what is imported from here on
 
 # The first example of a property test compiles; how long that takes says nothing about the property.

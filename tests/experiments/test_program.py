@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.core import Example, Info, Learner
-from perdure.experiments.program import Examiner, Log, Progress, advance, compile_advance, finite, named_keys
+from perdure.experiments.program import Advance, Examiner, Log, Progress, advance, finite, named_keys
 from perdure.learners.er import ER
 from perdure.models import MLP
 from perdure.streams.benchmark import TestSet
@@ -102,10 +102,10 @@ def test_compiled_program_learns_each_seed_on_its_own(seeds, shared):
     stream = STREAM
     if not shared:
         stream = STREAM._replace(x=STREAM.x + shifts[:, None], y=np.stack([STREAM.y] * len(seeds)))
-    program = compile_advance(Recorder(), fresh(len(seeds)), stream, keys, shared_stream=shared)
+    program = Advance(Recorder(), fresh(len(seeds)), stream, keys, shared_stream=shared)
     progress = fresh(len(seeds))
     for start, stop in [(0, 5), (5, N)]:
-        progress = program(Recorder(), progress, stream, keys, at(start), at(stop))
+        progress = program(progress, start, stop)
     np.testing.assert_array_equal(progress.state["xs"], STREAM.x + shifts[:, None])
     for place, seed in enumerate(seeds):
         own = [jax.random.bits(jax.random.fold_in(named_keys(seed).learning, n)) for n in range(N)]
@@ -128,9 +128,9 @@ def test_seeds_that_take_turns_are_each_bit_for_bit_the_seed_alone():
         keys = jax.vmap(named_keys)(jnp.asarray([seeds[place] for place in places]))
         own = stream._replace(x=stream.x[places], y=stream.y[places])
         progress = fresh(len(places))
-        program = compile_advance(OneByOne(), progress, own, keys, shared_stream=False)
+        program = Advance(OneByOne(), progress, own, keys, shared_stream=False)
         for start, stop in [(0, 5), (5, N)]:
-            progress = program(OneByOne(), progress, own, keys, at(start), at(stop))
+            progress = program(progress, start, stop)
         return progress
 
     together = learned([0, 1, 2])
@@ -228,7 +228,7 @@ def test_regression_is_scored_by_the_variance_explained(monkeypatch, batch):
 
 
 def replay_program(n_seeds, memory_size):
-    """Return `advance` compiled for ER on pixels, and arguments for it."""
+    """Return `Advance` for ER on pixels, and what it was made with."""
     learner = jax.tree.map(jnp.asarray, ER(0.1, memory_size, 3))
     images = np.random.default_rng(0).integers(0, 256, (N, 3, 5)).astype(np.uint8)
     stream = jax.tree.map(jnp.asarray, Example(images, np.arange(N, dtype=np.int32) % 4, np.zeros(N, np.int32)))
@@ -240,7 +240,7 @@ def replay_program(n_seeds, memory_size):
         return Progress(state, Log(jnp.full(N, jnp.nan)))
 
     progress = jax.vmap(start)(keys)
-    program = compile_advance(learner, progress, stream, keys, shared_stream=True)
+    program = Advance(learner, progress, stream, keys, shared_stream=True)
     return program, (learner, progress, stream, keys)
 
 
@@ -248,19 +248,19 @@ def replay_program(n_seeds, memory_size):
 @pytest.mark.parametrize("n_seeds", [1, 3])
 def test_the_memory_is_not_copied_at_every_example(n_seeds):
     program, _ = replay_program(n_seeds, memory_size=97)
-    text = program.as_text()
-    assert re.search(r"u8\[(3,)?97,3,5\]", text)
-    assert not re.search(r"u8\[(3,)?97,3,5\]\S* copy\(", text)
+    text = program.program.as_text()
+    assert re.search(r"u8\[(2,)?97,3,5\]", text)
+    assert not re.search(r"u8\[(2,)?97,3,5\]\S* copy\(", text)
 
 
 def test_weights_of_seeds_that_take_turns_are_those_of_each_alone(monkeypatch):
     monkeypatch.setattr(ER, "vectorized", False)
-    together, alone = (replay_program(n_seeds, 5) for n_seeds in (3, 1))
+    together = replay_program(3, 5)
     learner, progress, stream, keys = together[1]
-    states = together[0](learner, copied(progress), stream, keys, at(0), at(N))
+    states = together[0](copied(progress), 0, N)
     for seed in range(3):
         own, own_keys = (jax.tree.map(lambda leaf, n=seed: leaf[n : n + 1], it) for it in (progress, keys))
-        state = alone[0](learner, copied(own), stream, own_keys, at(0), at(N))
+        state = Advance(learner, own, stream, own_keys, shared_stream=True)(copied(own), 0, N)
         for ours, theirs in zip(jax.tree.leaves(states), jax.tree.leaves(state), strict=True):
             assert np.asarray(ours[seed]).tobytes() == np.asarray(theirs[0]).tobytes()
 
@@ -272,7 +272,7 @@ def test_the_compiled_program_learns_what_the_plain_one_does(n_seeds):
         ADVANCE(learner, *jax.tree.map(lambda leaf, n=seed: leaf[n], (progress,)), stream, one, at(0), at(N))
         for seed, one in enumerate(jax.tree.map(lambda leaf, n=n: leaf[n], keys) for n in range(n_seeds))
     ]
-    learned = program(learner, progress, stream, keys, at(0), at(N))
+    learned = program(progress, 0, N)
     for seed, expected in enumerate(plain):
         for ours, theirs in zip(jax.tree.leaves(learned), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(ours[seed], theirs, rtol=1e-5, atol=1e-6)

@@ -143,6 +143,18 @@ def test_grouping_never_changes_the_result(rows, monkeypatch, x64):
     assert_close(batches.learnt(gram_meta_steps), by_hand(batches), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("k", "rows", "most"), [(7, 1, 7), (7, 3, 4), (7, 1, 2), (7, 7, 4), (101, 34, 4), (150, 34, 4)]
+)
+def test_blocks_never_change_the_result(k, rows, most, monkeypatch, x64):
+    batches = Batches(2, k)
+    batches.rates /= k
+    monkeypatch.setattr(sequential, "_GROUP_ROWS", 0)  # each batch for itself
+    monkeypatch.setattr(sequential, "_BLOCK_ROWS", rows)
+    monkeypatch.setattr(sequential, "_MOST_BLOCKS", most)
+    assert_close(batches.learnt(gram_meta_steps), by_hand(batches), rtol=1e-12)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_meta_rate_of_one_is_sgd_on_one_example_after_another(form, x64):
     batches = Batches(2, 4)

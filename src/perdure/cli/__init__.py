@@ -15,6 +15,7 @@ import typer.core
 from perdure._version import __version__
 from perdure.cli.console import ERRORS, OUTPUT, note
 from perdure.cli.data import data_app
+from perdure.cli.jax_settings import configure_jax
 from perdure.cli.reproduce import reproduce
 from perdure.cli.run import report, results, resume, run_app
 from perdure.cli.tune import tune_app
@@ -48,6 +49,7 @@ def main() -> None:
     """Run the command line; errors are one message and exit status 2, unless ``--debug`` asks for the traceback."""
     debug = "--debug" in sys.argv
     warnings.showwarning = _show_warning
+    configure_jax()
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != "--debug"], prog_name="perdure")
     except InterruptedRunError as stopped:

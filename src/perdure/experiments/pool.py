@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from signal import Signals
 from typing import NamedTuple
 
+from perdure.experiments.cores import only, shares
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
 from perdure.experiments.progress import JobsProgress, Moment, Watch, jobs_progress
 
@@ -70,7 +70,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, *, show: bool = True) -> list[Fa
     if workers < 1 or len(set(names)) < len(names):
         raise ValueError(f"{workers} workers for the jobs {names}, expected at least 1 worker and different names")
     waiting = sorted(jobs, key=lambda job: job.effort)
-    free = _shares(workers)
+    free = shares(workers)
     running: dict[Connection, _Worker] = {}
     failures: list[Failure] = []
     told_to_stop = False
@@ -105,34 +105,12 @@ def run_jobs(jobs: Sequence[Job], workers: int, *, show: bool = True) -> list[Fa
     return failures
 
 
-def _shares(workers: int) -> list[frozenset[int]]:
-    """Return the cores of each worker, empty where the operating system does not say; workers may have to share."""
-    if not hasattr(os, "sched_getaffinity"):
-        return [frozenset()] * workers
-    cores = sorted(os.sched_getaffinity(0))
-    return [frozenset(cores[place::workers]) or frozenset({cores[place % len(cores)]}) for place in range(workers)]
-
-
-@contextmanager
-def _only(cores: frozenset[int]) -> Iterator[None]:
-    """Leave this thread, and the processes that it starts, only some of its cores while a block runs."""
-    if not cores:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
 def _start(job: Job, share: frozenset[int], running: dict[Connection, _Worker], display: JobsProgress) -> None:
     """Start a process for a job and note it as running."""
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job.work, sender), daemon=True)
-    with _only(share):
+    with only(share):
         process.start()
     sender.close()  # so that the pipe ends with the process
     running[receiver] = _Worker(job, process, share)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from perdure.core import AnyArray, Example, Learner
 from perdure.experiments.contract import check_contract
+from perdure.experiments.division import Division, by_axis, seed_devices
 from perdure.metrics.alignment import gradient_alignment, gradient_cosine
 from perdure.models import array_model
 from perdure.streams.benchmark import TestSet
@@ -124,27 +125,43 @@ def advance(
     return jax.lax.fori_loop(start, stop, learn, progress)
 
 
-def compile_advance(
-    learner: Learner[Any], progress: Progress, stream: Example, keys: Keys, *, shared_stream: bool
-) -> Any:
-    """Return `advance` compiled for all seeds side by side; it consumes the progress that it is given.
+class Advance:
+    """`advance` compiled for all seeds side by side, divided among the devices: CPU cores or accelerators."""
 
-    Args:
-        learner: shared by the seeds.
-        progress: leaves (seeds, ...).
-        stream: x and y (seeds, N, ...), or (N, ...) if `shared_stream`; task (N,).
-        keys: leaves (seeds,).
-        shared_stream: do all seeds learn from the same stream?
-    """
-    # Seeds change tasks together. With one task number for all of them, what a learner does at a change of task, or
-    # once a task seen, stays a branch or a loop, where a number a seed would make it a selection over the whole state.
-    seeds: Any = None if shared_stream else 0
-    one_for_all: Any = None
-    axes = (None, 0, Example(x=seeds, y=seeds, task=one_for_all), 0, None, None)
-    position = jnp.zeros((), jnp.int32)
-    one_by_one = not learner.vectorized or keys.learning.shape == (1,)
-    program = jax.jit(partial(_advance_each, axes) if one_by_one else jax.vmap(advance, axes), donate_argnums=1)
-    return compiled(program, learner, progress, stream, keys, position, position)
+    def __init__(
+        self, learner: Learner[Any], progress: Progress, stream: Example, keys: Keys, *, shared_stream: bool
+    ) -> None:
+        """Compile.
+
+        Args:
+            learner: shared by the seeds.
+            progress: leaves (seeds, ...).
+            stream: x and y (seeds, N, ...), or (N, ...) if `shared_stream`; task (N,).
+            keys: leaves (seeds,).
+            shared_stream: do all seeds learn from the same stream?
+        """
+        # Seeds change tasks together. With one task number for all of them, what a learner does at a change of task,
+        # or once a task seen, stays a branch or a loop, where a number a seed would make it a selection over the
+        # whole state.
+        seeds: Any = None if shared_stream else 0
+        one_for_all: Any = None
+        axes = (None, 0, Example(x=seeds, y=seeds, task=one_for_all), 0, None, None)
+        n_seeds = len(progress.log.loss)
+        self._division = division = Division(seed_devices(n_seeds), n_seeds)
+        alone = not learner.vectorized or division.n_seeds_each == 1
+        each = partial(_advance_each, axes) if alone else jax.vmap(advance, axes)
+        self._learner, self._stream, self._keys = division.spread(axes[:1] + axes[2:4], (learner, stream, keys))
+        position = division.spread((None,), (jnp.zeros((), jnp.int32),))[0]
+        (spread,) = division.spread((0,), (progress,))
+        program = jax.jit(division.on_each(each, axes, 0), donate_argnums=1)
+        self.program = compiled(program, self._learner, spread, self._stream, self._keys, position, position)
+
+    def __call__(self, progress: Progress, start: int, stop: int) -> Progress:
+        """Return the progress after learning from the examples start ≤ n < stop; it consumes the one given."""
+        ends = (jnp.asarray(position, jnp.int32) for position in (start, stop))
+        spread, *ends = self._division.spread((0, None, None), (progress, *ends))
+        after = self.program(self._learner, spread, self._stream, self._keys, *ends)
+        return jax.block_until_ready(self._division.gathered(after))
 
 
 def compiled(program: Any, *arguments: Any) -> Any:
@@ -156,10 +173,7 @@ def _advance_each(axes: tuple[Any, ...], *arguments: Any) -> Progress:
     """`advance` for one seed after another; for a single one faster than vmap's products (benchmarks/meta_steps.py)."""
 
     def at(seed: int | Int[Array, ""]) -> list[Any]:
-        def pick(axis: int | None, argument: Any) -> Any:
-            return argument if axis is None else jax.tree.map(lambda leaf: leaf[seed], argument)
-
-        return list(jax.tree.map(pick, axes, arguments, is_leaf=lambda axis: axis is None))
+        return list(by_axis(lambda argument: jax.tree.map(lambda leaf: leaf[seed], argument), axes, arguments))
 
     n_seeds = len(arguments[1].log.loss)
     if n_seeds == 1:

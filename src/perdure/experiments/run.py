@@ -21,12 +21,12 @@ from perdure.experiments.interrupt import InterruptedRunError, StopRequests
 from perdure.experiments.measurements import alignment_curves, write_accuracy, write_alignment
 from perdure.experiments.process import peak_memory
 from perdure.experiments.program import (
+    Advance,
     Alignment,
     Examiner,
     Keys,
     Log,
     Progress,
-    compile_advance,
     finite,
     named_keys,
     start_state,
@@ -47,9 +47,7 @@ from perdure.learners.catalog import learner_name
 from perdure.metrics.transfer import Statistic, mean_and_interval, metrics_over_seeds
 from perdure.streams.benchmark import Benchmark
 
-Advance = Callable[[Progress, int, int], Progress]
-
-_CHUNK_SECONDS = 0.3  # between two looks at the clock, at stop requests and at the losses
+_CHUNK_SECONDS = 1.0  # between two looks at the clock, at stop requests and at the losses
 _FIRST_CHUNK = 20
 
 
@@ -200,8 +198,12 @@ def _learn(session: Session, snapshot: Snapshot) -> Snapshot:
     ):
         if snapshot.position == 0 and session.evaluation == "full":
             _evaluate(session, examiner, snapshot, row=0)
-        advance, seconds = _compile(session, snapshot)
-        snapshot = snapshot._replace(compile_seconds=snapshot.compile_seconds + seconds)
+        began = time.perf_counter()
+        advance = Advance(
+            session.learner, snapshot.progress, session.stream, snapshot.keys, shared_stream=session.shared_stream
+        )
+        seconds = snapshot.compile_seconds + time.perf_counter() - began
+        snapshot = snapshot._replace(compile_seconds=seconds)
         chunk, saved = _FIRST_CHUNK, time.monotonic()
         while snapshot.position < session.length:
             before = snapshot
@@ -218,19 +220,6 @@ def _learn(session: Session, snapshot: Snapshot) -> Snapshot:
                 _save(session, snapshot)
                 saved = time.monotonic()
     return snapshot
-
-
-def _compile(session: Session, snapshot: Snapshot) -> tuple[Advance, float]:
-    """Return a function from progress, start and stop to the progress after them, and the seconds compiling took."""
-    began = time.perf_counter()
-    learner, stream, keys = session.learner, session.stream, snapshot.keys
-    program = compile_advance(learner, snapshot.progress, stream, keys, shared_stream=session.shared_stream)
-
-    def advance(progress: Progress, start: int, stop: int) -> Progress:
-        ends = (jnp.asarray(position, jnp.int32) for position in (start, stop))
-        return jax.block_until_ready(program(learner, progress, stream, keys, *ends))
-
-    return advance, time.perf_counter() - began
 
 
 def _learn_chunk(session: Session, advance: Advance, snapshot: Snapshot, chunk: int) -> Snapshot:

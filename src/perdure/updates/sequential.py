@@ -6,6 +6,7 @@ units in the first layer.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -23,7 +24,11 @@ from perdure.updates.reptile import reptile_step
 _UNROLL = 2
 """Steps per turn of the loop: two are about an eighth faster than one on CPU (benchmarks/meta_steps.py)."""
 _GROUP_ROWS = 64
-"""Examples whose first layer is computed together: the cost of their Gram matrix grows with their square."""
+"""Examples of several batches whose first layer is computed together: their Gram matrix grows with their square."""
+_BLOCK_ROWS = 34
+"""Examples of a longer batch that look back at one another step by step (benchmarks/meta_steps.py)."""
+_MOST_BLOCKS = 4
+"""Blocks of a batch, each of which is compiled for itself."""
 
 
 def meta_steps(
@@ -168,32 +173,73 @@ def _learn_group(
     loss: Loss,
 ) -> MLP:
     """Return the model after the batches of one group."""
-    n_batches, k = rates.shape
     first, upper = model.layers[0], eqx.tree_at(lambda it: it.layers[0], model, None)
     assert first.bias is not None
-    rows = as_features(x).reshape(n_batches * k, -1)
-    pre_activations = (rows @ first.weight.T + first.bias[None]).reshape(n_batches, k, -1)
-    gram = (rows @ rows.T + 1).reshape(n_batches, k, -1)
-
-    def learn_batch(carry: tuple[MLP, Array], batch: tuple[Any, ...]) -> tuple[tuple[MLP, Array], None]:
-        upper, moved = carry
-        start, pre_activations, gram, y, rates = batch
-        if n_batches > 1:  # what earlier batches have moved; later rows are still zero
-            pre_activations = pre_activations - gram @ moved
-        own_gram = jax.lax.dynamic_slice_in_dim(gram, start, k, axis=1)
-        after, deltas = _chain(upper, pre_activations, own_gram, y, rates, loss)
-        moved = jax.lax.dynamic_update_slice_in_dim(moved, (meta_rate * rates)[:, None] * deltas, start, axis=0)
-        return (reptile_step(upper, after, meta_rate), moved), None
-
-    starts = k * jnp.arange(n_batches)
-    carry = (upper, jnp.zeros((n_batches * k, first.weight.shape[0]), first.weight.dtype))
-    (upper, moved), _ = jax.lax.scan(learn_batch, carry, (starts, pre_activations, gram, y, rates))
+    rows = as_features(x).reshape(rates.size, -1)
+    pre_activations = (rows @ first.weight.T + first.bias[None]).reshape(*rates.shape, -1)
+    if len(rates) == 1:
+        after, moved = _in_blocks(upper, rows, pre_activations[0], y[0], rates[0], loss)
+        upper, moved = reptile_step(upper, after, meta_rate), meta_rate * moved
+    else:
+        upper, moved = _batch_by_batch(upper, rows, pre_activations, y, rates, meta_rate, loss)
     first = eqx.tree_at(
         lambda it: (it.weight, it.bias),
         first,
         (first.weight - moved.T @ rows, first.bias - moved.sum(axis=0)),
     )
     return eqx.tree_at(lambda it: it.layers[0], upper, first, is_leaf=lambda it: it is None)
+
+
+def _batch_by_batch(
+    upper: MLP,
+    rows: Float[Array, "n d"],
+    pre_activations: Float[Array, "s k h"],
+    y: Shaped[AnyArray, "s k ..."],
+    rates: Float[Array, "s k"],
+    meta_rate: Rate,
+    loss: Loss,
+) -> tuple[MLP, Float[Array, "n h"]]:
+    """Return the upper layers after the batches, and c λ δ of each example."""
+    n_batches, k = rates.shape
+    gram = (rows @ rows.T + 1).reshape(n_batches, k, -1)
+
+    def learn_batch(carry: tuple[MLP, Array], batch: tuple[Any, ...]) -> tuple[tuple[MLP, Array], None]:
+        upper, moved = carry
+        start, pre_activations, gram, y, rates = batch
+        pre_activations = pre_activations - gram @ moved  # by earlier batches; later rows are still zero
+        own_gram = jax.lax.dynamic_slice_in_dim(gram, start, k, axis=1)
+        after, deltas = _chain(upper, pre_activations, own_gram, y, rates, loss)
+        moved = jax.lax.dynamic_update_slice_in_dim(moved, (meta_rate * rates)[:, None] * deltas, start, axis=0)
+        return (reptile_step(upper, after, meta_rate), moved), None
+
+    starts = k * jnp.arange(n_batches)
+    carry = (upper, jnp.zeros((len(rows), pre_activations.shape[-1]), pre_activations.dtype))
+    return jax.lax.scan(learn_batch, carry, (starts, pre_activations, gram, y, rates))[0]
+
+
+def _in_blocks(
+    upper: MLP,
+    rows: Float[Array, "k d"],
+    pre_activations: Float[Array, "k h"],
+    y: Shaped[AnyArray, "k ..."],
+    rates: Float[Array, " k"],
+    loss: Loss,
+) -> tuple[MLP, Float[Array, "k h"]]:
+    """Return the upper layers after SGD on the examples of one batch, and λ δ of each.
+
+    A batch is taken in blocks, so that of the Gram matrix only the blocks on and below the diagonal are computed, and
+    that an example looks back step by step only at those of its own block.
+    """
+    k = len(rates)
+    size = max(_BLOCK_ROWS, math.ceil(k / _MOST_BLOCKS))
+    moved = jnp.zeros_like(pre_activations, shape=(0, pre_activations.shape[1]))
+    for start in range(0, k, size):
+        block = slice(start, min(start + size, k))
+        gram = rows[block] @ rows[: block.stop].T + 1
+        before = pre_activations[block] - gram[:, :start] @ moved
+        upper, deltas = _chain(upper, before, gram[:, start:], y[block], rates[block], loss)
+        moved = jnp.concatenate([moved, rates[block, None] * deltas])
+    return upper, moved
 
 
 def _chain(

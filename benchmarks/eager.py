@@ -1,0 +1,179 @@
+"""MER, ER, EWC and GEM as loops of plain PyTorch, written the obvious way: what perdure's speed is compared with.
+
+Each function learns a stream once, one example after another, and changes the network in place. They are the
+published algorithms, with nothing left out and nothing made faster than a careful reader of the papers would.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+import quadprog
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+
+class Stream(NamedTuple):
+    """Examples in order of arrival."""
+
+    x: Tensor
+    """Inputs as floats (N, d)."""
+    y: Tensor
+    """Labels (N,)."""
+    task: list[int]
+    """Task of each example."""
+
+
+def perceptron(weights: list[tuple[Tensor, Tensor]]) -> nn.Sequential:
+    """Return a perceptron with ReLU between layers of the given weights (out, in) and biases (out,)."""
+    layers: list[nn.Module] = []
+    for weight, bias in weights:
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Reservoir:
+    """A uniform sample of the examples seen."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self.held: list[int] = []
+        self.seen = 0
+
+    def add(self, example: int) -> None:
+        """Offer the example of this number."""
+        self.seen += 1
+        if len(self.held) < self.size:
+            self.held.append(example)
+        elif (slot := random.randrange(self.seen)) < self.size:
+            self.held[slot] = example
+
+    def draw(self, n: int) -> list[int]:
+        """Draw so many of those held, with replacement, at most as many as there are."""
+        return random.choices(self.held, k=min(n, len(self.held))) if self.held else []
+
+
+def sgd_step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+    """Take one step down the mean loss of a batch."""
+    optimizer.zero_grad()
+    cross_entropy(network(x), y).backward()
+    optimizer.step()
+
+
+def copy_of(network: nn.Module) -> list[Tensor]:
+    return [weight.detach().clone() for weight in network.parameters()]
+
+
+@torch.no_grad()
+def reptile_step(network: nn.Module, before: list[Tensor], rate: float) -> None:
+    """Go only the fraction `rate` of the way from the weights before."""
+    for weight, old in zip(network.parameters(), before, strict=True):
+        weight.copy_(old + rate * (weight - old))
+
+
+def mer(
+    network: nn.Module,
+    stream: Stream,
+    *,
+    learning_rate: float,
+    memory_size: int,
+    replay_batch_size: int,
+    beta: float,
+    gamma: float,
+    batches_per_example: int,
+    memory: Reservoir | None = None,
+) -> None:
+    """Meta-Experience Replay (Riemer et al. 2019, Algorithm 1)."""
+    optimizer = torch.optim.SGD(network.parameters(), learning_rate)
+    memory = memory or Reservoir(memory_size)
+    for n in range(len(stream.y)):
+        before_example = copy_of(network)
+        for _ in range(batches_per_example):
+            before_batch = copy_of(network)
+            for example in [n, *memory.draw(replay_batch_size)]:
+                sgd_step(network, optimizer, stream.x[example : example + 1], stream.y[example : example + 1])
+            reptile_step(network, before_batch, beta)
+        reptile_step(network, before_example, gamma)
+        memory.add(n)
+
+
+def er(
+    network: nn.Module,
+    stream: Stream,
+    *,
+    learning_rate: float,
+    memory_size: int,
+    replay_batch_size: int,
+    memory: Reservoir | None = None,
+) -> None:
+    """Experience replay (Riemer et al. 2019, Algorithm 4): one step on the mean loss of the example and memories."""
+    optimizer = torch.optim.SGD(network.parameters(), learning_rate)
+    memory = memory or Reservoir(memory_size)
+    for n in range(len(stream.y)):
+        batch = [n, *memory.draw(replay_batch_size)]
+        sgd_step(network, optimizer, stream.x[batch], stream.y[batch])
+        memory.add(n)
+
+
+def ewc(network: nn.Module, stream: Stream, *, learning_rate: float, fisher_examples: int, strength: float) -> None:
+    """Elastic weight consolidation (Kirkpatrick et al. 2017), one penalty a past task."""
+    optimizer = torch.optim.SGD(network.parameters(), learning_rate)
+    past: list[tuple[list[Tensor], list[Tensor]]] = []
+    began = 0
+    for n, task in enumerate(stream.task):
+        if task != stream.task[began]:
+            optimizer.zero_grad()
+            first = slice(began, min(began + fisher_examples, n))
+            cross_entropy(network(stream.x[first]), stream.y[first]).backward()
+            began = n
+            fisher = [weight.grad.detach() ** 2 for weight in network.parameters() if weight.grad is not None]
+            past.append((fisher, copy_of(network)))
+        optimizer.zero_grad()
+        loss = cross_entropy(network(stream.x[n : n + 1]), stream.y[n : n + 1])
+        for fisher, anchor in past:
+            for weight, importance, old in zip(network.parameters(), fisher, anchor, strict=True):
+                loss = loss + strength * (importance * (weight - old) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+
+
+def gem(network: nn.Module, stream: Stream, *, learning_rate: float, memories_per_task: int, margin: float) -> None:
+    """Gradient episodic memory (Lopez-Paz & Ranzato 2017)."""
+    optimizer = torch.optim.SGD(network.parameters(), learning_rate)
+    memories: list[list[int]] = [[] for _ in range(stream.task[-1] + 1)]
+    for n, task in enumerate(stream.task):
+        memories[task] = [*memories[task], n][-memories_per_task:]
+        past = [gradient(network, stream.x[held], stream.y[held]) for held in memories[:task]]
+        own = gradient(network, stream.x[n : n + 1], stream.y[n : n + 1])
+        if past and bool((torch.stack(past) @ own < 0).any()):
+            own = projected(own, torch.stack(past), margin)
+        set_gradient(network, own)
+        optimizer.step()
+
+
+def gradient(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient of the mean loss, all weights in a row."""
+    network.zero_grad()
+    cross_entropy(network(x), y).backward()
+    return torch.cat([weight.grad.flatten() for weight in network.parameters() if weight.grad is not None])
+
+
+def set_gradient(network: nn.Module, gradient: Tensor) -> None:
+    weights = list(network.parameters())
+    for weight, part in zip(weights, gradient.split([weight.numel() for weight in weights]), strict=True):
+        weight.grad = part.view_as(weight).clone()
+
+
+def projected(own: Tensor, past: Tensor, margin: float) -> Tensor:
+    """Return the gradient nearest to one's own that agrees with all past ones (the paper's equation 11)."""
+    past64, own64 = past.double().numpy(), own.double().numpy()
+    quadratic = past64 @ past64.T
+    quadratic = (quadratic + quadratic.T) / 2 + 1e-3 * torch.eye(len(past)).double().numpy()
+    dual = quadprog.solve_qp(quadratic, -past64 @ own64, torch.eye(len(past)).double().numpy(), [margin] * len(past))[0]
+    return torch.as_tensor(dual @ past64 + own64, dtype=own.dtype)

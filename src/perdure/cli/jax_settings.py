@@ -1,0 +1,32 @@
+"""How JAX compiles for the command line."""
+
+from __future__ import annotations
+
+import os
+
+from platformdirs import user_cache_path
+
+from perdure.experiments.cores import n_cores
+
+_WHOLE_LOOPS = "xla_backend_extra_options"
+_DEFAULTS = {
+    "JAX_COMPILATION_CACHE_DIR": str(user_cache_path("perdure") / "compiled"),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # bytes; what has not been used for longest goes first
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+}
+
+
+def configure_jax() -> None:
+    """Make each core a device, keep compiled programs in the user's cache folder, compile small loops whole.
+
+    Must come before JAX is imported. Variables that the user has set stay as they are. A run divides its seeds among
+    the devices. A loop over small arrays, such as a chain of SGD steps, takes a tenth less time on CPU if it is
+    compiled whole (docs/performance.md).
+    """
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(n_cores()))
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _WHOLE_LOOPS not in flags:
+        loops = f"--{_WHOLE_LOOPS}=xla_cpu_small_while_loop_byte_threshold=2000000"
+        os.environ["XLA_FLAGS"] = f"{flags} {loops}".strip()
