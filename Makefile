@@ -25,8 +25,8 @@ lint: .venv/developed  ## Mend what can be mended, complain about the rest
 	$(BIN)/ruff format .
 	$(BIN)/pyright
 
-bench: .venv/installed  ## Time one SGD step of MER in its forms
-	$(BIN)/python benchmarks/meta_steps.py
+bench: .venv/developed  ## Measure speed beside plain PyTorch; writes docs/performance.md
+	$(BIN)/python benchmarks/suite.py
 
 clean:  ## Remove the virtual environment
 	rm -rf .venv

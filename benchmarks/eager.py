@@ -1,12 +1,14 @@
 """MER, ER, EWC and GEM as loops of plain PyTorch, written the obvious way: what perdure's speed is compared with.
 
 Each function learns a stream once, one example after another, and changes the network in place. They are the
-published algorithms, with nothing left out and nothing made faster than a careful reader of the papers would.
+published algorithms, with nothing left out and nothing made faster than a careful reader of the papers would. Examples
+before `first` only enter the memory.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import quadprog
@@ -26,7 +28,7 @@ class Stream(NamedTuple):
     """Task of each example."""
 
 
-def perceptron(weights: list[tuple[Tensor, Tensor]]) -> nn.Sequential:
+def perceptron(weights: Sequence[Sequence[Tensor]]) -> nn.Sequential:
     """Return a perceptron with ReLU between layers of the given weights (out, in) and biases (out,)."""
     layers: list[nn.Module] = []
     for weight, bias in weights:
@@ -41,10 +43,13 @@ def perceptron(weights: list[tuple[Tensor, Tensor]]) -> nn.Sequential:
 class Reservoir:
     """A uniform sample of the examples seen."""
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, n: int = 0):
+        """Begin with the first n examples offered."""
         self.size = size
         self.held: list[int] = []
         self.seen = 0
+        for example in range(n):
+            self.add(example)
 
     def add(self, example: int) -> None:
         """Offer the example of this number."""
@@ -87,12 +92,12 @@ def mer(
     beta: float,
     gamma: float,
     batches_per_example: int,
-    memory: Reservoir | None = None,
+    first: int = 0,
 ) -> None:
     """Meta-Experience Replay (Riemer et al. 2019, Algorithm 1)."""
     optimizer = torch.optim.SGD(network.parameters(), learning_rate)
-    memory = memory or Reservoir(memory_size)
-    for n in range(len(stream.y)):
+    memory = Reservoir(memory_size, first)
+    for n in range(first, len(stream.y)):
         before_example = copy_of(network)
         for _ in range(batches_per_example):
             before_batch = copy_of(network)
@@ -110,12 +115,12 @@ def er(
     learning_rate: float,
     memory_size: int,
     replay_batch_size: int,
-    memory: Reservoir | None = None,
+    first: int = 0,
 ) -> None:
     """Experience replay (Riemer et al. 2019, Algorithm 4): one step on the mean loss of the example and memories."""
     optimizer = torch.optim.SGD(network.parameters(), learning_rate)
-    memory = memory or Reservoir(memory_size)
-    for n in range(len(stream.y)):
+    memory = Reservoir(memory_size, first)
+    for n in range(first, len(stream.y)):
         batch = [n, *memory.draw(replay_batch_size)]
         sgd_step(network, optimizer, stream.x[batch], stream.y[batch])
         memory.add(n)
@@ -143,12 +148,22 @@ def ewc(network: nn.Module, stream: Stream, *, learning_rate: float, fisher_exam
         optimizer.step()
 
 
-def gem(network: nn.Module, stream: Stream, *, learning_rate: float, memories_per_task: int, margin: float) -> None:
+def gem(
+    network: nn.Module,
+    stream: Stream,
+    *,
+    learning_rate: float,
+    memories_per_task: int,
+    margin: float,
+    first: int = 0,
+) -> None:
     """Gradient episodic memory (Lopez-Paz & Ranzato 2017)."""
     optimizer = torch.optim.SGD(network.parameters(), learning_rate)
     memories: list[list[int]] = [[] for _ in range(stream.task[-1] + 1)]
     for n, task in enumerate(stream.task):
         memories[task] = [*memories[task], n][-memories_per_task:]
+        if n < first:
+            continue
         past = [gradient(network, stream.x[held], stream.y[held]) for held in memories[:task]]
         own = gradient(network, stream.x[n : n + 1], stream.y[n : n + 1])
         if past and bool((torch.stack(past) @ own < 0).any()):

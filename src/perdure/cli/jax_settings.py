@@ -6,7 +6,7 @@ import os
 
 from platformdirs import user_cache_path
 
-from perdure.experiments.cores import n_cores
+from perdure.experiments.cores import usable_cpus
 
 _WHOLE_LOOPS = "xla_backend_extra_options"
 _DEFAULTS = {
@@ -23,7 +23,7 @@ def configure_jax() -> None:
     the devices. A loop over small arrays, such as a chain of SGD steps, takes a tenth less time on CPU if it is
     compiled whole (docs/performance.md).
     """
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(n_cores()))
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(usable_cpus()))
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     flags = os.environ.get("XLA_FLAGS", "")

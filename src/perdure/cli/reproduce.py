@@ -39,8 +39,8 @@ def reproduce(
     status is 1.
     """
     with signals_later():
+        from perdure.experiments.cores import usable_cpus
         from perdure.experiments.files import make_folder, write_atomically
-        from perdure.experiments.process import usable_cpus
         from perdure.experiments.reproduce import measure
         from perdure.experiments.studies import load_study
 

@@ -12,7 +12,7 @@ def own_cores() -> frozenset[int]:
     return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
 
 
-def n_cores() -> int:
+def usable_cpus() -> int:
     """Return the number of cores that this process may use."""
     return len(own_cores()) or os.cpu_count() or 1
 

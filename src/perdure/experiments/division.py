@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from perdure.core import AnyArray
-from perdure.experiments.cores import n_cores
+from perdure.experiments.cores import usable_cpus
 
 Axes = tuple[Any, ...]
 """For each argument 0 or a tree of 0 and None: where there are leaves (seeds, ...), and where leaves for all seeds."""
@@ -22,7 +22,7 @@ def seed_devices(n_seeds: int) -> Sequence[Any]:
     """Return the devices for so many seeds: no more than there are seeds, or cores that this process may use."""
     devices = jax.local_devices()
     if devices[0].platform == "cpu":
-        devices = devices[: n_cores()]
+        devices = devices[: usable_cpus()]
     return devices[:n_seeds]
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from perdure._version import __version__
+from perdure.experiments.cores import usable_cpus
 from perdure.experiments.files import append_line, make_folder, write_json
 from perdure.experiments.measurements import (
     REPAIR,
@@ -33,7 +34,6 @@ from perdure.experiments.measurements import (
     read_accuracy,
     read_alignment,
 )
-from perdure.experiments.process import usable_cpus
 from perdure.metrics.transfer import METRICS, Statistic
 
 FORMAT = 1

@@ -208,7 +208,7 @@ def _batch_by_batch(
         start, pre_activations, gram, y, rates = batch
         pre_activations = pre_activations - gram @ moved  # by earlier batches; later rows are still zero
         own_gram = jax.lax.dynamic_slice_in_dim(gram, start, k, axis=1)
-        after, deltas = _chain(upper, pre_activations, own_gram, y, rates, loss)
+        after, deltas = chain(upper, pre_activations, own_gram, y, rates, loss)
         moved = jax.lax.dynamic_update_slice_in_dim(moved, (meta_rate * rates)[:, None] * deltas, start, axis=0)
         return (reptile_step(upper, after, meta_rate), moved), None
 
@@ -237,12 +237,12 @@ def _in_blocks(
         block = slice(start, min(start + size, k))
         gram = rows[block] @ rows[: block.stop].T + 1
         before = pre_activations[block] - gram[:, :start] @ moved
-        upper, deltas = _chain(upper, before, gram[:, start:], y[block], rates[block], loss)
+        upper, deltas = chain(upper, before, gram[:, start:], y[block], rates[block], loss)
         moved = jnp.concatenate([moved, rates[block, None] * deltas])
     return upper, moved
 
 
-def _chain(
+def chain(
     upper: MLP,
     pre_activations: Float[Array, "k h"],
     gram: Float[Array, "k k"],

@@ -1,0 +1,36 @@
+"""Cores, their shares, and what a worker sees of them."""
+
+import os
+
+import pytest
+
+from perdure.experiments.cores import only, own_cores, shares, usable_cpus
+from perdure.experiments.division import seed_devices
+
+CORES = own_cores()
+several_cores = pytest.mark.skipif(len(CORES) < 2, reason="one core cannot be shared out")
+
+
+def test_shares_are_all_there_is_and_never_nothing():
+    for workers in range(1, len(CORES) + 1):
+        given = shares(workers)
+        assert frozenset().union(*given) == CORES
+        assert sum(map(len, given)) == len(CORES)
+    assert all(len(share) == 1 for share in shares(len(CORES) + 3))
+
+
+@several_cores
+def test_a_process_started_within_has_only_its_cores_as_devices(monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "9")
+    first = frozenset(sorted(CORES)[:1])
+    with only(first):
+        assert own_cores() == first
+        assert os.environ["JAX_NUM_CPU_DEVICES"] == "1"
+        assert len(seed_devices(5)) == 1
+    assert own_cores() == CORES
+    assert os.environ["JAX_NUM_CPU_DEVICES"] == "9"
+
+
+@several_cores
+def test_no_more_devices_than_seeds():
+    assert [len(seed_devices(n)) for n in (1, 2, 50)] == [1, 2, min(2, usable_cpus())]  # two, as tests have it
