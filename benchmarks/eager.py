@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import quadprog
 import torch
 from torch import Tensor, nn
@@ -188,7 +189,6 @@ def set_gradient(network: nn.Module, gradient: Tensor) -> None:
 def projected(own: Tensor, past: Tensor, margin: float) -> Tensor:
     """Return the gradient nearest to one's own that agrees with all past ones (the paper's equation 11)."""
     past64, own64 = past.double().numpy(), own.double().numpy()
-    quadratic = past64 @ past64.T
-    quadratic = (quadratic + quadratic.T) / 2 + 1e-3 * torch.eye(len(past)).double().numpy()
-    dual = quadprog.solve_qp(quadratic, -past64 @ own64, torch.eye(len(past)).double().numpy(), [margin] * len(past))[0]
+    unit, least = np.eye(len(past)), np.full(len(past), margin)
+    dual = quadprog.solve_qp(past64 @ past64.T + 1e-3 * unit, -past64 @ own64, unit, least)[0]
     return torch.as_tensor(dual @ past64 + own64, dtype=own.dtype)

@@ -73,10 +73,11 @@ def forms(drawn: int, n_batches: int) -> dict[str, float]:
 
     model = MLP(784, 10, key=jax.random.key(0))
     gram, general = (partial(learn, form) for form in (sequential.gram_meta_steps, sequential.general_meta_steps))
-    names = ("general", "gram, batch by batch", "gram, one step a turn", "gram")
+    names = ("general", "gram, batch by batch", "gram, in one block", "gram, one step a turn", "gram")
     seconds = least_seconds(
         compiled(general, model),
         compiled(gram, model, _GROUP_ROWS=0),
+        compiled(gram, model, _MOST_BLOCKS=1),
         compiled(gram, model, _UNROLL=1),
         compiled(gram, model),
     )

@@ -46,8 +46,8 @@ def write(
             "The same methods on the same stream in one process, in turn, medians of several rounds: perdure, and "
             "loops of plain PyTorch written the obvious way ([benchmarks/eager.py](../benchmarks/eager.py)), each with "
             "all cores. The network is 784–100–100–10. A step of MER is SGD on one example; for the others it is all "
-            f"that is done for an arriving example. Times with {n_seeds} seeds are those of a seed, while all learn side "
-            "by side."
+            f"that is done for an arriving example. Times with {n_seeds} seeds are those of a seed, while all learn "
+            "side by side."
         ),
         _compared_table(compared, n_seeds),
         Heading(2, "Beside what the machine can do"),

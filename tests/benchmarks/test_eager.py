@@ -1,0 +1,106 @@
+"""The loops that perdure's speed is compared with learn what perdure learns."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.core import Example
+from perdure.experiments.run import run
+from perdure.learners.er import ER
+from perdure.learners.ewc import EWC
+from perdure.learners.gem import GEM
+from perdure.learners.mer import MER
+from perdure.learners.replay import Draws
+from perdure.models import MLP
+from perdure.streams.arrays import from_arrays
+
+torch = pytest.importorskip("torch")
+D, CLASSES, TASKS, LENGTH = 6, 3, 3, 20
+
+
+@pytest.fixture(scope="module")
+def eager():
+    path = Path(__file__).parents[2] / "benchmarks" / "eager.py"
+    specification = importlib.util.spec_from_file_location("eager", path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["eager"] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    rng = np.random.default_rng(0)
+    labels = np.resize(np.arange(CLASSES, dtype=np.int32), LENGTH)
+    return [(rng.normal(size=(LENGTH, D)).astype(np.float32), labels) for _ in range(TASKS)]
+
+
+@pytest.fixture
+def model():
+    return MLP(D, CLASSES, (5, 4), key=jax.random.key(0))
+
+
+@pytest.fixture
+def plainly(eager, tasks, model):
+    """Function (loop, …) that returns the weights with which PyTorch ends."""
+
+    def learn(loop, **values):
+        network = eager.perceptron(
+            [[torch.tensor(np.asarray(leaf)) for leaf in (layer.weight, layer.bias)] for layer in model.layers]
+        )
+        x, y = (torch.tensor(np.concatenate(part)) for part in zip(*tasks, strict=True))
+        loop(network, eager.Stream(x, y.long(), np.repeat(range(TASKS), LENGTH).tolist()), **values)
+        return [weight.detach().numpy() for weight in network.parameters()]
+
+    return learn
+
+
+@pytest.fixture
+def ours(tasks, model):
+    """Function of a learner that returns the weights with which perdure ends."""
+
+    def learn(learner):
+        result = run(learner, from_arrays(tasks, tasks), model=lambda *_: model, progress=False)
+        return [np.asarray(leaf[0]) for leaf in jax.tree.leaves(result.states.model)]
+
+    return learn
+
+
+def assert_close(one, other, atol=1e-4):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+def test_ewc(eager, plainly, ours):
+    values: dict[str, Any] = {"learning_rate": 0.1, "fisher_examples": 5, "strength": 3.0}
+    assert_close(plainly(eager.ewc, **values), ours(EWC(**values)))
+
+
+def test_gem(eager, plainly, ours):
+    values: dict[str, Any] = {"learning_rate": 0.05, "margin": 0.5}
+    # PyTorch's side keeps the Gram matrix regular by a thousandth of the unit matrix, as the released code does.
+    assert_close(plainly(eager.gem, memories_per_task=5, **values), ours(GEM(memory_size=15, **values)), atol=0.02)
+
+
+def test_er_and_mer_with_the_first_example_as_their_only_memory(eager, plainly, tasks, model, monkeypatch):
+    """Without chance: each draw is the first example, which no other ever replaces."""
+    monkeypatch.setattr(eager.random, "randrange", lambda n: n - 1)
+    shared: dict[str, Any] = {"learning_rate": 0.05, "memory_size": 1, "replay_batch_size": 1}
+    of_mer: dict[str, Any] = {**shared, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}
+    for learner, loop, values in ((ER(**shared), eager.er, shared), (MER(**of_mer), eager.mer, of_mer)):
+        state = None
+        for n, (x, y) in enumerate(zip(*map(np.concatenate, zip(*tasks, strict=True)), strict=True)):
+            example = Example(jnp.asarray(x), jnp.asarray(y), jnp.asarray(0))
+            state = learner.init(model, example, jax.random.key(0)) if state is None else state
+            slots = jnp.zeros((learner.n_batches(), 1), jnp.int32)
+            state, _ = learner.observe_with(state, example, Draws(slots, jnp.asarray(0), jnp.asarray(n)))
+        assert state is not None
+        assert_close(plainly(loop, **values), jax.tree.leaves(state.model))
