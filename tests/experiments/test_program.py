@@ -103,9 +103,10 @@ def test_compiled_program_learns_each_seed_on_its_own(seeds, shared):
     if not shared:
         stream = STREAM._replace(x=STREAM.x + shifts[:, None], y=np.stack([STREAM.y] * len(seeds)))
     program = Advance(Recorder(), fresh(len(seeds)), stream, keys, shared_stream=shared)
-    progress = fresh(len(seeds))
     for start, stop in [(0, 5), (5, N)]:
-        progress = program(progress, start, stop)
+        losses = program(start, stop)
+        np.testing.assert_array_equal(losses, STREAM.x[start:stop] + shifts[:, None] + 0.5)
+    progress = program.progress
     np.testing.assert_array_equal(progress.state["xs"], STREAM.x + shifts[:, None])
     for place, seed in enumerate(seeds):
         own = [jax.random.bits(jax.random.fold_in(named_keys(seed).learning, n)) for n in range(N)]
@@ -130,8 +131,8 @@ def test_seeds_that_take_turns_are_each_bit_for_bit_the_seed_alone():
         progress = fresh(len(places))
         program = Advance(OneByOne(), progress, own, keys, shared_stream=False)
         for start, stop in [(0, 5), (5, N)]:
-            progress = program(progress, start, stop)
-        return progress
+            program(start, stop)
+        return program.progress
 
     together = learned([0, 1, 2])
     for place in range(3):
@@ -240,7 +241,7 @@ def replay_program(n_seeds, memory_size):
         return Progress(state, Log(jnp.full(N, jnp.nan)))
 
     progress = jax.vmap(start)(keys)
-    program = Advance(learner, progress, stream, keys, shared_stream=True)
+    program = Advance(learner, copied(progress), stream, keys, shared_stream=True)
     return program, (learner, progress, stream, keys)
 
 
@@ -257,10 +258,13 @@ def test_weights_of_seeds_that_take_turns_are_those_of_each_alone(monkeypatch):
     monkeypatch.setattr(ER, "vectorized", False)
     together = replay_program(3, 5)
     learner, progress, stream, keys = together[1]
-    states = together[0](copied(progress), 0, N)
+    together[0](0, N)
+    states = together[0].progress
     for seed in range(3):
         own, own_keys = (jax.tree.map(lambda leaf, n=seed: leaf[n : n + 1], it) for it in (progress, keys))
-        state = Advance(learner, own, stream, own_keys, shared_stream=True)(copied(own), 0, N)
+        alone = Advance(learner, own, stream, own_keys, shared_stream=True)
+        alone(0, N)
+        state = alone.progress
         for ours, theirs in zip(jax.tree.leaves(states), jax.tree.leaves(state), strict=True):
             assert np.asarray(ours[seed]).tobytes() == np.asarray(theirs[0]).tobytes()
 
@@ -272,7 +276,8 @@ def test_the_compiled_program_learns_what_the_plain_one_does(n_seeds):
         ADVANCE(learner, *jax.tree.map(lambda leaf, n=seed: leaf[n], (progress,)), stream, one, at(0), at(N))
         for seed, one in enumerate(jax.tree.map(lambda leaf, n=n: leaf[n], keys) for n in range(n_seeds))
     ]
-    learned = program(progress, 0, N)
+    program(0, N)
+    learned = program.progress
     for seed, expected in enumerate(plain):
         for ours, theirs in zip(jax.tree.leaves(learned), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(ours[seed], theirs, rtol=1e-5, atol=1e-6)

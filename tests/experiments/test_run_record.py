@@ -40,7 +40,7 @@ def test_finished_run_is_read_not_learned_again(to_disk, uninterrupted, assert_s
         raise AssertionError("learned or compiled again")
 
     monkeypatch.setattr(running, "_learn_chunk", refuse)
-    monkeypatch.setattr(running, "compile_advance", refuse)
+    monkeypatch.setattr(running, "Advance", refuse)
     assert_same(to_disk(), uninterrupted)
     assert (tmp_path / "run" / "summary.json").read_bytes() == summary
 

@@ -41,7 +41,7 @@ class Division:
     def __init__(self, devices: Sequence[Any], n_seeds: int):
         """Divide `n_seeds` seeds among the devices."""
         self._devices = devices
-        self._n_seeds = n_seeds
+        self.n_seeds = n_seeds
         self.n_seeds_each = -(-n_seeds // len(devices))
         """Seeds of each device."""
         self._mesh = Mesh(np.asarray(devices), ("seeds",))
@@ -50,7 +50,7 @@ class Division:
         """Return arguments with each seed's part on its device, and what is for all seeds on every one."""
         if len(self._devices) == 1:
             return arguments
-        n_more = self.n_seeds_each * len(self._devices) - self._n_seeds
+        n_more = self.n_seeds_each * len(self._devices) - self.n_seeds
 
         def filled(leaf: AnyArray) -> Array:
             return jnp.concatenate([leaf, *[leaf[-1:]] * n_more])
@@ -65,7 +65,7 @@ class Division:
         """Return what has been spread, leaves (seeds, ...), on one device again."""
         if len(self._devices) == 1:
             return spread
-        return jax.tree.map(lambda leaf: jax.device_put(leaf[: self._n_seeds], self._devices[0]), spread)
+        return jax.tree.map(lambda leaf: jax.device_put(leaf[: self.n_seeds], self._devices[0]), spread)
 
     def on_each(self, function: Callable[..., Any], axes: Axes, out_axis: int | None) -> Callable[..., Any]:
         """Return a function of arguments that have been spread, each device of which does its own share."""

@@ -131,11 +131,11 @@ class Advance:
     def __init__(
         self, learner: Learner[Any], progress: Progress, stream: Example, keys: Keys, *, shared_stream: bool
     ) -> None:
-        """Compile.
+        """Compile, and begin at a progress.
 
         Args:
             learner: shared by the seeds.
-            progress: leaves (seeds, ...).
+            progress: leaves (seeds, ...); consumed.
             stream: x and y (seeds, N, ...), or (N, ...) if `shared_stream`; task (N,).
             keys: leaves (seeds,).
             shared_stream: do all seeds learn from the same stream?
@@ -148,20 +148,32 @@ class Advance:
         axes = (None, 0, Example(x=seeds, y=seeds, task=one_for_all), 0, None, None)
         n_seeds = len(progress.log.loss)
         self._division = division = Division(seed_devices(n_seeds), n_seeds)
+        self._learner, self._stream, self._keys = division.spread(axes[:1] + axes[2:4], (learner, stream, keys))
+        self.begin(progress)
         alone = not learner.vectorized or division.n_seeds_each == 1
         each = partial(_advance_each, axes) if alone else jax.vmap(advance, axes)
-        self._learner, self._stream, self._keys = division.spread(axes[:1] + axes[2:4], (learner, stream, keys))
-        position = division.spread((None,), (jnp.zeros((), jnp.int32),))[0]
-        (spread,) = division.spread((0,), (progress,))
         program = jax.jit(division.on_each(each, axes, 0), donate_argnums=1)
-        self.program = compiled(program, self._learner, spread, self._stream, self._keys, position, position)
+        self.program = compiled(program, *self._arguments(0, 0))
 
-    def __call__(self, progress: Progress, start: int, stop: int) -> Progress:
-        """Return the progress after learning from the examples start ≤ n < stop; it consumes the one given."""
-        ends = (jnp.asarray(position, jnp.int32) for position in (start, stop))
-        spread, *ends = self._division.spread((0, None, None), (progress, *ends))
-        after = self.program(self._learner, spread, self._stream, self._keys, *ends)
-        return jax.block_until_ready(self._division.gathered(after))
+    def begin(self, progress: Progress) -> None:
+        """Go on from a progress, leaves (seeds, ...), which is consumed."""
+        (self._progress,) = self._division.spread((0,), (progress,))
+
+    def __call__(self, start: int, stop: int) -> Float[np.ndarray, "seeds stretch"]:
+        """Learn from the examples start ≤ n < stop; return their losses."""
+        self._progress = jax.block_until_ready(self.program(*self._arguments(start, stop)))
+        # Cut out in NumPy: JAX would compile a program for every length of a stretch.
+        return np.asarray(self._progress.log.loss)[: self._division.n_seeds, start:stop]
+
+    @property
+    def progress(self) -> Progress:
+        """What has been learned, leaves (seeds, ...); the next call consumes it."""
+        return self._division.gathered(self._progress)
+
+    def _arguments(self, start: int, stop: int) -> tuple[Any, ...]:
+        ends = (jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32))
+        spread = self._division.spread((None, None), ends)
+        return self._learner, self._progress, self._stream, self._keys, *spread
 
 
 def compiled(program: Any, *arguments: Any) -> Any:

@@ -211,28 +211,31 @@ def _learn(session: Session, snapshot: Snapshot) -> Snapshot:
             speed = (snapshot.position - before.position) / (snapshot.training_seconds - before.training_seconds)
             chunk = max(1, int(speed * _CHUNK_SECONDS))
             finished_tasks = np.flatnonzero(session.task_ends == snapshot.position)
+            signal_number = stop.received if snapshot.position < session.length else None
+            saving = time.monotonic() - saved > session.checkpoint_seconds or snapshot.position == session.length
+            if len(finished_tasks) or signal_number is not None or saving:
+                snapshot = snapshot._replace(progress=advance.progress)
             if len(finished_tasks):
                 _evaluate(session, examiner, snapshot, row=int(finished_tasks[-1]) + 1)
             bar.update(snapshot.position, speed, _learning_accuracy_so_far(snapshot))
-            if stop.received is not None and snapshot.position < session.length:
-                raise _interrupted(session, snapshot, stop.received)
-            if time.monotonic() - saved > session.checkpoint_seconds or snapshot.position == session.length:
+            if signal_number is not None:
+                raise _interrupted(session, snapshot, signal_number)
+            if saving:
                 _save(session, snapshot)
                 saved = time.monotonic()
     return snapshot
 
 
 def _learn_chunk(session: Session, advance: Advance, snapshot: Snapshot, chunk: int) -> Snapshot:
-    """Return the snapshot after `chunk` more examples, or up to the end of the task."""
+    """Return the snapshot after `chunk` more examples, or up to the end of the task, its progress still to be asked."""
     start = snapshot.position
     task_end = session.task_ends[np.searchsorted(session.task_ends, start, side="right")]
     stop = min(start + chunk, int(task_end))
     began = time.perf_counter()
-    progress = advance(snapshot.progress, start, stop)
+    losses = advance(start, stop)
     seconds = snapshot.training_seconds + time.perf_counter() - began
-    # Cut out in NumPy: JAX would compile a program for every length of a chunk.
-    _check_losses(session, np.asarray(progress.log.loss)[:, start:stop], start)
-    return snapshot._replace(position=stop, progress=progress, training_seconds=seconds)
+    _check_losses(session, losses, start)
+    return snapshot._replace(position=stop, training_seconds=seconds)
 
 
 def _check_losses(session: Session, losses: Float[np.ndarray, "seeds chunk"], start: int) -> None:
