@@ -6,6 +6,7 @@ needs PyTorch (extra ``bench``), no data, and a machine that does nothing else.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ import sides
 from processes import peak_bytes, seconds_to_first_example
 from rich.progress import Progress
 
+from perdure.experiments.files import write_atomically
 from perdure.learners.mer import MER
 
 ROUNDS = 5
@@ -136,7 +138,29 @@ def main() -> None:
         starts = [seconds_to_first_example() for _ in range(REPEATS)]
         peaks = {size: peak_bytes(size) for size in (500, 5_120, 50_000)}
         bar.advance(task)
-    page.write(compared, N_SEEDS, curves, machine, min(starts), peaks, Path(__file__).parents[1] / "docs")
+    numbers = {
+        "machine": page.machine_text(),
+        "versions": page.versions_text(),
+        "n_seeds": N_SEEDS,
+        "methods": [
+            {
+                "name": it.method.name,
+                "steps": it.method.steps,
+                "eager": it.eager,
+                "one_seed": it.one_seed,
+                "several_seeds": it.several_seeds,
+                "compile_seconds": it.compile_seconds,
+            }
+            for it in compared
+        ],
+        "growth": [{"of": it.thing, "unit": it.unit, "points": it.points} for it in curves],
+        "roofline": {"operations_per_second": machine.products, "bytes_per_second": machine.copies},
+        "seconds_to_first_example": min(starts),
+        "peak_bytes": peaks,
+    }
+    docs = Path(__file__).parents[1] / "docs"
+    write_atomically(docs / "performance.json", json.dumps(numbers, indent=2).encode() + b"\n")
+    page.write(json.loads((docs / "performance.json").read_text()), docs)
 
 
 if __name__ == "__main__":
