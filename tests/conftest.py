@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 os.environ.setdefault("MPLBACKEND", "agg")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_num_cpu_devices", 2)  # seeds are divided between them, as the command line does
 install_import_hook("perdure", "beartype.beartype")  # checks what is imported from here on
 
 # The first example of a property test compiles; how long that takes says nothing about the property.
@@ -66,6 +65,13 @@ def real_data(pattern: str) -> Path:
             pytest.fail(absent)
         pytest.skip(absent)
     return folder.resolve()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Let go of a module's compiled programs after it: each maps memory, and a process may map only so much."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

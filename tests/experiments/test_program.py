@@ -250,8 +250,8 @@ def replay_program(n_seeds, memory_size):
 def test_the_memory_is_not_copied_at_every_example(n_seeds):
     program, _ = replay_program(n_seeds, memory_size=97)
     text = program.program.as_text()
-    assert re.search(r"u8\[(2,)?97,3,5\]", text)
-    assert not re.search(r"u8\[(2,)?97,3,5\]\S* copy\(", text)
+    assert re.search(r"u8\[(3,)?97,3,5\]", text)
+    assert not re.search(r"u8\[(3,)?97,3,5\]\S* copy\(", text)
 
 
 def test_weights_of_seeds_that_take_turns_are_those_of_each_alone(monkeypatch):
