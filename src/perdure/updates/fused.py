@@ -26,9 +26,8 @@ def fused_chain(
     """Return what `perdure.updates.sequential.chain` does, from a single kernel.
 
     The upper layers stay in registers from the first step to the last; the Gram rows and the δ's are the program's own.
-    Under `jax.vmap` each run, a seed with its rates, is a program instance, so that hundreds go at once. A chain on an
-    accelerator is otherwise bound by the launches of its small operations, a dozen a step. On CPU Pallas interprets the
-    kernel, which shows what it computes, not how fast. Nothing chooses this form by itself as long as it has not been
+    Under `jax.vmap` each run, a seed with its rates, is a program instance. On CPU Pallas interprets the kernel, which
+    shows what it computes, not how fast. Nothing chooses this form by itself as long as it has not been
     measured on an accelerator.
     """
     leaves, structure = jax.tree.flatten(upper)
