@@ -67,14 +67,14 @@ class Division:
             return spread
         return jax.tree.map(lambda leaf: jax.device_put(leaf[: self.n_seeds], self._devices[0]), spread)
 
-    def on_each(self, function: Callable[..., Any], axes: Axes, out_axis: int | None) -> Callable[..., Any]:
-        """Return a function of arguments that have been spread, each device of which does its own share."""
+    def on_each(self, function: Callable[..., Any], axes: Axes) -> Callable[..., Any]:
+        """Return a function of what has been spread, each device of which returns leaves (seeds, ...) of its share."""
         if len(self._devices) == 1:
             return function
         specifications = jax.tree.map(_specification, axes, is_leaf=lambda axis: axis is None)
         # No device needs anything of another, and there is nothing to check.
         return jax.shard_map(
-            function, mesh=self._mesh, in_specs=specifications, out_specs=_specification(out_axis), check_vma=False
+            function, mesh=self._mesh, in_specs=specifications, out_specs=_specification(0), check_vma=False
         )
 
 

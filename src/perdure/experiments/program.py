@@ -152,7 +152,7 @@ class Advance:
         self.begin(progress)
         alone = not learner.vectorized or division.n_seeds_each == 1
         each = partial(_advance_each, axes) if alone else jax.vmap(advance, axes)
-        program = jax.jit(division.on_each(each, axes, 0), donate_argnums=1)
+        program = jax.jit(division.on_each(each, axes), donate_argnums=1)
         self.program = compiled(program, *self._arguments(0, 0))
 
     def begin(self, progress: Progress) -> None:

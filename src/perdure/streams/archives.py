@@ -19,9 +19,10 @@ LARGEST_MEMBER = 1 << 28
 """Bytes of a member of a tar archive; more is no file of a data set's."""
 GET_ANOTHER = "get another copy (a file on disk that is deleted is downloaded anew)"
 
-# What zipfile raises on archives that are not what they say: RuntimeError for a password, and (as NotImplementedError,
-# a kind of it) for a compression that it does not know; the others for damage.
+# zipfile raises RuntimeError for a password and, as NotImplementedError, for a compression that it does not know; the
+# others for damage: in the directory, in a compressed member, at the end, and as a place that cannot be sought.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError)
+# Pillow's: no picture at all, damage (by three names, after where it is), and far more pixels than bytes.
 _PICTURE_ERRORS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 

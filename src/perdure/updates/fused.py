@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Shaped
 
 from perdure.core import AnyArray
 from perdure.models import MLP
-from perdure.updates.gradient import descend
 from perdure.updates.losses import Loss
+from perdure.updates.sequential import link
 
 
 def fused_chain(
@@ -33,9 +33,6 @@ def fused_chain(
     leaves, structure = jax.tree.flatten(upper)
     k = len(rates)
 
-    def example_loss(upper: MLP, pre_activation: Float[Array, " h"], y: AnyArray) -> Float[Array, ""]:
-        return loss(upper.above_first(pre_activation), y)
-
     def kernel(before: Any, gram: Any, y: Any, rates: Any, *references: Any) -> None:
         given, (*changed, deltas) = references[: len(leaves)], references[len(leaves) :]
         deltas[...] = jnp.zeros(deltas.shape, deltas.dtype)
@@ -44,9 +41,8 @@ def fused_chain(
             upper = jax.tree.unflatten(structure, leaves)
             # Rows of `deltas` from j on are still zero, so the whole product is the sum over i < j.
             pre_activation = before[j] - (gram[j] * rates[...]) @ deltas[...]
-            slope, delta = jax.grad(example_loss, argnums=(0, 1))(upper, pre_activation, y[j])
-            deltas[j] = delta
-            return jax.tree.leaves(descend(upper, slope, rates[j]))
+            upper, deltas[j] = link(upper, pre_activation, y[j], rates[j], loss)
+            return jax.tree.leaves(upper)
 
         after = jax.lax.fori_loop(0, k, step, [leaf[...] for leaf in given])
         for reference, leaf in zip(changed, after, strict=True):

@@ -261,17 +261,24 @@ def chain(
         loss: of the outputs for one example.
     """
 
-    def example_loss(upper: MLP, pre_activation: Float[Array, " h"], y: AnyArray) -> Float[Array, ""]:
-        return loss(upper.above_first(pre_activation), y)
-
     def step(carry: tuple[MLP, Array], example: tuple[Any, ...]) -> tuple[tuple[MLP, Array], None]:
         upper, deltas = carry
         j, pre_activation, gram_row, y, rate = example
         # Rows of `deltas` from j on are still zero, so the whole product is the sum over i < j.
-        pre_activation = pre_activation - gram_row @ deltas
-        slope, delta = jax.grad(example_loss, argnums=(0, 1))(upper, pre_activation, y)
-        deltas = jax.lax.dynamic_update_index_in_dim(deltas, delta, j, axis=0)
-        return (descend(upper, slope, rate), deltas), None
+        upper, delta = link(upper, pre_activation - gram_row @ deltas, y, rate, loss)
+        return (upper, jax.lax.dynamic_update_index_in_dim(deltas, delta, j, axis=0)), None
 
     steps = (jnp.arange(len(rates)), pre_activations, gram * rates[None], y, rates)
     return jax.lax.scan(step, (upper, jnp.zeros_like(pre_activations)), steps, unroll=_UNROLL)[0]
+
+
+def link(
+    upper: MLP, pre_activation: Float[Array, " h"], y: AnyArray, rate: Rate, loss: Loss
+) -> tuple[MLP, Float[Array, " h"]]:
+    """Return the upper layers after the SGD step on one example of a chain, and its δ."""
+
+    def example_loss(upper: MLP, pre_activation: Float[Array, " h"]) -> Float[Array, ""]:
+        return loss(upper.above_first(pre_activation), y)
+
+    slope, delta = jax.grad(example_loss, argnums=(0, 1))(upper, pre_activation)
+    return descend(upper, slope, rate), delta
