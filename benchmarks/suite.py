@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import page
 import sides
-from processes import peak_bytes, seconds_to_first_example
+from processes import PIECEMEAL_LOOPS, peak_bytes, seconds_to_first_example, step_microseconds
 from rich.progress import Progress
 
 from perdure.experiments.files import write_atomically
@@ -136,7 +136,9 @@ def main() -> None:
         bar.update(task, description="processes")
         seconds_to_first_example()  # compiles what the next one finds compiled
         starts = [seconds_to_first_example() for _ in range(REPEATS)]
-        peaks = {size: peak_bytes(size) for size in (500, 5_120, 50_000)}
+        sizes = (500, 5_120, 50_000)
+        peaks = [(size, peak_bytes(size, 500), peak_bytes(size, size)) for size in sizes]
+        loops = [(step_microseconds(), step_microseconds(**PIECEMEAL_LOOPS)) for _ in range(REPEATS)]
         bar.advance(task)
     numbers = {
         "machine": page.machine_text(),
@@ -157,6 +159,7 @@ def main() -> None:
         "roofline": {"operations_per_second": machine.products, "bytes_per_second": machine.copies},
         "seconds_to_first_example": min(starts),
         "peak_bytes": peaks,
+        "loops": {"whole": min(whole for whole, _ in loops), "piecemeal": min(piecemeal for _, piecemeal in loops)},
     }
     docs = Path(__file__).parents[1] / "docs"
     write_atomically(docs / "performance.json", json.dumps(numbers, indent=2).encode() + b"\n")
