@@ -1,0 +1,112 @@
+"""The inner loop of meta-learning: SGD steps that can be differentiated through.
+
+Throughout, k is the number of steps, b the number of examples in each, d the number of features and q the number of
+examples that the adapted head is asked about. Only the head learns, on features that an encoder has computed once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from perdure.core import AnyArray, Rate
+from perdure.models import MLP
+from perdure.updates.gradient import descend
+from perdure.updates.losses import Loss
+from perdure.updates.sequential import chain
+
+
+def adapted_outputs(
+    head: MLP,
+    features: Float[Array, "k b d"],
+    y: Shaped[AnyArray, "k b ..."],
+    asked: Float[Array, "q d"],
+    rate: Rate,
+    loss: Loss,
+    *,
+    first_order: bool = False,
+    clip: float | None = None,
+) -> Float[Array, "q outputs"]:
+    """Return a head's outputs after k steps of SGD, differentiable by everything that is a float.
+
+    Steps on one example each, without clipping, take the exact Gram form, others the general one.
+
+    Args:
+        head: before the first step.
+        features: of the examples to learn, in order.
+        y: their labels or targets.
+        asked: features to return outputs for.
+        rate: learning rate of every step.
+        loss: of the outputs for one example; a step's is the mean over its examples.
+        first_order: differentiate as if the steps' gradients were constants.
+        clip: bound of every entry of the steps' gradients, in size. A clipped entry passes on no gradient.
+    """
+    if features.shape[1] == 1 and clip is None:
+        return gram_adapted_outputs(head, features[:, 0], y[:, 0], asked, rate, loss, first_order=first_order)
+    return jax.vmap(unroll(head, features, y, rate, loss, first_order=first_order, clip=clip))(asked)
+
+
+def unroll(
+    head: MLP,
+    features: Float[Array, "k b d"],
+    y: Shaped[AnyArray, "k b ..."],
+    rate: Rate,
+    loss: Loss,
+    *,
+    first_order: bool = False,
+    clip: float | None = None,
+) -> MLP:
+    """Return the head after k steps of SGD; arguments as of `adapted_outputs`."""
+
+    def step(head: MLP, batch: tuple[Any, ...]) -> tuple[MLP, None]:
+        features, y = batch
+
+        def mean_loss(head: MLP) -> Float[Array, ""]:
+            return jnp.mean(jax.vmap(loss)(jax.vmap(head)(features), y))
+
+        slope = jax.grad(mean_loss)(head)
+        if first_order:
+            slope = jax.lax.stop_gradient(slope)
+        if clip is not None:
+            slope = jax.tree.map(lambda by: jnp.clip(by, -clip, clip), slope)
+        return descend(head, slope, rate), None
+
+    return jax.lax.scan(step, head, (features, y))[0]
+
+
+def gram_adapted_outputs(
+    head: MLP,
+    features: Float[Array, "k d"],
+    y: Shaped[AnyArray, "k ..."],
+    asked: Float[Array, "q d"],
+    rate: Rate,
+    loss: Loss,
+    *,
+    first_order: bool = False,
+) -> Float[Array, "q outputs"]:
+    """`adapted_outputs` for steps on one example each, without changing the first layer's weights at every step.
+
+    SGD moves the head's first layer only by the outer products −λ δᵢ fᵢᵀ of loss gradients δᵢ and features fᵢ (see
+    `perdure.updates.sequential.gram_meta_steps`). Its weights W are therefore multiplied once, with the features of
+    all examples together, and after the steps the layer gives, for features f,
+
+        W f + b − Σᵢ λ (fᵢ·f + 1) δᵢ .
+
+    Differentiating that reads W once more and writes its gradient once, instead of k times each.
+    """
+    k = len(features)
+    first, upper = head.layers[0], eqx.tree_at(lambda it: it.layers[0], head, None)
+    assert first.bias is not None
+    pre_activations = jnp.concatenate([features, asked]) @ first.weight.T + first.bias[None]
+    learned, start = features, (upper, pre_activations[:k])
+    if first_order:
+        learned, start = jax.lax.stop_gradient((learned, start))
+    after, deltas = chain(*start, learned @ learned.T + 1, y, jnp.full(k, rate), loss)
+    if first_order:  # where the steps begin counts, where they go is constant
+        after = jax.tree.map(lambda new, old: old + jax.lax.stop_gradient(new - old), after, upper)
+    moved = rate * (asked @ learned.T + 1) @ deltas
+    return jax.vmap(after.above_first)(pre_activations[k:] - moved)
