@@ -13,19 +13,23 @@ from jaxtyping import Array, Float
 
 
 def convolve(
-    x: Float[Array, "*batch h w channels"], weight: Float[Array, "k k channels filters"], stride: int = 1
+    x: Float[Array, "*batch h w channels"],
+    weight: Float[Array, "k k channels filters"],
+    stride: int = 1,
+    margin: int | None = None,
 ) -> Float[Array, "*batch h2 w2 filters"]:
-    """Return images convolved with square filters of odd side, zeros around them: at stride 1 their size stays.
+    """Return images convolved with square filters of odd side.
 
     Args:
         x: images.
         weight: filters, correlated with the image (not flipped).
         stride: distance between neighbouring output positions, in pixels.
+        margin: width of the zeros put around the images; half the filters' side if None: at stride 1 the size stays.
     """
     side = weight.shape[0]
-    height, width = x.shape[-3:-1]
-    margin = (side // 2, side // 2)
-    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [margin, margin, (0, 0)])
+    margins = (side // 2 if margin is None else margin,) * 2
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [margins, margins, (0, 0)])
+    height, width = (size - side + 1 for size in padded.shape[-3:-1])
     shifted = [
         padded[..., row : row + height : stride, column : column + width : stride, :]
         for row in range(side)

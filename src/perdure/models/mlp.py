@@ -29,17 +29,15 @@ class MLP(eqx.Module):
         Args:
             in_size: number of values in one input, whatever its shape.
             out_size: number of outputs.
-            hidden_sizes: units of each hidden layer, at least one layer.
+            hidden_sizes: units of each hidden layer; none for a linear model.
             key: random key for the weights.
 
         Raises:
-            ValueError: if a size is below 1 or there is no hidden layer.
+            ValueError: if a size is below 1.
         """
         sizes = [in_size, *hidden_sizes, out_size]
-        if not hidden_sizes or min(sizes) < 1:
-            raise ValueError(
-                f"an MLP of sizes {sizes} was asked for, expected at least one hidden layer and every size ≥ 1"
-            )
+        if min(sizes) < 1:
+            raise ValueError(f"an MLP of sizes {sizes} was asked for, expected every size ≥ 1")
         keys = jax.random.split(key, len(sizes) - 1)
         self.layers = tuple(
             glorot_linear(fan_in, fan_out, layer_key)

@@ -50,8 +50,8 @@ class ConvEncoder(eqx.Module):
         shape = (1, *input_shape) if len(input_shape) == 2 else tuple(input_shape)
         if len(shape) != 3 or min(*shape, width, *strides) < 1 or not strides:
             raise ValueError(
-                f"inputs of shape {tuple(input_shape)}, {width} filters and strides {tuple(strides)} were given, expected "
-                "(height, width) or (channels, height, width) of an image, and sizes ≥ 1"
+                f"inputs of shape {tuple(input_shape)}, {width} filters and strides {tuple(strides)} were given, "
+                "expected (height, width) or (channels, height, width) of an image, and sizes ≥ 1"
             )
         channels, *sides = shape
         for stride in strides:
@@ -75,7 +75,7 @@ class ConvEncoder(eqx.Module):
         """Number of features."""
         return jax.eval_shape(self, jax.ShapeDtypeStruct(self.input_shape, self.filters[0].dtype)).size
 
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "*batch features"]:
+    def __call__(self, x: Float[Array, ...]) -> Float[Array, "*batch features"]:
         """Return the features of images (..., height, width) or (..., channels, height, width).
 
         Raises:
@@ -105,22 +105,22 @@ class DenseEncoder(eqx.Module):
 
     layers: tuple[eqx.nn.Linear, ...]
 
-    def __init__(self, in_size: int, width: int = 300, depth: int = 5, *, key: PRNGKeyArray):
+    def __init__(self, in_size: int, widths: Sequence[int] = (300,) * 5, *, key: PRNGKeyArray):
         """Draw the weights.
 
         Args:
             in_size: numbers of one input.
-            width: units of each layer.
-            depth: number of layers.
+            widths: units of each layer, at least one layer.
             key: random key for the weights.
 
         Raises:
-            ValueError: if a size is below 1.
+            ValueError: if a size is below 1 or there is no layer.
         """
-        if min(in_size, width, depth) < 1:
-            raise ValueError(f"{depth} layers of {width} units on {in_size} inputs were asked for, expected sizes ≥ 1")
-        sizes = [in_size] + [width] * depth
-        self.layers = he_layers(sizes, key)
+        if not widths or min(in_size, *widths) < 1:
+            raise ValueError(
+                f"layers of {tuple(widths)} units on {in_size} inputs were asked for, expected one or more, sizes ≥ 1"
+            )
+        self.layers = he_layers([in_size, *widths], key)
 
     @property
     def n_features(self) -> int:
@@ -157,7 +157,7 @@ class Representation(eqx.Module):
     head: MLP
     """Learns online (in the paper PLN)."""
 
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, " outputs"]:
+    def __call__(self, x: Float[Array, ...]) -> Float[Array, " outputs"]:
         """Return the outputs for one input."""
         return self.head(self.encoder(x))
 

@@ -6,7 +6,7 @@ examples that the adapted head is asked about. Only the head learns, on features
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,7 +20,16 @@ from perdure.updates.losses import Loss
 from perdure.updates.sequential import chain
 
 
-def adapted_outputs(
+class Asked(NamedTuple):
+    """Outputs of a head for the features that it is asked about."""
+
+    before: Float[Array, "q outputs"]
+    """Before the first step."""
+    after: Float[Array, "q outputs"]
+    """After the last."""
+
+
+def ask_adapted(
     head: MLP,
     features: Float[Array, "k b d"],
     y: Shaped[AnyArray, "k b ..."],
@@ -30,8 +39,8 @@ def adapted_outputs(
     *,
     first_order: bool = False,
     clip: float | None = None,
-) -> Float[Array, "q outputs"]:
-    """Return a head's outputs after k steps of SGD, differentiable by everything that is a float.
+) -> Asked:
+    """Return a head's outputs before and after k steps of SGD, differentiable by everything that is a float.
 
     Steps on one example each, without clipping, take the exact Gram form, others the general one.
 
@@ -46,8 +55,9 @@ def adapted_outputs(
         clip: bound of every entry of the steps' gradients, in size. A clipped entry passes on no gradient.
     """
     if features.shape[1] == 1 and clip is None:
-        return gram_adapted_outputs(head, features[:, 0], y[:, 0], asked, rate, loss, first_order=first_order)
-    return jax.vmap(unroll(head, features, y, rate, loss, first_order=first_order, clip=clip))(asked)
+        return gram_ask_adapted(head, features[:, 0], y[:, 0], asked, rate, loss, first_order=first_order)
+    after = unroll(head, features, y, rate, loss, first_order=first_order, clip=clip)
+    return Asked(jax.vmap(head)(asked), jax.vmap(after)(asked))
 
 
 def unroll(
@@ -60,7 +70,7 @@ def unroll(
     first_order: bool = False,
     clip: float | None = None,
 ) -> MLP:
-    """Return the head after k steps of SGD; arguments as of `adapted_outputs`."""
+    """Return the head after k steps of SGD; arguments as of `ask_adapted`."""
 
     def step(head: MLP, batch: tuple[Any, ...]) -> tuple[MLP, None]:
         features, y = batch
@@ -78,7 +88,7 @@ def unroll(
     return jax.lax.scan(step, head, (features, y))[0]
 
 
-def gram_adapted_outputs(
+def gram_ask_adapted(
     head: MLP,
     features: Float[Array, "k d"],
     y: Shaped[AnyArray, "k ..."],
@@ -87,8 +97,8 @@ def gram_adapted_outputs(
     loss: Loss,
     *,
     first_order: bool = False,
-) -> Float[Array, "q outputs"]:
-    """`adapted_outputs` for steps on one example each, without changing the first layer's weights at every step.
+) -> Asked:
+    """`ask_adapted` for steps on one example each, without changing the first layer's weights at every step.
 
     SGD moves the head's first layer only by the outer products −λ δᵢ fᵢᵀ of loss gradients δᵢ and features fᵢ (see
     `perdure.updates.sequential.gram_meta_steps`). Its weights W are therefore multiplied once, with the features of
@@ -101,12 +111,17 @@ def gram_adapted_outputs(
     k = len(features)
     first, upper = head.layers[0], eqx.tree_at(lambda it: it.layers[0], head, None)
     assert first.bias is not None
-    pre_activations = jnp.concatenate([features, asked]) @ first.weight.T + first.bias[None]
-    learned, start = features, (upper, pre_activations[:k])
+    both = jnp.concatenate([features, asked]) @ first.weight.T + first.bias[None]
+    learned, start = features, (upper, both[:k])
     if first_order:
         learned, start = jax.lax.stop_gradient((learned, start))
     after, deltas = chain(*start, learned @ learned.T + 1, y, jnp.full(k, rate), loss)
     if first_order:  # where the steps begin counts, where they go is constant
-        after = jax.tree.map(lambda new, old: old + jax.lax.stop_gradient(new - old), after, upper)
+        after = _constant_away(upper, after)
     moved = rate * (asked @ learned.T + 1) @ deltas
-    return jax.vmap(after.above_first)(pre_activations[k:] - moved)
+    return Asked(jax.vmap(upper.above_first)(both[k:]), jax.vmap(after.above_first)(both[k:] - moved))
+
+
+def _constant_away(start: MLP, end: MLP) -> MLP:
+    """Return the end, differentiable only as the start plus a constant."""
+    return jax.tree.map(lambda old, new: old + jax.lax.stop_gradient(new - old), start, end)

@@ -1,0 +1,96 @@
+"""Online-aware meta-learning (OML, Javed & White 2019): representations trained for learning online on top of them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from perdure.core import Rate, as_features
+from perdure.representation.episodes import Episode
+from perdure.representation.network import Representation
+from perdure.updates.gradient import Descent, Gradient, optimizer_step
+from perdure.updates.losses import Loss, cross_entropy
+from perdure.updates.unroll import ask_adapted
+
+
+class Measured(NamedTuple):
+    """What a step of training reports, before its update."""
+
+    loss: Float[Array, ""]
+    """What is made small."""
+    before: Float[Array, ""]
+    """Score of the examples asked about before the inner loop: share of correct classes, or mean squared error."""
+    after: Float[Array, ""]
+    """The same after it."""
+
+
+class OML(eqx.Module):
+    """Online-aware meta-learning (Javed & White 2019, Algorithm 1, as corrected in the released code in 2020).
+
+    A step draws the weights of the trajectory's outputs anew, takes SGD steps on the trajectory with the head alone,
+    and moves encoder and head by Adam down the gradient, through those steps, of the loss on the examples asked about.
+    """
+
+    inner_rate: Rate
+    """Learning rate of the inner loop, > 0."""
+    meta_rate: Rate
+    """Learning rate of Adam, > 0."""
+    loss: Loss = cross_entropy
+    """Of the outputs for one example."""
+    first_order: bool = False
+    """Take the inner loop's gradients as constants?"""
+    clip: float | None = None
+    """Bound of every entry of the inner loop's gradients."""
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Return what moves encoder and head."""
+        return optax.adam(self.meta_rate)
+
+    def step(self, now: Descent, episode: Episode, key: PRNGKeyArray) -> tuple[Descent, Measured]:
+        """Return representation and optimizer after one episode; `key` draws the fresh weights."""
+        start = with_fresh_outputs(now.model, episode.fresh, key)
+        gradient, measured = meta_gradient(self, start, episode)
+        return optimizer_step(gradient, now.optimizer, self.optimizer()), measured
+
+
+def meta_gradient(method: OML, start: Representation, episode: Episode) -> tuple[Gradient, Measured]:
+    """Return the gradient of the loss after an episode's inner loop by all weights before it."""
+
+    def meta_loss(start: Representation) -> tuple[Float[Array, ""], Measured]:
+        k, b = episode.x.shape[:2]
+        learned = episode.x.reshape(k * b, *episode.x.shape[2:])
+        features = start.encoder(as_features(jnp.concatenate([learned, episode.asked_x])))
+        asked = ask_adapted(
+            start.head,
+            features[: k * b].reshape(k, b, -1),
+            episode.y,
+            features[k * b :],
+            method.inner_rate,
+            method.loss,
+            first_order=method.first_order,
+            clip=method.clip,
+        )
+        loss = jnp.mean(jax.vmap(method.loss)(asked.after, episode.asked_y))
+        return loss, Measured(loss, *(score(outputs, episode.asked_y) for outputs in asked))
+
+    (loss, measured), slope = jax.value_and_grad(meta_loss, has_aux=True)(start)
+    return Gradient(loss, slope, start), measured
+
+
+def score(outputs: Float[Array, "n outputs"], y: Any) -> Float[Array, ""]:
+    """Return the share of labels that the largest outputs hit; for targets the mean squared error."""
+    if jnp.issubdtype(y.dtype, jnp.floating):
+        return jnp.mean((outputs - y) ** 2)
+    return jnp.mean((jnp.argmax(outputs, axis=1) == y).astype(outputs.dtype))
+
+
+def with_fresh_outputs(model: Representation, outputs: Int[Array, " t"], key: PRNGKeyArray) -> Representation:
+    """Return the model with the last layer's weights of some outputs drawn anew, as at the start; biases stay."""
+    weight = model.head.layers[-1].weight
+    rows = (2 / weight.shape[1]) ** 0.5 * jax.random.normal(key, (len(outputs), weight.shape[1]), weight.dtype)
+    return eqx.tree_at(lambda it: it.head.layers[-1].weight, model, weight.at[outputs].set(rows))

@@ -1,0 +1,96 @@
+"""The recorded runs of the released OML code: networks by their recorded names, and what was drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.models import MLP
+from perdure.representation.episodes import Episode
+from perdure.representation.network import ConvEncoder, DenseEncoder, Representation
+
+FOLDER = Path(__file__).parents[1] / "reference" / "oml"
+
+
+@pytest.fixture(scope="session")
+def recordings():
+    """Return what reads a recording by its name."""
+    return Recording
+
+
+class Recording:
+    """A recorded run: its arrays by name, its networks and episodes."""
+
+    def __init__(self, name):
+        """Read the file."""
+        with np.load(FOLDER / f"{name}.npz") as file:
+            self.arrays = {key: file[key] for key in file.files}
+
+    def __getitem__(self, key):
+        return self.arrays[key]
+
+    def __contains__(self, key):
+        return key in self.arrays
+
+    def network(self, prefix, image_shape=None):
+        """Return the network whose recorded parameters have names with this prefix, in float64."""
+        config = json.loads(str(self["config"]))
+        layers = [it for it in config if it["type"] in ("conv", "linear")]
+        lower, upper = ([it for it in layers if it["adapted"] is part] for part in (False, True))
+        key = jax.random.key(0)
+        head = MLP(upper[0]["inp"], upper[-1]["out"], [it["out"] for it in upper[:-1]], key=key)
+        if lower[0]["type"] == "conv":
+            encoder = ConvEncoder(image_shape, lower[0]["out"], [it["stride"] for it in lower], key=key)
+        else:
+            encoder = DenseEncoder(lower[0]["inp"], [it["out"] for it in lower], key=key)
+        model = Representation(encoder, head)
+        return eqx.tree_at(self.leaves, model, self.parameters(prefix, model))
+
+    @staticmethod
+    def leaves(model):
+        """Return weights and biases, layer after layer: encoder, then head."""
+        encoder = model.encoder
+        if isinstance(encoder, ConvEncoder):
+            pairs = [*zip(encoder.filters, encoder.biases, strict=True)]
+        else:
+            pairs = [(it.weight, it.bias) for it in encoder.layers]
+        pairs += [(it.weight, it.bias) for it in model.head.layers]
+        return [leaf for pair in pairs for leaf in pair]
+
+    def parameters(self, prefix, model, else_prefix=""):
+        """Return recorded arrays in the order of `leaves`, laid out as the network's.
+
+        What the recording does not have by its prefix is taken by the other one.
+        """
+        names = [(f"{prefix}.{name}", f"{else_prefix}.{name}") for name in self["param_names"]]
+        arrays = [self[name if name in self else other] for name, other in names]
+        if isinstance(model.encoder, ConvEncoder):
+            n = 2 * len(model.encoder.filters)
+            for at in range(0, n, 2):
+                arrays[at] = np.moveaxis(arrays[at], (0, 1), (3, 2))  # out, in, k, k -> k, k, in, out
+            arrays[n] = channels_last(arrays[n], arrays[n - 1].size)
+        return [jnp.asarray(array) for array in arrays]
+
+    def episode(self, update):
+        """Return a recorded episode; images (rows, columns), targets without the column that is not used."""
+        x, y, asked_x, asked_y = (self[f"u{update}.{name}"] for name in ("x_traj", "y_traj", "x_rand", "y_rand"))
+        asked_x, asked_y = asked_x[0], asked_y[0]
+        if y.dtype.kind == "f":
+            y, asked_y = y[..., :1], asked_y[..., :1]
+        else:
+            x, asked_x = x[:, :, 0], asked_x[:, 0]
+        given = [jnp.asarray(it) for it in (x, y, asked_x, asked_y)]
+        return Episode(*given, fresh=jnp.zeros(0, jnp.int32))
+
+
+def channels_last(columns, channels):
+    """Return columns for features in order channel, row, column as columns for row, column, channel."""
+    side = int((columns.shape[-1] // channels) ** 0.5)
+    spread = columns.reshape(*columns.shape[:-1], channels, side, side)
+    return np.moveaxis(spread, -3, -1).reshape(columns.shape)

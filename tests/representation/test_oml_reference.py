@@ -1,0 +1,129 @@
+"""Meta-gradients and meta-updates against recorded runs of the released code, in float64."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.representation.oml import OML, meta_gradient
+from perdure.updates.gradient import optimizer_step, start_descent
+from perdure.updates.losses import cross_entropy, mean_squared_error
+from perdure.updates.unroll import unroll
+
+CLASSIFICATION = ["cls_current_linear", "cls_current_two_linear", "cls_current_noreset", "cls_paper_linear"]
+REGRESSION = ["reg_plain", "reg_clip"]
+
+
+@pytest.fixture(autouse=True)
+def in_float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(params=CLASSIFICATION + REGRESSION)
+def recording(request, recordings):
+    return recordings(request.param)
+
+
+def method(recording, **changes):
+    regression = "inner_clip" in recording
+    return OML(
+        float(recording["update_lr"]),
+        float(recording["meta_lr"]),
+        mean_squared_error if regression else cross_entropy,
+        clip=float(recording["inner_clip"]) if regression else None,
+        **changes,
+    )
+
+
+def n_updates(recording):
+    return int(recording["updates"])
+
+
+def before(recording, update):
+    shape = recording["u0.x_traj"].shape[-2:] if "inner_clip" not in recording else None
+    return recording.network(f"u{update}.before", shape)
+
+
+def largest_deviation(found, expected):
+    """Return the largest deviation of any parameter, relative to its largest entry."""
+    return max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(("first_order", "which"), [(False, "grad"), (True, "grad_first_order")])
+def test_meta_gradient(recording, first_order, which):
+    for update in range(n_updates(recording)):
+        model = before(recording, update)
+        gradient, _ = meta_gradient(method(recording, first_order=first_order), model, recording.episode(update))
+        expected = recording.parameters(f"u{update}.{which}", model)
+        assert largest_deviation(recording.leaves(gradient.slope), expected) < 1e-8
+
+
+def test_second_order_is_not_first_order(recording):
+    for update in range(n_updates(recording)):
+        model = before(recording, update)
+        gradient, _ = meta_gradient(method(recording), model, recording.episode(update))
+        first_order = recording.parameters(f"u{update}.grad_first_order", model)
+        assert largest_deviation(recording.leaves(gradient.slope), first_order) > 0.01
+
+
+def test_meta_loss(recording):
+    for update in range(n_updates(recording)):
+        _, measured = meta_gradient(method(recording), before(recording, update), recording.episode(update))
+        np.testing.assert_allclose(measured.loss, recording[f"u{update}.meta_loss"][-1], rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", CLASSIFICATION)
+def test_accuracy_before_and_after(name, recordings):
+    recording = recordings(name)
+    for update in range(n_updates(recording)):
+        _, measured = meta_gradient(method(recording), before(recording, update), recording.episode(update))
+        accuracy = recording[f"u{update}.meta_accuracy"]
+        np.testing.assert_allclose([measured.before, measured.after], accuracy[[0, -1]], rtol=1e-10)
+
+
+def test_meta_updates_follow_one_another(recording):
+    learner = method(recording)
+    optimizer = start_descent(before(recording, 0), learner.optimizer()).optimizer
+    for update in range(n_updates(recording)):
+        gradient, _ = meta_gradient(learner, before(recording, update), recording.episode(update))
+        now = optimizer_step(gradient, optimizer, learner.optimizer())
+        optimizer = now.optimizer
+        expected = recording.parameters(f"u{update}.after", now.model)
+        for found, wanted in zip(recording.leaves(now.model), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_head_after_every_inner_step(recording):
+    learner, model, given = method(recording), before(recording, 0), recording.episode(0)
+    features = model.encoder(given.x).reshape(*given.x.shape[:2], -1)
+    for step in range(1, len(features) + 1, 3):
+        head = unroll(model.head, features[:step], given.y[:step], learner.inner_rate, learner.loss, clip=learner.clip)
+        expected = step_parameters(recording, step - 1, model)
+        found = recording.leaves(eqx.tree_at(lambda it: it.head, model, head))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+
+
+def step_parameters(recording, step, model):
+    """Return the parameters after an inner step of the first update."""
+    for name in recording["param_adapted"]:
+        recording.arrays[f"fast.{name}"] = recording[f"u0.fast.{name}"][step]
+    return recording.parameters("fast", model, else_prefix="u0.before")
+
+
+def test_meta_gradient_by_finite_differences(recordings):
+    recording = recordings("cls_current_two_linear")
+    learner, model, given = method(recording), before(recording, 0), recording.episode(0)
+    gradient, _ = meta_gradient(learner, model, given)
+    rng = np.random.default_rng(0)
+    direction = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), model)
+    step = 1e-5
+
+    def loss(size):
+        moved = jax.tree.map(lambda leaf, by: leaf + size * by, model, direction)
+        return meta_gradient(learner, moved, given)[1].loss
+
+    slope = sum(jax.tree.leaves(jax.tree.map(lambda by, way: jnp.sum(by * way), gradient.slope, direction)))
+    np.testing.assert_allclose((loss(step) - loss(-step)) / (2 * step), slope, rtol=1e-6)
