@@ -69,7 +69,7 @@ class Recording:
         What the recording does not have by its prefix is taken by the other one.
         """
         names = [(f"{prefix}.{name}", f"{else_prefix}.{name}") for name in self["param_names"]]
-        arrays = [self[name if name in self else other] for name, other in names]
+        arrays = [self[name] if name in self else self[other] for name, other in names]
         if isinstance(model.encoder, ConvEncoder):
             n = 2 * len(model.encoder.filters)
             for at in range(0, n, 2):

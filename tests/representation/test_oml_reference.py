@@ -108,7 +108,7 @@ def test_head_after_every_inner_step(recording):
 
 def step_parameters(recording, step, model):
     """Return the parameters after an inner step of the first update."""
-    for name in recording["param_adapted"]:
+    for name in recording["param_names"][recording["param_adapted"]]:
         recording.arrays[f"fast.{name}"] = recording[f"u0.fast.{name}"][step]
     return recording.parameters("fast", model, else_prefix="u0.before")
 

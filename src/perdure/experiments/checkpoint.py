@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,23 @@ class CheckpointError(Exception):
     """A checkpoint is damaged or belongs to another run."""
 
 
+@runtime_checkable
+class Kept(Protocol):
+    """What can be kept in a checkpoint: a NamedTuple of numbers and of trees of arrays or random keys."""
+
+    @property
+    def position(self) -> int:
+        """How far the run is."""
+        ...
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+    def _replace(self, **changes: Any) -> Any: ...
+
+
+K = TypeVar("K", bound=Kept)
+
+
 class Snapshot(NamedTuple):
     """A run at one position of its stream."""
 
@@ -46,18 +63,14 @@ class Snapshot(NamedTuple):
     """Time spent compiling so far."""
 
 
-def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
+def save_checkpoint(folder: Path, snapshot: Kept) -> Path:
     """Write a checkpoint into `folder` and return its path; older ones but the last are removed.
 
     Raises:
         StorageError: if it cannot be written, because the disk is full, say; older checkpoints then remain.
     """
     make_folder(folder)
-    facts = {
-        "position": snapshot.position,
-        "training_seconds": snapshot.training_seconds,
-        "compile_seconds": snapshot.compile_seconds,
-    }
+    facts = {name: it for name, it in snapshot._asdict().items() if isinstance(it, int | float)}
     content = safetensors.numpy.save(_arrays(snapshot), metadata={"perdure": json.dumps(facts)})
     path = folder / f"{snapshot.position:09d}-{_checksum(content)}{_SUFFIX}"
     write_atomically(path, content)
@@ -66,7 +79,7 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     return path
 
 
-def load_checkpoint(folder: Path, template: Snapshot, *, previous: bool = False) -> Snapshot | None:
+def load_checkpoint(folder: Path, template: K, *, previous: bool = False) -> K | None:
     """Return the newest checkpoint in `folder`, None if there is none.
 
     Args:
@@ -101,7 +114,7 @@ def _complaint(damaged: Path, good: Path | None) -> str:
     )
 
 
-def _read(path: Path, template: Snapshot) -> Snapshot:
+def _read(path: Path, template: K) -> K:
     with safetensors.safe_open(path, framework="numpy") as file:
         facts = json.loads(file.metadata()["perdure"])
     arrays = safetensors.numpy.load_file(path)
@@ -114,19 +127,41 @@ def _read(path: Path, template: Snapshot) -> Snapshot:
                 "resume with the configuration that wrote it"
             )
     tensors = iter(arrays[name] for name in expected)
-    progress = jax.tree.map(lambda _: jnp.asarray(next(tensors)), template.progress)
-    keys = jax.tree.map(lambda _: jax.random.wrap_key_data(jnp.asarray(next(tensors))), template.keys)
-    return Snapshot(progress=progress, keys=keys, accuracy=next(tensors), **facts)
+    trees = jax.tree.map(lambda leaf: _alike(next(tensors), leaf), _trees(template))
+    return template._replace(**dict(zip(_names(template), trees, strict=True)), **facts)
 
 
-def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    """Return a snapshot's arrays by the path of each in the snapshot."""
-    keys = jax.tree.map(jax.random.key_data, snapshot.keys)
-    tree = {"0_progress": snapshot.progress, "1_keys": keys, "2_accuracy": snapshot.accuracy}
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator=".")[2:]: np.ascontiguousarray(leaf) for path, leaf in leaves
-    }
+def _alike(array: np.ndarray, leaf: Any) -> Any:
+    """Return a stored array as what it was: a NumPy array, random keys or a JAX array."""
+    if isinstance(leaf, np.ndarray):
+        return array
+    restored = jnp.asarray(array)
+    return jax.random.wrap_key_data(restored) if _is_key(leaf) else restored
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _names(snapshot: Kept) -> list[str]:
+    """Return the names of the fields that hold arrays."""
+    return [name for name, it in snapshot._asdict().items() if not isinstance(it, int | float)]
+
+
+def _trees(snapshot: Kept) -> list[Any]:
+    fields = snapshot._asdict()
+    return [fields[name] for name in _names(snapshot)]
+
+
+def _arrays(snapshot: Kept) -> dict[str, np.ndarray]:
+    """Return a snapshot's arrays by the path of each in the snapshot, in the order of its fields."""
+    arrays = {}
+    for name, tree in zip(_names(snapshot), _trees(snapshot), strict=True):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+            inside = jax.tree_util.keystr(path, simple=True, separator=".")
+            values = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+            arrays[f"{name}.{inside}" if inside else name] = np.array(values, order="C")
+    return arrays
 
 
 def _form(array: np.ndarray | None) -> str:

@@ -1,0 +1,85 @@
+"""The meta-test of regression: sine waves one after another, on features that stay as they are.
+
+Source: Javed & White (2019), section 4.1, and their released code.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from perdure.core import Rate
+from perdure.models import MLP
+from perdure.representation.network import Representation, encode, fresh_head
+from perdure.representation.online import learn_online
+from perdure.streams.sine import draw_sines, sine_examples
+from perdure.updates.losses import mean_squared_error
+
+
+class SineTrajectory(NamedTuple):
+    """How long a trajectory is."""
+
+    functions: int = 10
+    steps_each: int = 40
+    batch_size: int = 32
+    test_examples: int = 9600
+    """Of each function."""
+
+
+def sine_run(
+    model: Representation, trajectory: SineTrajectory, rate: Rate, key: PRNGKeyArray, *, fresh: bool, oracle: bool
+) -> Float[Array, "functions functions"]:
+    """Return the mean squared error after learning function i, of function j, for each i and j.
+
+    Args:
+        model: encoder, which stays as it is, and head, which learns.
+        trajectory: how long it is.
+        rate: learning rate of SGD on the head.
+        key: draws the functions and their examples, and the head's weights if they are drawn anew.
+        fresh: draw the head's weights anew?
+        oracle: show the batches in random order? Then every row but the last says little.
+    """
+    sine_key, train_key, test_key, head_key, order_key = jax.random.split(key, 5)
+    n, b = trajectory.functions, trajectory.batch_size
+    sines, number = draw_sines(n, sine_key), jnp.arange(n)
+    n_numbers = model.encoder.layers[0].weight.shape[1] - 1
+    x, y = sine_examples(sines, number, n_numbers, trajectory.steps_each * b, train_key)
+    x, y = x.reshape(-1, b, x.shape[-1]), y.reshape(-1, b, 1)
+    if oracle:
+        order = jax.random.permutation(order_key, len(x))
+        x, y = x[order], y[order]
+    test_x, test_y = sine_examples(sines, number, n_numbers, trajectory.test_examples, test_key)
+    head = fresh_head(model.head, head_key) if fresh else model.head
+    features, test_features = (encode(model.encoder, it.reshape(-1, it.shape[-1])) for it in (x, test_x))
+    features = features.reshape(n, -1, b, features.shape[-1])
+    return errors_after_each(
+        head, features, y.reshape(n, -1, b, 1), test_features.reshape(*test_x.shape[:2], -1), test_y, rate
+    )
+
+
+def errors_after_each(
+    head: MLP,
+    features: Float[Array, "functions k b d"],
+    y: Float[Array, "functions k b 1"],
+    test_features: Float[Array, "functions n d"],
+    test_y: Float[Array, "functions n 1"],
+    rate: Rate,
+) -> Float[Array, "functions functions"]:
+    """Return the mean squared error after learning function i, of function j, for each i and j."""
+
+    def learn(head: MLP, function: tuple[Any, ...]) -> tuple[MLP, Float[Array, " functions"]]:
+        after = learn_online(head, *function, rate, optax.sgd, mean_squared_error)
+        outputs = jax.vmap(jax.vmap(after))(test_features)
+        return after, jnp.mean((outputs - test_y) ** 2, axis=(1, 2))
+
+    return jax.lax.scan(learn, head, (features, y))[1]
+
+
+def errors_so_far(errors: Float[Array, "functions functions"]) -> Float[Array, " functions"]:
+    """Return, after each function, the mean of the errors of the functions learned so far."""
+    learned = jnp.tril(jnp.ones_like(errors))
+    return jnp.sum(errors * learned, axis=1) / learned.sum(axis=1)
