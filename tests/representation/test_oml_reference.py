@@ -27,18 +27,22 @@ def recording(request, recordings):
 
 
 def method(recording, **changes):
-    regression = "inner_clip" in recording
-    return OML(
-        float(recording["update_lr"]),
-        float(recording["meta_lr"]),
-        mean_squared_error if regression else cross_entropy,
-        clip=float(recording["inner_clip"]) if regression else None,
-        **changes,
-    )
+    clip = float(recording["inner_clip"]) if "inner_clip" in recording else None
+    return OML(float(recording["update_lr"]), float(recording["meta_lr"]), clip=clip, **changes)
+
+
+def loss_of(recording):
+    return mean_squared_error if "inner_clip" in recording else cross_entropy
 
 
 def n_updates(recording):
     return int(recording["updates"])
+
+
+def gradient_of(recording, update, **changes):
+    """Return the meta-gradient of a recorded update, and what is measured on the way."""
+    given = before(recording, update), recording.episode(update)
+    return meta_gradient(method(recording, **changes), *given, loss_of(recording))
 
 
 def before(recording, update):
@@ -55,7 +59,7 @@ def largest_deviation(found, expected):
 def test_meta_gradient(recording, first_order, which):
     for update in range(n_updates(recording)):
         model = before(recording, update)
-        gradient, _ = meta_gradient(method(recording, first_order=first_order), model, recording.episode(update))
+        gradient, _ = gradient_of(recording, update, first_order=first_order)
         expected = recording.parameters(f"u{update}.{which}", model)
         assert largest_deviation(recording.leaves(gradient.slope), expected) < 1e-8
 
@@ -63,14 +67,14 @@ def test_meta_gradient(recording, first_order, which):
 def test_second_order_is_not_first_order(recording):
     for update in range(n_updates(recording)):
         model = before(recording, update)
-        gradient, _ = meta_gradient(method(recording), model, recording.episode(update))
+        gradient, _ = gradient_of(recording, update)
         first_order = recording.parameters(f"u{update}.grad_first_order", model)
         assert largest_deviation(recording.leaves(gradient.slope), first_order) > 0.01
 
 
 def test_meta_loss(recording):
     for update in range(n_updates(recording)):
-        _, measured = meta_gradient(method(recording), before(recording, update), recording.episode(update))
+        _, measured = gradient_of(recording, update)
         np.testing.assert_allclose(measured.loss, recording[f"u{update}.meta_loss"][-1], rtol=1e-10)
 
 
@@ -78,7 +82,7 @@ def test_meta_loss(recording):
 def test_accuracy_before_and_after(name, recordings):
     recording = recordings(name)
     for update in range(n_updates(recording)):
-        _, measured = meta_gradient(method(recording), before(recording, update), recording.episode(update))
+        _, measured = gradient_of(recording, update)
         accuracy = recording[f"u{update}.meta_accuracy"]
         np.testing.assert_allclose([measured.before, measured.after], accuracy[[0, -1]], rtol=1e-10)
 
@@ -87,7 +91,7 @@ def test_meta_updates_follow_one_another(recording):
     learner = method(recording)
     optimizer = start_descent(before(recording, 0), learner.optimizer()).optimizer
     for update in range(n_updates(recording)):
-        gradient, _ = meta_gradient(learner, before(recording, update), recording.episode(update))
+        gradient, _ = gradient_of(recording, update)
         now = optimizer_step(gradient, optimizer, learner.optimizer())
         optimizer = now.optimizer
         expected = recording.parameters(f"u{update}.after", now.model)
@@ -99,7 +103,9 @@ def test_head_after_every_inner_step(recording):
     learner, model, given = method(recording), before(recording, 0), recording.episode(0)
     features = model.encoder(given.x).reshape(*given.x.shape[:2], -1)
     for step in range(1, len(features) + 1, 3):
-        head = unroll(model.head, features[:step], given.y[:step], learner.inner_rate, learner.loss, clip=learner.clip)
+        head = unroll(
+            model.head, features[:step], given.y[:step], learner.inner_rate, loss_of(recording), clip=learner.clip
+        )
         expected = step_parameters(recording, step - 1, model)
         found = recording.leaves(eqx.tree_at(lambda it: it.head, model, head))
         for a, b in zip(found, expected, strict=True):

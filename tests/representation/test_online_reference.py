@@ -8,8 +8,8 @@ import optax
 import pytest
 
 from perdure.models import MLP
-from perdure.representation.oml import score
 from perdure.representation.online import learn_online
+from perdure.representation.score import score
 from perdure.representation.sine_protocol import errors_after_each, errors_so_far
 from perdure.updates.losses import cross_entropy, mean_squared_error
 

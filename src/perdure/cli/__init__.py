@@ -16,6 +16,7 @@ from perdure._version import __version__
 from perdure.cli.console import ERRORS, OUTPUT, note
 from perdure.cli.data import data_app
 from perdure.cli.jax_settings import configure_jax
+from perdure.cli.oml import oml_app
 from perdure.cli.reproduce import reproduce
 from perdure.cli.run import report, results, resume, run_app
 from perdure.cli.tune import tune_app
@@ -26,7 +27,7 @@ class _Commands(typer.core.TyperGroup):
     """The commands in the order in which a newcomer needs them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return ["run", "resume", "tune", "results", "report", "reproduce", "data"]
+        return ["run", "resume", "tune", "results", "report", "reproduce", "oml", "data"]
 
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(run_app, name="run")
 app.add_typer(tune_app, name="tune")
+app.add_typer(oml_app, name="oml")
 app.add_typer(data_app, name="data")
 for command in (resume, results, report, reproduce):
     app.command()(command)

@@ -53,25 +53,40 @@ def run_progress(label: str, position: int, total: int, *, show: bool | Watch) -
     if callable(show):
         yield RunProgress(show, total)
         return
+    with _one_bar(label, position, total, show=show) as update:
+
+        def draw(moment: Moment) -> None:
+            accuracy = "" if moment.accuracy is None else f"accuracy so far {100 * moment.accuracy:.1f} %"
+            update(moment.position, f"{moment.examples_per_second:,.0f} examples/s", accuracy)
+
+        yield RunProgress(draw, total)
+
+
+@contextmanager
+def training_progress(
+    label: str, position: int, total: int, *, show: bool
+) -> Iterator[Callable[[int, float, str], None]]:
+    """Show a progress bar of training steps likewise; the block tells it step, steps a second and a few words."""
+    with _one_bar(label, position, total, show=show) as update:
+        yield lambda step, speed, words: update(step, f"{speed:,.1f} steps/s", words)
+
+
+@contextmanager
+def _one_bar(label: str, position: int, total: int, *, show: bool) -> Iterator[Callable[[int, str, str], None]]:
+    """Draw a bar that the block tells its position, a speed and a few words."""
     columns = (
         BarColumn(bar_width=20),
         TaskProgressColumn(),
         TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[accuracy]}", style="green"),
+        TextColumn("{task.fields[words]}", style="green"),
         TimeRemainingColumn(),
         TextColumn("left"),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
         if show:
             bar.console.print(label, style="bold", highlight=False, markup=False)
-        line = bar.add_task("", completed=position, total=total, speed="compiling", accuracy="")
-
-        def draw(moment: Moment) -> None:
-            speed = f"{moment.examples_per_second:,.0f} examples/s"
-            accuracy = "" if moment.accuracy is None else f"accuracy so far {100 * moment.accuracy:.1f} %"
-            bar.update(line, completed=moment.position, speed=speed, accuracy=accuracy)
-
-        yield RunProgress(draw, total)
+        line = bar.add_task("", completed=position, total=total, speed="compiling", words="")
+        yield lambda at, speed, words: bar.update(line, completed=at, speed=speed, words=words)
 
 
 class JobsProgress:

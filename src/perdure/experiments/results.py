@@ -92,7 +92,7 @@ class RunRecord:
         return cls(
             folder=folder,
             config=config,
-            environment=_read_json(environment) if environment.exists() else None,
+            environment=read_json(environment) if environment.exists() else None,
             accuracy=read_accuracy(accuracy, config["seeds"]) if accuracy.exists() else None,
             alignment=read_alignment(alignment, config["seeds"]) if alignment.exists() else None,
             summary=summary,
@@ -154,7 +154,16 @@ def open_folder(folder: Path, config: Mapping[str, Any]) -> None:
         make_folder(folder)
         write_config(folder, config)
         return
-    there, wanted = _flatten(_read_config(folder)), _flatten(json.loads(json.dumps(config)))
+    refuse_another(folder, _read_config(folder), config)
+
+
+def refuse_another(folder: Path, config_there: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Check that a folder's configuration is the one asked for.
+
+    Raises:
+        ResultsError: if they differ; the message lists what.
+    """
+    there, wanted = _flatten(config_there), _flatten(json.loads(json.dumps(config)))
     differing = sorted(key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key))
     if differing:
         lines = [f"  {key}: {there.get(key)} there, {wanted.get(key)} asked for" for key in differing]
@@ -216,7 +225,7 @@ def check_data(folder: Path, data_checksums: Mapping[str, str]) -> None:
     Raises:
         ResultsError: if environment.json has other checksums, or is missing or damaged.
     """
-    began_with = _read_json(folder / "environment.json").get("data_checksums")
+    began_with = read_json(folder / "environment.json").get("data_checksums")
     if began_with != dict(data_checksums):
         raise ResultsError(
             f"{folder} was begun on other data: {began_with} there, {dict(data_checksums)} now; "
@@ -276,7 +285,12 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds.
+
+    Raises:
+        ResultsError: if it cannot be read, or holds something else.
+    """
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as cause:
@@ -290,7 +304,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         raise ResultsError(f"{folder} holds no config.json, so no run; give the folder of a run")
-    config = _read_json(path)
+    config = read_json(path)
     if config.get("format") != FORMAT:
         raise ResultsError(
             f"{path} has format {config.get('format')!r}, expected {FORMAT}; "
@@ -340,7 +354,7 @@ def _nan_if_null(value: float | None) -> float:
 def _read_summary(path: Path) -> Summary | None:
     if not path.exists():
         return None
-    content = _read_json(path)
+    content = read_json(path)
     try:
         names = [*METRICS, *(name for name in ALIGNMENTS if name in content)]
         return Summary(

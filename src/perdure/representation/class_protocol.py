@@ -15,8 +15,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from perdure.core import Rate
 from perdure.models import MLP
 from perdure.representation.network import fresh_head
-from perdure.representation.oml import score
 from perdure.representation.online import learn_online
+from perdure.representation.score import score
 from perdure.updates.losses import cross_entropy
 
 N_TRAIN = 15

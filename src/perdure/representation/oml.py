@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from abc import abstractmethod
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,15 +12,17 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from perdure.core import Rate, as_features
+from perdure.representation.domains import Domain
 from perdure.representation.episodes import Episode
 from perdure.representation.network import Representation
+from perdure.representation.score import score
 from perdure.updates.gradient import Descent, Gradient, optimizer_step
 from perdure.updates.losses import Loss, cross_entropy
 from perdure.updates.unroll import ask_adapted
 
 
 class Measured(NamedTuple):
-    """What a step of training reports, before its update."""
+    """What a step of training reports, at the weights before it."""
 
     loss: Float[Array, ""]
     """What is made small."""
@@ -29,7 +32,19 @@ class Measured(NamedTuple):
     """The same after it."""
 
 
-class OML(eqx.Module):
+class Method(eqx.Module):
+    """A way to train a representation."""
+
+    @abstractmethod
+    def optimizer(self) -> optax.GradientTransformation:
+        """Return what moves encoder and head."""
+
+    @abstractmethod
+    def step(self, now: Descent, domain: Domain, key: PRNGKeyArray) -> tuple[Descent, Measured]:
+        """Return representation and optimizer after a step on what `key` draws from the domain."""
+
+
+class OML(Method):
     """Online-aware meta-learning (Javed & White 2019, Algorithm 1, as corrected in the released code in 2020).
 
     A step draws the weights of the trajectory's outputs anew, takes SGD steps on the trajectory with the head alone,
@@ -40,25 +55,33 @@ class OML(eqx.Module):
     """Learning rate of the inner loop, > 0."""
     meta_rate: Rate
     """Learning rate of Adam, > 0."""
-    loss: Loss = cross_entropy
-    """Of the outputs for one example."""
-    first_order: bool = False
+    first_order: bool = eqx.field(static=True, default=False)
     """Take the inner loop's gradients as constants?"""
-    clip: float | None = None
+    clip: float | None = eqx.field(static=True, default=None)
     """Bound of every entry of the inner loop's gradients."""
+    decay_steps: int | None = eqx.field(static=True, default=None)
+    """Steps over which Adam's rate falls to zero, along half a cosine; None if it stays."""
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Return what moves encoder and head."""
-        return optax.adam(self.meta_rate)
+        """Return Adam."""
+        if self.decay_steps is None:
+            return optax.adam(self.meta_rate)
+        # The rate times the share that is left of it, so that the rate may be traced.
+        share = optax.cosine_decay_schedule(1.0, self.decay_steps)
+        return optax.chain(optax.adam(self.meta_rate), optax.scale_by_schedule(share))
 
-    def step(self, now: Descent, episode: Episode, key: PRNGKeyArray) -> tuple[Descent, Measured]:
-        """Return representation and optimizer after one episode; `key` draws the fresh weights."""
-        start = with_fresh_outputs(now.model, episode.fresh, key)
-        gradient, measured = meta_gradient(self, start, episode)
+    def step(self, now: Descent, domain: Domain, key: PRNGKeyArray) -> tuple[Descent, Measured]:
+        """Return representation and optimizer after one episode."""
+        episode_key, output_key = jax.random.split(key)
+        episode = domain.draw(episode_key)
+        start = with_fresh_outputs(now.model, episode.fresh, output_key)
+        gradient, measured = meta_gradient(self, start, episode, domain.loss)
         return optimizer_step(gradient, now.optimizer, self.optimizer()), measured
 
 
-def meta_gradient(method: OML, start: Representation, episode: Episode) -> tuple[Gradient, Measured]:
+def meta_gradient(
+    method: OML, start: Representation, episode: Episode, loss: Loss = cross_entropy
+) -> tuple[Gradient, Measured]:
     """Return the gradient of the loss after an episode's inner loop by all weights before it."""
 
     def meta_loss(start: Representation) -> tuple[Float[Array, ""], Measured]:
@@ -71,22 +94,15 @@ def meta_gradient(method: OML, start: Representation, episode: Episode) -> tuple
             episode.y,
             features[k * b :],
             method.inner_rate,
-            method.loss,
+            loss,
             first_order=method.first_order,
             clip=method.clip,
         )
-        loss = jnp.mean(jax.vmap(method.loss)(asked.after, episode.asked_y))
-        return loss, Measured(loss, *(score(outputs, episode.asked_y) for outputs in asked))
+        value = jnp.mean(jax.vmap(loss)(asked.after, episode.asked_y))
+        return value, Measured(value, *(score(outputs, episode.asked_y) for outputs in asked))
 
-    (loss, measured), slope = jax.value_and_grad(meta_loss, has_aux=True)(start)
-    return Gradient(loss, slope, start), measured
-
-
-def score(outputs: Float[Array, "n outputs"], y: Any) -> Float[Array, ""]:
-    """Return the share of labels that the largest outputs hit; for targets the mean squared error."""
-    if jnp.issubdtype(y.dtype, jnp.floating):
-        return jnp.mean((outputs - y) ** 2)
-    return jnp.mean((jnp.argmax(outputs, axis=1) == y).astype(outputs.dtype))
+    (value, measured), slope = jax.value_and_grad(meta_loss, has_aux=True)(start)
+    return Gradient(value, slope, start), measured
 
 
 def with_fresh_outputs(model: Representation, outputs: Int[Array, " t"], key: PRNGKeyArray) -> Representation:

@@ -36,7 +36,8 @@ def learn_online(
     weights = jnp.full(features.shape[1], 1 / features.shape[1], features.dtype)
 
     def step(now: Descent, batch: tuple[Any, ...]) -> tuple[Descent, None]:
-        gradient = weighted_gradient(now.model, *batch, weights, loss)
+        features, y = batch
+        gradient = weighted_gradient(now.model, features, y, weights, loss)
         return optimizer_step(gradient, now.optimizer, transformation), None
 
     return jax.lax.scan(step, start_descent(head, transformation), (features, y))[0].model

@@ -9,16 +9,17 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from perdure.core import Rate, as_features
-from perdure.representation.episodes import Episode
+from perdure.representation.domains import Domain
 from perdure.representation.network import Representation
-from perdure.representation.oml import Measured, score
+from perdure.representation.oml import Measured, Method
+from perdure.representation.score import score
 from perdure.updates.gradient import Descent, Gradient, optimizer_step
-from perdure.updates.losses import Loss, cross_entropy
+from perdure.updates.losses import Loss
 
 _SMALL = 1e-4
 
 
-class Pretraining(eqx.Module):
+class Pretraining(Method):
     """Ordinary training on random batches: Adam on the mean loss; with a sparsity penalty SR-NN (Liu et al. 2019).
 
     Source: Javed & White (2019), released code.
@@ -26,36 +27,36 @@ class Pretraining(eqx.Module):
 
     rate: Rate
     """Learning rate of Adam, > 0."""
-    loss: Loss = cross_entropy
-    """Of the outputs for one example."""
     sparsity: float | None = None
     """β of the penalty: mean activation that a feature may have; None for no penalty."""
+    batch_size: int = eqx.field(static=True, default=256)
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Return what moves encoder and head."""
+        """Return Adam."""
         return optax.adam(self.rate)
 
-    def step(self, now: Descent, episode: Episode, key: PRNGKeyArray) -> tuple[Descent, Measured]:
-        """Return representation and optimizer after a step on an episode's examples, all together."""
-        x, y = all_examples(episode)
-
-        def value(model: Representation) -> tuple[Float[Array, ""], Measured]:
-            features = model.encoder(as_features(x))
-            outputs = jax.vmap(model.head)(features)
-            loss = jnp.mean(jax.vmap(self.loss)(outputs, y))
-            if self.sparsity is not None:
-                loss += sparsity_penalty(features, self.sparsity)
-            return loss, Measured(loss, *[score(outputs, y)] * 2)
-
-        (loss, measured), slope = jax.value_and_grad(value, has_aux=True)(now.model)
-        return optimizer_step(Gradient(loss, slope, now.model), now.optimizer, self.optimizer()), measured
+    def step(self, now: Descent, domain: Domain, key: PRNGKeyArray) -> tuple[Descent, Measured]:
+        """Return representation and optimizer after a random batch; the score is that before the step, twice."""
+        x, y = domain.draw_batch(self.batch_size, key)
+        gradient, scored = batch_gradient(now.model, x, y, domain.loss, self.sparsity)
+        return optimizer_step(gradient, now.optimizer, self.optimizer()), Measured(gradient.loss, scored, scored)
 
 
-def all_examples(episode: Episode) -> tuple[Shaped[Array, "n ..."], Shaped[Array, "n ..."]]:
-    """Return inputs and labels of an episode, those to learn and those asked about."""
-    learned = (leaf.reshape(-1, *leaf.shape[2:]) for leaf in (episode.x, episode.y))
-    x, y = (jnp.concatenate(pair) for pair in zip(learned, (episode.asked_x, episode.asked_y), strict=True))
-    return x, y
+def batch_gradient(
+    model: Representation, x: Shaped[Array, "n ..."], y: Shaped[Array, "n ..."], loss: Loss, sparsity: float | None
+) -> tuple[Gradient, Float[Array, ""]]:
+    """Return the gradient of the mean loss on a batch, with the sparsity penalty if asked for, and the score."""
+
+    def value(model: Representation) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        features = model.encoder(as_features(x))
+        outputs = jax.vmap(model.head)(features)
+        mean = jnp.mean(jax.vmap(loss)(outputs, y))
+        if sparsity is not None:
+            mean += sparsity_penalty(features, sparsity)
+        return mean, score(outputs, y)
+
+    (mean, scored), slope = jax.value_and_grad(value, has_aux=True)(model)
+    return Gradient(mean, slope, model), scored
 
 
 def sparsity_penalty(features: Float[Array, "n d"], beta: Rate) -> Float[Array, ""]:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from perdure.core import Rate
 from perdure.models import MLP
-from perdure.representation.network import Representation, encode, fresh_head
+from perdure.representation.network import Representation, encode, fresh_head, n_inputs
 from perdure.representation.online import learn_online
 from perdure.streams.sine import draw_sines, sine_examples
 from perdure.updates.losses import mean_squared_error
@@ -46,7 +46,7 @@ def sine_run(
     sine_key, train_key, test_key, head_key, order_key = jax.random.split(key, 5)
     n, b = trajectory.functions, trajectory.batch_size
     sines, number = draw_sines(n, sine_key), jnp.arange(n)
-    n_numbers = model.encoder.layers[0].weight.shape[1] - 1
+    n_numbers = n_inputs(model.encoder) - 1
     x, y = sine_examples(sines, number, n_numbers, trajectory.steps_each * b, train_key)
     x, y = x.reshape(-1, b, x.shape[-1]), y.reshape(-1, b, 1)
     if oracle:
@@ -72,7 +72,8 @@ def errors_after_each(
     """Return the mean squared error after learning function i, of function j, for each i and j."""
 
     def learn(head: MLP, function: tuple[Any, ...]) -> tuple[MLP, Float[Array, " functions"]]:
-        after = learn_online(head, *function, rate, optax.sgd, mean_squared_error)
+        features, y = function
+        after = learn_online(head, features, y, rate, optax.sgd, mean_squared_error)
         outputs = jax.vmap(jax.vmap(after))(test_features)
         return after, jnp.mean((outputs - test_y) ** 2, axis=(1, 2))
 

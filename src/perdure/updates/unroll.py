@@ -82,10 +82,14 @@ def unroll(
         if first_order:
             slope = jax.lax.stop_gradient(slope)
         if clip is not None:
-            slope = jax.tree.map(lambda by: jnp.clip(by, -clip, clip), slope)
+            slope = _clipped(slope, clip)
         return descend(head, slope, rate), None
 
     return jax.lax.scan(step, head, (features, y))[0]
+
+
+def _clipped(slope: MLP, bound: float) -> MLP:
+    return jax.tree.map(lambda by: jnp.clip(by, -bound, bound), slope)
 
 
 def gram_ask_adapted(
@@ -118,8 +122,9 @@ def gram_ask_adapted(
     after, deltas = chain(*start, learned @ learned.T + 1, y, jnp.full(k, rate), loss)
     if first_order:  # where the steps begin counts, where they go is constant
         after = _constant_away(upper, after)
+    start_of_asked = both[k:]
     moved = rate * (asked @ learned.T + 1) @ deltas
-    return Asked(jax.vmap(upper.above_first)(both[k:]), jax.vmap(after.above_first)(both[k:] - moved))
+    return Asked(jax.vmap(upper.above_first)(start_of_asked), jax.vmap(after.above_first)(start_of_asked - moved))
 
 
 def _constant_away(start: MLP, end: MLP) -> MLP:

@@ -1,0 +1,90 @@
+"""From the name of a domain, a size and a method to what trains a representation."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from perdure.representation.domains import Domain, ImageClasses, SinePool, split_classes
+from perdure.representation.episodes import ClassEpisodes, SineEpisodes
+from perdure.representation.oml import OML, Method
+from perdure.representation.pretraining import Pretraining
+from perdure.streams.omniglot import load_omniglot
+from perdure.streams.sine import draw_sines
+
+DOMAINS = ("omniglot", "sine")
+METHODS = ("oml", "pretraining", "sr-nn", "scratch")
+N_VALIDATION_CLASSES = 64
+POOL_SIZE = 400
+_POOL_SEED = 0
+
+
+class Recipe(NamedTuple):
+    """A training, ready to begin."""
+
+    domain: Domain
+    method: Method
+    steps: int
+
+
+def make_recipe(
+    domain: str, size: str, method: str, changes: Mapping[str, Any], data_dir: Path | None = None
+) -> Recipe:
+    """Return what trains a representation.
+
+    Args:
+        domain: one of `DOMAINS`.
+        size: of its network, one of those with presets.
+        method: one of `METHODS`; "scratch" leaves the network as it was drawn.
+        changes: values of the method, and `steps`, that replace the preset's.
+        data_dir: folder to search first for raw data files.
+
+    Raises:
+        ValueError: if there is no such preset, or the method has no such value.
+        DataError: if data files cannot be found or downloaded.
+    """
+    sizes = _presets().get(domain, {})
+    if size not in sizes or not (method == "scratch" or method in sizes[size]):
+        known = [f"{d} {s} {m}" for d, by_size in _presets().items() for s, it in by_size.items() for m in it]
+        raise ValueError(
+            f"there is no preset for {domain}, size {size}, method {method}; there are: "
+            + ", ".join(sorted(name for name in known if not name.endswith(" domain")))
+        )
+    values = dict(sizes[size].get("oml" if method == "scratch" else method, {}))
+    if unknown := sorted(changes.keys() - values.keys() - {"first_order"}):
+        raise ValueError(f"{method} has no {', '.join(unknown)}; it has {', '.join(sorted(values))}")
+    values |= changes
+    steps = 0 if method == "scratch" else values.pop("steps")
+    values.pop("steps", None)
+    trains = Pretraining(**values) if method in ("pretraining", "sr-nn") else OML(**values)
+    return Recipe(_DOMAIN_MAKERS[domain](dict(sizes[size]["domain"]), data_dir), trains, steps)
+
+
+def _omniglot_domain(values: dict[str, Any], data_dir: Path | None) -> ImageClasses:
+    drawings = load_omniglot(values.pop("side"), splits=["background"], data_dir=data_dir)
+    images, held_out = split_classes(drawings.images, N_VALIDATION_CLASSES)
+    return ImageClasses(images, held_out, ClassEpisodes(**values.pop("episodes", {})), **_tuples(values))
+
+
+def _sine_domain(values: dict[str, Any], data_dir: Path | None) -> SinePool:
+    pool = draw_sines(POOL_SIZE, jax.random.key(_POOL_SEED))
+    return SinePool(pool, SineEpisodes(**values.pop("episodes")), **_tuples(values))
+
+
+_DOMAIN_MAKERS = {"omniglot": _omniglot_domain, "sine": _sine_domain}
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(it) if isinstance(it, list) else it for name, it in values.items()}
+
+
+@cache
+def _presets() -> dict[str, Any]:
+    text = (resources.files("perdure.experiments") / "representation_presets.toml").read_text()
+    return tomllib.loads(text)

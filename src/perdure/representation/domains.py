@@ -1,0 +1,169 @@
+"""What representations are trained for: data to draw episodes from, a network of its own, and a score to stop by."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from perdure.core import AnyArray
+from perdure.representation.class_protocol import N_TRAIN, class_run
+from perdure.representation.episodes import ClassEpisodes, Episode, SineEpisodes
+from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, encode, he_head
+from perdure.representation.sine_protocol import SineTrajectory, errors_so_far, sine_run
+from perdure.streams.sine import Sines, sine_examples
+from perdure.updates.losses import Loss, cross_entropy, mean_squared_error
+
+
+class Domain(eqx.Module):
+    """What a representation is trained for."""
+
+    @abstractmethod
+    def new_model(self, key: PRNGKeyArray) -> Representation:
+        """Return a network before training."""
+
+    @abstractmethod
+    def draw(self, key: PRNGKeyArray) -> Episode:
+        """Return an episode of meta-training."""
+
+    @abstractmethod
+    def draw_batch(self, n: int, key: PRNGKeyArray) -> tuple[Shaped[Array, "n ..."], Shaped[Array, "n ..."]]:
+        """Return inputs and labels, or targets, of n examples of all kinds."""
+
+    @abstractmethod
+    def validation_score(self, model: Representation, key: PRNGKeyArray) -> Float[Array, ""]:
+        """Return how good a representation is for learning online what training does not show; more is better."""
+
+    @property
+    @abstractmethod
+    def loss(self) -> Loss:
+        """Loss of the outputs for one example."""
+
+
+class ImageClasses(Domain):
+    """Images of many classes: Omniglot, or the user's own."""
+
+    images: Shaped[AnyArray, "classes images ..."]
+    """`uint8` pixels or floats, of classes to train on."""
+    held_out: Shaped[AnyArray, "held_out images ..."]
+    """Likewise, of classes to validate on."""
+    episodes: ClassEpisodes = eqx.field(static=True, default=ClassEpisodes())
+    width: int = eqx.field(static=True, default=64)
+    strides: tuple[int, ...] = eqx.field(static=True, default=(2, 1, 2, 1))
+    hidden_sizes: tuple[int, ...] = eqx.field(static=True, default=())
+    """Units of the head's hidden layers; none for a linear head."""
+    n_outputs: int = eqx.field(static=True, default=1000)
+    validation_rate: float = eqx.field(static=True, default=0.001)
+    """Learning rate of Adam where representations are validated."""
+    validation_runs: int = eqx.field(static=True, default=3)
+
+    def __check_init__(self) -> None:
+        self.episodes.check(self.images.shape, self.n_outputs)
+        if len(self.held_out) > self.n_outputs or self.held_out.shape[1:] != self.images.shape[1:]:
+            raise ValueError(
+                f"validation classes have shape {self.held_out.shape} and training classes {self.images.shape}, "
+                f"expected as many images of one size, and at most {self.n_outputs} classes; prepare both alike"
+            )
+
+    @property
+    def loss(self) -> Loss:
+        """Return cross entropy."""
+        return cross_entropy
+
+    def new_model(self, key: PRNGKeyArray) -> Representation:
+        """Return convolutions and a head, before training."""
+        encoder_key, head_key = jax.random.split(key)
+        encoder = ConvEncoder(self.images.shape[2:], self.width, self.strides, key=encoder_key)
+        return Representation(encoder, he_head(encoder.n_features, self.hidden_sizes, self.n_outputs, head_key))
+
+    def draw(self, key: PRNGKeyArray) -> Episode:
+        """Return an episode of images."""
+        return self.episodes.draw(self.images, key)
+
+    def draw_batch(self, n: int, key: PRNGKeyArray) -> tuple[Shaped[Array, "n ..."], Shaped[Array, "n ..."]]:
+        """Return images and the numbers of their classes."""
+        class_key, image_key = jax.random.split(key)
+        which = jax.random.randint(class_key, (n,), 0, self.images.shape[0])
+        return jnp.asarray(self.images)[which, jax.random.randint(image_key, (n,), 0, self.images.shape[1])], which
+
+    def validation_score(self, model: Representation, key: PRNGKeyArray) -> Float[Array, ""]:
+        """Return the accuracy on held-out images after one pass over the validation classes."""
+        n_classes, n_images = self.held_out.shape[:2]
+        flat = jnp.asarray(self.held_out).reshape(-1, *self.held_out.shape[2:])
+        features = encode(model.encoder, flat).reshape(n_classes, n_images, -1)
+        n_train = min(N_TRAIN, n_images - 1)
+
+        def run(key: PRNGKeyArray) -> Float[Array, ""]:
+            chosen = jax.random.permutation(key, n_classes)
+            return class_run(features, model.head, chosen, self.validation_rate, key, n_train=n_train).held_out
+
+        return jax.lax.map(run, jax.random.split(key, self.validation_runs)).mean()
+
+
+class SinePool(Domain):
+    """Incremental sine waves, from a pool of functions."""
+
+    pool: Sines
+    episodes: SineEpisodes = eqx.field(static=True, default=SineEpisodes())
+    widths: tuple[int, ...] = eqx.field(static=True, default=(300,) * 6)
+    hidden_sizes: tuple[int, ...] = eqx.field(static=True, default=())
+    """Units of the head's hidden layers; none for a linear head."""
+    validation_rate: float = eqx.field(static=True, default=0.003)
+    """Learning rate of SGD where representations are validated."""
+    validation_runs: int = eqx.field(static=True, default=10)
+
+    def __check_init__(self) -> None:
+        self.episodes.check(len(self.pool.amplitude))
+
+    @property
+    def loss(self) -> Loss:
+        """Return mean squared error."""
+        return mean_squared_error
+
+    def new_model(self, key: PRNGKeyArray) -> Representation:
+        """Return dense layers and a head, before training."""
+        encoder_key, head_key = jax.random.split(key)
+        encoder = DenseEncoder(self.episodes.numbers + 1, self.widths, key=encoder_key)
+        return Representation(encoder, he_head(encoder.n_features, self.hidden_sizes, 1, head_key))
+
+    def draw(self, key: PRNGKeyArray) -> Episode:
+        """Return an episode of functions."""
+        return self.episodes.draw(self.pool, key)
+
+    def draw_batch(self, n: int, key: PRNGKeyArray) -> tuple[Shaped[Array, "n ..."], Shaped[Array, "n ..."]]:
+        """Return inputs and targets, each of a random function under a random number."""
+        function_key, number_key, x_key = jax.random.split(key, 3)
+        which = jax.random.randint(function_key, (n,), 0, len(self.pool.amplitude))
+        number = jax.random.randint(number_key, (n,), 0, self.episodes.numbers)
+        x, y = sine_examples(Sines(*(leaf[which] for leaf in self.pool)), number, self.episodes.numbers, 1, x_key)
+        return x[:, 0], y[:, 0]
+
+    def validation_score(self, model: Representation, key: PRNGKeyArray) -> Float[Array, ""]:
+        """Return minus the mean squared error over ten new functions after learning them one after another."""
+        trajectory = SineTrajectory(functions=self.episodes.numbers, test_examples=320)
+
+        def run(key: PRNGKeyArray) -> Float[Array, ""]:
+            errors = sine_run(model, trajectory, self.validation_rate, key, fresh=False, oracle=False)
+            return -errors_so_far(errors)[-1]
+
+        return jax.lax.map(run, jax.random.split(key, self.validation_runs)).mean()
+
+
+def split_classes(
+    images: Shaped[np.ndarray, "classes images ..."], n_held_out: int, seed: int = 0
+) -> tuple[Shaped[np.ndarray, "training images ..."], Shaped[np.ndarray, "held_out images ..."]]:
+    """Return images of classes to train on, in order, and of some drawn at random to validate on.
+
+    Raises:
+        ValueError: if fewer than one class is left on either side.
+    """
+    if not 0 < n_held_out < len(images):
+        raise ValueError(
+            f"{n_held_out} of {len(images)} classes were to be held out, expected at least one on either side"
+        )
+    held_out = np.isin(np.arange(len(images)), np.random.default_rng(seed).permutation(len(images))[:n_held_out])
+    return images[~held_out], images[held_out]
