@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from perdure.cli.console import OUTPUT, DataDir, Previous, Quiet
+from perdure.cli.console import OUTPUT, DataDir, Previous, Quiet, print_table
 from perdure.experiments.interrupt import signals_later
 
 oml_app = typer.Typer(
@@ -76,3 +76,76 @@ def train(
         command=shlex.join(["perdure", *sys.argv[1:]]),
     )
     OUTPUT.print(f"representation: {folder / 'representation.safetensors'}", highlight=False, soft_wrap=True)
+
+
+EVALUATION_CLASSES = "10,50,75,100,150,200"
+Names = Annotated[list[str], typer.Argument(help="Names of representations that come with perdure, files, or folders.")]
+Out = Annotated[Path, typer.Option(help="Folder of the results.")]
+
+
+@oml_app.command()
+def evaluate(
+    representations: Names,
+    *,
+    classes: Annotated[str, typer.Option(help="Numbers of classes, separated by commas.")] = EVALUATION_CLASSES,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 50,
+    oracle: Annotated[
+        int | None, typer.Option(min=1, help="Passes in random order instead of one in order.", show_default="none")
+    ] = None,
+    fresh_head: Annotated[
+        bool, typer.Option("--fresh-head", help="Sine: draw the head anew too; for classes it always is.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of class sets, functions and heads.")] = 0,
+    out: Out = Path("runs/evaluation"),
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Test representations by the published protocol: a sweep of rates, then many runs, and what they retain."""
+    with signals_later():
+        from perdure.experiments.evaluation_record import save_evaluations
+        from perdure.experiments.files import make_folder
+        from perdure.experiments.meta_evaluation import evaluate_all
+        from perdure.report.figures.representations import save_evaluation_figures
+        from perdure.report.representations import evaluation_tables
+
+    counts = [int(it) for it in classes.split(",")]
+    make_folder(out)
+    evaluations = evaluate_all(
+        representations,
+        counts,
+        runs=runs,
+        oracle=oracle,
+        fresh_head=fresh_head,
+        seed=seed,
+        data_dir=data_dir,
+        show=not quiet,
+    )
+    save_evaluations(out / "evaluation.json", evaluations)
+    for table in evaluation_tables(evaluations):
+        print_table(table)
+    for path in save_evaluation_figures(evaluations, out):
+        OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+
+
+@oml_app.command()
+def visualize(
+    representations: Names,
+    *,
+    shown: Annotated[int, typer.Option(min=1, help="Single inputs to show.")] = 4,
+    out: Out = Path("runs/representations"),
+    data_dir: DataDir = None,
+) -> None:
+    """Show how sparse the features of representations are, and draw them as heat maps side by side."""
+    with signals_later():
+        from perdure.experiments.meta_evaluation import features_of
+        from perdure.report.figures.representations import activation_maps
+        from perdure.report.figures.saving import save_figure
+        from perdure.report.representations import statistics_table
+        from perdure.representation.statistics import representation_statistics
+
+    features = {name: features_of(name, data_dir) for name in representations}
+    statistics = {name: representation_statistics(it) for name, it in features.items()}
+    print_table(statistics_table(statistics))
+    spread = {name: it[:: max(1, len(it) // shown)][:shown] for name, it in features.items()}
+    for path in save_figure(activation_maps(statistics, spread), out / "features"):
+        OUTPUT.print(str(path), highlight=False, soft_wrap=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,38 +16,23 @@ from jaxtyping import Array, Float, Shaped
 
 from perdure.core import AnyArray
 from perdure.experiments.division import Division, seed_devices
+from perdure.experiments.evaluation_record import ClassResult, Evaluation, SineResult
+from perdure.experiments.progress import count_progress
+from perdure.experiments.representation_file import load_representation
 from perdure.representation.class_protocol import N_TRAIN, RATES, ClassScores, class_run
-from perdure.representation.network import Representation, encode
+from perdure.representation.network import ConvEncoder, Representation, encode, n_inputs
 from perdure.representation.sine_protocol import SineTrajectory, sine_run
+from perdure.streams.omniglot import load_omniglot
+from perdure.streams.sine import draw_sines, sine_examples
 
 SWEEP_RUNS = 5
 SINE_RATES = (0.03, 0.01, 0.003, 0.001, 0.0003)
 """Of SGD on the head; the published one is 0.003."""
 _PUBLISHED = SineTrajectory()
+N_LOOKED_AT = 900
+"""Characters over which statistics of features are taken, as in the released code."""
 _TOGETHER = 10
 """Runs a program: progress is told in between."""
-
-
-@dataclass(frozen=True)
-class ClassResult:
-    """What a representation was worth for a number of classes."""
-
-    classes: int
-    rate: float
-    """Learning rate that the sweep has chosen."""
-    trajectory: Float[np.ndarray, " runs"]
-    """Accuracies on the images that were learned, as fractions."""
-    held_out: Float[np.ndarray, " runs"]
-    """Accuracies on other images of the same classes."""
-
-
-@dataclass(frozen=True)
-class SineResult:
-    """What a representation was worth for sine waves."""
-
-    rate: float
-    errors: Float[np.ndarray, "runs functions functions"]
-    """Mean squared error after learning function i, of function j."""
 
 
 def n_runs(rates: Sequence[float], runs: int) -> int:
@@ -170,6 +156,92 @@ def evaluate_sines(
     finals = np.nan_to_num(swept[:, :, -1].mean(axis=(0, 2)), nan=np.inf)
     rate = float(rates[int(np.argmin(finals))])
     return SineResult(rate, play(run_key, runs, [rate]))
+
+
+def evaluate_all(
+    names: Sequence[str],
+    counts: Sequence[int],
+    *,
+    runs: int,
+    oracle: int | None,
+    fresh_head: bool,
+    seed: int,
+    data_dir: Path | None,
+    show: bool,
+) -> list[Evaluation]:
+    """Return evaluations of representations, each by the protocol of what it was trained for.
+
+    Args:
+        names: of representations, as `load_representation` takes them.
+        counts: numbers of classes.
+        runs: of each.
+        oracle: passes over a trajectory in random order; None for one in order.
+        fresh_head: for sine waves, draw the head anew too?
+        seed: of class sets, functions and heads.
+        data_dir: folder to search first for raw data files.
+        show: show a progress bar.
+    """
+    models = {name: load_representation(name).model for name in names}
+    evaluations = []
+    for name, model in models.items():
+        protocol = {"runs": runs, "oracle": oracle, "seed": seed}
+        if isinstance(model.encoder, ConvEncoder):
+            images = evaluation_images(model.encoder, data_dir)
+            total = len(counts) * n_runs(RATES, runs)
+            with count_progress(f"{name}: {len(counts)} numbers of classes", 0, total, "runs", show=show) as bar:
+                tell = _teller(bar)
+                results: Any = evaluate_classes(
+                    model, images, counts, runs=runs, iid_passes=oracle, seed=seed, tell=tell
+                )
+        else:
+            protocol["fresh_head"] = fresh_head
+            with count_progress(f"{name}: sine waves", 0, n_runs(SINE_RATES, runs), "runs", show=show) as bar:
+                results = evaluate_sines(
+                    model, runs=runs, fresh=fresh_head, oracle=oracle is not None, seed=seed, tell=_teller(bar)
+                )
+        evaluations.append(Evaluation(Path(name).name, protocol, results))
+    return evaluations
+
+
+def _teller(bar: Callable[[int, float, str], None]) -> Callable[[int], None]:
+    """Return what shows finished runs on a bar."""
+    began, done = time.monotonic(), 0
+
+    def tell(n: int) -> None:
+        nonlocal done
+        done += n
+        bar(done, done / (time.monotonic() - began), "")
+
+    return tell
+
+
+def evaluation_images(encoder: ConvEncoder, data_dir: Path | None) -> Shaped[np.ndarray, "classes images h w"]:
+    """Return Omniglot's evaluation characters at the size that an encoder was made for.
+
+    Raises:
+        ValueError: if that is not a grey square.
+    """
+    channels, height, width = encoder.input_shape
+    if channels != 1 or height != width:
+        raise ValueError(
+            f"the representation takes images of shape {encoder.input_shape}, expected grey squares, as Omniglot's "
+            "are; evaluate it on its own images from Python, with evaluate_classes"
+        )
+    return load_omniglot(height, splits=["evaluation"], data_dir=data_dir).images
+
+
+def features_of(name: str, data_dir: Path | None = None) -> Float[np.ndarray, "n d"]:
+    """Return a representation's features for many inputs: Omniglot's background characters, or sine waves' inputs."""
+    model = load_representation(name).model
+    if isinstance(model.encoder, ConvEncoder):
+        drawings = load_omniglot(model.encoder.input_shape[1], splits=["background"], data_dir=data_dir)
+        inputs = jnp.asarray(drawings.images[:N_LOOKED_AT]).reshape(-1, *drawings.images.shape[2:])
+    else:
+        n_numbers = n_inputs(model.encoder) - 1
+        sines = draw_sines(n_numbers, jax.random.key(0))
+        x, _ = sine_examples(sines, jnp.arange(n_numbers), n_numbers, 1000, jax.random.key(1))
+        inputs = x.reshape(-1, x.shape[-1])
+    return np.asarray(jax.jit(encode)(model.encoder, inputs))
 
 
 def _features_by_class(

@@ -19,7 +19,7 @@ from perdure.experiments import results
 from perdure.experiments.checkpoint import load_checkpoint, save_checkpoint
 from perdure.experiments.files import make_folder, write_json
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
-from perdure.experiments.progress import training_progress
+from perdure.experiments.progress import count_progress
 from perdure.experiments.representation_file import Trained, load_representation, save_representation
 from perdure.representation.domains import Domain
 from perdure.representation.network import Representation
@@ -181,7 +181,11 @@ def _train(settings: _Settings, training: Training, *, show: bool) -> Training:
     chunk, saved = _FIRST_CHUNK, time.monotonic()
     label = f"{settings.folder}: {settings.steps:,} steps"
     events = SummaryWriter(str(settings.folder), purge_step=training.position + 1)
-    with StopRequests() as stop, training_progress(label, training.position, settings.steps, show=show) as tell, events:
+    with (
+        StopRequests() as stop,
+        count_progress(label, training.position, settings.steps, "steps", show=show) as tell,
+        events,
+    ):
         while training.position < settings.steps and training.stale < settings.patience:
             began = time.perf_counter()
             start = training.position

@@ -63,12 +63,12 @@ def run_progress(label: str, position: int, total: int, *, show: bool | Watch) -
 
 
 @contextmanager
-def training_progress(
-    label: str, position: int, total: int, *, show: bool
+def count_progress(
+    label: str, position: int, total: int, unit: str, *, show: bool
 ) -> Iterator[Callable[[int, float, str], None]]:
-    """Show a progress bar of training steps likewise; the block tells it step, steps a second and a few words."""
+    """Show a progress bar likewise; the block tells it how many units are done, how many a second, and a few words."""
     with _one_bar(label, position, total, show=show) as update:
-        yield lambda step, speed, words: update(step, f"{speed:,.1f} steps/s", words)
+        yield lambda done, speed, words: update(done, f"{speed:,.1f} {unit}/s", words)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
         StorageError: if a file cannot be written.
     """
     make_folder(folder)
-    return [path for stem, figure in _figures(records) for path in _save(figure, folder / stem)]
+    return [path for stem, figure in _figures(records) for path in save_figure(figure, folder / stem)]
 
 
 def _figures(records: Sequence[RunRecord]) -> Iterator[tuple[str, Figure]]:
@@ -40,7 +40,13 @@ def _figures(records: Sequence[RunRecord]) -> Iterator[tuple[str, Figure]]:
             yield f"accuracy-matrix-{record.folder.name}", accuracy_matrix(record)
 
 
-def _save(figure: Figure, stem: Path) -> Iterator[Path]:
+def save_figure(figure: Figure, stem: Path) -> Iterator[Path]:
+    """Write a figure as PNG and SVG, `stem` with their endings, and yield the paths.
+
+    Raises:
+        StorageError: if a file cannot be written.
+    """
+    make_folder(stem.parent)
     for ending in ("png", "svg"):
         path = stem.with_name(f"{stem.name}.{ending}")
         write_atomically(path, image_of(figure, ending))

@@ -1,0 +1,127 @@
+"""Evaluated representations as figures like the paper's, and what representations look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, PercentFormatter
+
+from perdure.experiments.evaluation_record import Evaluation, SineResult
+from perdure.metrics.bootstrap import bootstrap_mean
+from perdure.report.figures.saving import save_figure
+from perdure.report.figures.style import GREY, WIDTH, colour_of, tidy
+from perdure.representation.statistics import Statistics
+
+
+def save_evaluation_figures(evaluations: Sequence[Evaluation], folder: Path) -> Iterator[Path]:
+    """Write the figures that evaluations allow, and yield the paths.
+
+    Raises:
+        StorageError: if a file cannot be written.
+    """
+    kinds = {"classes": accuracy_against_classes, "sine": error_over_functions}
+    for (name, draw), is_sine in zip(kinds.items(), (False, True), strict=True):
+        own = [it for it in evaluations if isinstance(it.results, SineResult) is is_sine]
+        if own:
+            yield from save_figure(draw(own), folder / name)
+
+
+def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
+    """Show accuracy against the number of classes learned: on the images learned, and on others of those classes.
+
+    Bands are 95 % bootstrap intervals.
+    """
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, part, title in zip(
+        panels, ("trajectory", "held_out"), ("Images learned", "Held-out images"), strict=True
+    ):
+        for place, evaluation in enumerate(evaluations):
+            assert not isinstance(evaluation.results, SineResult)
+            results = sorted(evaluation.results, key=lambda it: it.classes)
+            x = [it.classes for it in results]
+            mean, low, high = zip(*(bootstrap_mean(getattr(it, part)) for it in results), strict=True)
+            axes.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=evaluation.name)
+            axes.fill_between(x, low, high, color=colour_of(place), alpha=0.2, linewidth=0)
+        axes.set_title(title, loc="left", size=10)
+        axes.set_xlabel("Classes learned one after another")
+        axes.set_xscale("log")
+        ticks = sorted({it.classes for evaluation in evaluations for it in evaluation.results})  # pyright: ignore
+        axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
+        axes.xaxis.set_minor_locator(NullLocator())
+        tidy(axes, grid="y")
+    panels[0].set_ylim(0, 1.02)
+    panels[0].set_ylabel("Accuracy")
+    panels[0].yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=5, frameon=False, fontsize=9)
+    return figure
+
+
+def error_over_functions(evaluations: Sequence[Evaluation]) -> Figure:
+    """Show the error over the functions learned so far, and that of each function at the end.
+
+    Bands and whiskers are 95 % bootstrap intervals.
+    """
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    curves, bars = figure.subplots(1, 2)
+    width = 0.8 / len(evaluations)
+    for place, evaluation in enumerate(evaluations):
+        assert isinstance(evaluation.results, SineResult)
+        errors, so_far = evaluation.results.errors, evaluation.results.so_far
+        x = np.arange(1, so_far.shape[1] + 1)
+        mean, low, high = map(np.array, zip(*(bootstrap_mean(column) for column in so_far.T), strict=True))
+        curves.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=evaluation.name)
+        curves.fill_between(x, low, high, color=colour_of(place), alpha=0.2, linewidth=0)
+        mean, low, high = map(np.array, zip(*(bootstrap_mean(column) for column in errors[:, -1].T), strict=True))
+        at = x - 0.4 + width * (place + 0.5)
+        bars.bar(at, mean, width, color=colour_of(place))
+        bars.errorbar(at, mean, yerr=[mean - low, high - mean], fmt="none", ecolor=GREY, elinewidth=0.8)
+        for axes in (curves, bars):
+            axes.set_xticks(x)
+    curves.set_title("Over the functions so far", loc="left", size=10)
+    bars.set_title("Of each function at the end", loc="left", size=10)
+    curves.set_ylabel("Mean squared error")
+    curves.set_xlabel("Functions learned one after another")
+    bars.set_xlabel("Function, in the order learned")
+    for axes in (curves, bars):
+        axes.set_ylim(bottom=0)
+        tidy(axes, grid="y")
+    figure.legend(*curves.get_legend_handles_labels(), loc="outside lower left", ncols=5, frameon=False, fontsize=9)
+    return figure
+
+
+def activation_maps(
+    statistics: Mapping[str, Statistics], instances: Mapping[str, Float[np.ndarray, "shown d"]]
+) -> Figure:
+    """Show, a row for each representation, its features for a few inputs and their mean over many, as heat maps.
+
+    Features are laid out in rows of no meaning, each map divided by its largest value.
+
+    Args:
+        statistics: of each representation, by name.
+        instances: features of the same few inputs.
+    """
+    n_shown = len(next(iter(instances.values())))
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.15 * len(statistics)), layout="constrained")
+    panels = figure.subplots(len(statistics), n_shown + 1, squeeze=False)
+    for row, (name, of_all) in zip(panels, statistics.items(), strict=True):
+        for axes, features in zip(row, (*instances[name], of_all.mean_activation), strict=True):
+            axes.imshow(_as_picture(features), cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+        row[0].set_ylabel(name, size=9)
+    for n, axes in enumerate(panels[0]):
+        axes.set_title("mean" if n == n_shown else f"input {n + 1}", size=9)
+    return figure
+
+
+def _as_picture(features: Float[np.ndarray, " d"]) -> Float[np.ndarray, "rows columns"]:
+    """Return features as rows of equal length, as near to twice as wide as high as their number allows."""
+    size = len(features)
+    rows = max((n for n in range(1, size + 1) if size % n == 0 and n <= (size / 2) ** 0.5), default=1)
+    return (features / max(float(features.max()), 1e-12)).reshape(rows, -1)

@@ -1,0 +1,76 @@
+"""Evaluated representations as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from rich.table import Table
+
+from perdure.experiments.evaluation_record import Evaluation, SineResult
+from perdure.metrics.bootstrap import bootstrap_mean
+from perdure.representation.statistics import Statistics
+
+
+def evaluation_tables(evaluations: Sequence[Evaluation]) -> list[Table]:
+    """Return a table of all evaluations on classes, and one of all on sine waves; none that would be empty."""
+    on_classes = [it for it in evaluations if not isinstance(it.results, SineResult)]
+    on_sines = [it for it in evaluations if isinstance(it.results, SineResult)]
+    return [*([_class_table(on_classes)] if on_classes else []), *([_sine_table(on_sines)] if on_sines else [])]
+
+
+def statistics_table(statistics: Mapping[str, Statistics]) -> Table:
+    """Return a row for each representation: how sparse its features are."""
+    table = _table(
+        ["Features", "Active", "Lifetime 5 %", "95 %", "Dead"],
+        "In percent. Active: features above zero, mean over inputs (instance sparsity). Lifetime: inputs for which a "
+        "feature is active, its percentiles over features. Dead: features that no input activates.",
+    )
+    for name, it in statistics.items():
+        low, high = np.percentile(it.lifetime, [5, 95])
+        shares = (f"{100 * share:.1f}" for share in (it.instance_sparsity, low, high, it.dead))
+        table.add_row(name, f"{len(it.lifetime):,}", *shares)
+    return table
+
+
+def _class_table(evaluations: Sequence[Evaluation]) -> Table:
+    table = _table(
+        ["Classes", "Rate", "Trajectory", "Held out", "Runs"],
+        "Accuracies in percent with 95 % bootstrap intervals: on the images learned (trajectory), and on others of the "
+        "same classes (held out), after one pass.",
+    )
+    for evaluation in evaluations:
+        assert not isinstance(evaluation.results, SineResult)
+        for it in evaluation.results:
+            accuracies = (_percent(values) for values in (it.trajectory, it.held_out))
+            table.add_row(evaluation.name, str(it.classes), f"{it.rate:g}", *accuracies, str(len(it.held_out)))
+        table.add_section()
+    return table
+
+
+def _sine_table(evaluations: Sequence[Evaluation]) -> Table:
+    table = _table(
+        ["Functions", "Rate", "Error", "Runs"],
+        "Mean squared error over all functions learned so far, after the last, with its 95 % bootstrap interval.",
+    )
+    for evaluation in evaluations:
+        assert isinstance(evaluation.results, SineResult)
+        it = evaluation.results
+        final = bootstrap_mean(it.so_far[:, -1])
+        error = f"{final.mean:.3f} [{final.low:.3f}, {final.high:.3f}]"
+        table.add_row(evaluation.name, str(it.errors.shape[1]), f"{it.rate:g}", error, str(len(it.errors)))
+    return table
+
+
+def _table(headers: Sequence[str], caption: str) -> Table:
+    table = Table(caption=caption, caption_justify="left", box=None, header_style="bold", pad_edge=False)
+    table.add_column("Representation", no_wrap=True)
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def _percent(values: Float[np.ndarray, " runs"]) -> str:
+    mean, low, high = (100 * it for it in bootstrap_mean(values))
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
