@@ -72,11 +72,15 @@ def test_the_benchmark_network_is_784_100_100_10_for_images():
     assert [layer.weight.shape for layer in model.layers] == [(100, 784), (100, 100), (10, 100)]
 
 
-@pytest.mark.parametrize(
-    ("sizes", "shown"), [((4, 2, ()), "[4, 2]"), ((0, 2, (3,)), "[0, 3, 2]"), ((4, 2, (3, -1)), "[4, 3, -1, 2]")]
-)
+def test_no_hidden_layer_makes_a_linear_model():
+    model = MLP(4, 2, (), key=jax.random.key(0))
+    (layer,) = model.layers
+    np.testing.assert_allclose(model(jnp.ones(4)), layer.weight.sum(axis=1) + layer.bias, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("sizes", "shown"), [((0, 2, (3,)), "[0, 3, 2]"), ((4, 2, (3, -1)), "[4, 3, -1, 2]")])
 def test_refuses_sizes_that_make_no_perceptron(sizes, shown):
-    with pytest.raises(ValueError, match="expected at least one hidden layer and every size ≥ 1") as error:
+    with pytest.raises(ValueError, match="expected every size ≥ 1") as error:
         MLP(*sizes, key=jax.random.key(0))
     assert f"an MLP of sizes {shown} was asked for" in str(error.value)
 

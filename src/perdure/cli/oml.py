@@ -42,7 +42,9 @@ def train(
         bool, typer.Option("--first-order", help="Take the inner loop's gradients as constants.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
-    validate_every: Annotated[int, typer.Option(min=1, help="Steps between two validations.")] = 2000,
+    validate_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between two validations.", show_default="of the preset")
+    ] = None,
     patience: Annotated[int, typer.Option(min=1, help="Validations without a better score before it ends.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Folder of the training.", show_default="in runs/")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Time between checkpoints.")] = 60.0,
@@ -56,7 +58,13 @@ def train(
         from perdure.experiments.representation_presets import make_recipe
 
     size = size or ("paper" if domain == "sine" else "small")
-    given = {"steps": steps, "inner_rate": inner_rate, "meta_rate": meta_rate, "rate": rate}
+    given = {
+        "steps": steps,
+        "inner_rate": inner_rate,
+        "meta_rate": meta_rate,
+        "rate": rate,
+        "validate_every": validate_every,
+    }
     changes = {name: it for name, it in given.items() if it is not None} | (
         {"first_order": True} if first_order else {}
     )
@@ -68,7 +76,7 @@ def train(
         steps=recipe.steps,
         folder=folder,
         seed=seed,
-        validate_every=validate_every,
+        validate_every=recipe.validate_every,
         patience=patience,
         checkpoint_seconds=checkpoint_seconds,
         previous=previous,
@@ -143,9 +151,31 @@ def visualize(
         from perdure.report.representations import statistics_table
         from perdure.representation.statistics import representation_statistics
 
-    features = {name: features_of(name, data_dir) for name in representations}
+    features = {Path(name).name: features_of(name, data_dir) for name in representations}
     statistics = {name: representation_statistics(it) for name, it in features.items()}
     print_table(statistics_table(statistics))
     spread = {name: it[:: max(1, len(it) // shown)][:shown] for name, it in features.items()}
     for path in save_figure(activation_maps(statistics, spread), out / "features"):
         OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+
+
+@oml_app.command()
+def learners(
+    representations: Names,
+    *,
+    raw: Annotated[bool, typer.Option("--raw", help="Also a network that learns from the images themselves.")] = False,
+    seeds: Annotated[int, typer.Option(min=2, help="Seeds of each figure.")] = 10,
+    out: Out = Path("runs/learners"),
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare Online, EWC, ER and MER on top of fixed representations of Omniglot, beside the published figures."""
+    with signals_later():
+        from perdure.experiments.feature_learners import compare_learners, save_cells
+        from perdure.experiments.files import make_folder
+        from perdure.report.representations import learners_table
+
+    make_folder(out)
+    cells = compare_learners(representations, raw=raw, seeds=seeds, data_dir=data_dir, show=not quiet)
+    save_cells(out / "learners.json", cells)
+    print_table(learners_table(cells))

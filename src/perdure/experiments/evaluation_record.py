@@ -57,6 +57,23 @@ class Evaluation:
     """For each number of classes; or for the sine waves."""
 
 
+@dataclass(frozen=True)
+class LearnerCell:
+    """A learner on a representation."""
+
+    representation: str
+    """Its name, or "raw"."""
+    learner: str
+    tasks: str
+    """Classes a task × number of tasks, "5×20"."""
+    rate: float
+    """Learning rate that was chosen on validation classes."""
+    retained: tuple[float, ...]
+    """Retained accuracy of each seed, a fraction."""
+    published: tuple[float, float] | None
+    """Mean and standard deviation of the published figure, in percent."""
+
+
 def save_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
     """Write evaluations to a JSON file.
 

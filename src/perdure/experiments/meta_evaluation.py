@@ -88,7 +88,7 @@ def evaluate_classes(
         )
     if runs < 1 or (iid_passes is not None and iid_passes < 1):
         raise ValueError(f"runs = {runs} and iid_passes = {iid_passes}, expected numbers ≥ 1")
-    features = _features_by_class(model, images)
+    features = features_by_class(model, images)
     one = partial(class_run, n_train=n_train, iid_passes=iid_passes)
     results = []
     for count in counts:
@@ -244,9 +244,10 @@ def features_of(name: str, data_dir: Path | None = None) -> Float[np.ndarray, "n
     return np.asarray(jax.jit(encode)(model.encoder, inputs))
 
 
-def _features_by_class(
+def features_by_class(
     model: Representation, images: Shaped[AnyArray, "classes images ..."]
 ) -> Float[Array, "classes images d"]:
+    """Return the features of all images, by class."""
     flat = jnp.asarray(images).reshape(-1, *images.shape[2:])
     return jax.jit(encode)(model.encoder, flat).reshape(*images.shape[:2], -1)
 

@@ -23,6 +23,8 @@ METHODS = ("oml", "pretraining", "sr-nn", "scratch")
 N_VALIDATION_CLASSES = 64
 POOL_SIZE = 400
 _POOL_SEED = 0
+_VALIDATE_EVERY = 2000
+_ALWAYS = {"steps", "validate_every", "first_order"}
 
 
 class Recipe(NamedTuple):
@@ -31,6 +33,8 @@ class Recipe(NamedTuple):
     domain: Domain
     method: Method
     steps: int
+    validate_every: int
+    """Steps between two validations."""
 
 
 def make_recipe(
@@ -42,7 +46,7 @@ def make_recipe(
         domain: one of `DOMAINS`.
         size: of its network, one of those with presets.
         method: one of `METHODS`; "scratch" leaves the network as it was drawn.
-        changes: values of the method, and `steps`, that replace the preset's.
+        changes: values of the method, `steps` and `validate_every`, that replace the preset's.
         data_dir: folder to search first for raw data files.
 
     Raises:
@@ -57,13 +61,14 @@ def make_recipe(
             + ", ".join(sorted(name for name in known if not name.endswith(" domain")))
         )
     values = dict(sizes[size].get("oml" if method == "scratch" else method, {}))
-    if unknown := sorted(changes.keys() - values.keys() - {"first_order"}):
+    if unknown := sorted(changes.keys() - values.keys() - _ALWAYS):
         raise ValueError(f"{method} has no {', '.join(unknown)}; it has {', '.join(sorted(values))}")
     values |= changes
     steps = 0 if method == "scratch" else values.pop("steps")
     values.pop("steps", None)
+    validate_every = values.pop("validate_every", _VALIDATE_EVERY)
     trains = Pretraining(**values) if method in ("pretraining", "sr-nn") else OML(**values)
-    return Recipe(_DOMAIN_MAKERS[domain](dict(sizes[size]["domain"]), data_dir), trains, steps)
+    return Recipe(_DOMAIN_MAKERS[domain](dict(sizes[size]["domain"]), data_dir), trains, steps, validate_every)
 
 
 def _omniglot_domain(values: dict[str, Any], data_dir: Path | None) -> ImageClasses:

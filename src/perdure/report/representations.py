@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from rich.table import Table
 
-from perdure.experiments.evaluation_record import Evaluation, SineResult
+from perdure.experiments.evaluation_record import Evaluation, LearnerCell, SineResult
 from perdure.metrics.bootstrap import bootstrap_mean
+from perdure.metrics.transfer import mean_and_interval
 from perdure.representation.statistics import Statistics
 
 
@@ -32,6 +33,32 @@ def statistics_table(statistics: Mapping[str, Statistics]) -> Table:
         shares = (f"{100 * share:.1f}" for share in (it.instance_sparsity, low, high, it.dead))
         table.add_row(name, f"{len(it.lifetime):,}", *shares)
     return table
+
+
+def learners_table(cells: Sequence[LearnerCell]) -> Table:
+    """Return a row for each task size and learner, a pair of columns for each representation: measured, published."""
+    kinds = list(dict.fromkeys(cell.representation for cell in cells))
+    headers = [it for kind in kinds for it in (kind, "publ.")]
+    table = _table(
+        headers,
+        "Retained accuracy in percent, ± the 95 % half width over seeds; published: Javed & White (2019), Table 2, ± "
+        "one standard deviation. Memory 200; classes a task × tasks.",
+        first="Tasks, learner",
+    )
+    for key in dict.fromkeys((cell.tasks, cell.learner) for cell in cells):
+        row = {cell.representation: cell for cell in cells if (cell.tasks, cell.learner) == key}
+        texts = [it for kind in kinds for it in (_measured(row[kind]), _published(row[kind]))]
+        table.add_row(f"{key[0]} {key[1]}", *texts)
+    return table
+
+
+def _measured(cell: LearnerCell) -> str:
+    statistic = mean_and_interval([100 * value for value in cell.retained])
+    return f"{statistic.mean:.1f} ± {statistic.ci95:.1f}"
+
+
+def _published(cell: LearnerCell) -> str:
+    return "–" if cell.published is None else f"{cell.published[0]:.1f} ± {cell.published[1]:.1f}"
 
 
 def _class_table(evaluations: Sequence[Evaluation]) -> Table:
@@ -63,9 +90,9 @@ def _sine_table(evaluations: Sequence[Evaluation]) -> Table:
     return table
 
 
-def _table(headers: Sequence[str], caption: str) -> Table:
+def _table(headers: Sequence[str], caption: str, first: str = "Representation") -> Table:
     table = Table(caption=caption, caption_justify="left", box=None, header_style="bold", pad_edge=False)
-    table.add_column("Representation", no_wrap=True)
+    table.add_column(first, no_wrap=True)
     for header in headers:
         table.add_column(header, justify="right", no_wrap=True)
     return table

@@ -114,7 +114,7 @@ def activation_maps(
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
-        row[0].set_ylabel(name, size=9)
+        row[0].set_ylabel(name.replace("-", "-\n"), size=8, rotation=0, ha="right", va="center")
     for n, axes in enumerate(panels[0]):
         axes.set_title("mean" if n == n_shown else f"input {n + 1}", size=9)
     return figure

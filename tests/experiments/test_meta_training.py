@@ -1,0 +1,163 @@
+"""Training representations: what the folder holds, going on bit for bit, what is refused."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from tensorboardX.proto import event_pb2
+
+from perdure.experiments.interrupt import InterruptedRunError, StopRequests
+from perdure.experiments.meta_training import TrainingDivergedError, train_representation
+from perdure.experiments.representation_file import RepresentationError, load_representation, save_representation
+from perdure.experiments.results import ResultsError
+from perdure.representation.domains import ImageClasses, SinePool, split_classes
+from perdure.representation.episodes import ClassEpisodes, SineEpisodes
+from perdure.representation.oml import OML
+from perdure.representation.pretraining import Pretraining
+from perdure.streams.sine import draw_sines
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+
+def image_domain(seed=0):
+    images = np.random.default_rng(seed).integers(0, 256, (12, 8, 9, 9), dtype=np.uint8)
+    training, held_out = split_classes(images, 3)
+    episodes = ClassEpisodes(classes=2, images_each=2, asked_each=2, random_images=3)
+    return ImageClasses(training, held_out, episodes, width=4, strides=(2, 1), n_outputs=12, validation_runs=1)
+
+
+def sine_domain():
+    episodes = SineEpisodes(functions=2, steps_each=3, batch_size=4, numbers=3)
+    return SinePool(draw_sines(10, jax.random.key(0)), episodes, widths=(8, 8), validation_runs=1)
+
+
+METHODS = [OML(0.1, 0.01), OML(0.1, 0.01, first_order=True), Pretraining(0.01, sparsity=0.1, batch_size=8)]
+
+
+def weights(trained):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(trained.model)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("domain", [image_domain, sine_domain])
+def test_every_method_trains_on_every_domain(domain, method, tmp_path):
+    trained = train_representation(domain(), method, steps=7, folder=tmp_path / "t", validate_every=3, progress=False)
+    untrained = train_representation(domain(), method, steps=0, folder=tmp_path / "u", progress=False)
+    assert all(np.isfinite(leaf).all() for leaf in weights(trained))
+    assert trained.facts["training"]["steps"] == 7
+    assert [leaf.shape for leaf in weights(trained)] == [leaf.shape for leaf in weights(untrained)]
+
+
+def test_a_stopped_training_ends_bit_identical(tmp_path, monkeypatch):
+    def train(folder):
+        return train_representation(
+            image_domain(), METHODS[0], steps=9, folder=folder, validate_every=2, checkpoint_seconds=0, progress=False
+        )
+
+    whole = train(tmp_path / "whole")
+    monkeypatch.setattr(StopRequests, "received", 2, raising=False)
+    monkeypatch.setattr(StopRequests, "__init__", lambda self: setattr(self, "_before", {}))
+    stops = 0
+    for _ in range(20):
+        try:
+            stopped = train(tmp_path / "stopped")
+            break
+        except InterruptedRunError as error:
+            assert "the same command goes on" in str(error)
+            stops += 1
+    assert stops >= 4
+    for one, other in zip(weights(whole), weights(stopped), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_tensorboard_reads_the_log(tmp_path):
+    train_representation(sine_domain(), METHODS[0], steps=4, folder=tmp_path, validate_every=2, progress=False)
+    content = next(tmp_path.glob("events.*")).read_bytes()
+    tags, at = set(), 0
+    while at < len(content):
+        length = int.from_bytes(content[at : at + 8], "little")
+        event = event_pb2.Event.FromString(content[at + 12 : at + 12 + length])
+        tags |= {value.tag for value in event.summary.value}
+        at += 16 + length
+    assert {"training/loss", "training/before", "training/after", "validation/best_score"} <= tags
+
+
+def test_the_best_is_kept_and_patience_ends(tmp_path):
+    # Rates that destroy: the network before training stays the best.
+    trained = train_representation(
+        sine_domain(), OML(1.0, 3.0, clip=1.0), steps=400, folder=tmp_path, validate_every=5, patience=3, progress=False
+    )
+    log = (tmp_path / "log.txt").read_text()
+    assert "finished after 15 steps" in log or "finished after 20 steps" in log
+    assert all(np.isfinite(leaf).all() for leaf in weights(trained))
+
+
+def test_divergence_is_told(tmp_path):
+    with pytest.raises(TrainingDivergedError, match="lower the rates"):
+        train_representation(sine_domain(), OML(1e30, 1e30), steps=50, folder=tmp_path, progress=False)
+    assert not (tmp_path / "representation.safetensors").exists()
+
+
+def test_another_training_in_the_folder(tmp_path):
+    train_representation(sine_domain(), METHODS[0], steps=2, folder=tmp_path, progress=False)
+    before = (tmp_path / "representation.safetensors").read_bytes()
+    with pytest.raises(ResultsError, match=r"method.inner_rate: 0.1 there, 0.2 asked for"):
+        train_representation(sine_domain(), OML(0.2, 0.01), steps=2, folder=tmp_path, progress=False)
+    assert (tmp_path / "representation.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("values", [{"steps": -1}, {"seed": -1}, {"patience": 0}])
+def test_numbers_out_of_range(values, tmp_path):
+    with pytest.raises(ValueError, match="expected steps and seed ≥ 0"):
+        train_representation(sine_domain(), METHODS[0], **({"steps": 1, "folder": tmp_path} | values))
+
+
+def test_validation_classes_of_another_size():
+    images = np.zeros((12, 8, 9, 9), np.uint8)
+    with pytest.raises(ValueError, match="prepare both alike"):
+        ImageClasses(images, images[:2, :, :8], ClassEpisodes(2, 2, 2, 3), strides=(2,))
+    with pytest.raises(ValueError, match="at least one on either side"):
+        split_classes(images, 12)
+
+
+def test_a_representation_that_was_altered_is_refused(tmp_path):
+    domain = sine_domain()
+    path = tmp_path / "some.safetensors"
+    save_representation(path, domain.new_model(jax.random.key(0)), {}, "")
+    assert load_representation(path).facts["network"]["encoder"] == {"kind": "dense", "in_size": 4, "widths": [8, 8]}
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'\\"widths\\": [8, 8]', b'\\"widths\\": [8, 9]'))
+    with pytest.raises(
+        RepresentationError, match=r"encoder.layers.1.weight is float32\[8, 8\], expected float32\[9, 8\]"
+    ):
+        load_representation(path)
+    path.write_bytes(content.replace(b'\\"format\\": 1', b'\\"format\\": 7'))
+    with pytest.raises(RepresentationError, match="has format 7, expected 1"):
+        load_representation(path)
+    path.write_bytes(content[:100])
+    with pytest.raises(RepresentationError, match="cannot be read as safetensors"):
+        load_representation(path)
+    with pytest.raises(RepresentationError, match="there is no representation 'nothing'"):
+        load_representation("nothing")
+
+
+def test_the_record_tells_what_was_asked(tmp_path):
+    train_representation(image_domain(), METHODS[0], steps=1, folder=tmp_path, progress=False)
+    config = json.loads((tmp_path / "training.json").read_text())
+    assert config["domain"]["episodes"] == {
+        "classes": 2,
+        "images_each": 2,
+        "asked_each": 2,
+        "random_images": 3,
+        "halves": True,
+    }
+    assert set(config["domain"]["images"]) == {"sha256"}
+    assert config["method"] == {
+        "name": "OML",
+        "inner_rate": 0.1,
+        "meta_rate": 0.01,
+        "first_order": False,
+        "clip": None,
+        "decay_steps": None,
+    }

@@ -1,0 +1,50 @@
+"""Sparsity penalty and statistics against recorded values of the released code."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.representation.pretraining import Pretraining, batch_gradient, sparsity_penalty
+from perdure.representation.statistics import representation_statistics
+from perdure.updates.gradient import optimizer_step, start_descent
+from perdure.updates.losses import cross_entropy
+
+
+@pytest.fixture
+def in_float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize("beta", [0.05, 0.1, 0.3])
+def test_penalty_and_its_gradient(beta, recordings, in_float64):
+    recording = recordings("srnn")
+    raw = jnp.asarray(recording["features_raw"])
+    value, slope = jax.value_and_grad(lambda raw: sparsity_penalty(jax.nn.relu(raw), beta))(raw)
+    np.testing.assert_allclose(value, recording[f"beta{beta}.loss"], rtol=1e-10)
+    np.testing.assert_allclose(slope, recording[f"beta{beta}.grad"], rtol=1e-8, atol=1e-14)
+
+
+def test_training_steps_with_the_penalty(recordings, in_float64):
+    recording = recordings("srnn")
+    method = Pretraining(float(recording["lr"]), sparsity=float(recording["betas"][0]))
+    now = start_descent(recording.network("init", (12, 12)), method.optimizer())
+    x, y = jnp.asarray(recording["x"][:, 0]), jnp.asarray(recording["y"])
+    for step in range(2):
+        gradient, _ = batch_gradient(now.model, x, y, cross_entropy, method.sparsity)
+        loss = recording[f"step{step}.loss_sparse"] + recording[f"step{step}.loss_ce"]
+        np.testing.assert_allclose(gradient.loss, loss, rtol=1e-10)
+        now = optimizer_step(gradient, now.optimizer, method.optimizer())
+        expected = recording.parameters(f"step{step}.after", now.model)
+        for found, wanted in zip(recording.leaves(now.model), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-12)
+
+
+def test_statistics(recordings):
+    recording = recordings("representation_stats")
+    found = representation_statistics(recording["features"])
+    np.testing.assert_allclose(found.instance_sparsity, recording["binary.instance_sparsity"], rtol=1e-6)
+    np.testing.assert_allclose(found.lifetime, recording["binary.lifetime"], rtol=1e-6)
+    assert found.dead == pytest.approx(float(recording["binary.dead_fraction"]))
+    assert found.lifetime.mean() == pytest.approx(found.instance_sparsity)
