@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from tensorboardX.proto import event_pb2
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
 from perdure.experiments.meta_training import TrainingDivergedError, train_representation
@@ -52,21 +52,16 @@ def test_every_method_trains_on_every_domain(domain, method, tmp_path):
 def test_a_stopped_training_ends_bit_identical(tmp_path, monkeypatch):
     def train(folder):
         return train_representation(
-            image_domain(), METHODS[0], steps=9, folder=folder, validate_every=2, checkpoint_seconds=0, progress=False
+            image_domain(), METHODS[0], steps=9, folder=folder, validate_every=2, checkpoint_seconds=0.0, progress=False
         )
 
     whole = train(tmp_path / "whole")
     monkeypatch.setattr(StopRequests, "received", 2, raising=False)
     monkeypatch.setattr(StopRequests, "__init__", lambda self: setattr(self, "_before", {}))
-    stops = 0
-    for _ in range(20):
-        try:
-            stopped = train(tmp_path / "stopped")
-            break
-        except InterruptedRunError as error:
-            assert "the same command goes on" in str(error)
-            stops += 1
-    assert stops >= 4
+    for _ in range(4):  # after each validation
+        with pytest.raises(InterruptedRunError, match="the same command goes on"):
+            train(tmp_path / "stopped")
+    stopped = train(tmp_path / "stopped")
     for one, other in zip(weights(whole), weights(stopped), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -77,7 +72,7 @@ def test_tensorboard_reads_the_log(tmp_path):
     tags, at = set(), 0
     while at < len(content):
         length = int.from_bytes(content[at : at + 8], "little")
-        event = event_pb2.Event.FromString(content[at + 12 : at + 12 + length])
+        event = Event.FromString(content[at + 12 : at + 12 + length])
         tags |= {value.tag for value in event.summary.value}
         at += 16 + length
     assert {"training/loss", "training/before", "training/after", "validation/best_score"} <= tags
@@ -128,9 +123,7 @@ def test_a_representation_that_was_altered_is_refused(tmp_path):
     assert load_representation(path).facts["network"]["encoder"] == {"kind": "dense", "in_size": 4, "widths": [8, 8]}
     content = path.read_bytes()
     path.write_bytes(content.replace(b'\\"widths\\": [8, 8]', b'\\"widths\\": [8, 9]'))
-    with pytest.raises(
-        RepresentationError, match=r"encoder.layers.1.weight is float32\[8, 8\], expected float32\[9, 8\]"
-    ):
+    with pytest.raises(RepresentationError, match=r"encoder.layers.1.bias is float32\[8\], expected .*9"):
         load_representation(path)
     path.write_bytes(content.replace(b'\\"format\\": 1', b'\\"format\\": 7'))
     with pytest.raises(RepresentationError, match="has format 7, expected 1"):

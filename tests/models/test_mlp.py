@@ -75,6 +75,7 @@ def test_the_benchmark_network_is_784_100_100_10_for_images():
 def test_no_hidden_layer_makes_a_linear_model():
     model = MLP(4, 2, (), key=jax.random.key(0))
     (layer,) = model.layers
+    assert layer.bias is not None
     np.testing.assert_allclose(model(jnp.ones(4)), layer.weight.sum(axis=1) + layer.bias, rtol=1e-6)
 
 

@@ -38,7 +38,7 @@ class Recording:
     def __contains__(self, key):
         return key in self.arrays
 
-    def network(self, prefix, image_shape=None):
+    def network(self, prefix, image_shape=()):
         """Return the network whose recorded parameters have names with this prefix, in float64."""
         config = json.loads(str(self["config"]))
         layers = [it for it in config if it["type"] in ("conv", "linear")]

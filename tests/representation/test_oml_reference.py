@@ -46,7 +46,7 @@ def gradient_of(recording, update, **changes):
 
 
 def before(recording, update):
-    shape = recording["u0.x_traj"].shape[-2:] if "inner_clip" not in recording else None
+    shape = recording["u0.x_traj"].shape[-2:] if "inner_clip" not in recording else ()
     return recording.network(f"u{update}.before", shape)
 
 

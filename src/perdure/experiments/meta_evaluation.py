@@ -78,7 +78,7 @@ def evaluate_classes(
     n_outputs = model.head.layers[-1].weight.shape[0]
     if not counts or min(counts) < 1 or max(counts) > n_classes:
         raise ValueError(
-            f"{list(counts)} classes were to be learned, expected numbers from 1 to {n_classes}, as there are"
+            f"{list(counts)} classes were to be learned, but there are {n_classes}; ask for 1 to that many"
         )
     if n_classes > n_outputs:
         raise ValueError(f"there are {n_classes} classes, but the head has {n_outputs} outputs; give fewer classes")

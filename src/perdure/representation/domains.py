@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -57,8 +59,8 @@ class ImageClasses(Domain):
     hidden_sizes: tuple[int, ...] = eqx.field(static=True, default=())
     """Units of the head's hidden layers; none for a linear head."""
     n_outputs: int = eqx.field(static=True, default=1000)
-    validation_rate: float = eqx.field(static=True, default=0.001)
-    """Learning rate of Adam where representations are validated."""
+    validation_rates: tuple[float, ...] = eqx.field(static=True, default=(0.003, 0.001, 3e-4, 1e-4, 3e-5))
+    """Learning rates of Adam where representations are validated; the best counts."""
     validation_runs: int = eqx.field(static=True, default=3)
 
     def __check_init__(self) -> None:
@@ -97,11 +99,11 @@ class ImageClasses(Domain):
         features = encode(model.encoder, flat).reshape(n_classes, n_images, -1)
         n_train = min(N_TRAIN, n_images - 1)
 
-        def run(key: PRNGKeyArray) -> Float[Array, ""]:
+        def run(key: PRNGKeyArray, rate: Array) -> Float[Array, ""]:
             chosen = jax.random.permutation(key, n_classes)
-            return class_run(features, model.head, chosen, self.validation_rate, key, n_train=n_train).held_out
+            return class_run(features, model.head, chosen, rate, key, n_train=n_train).held_out
 
-        return jax.lax.map(run, jax.random.split(key, self.validation_runs)).mean()
+        return _best_mean(run, jax.random.split(key, self.validation_runs), self.validation_rates)
 
 
 class SinePool(Domain):
@@ -112,8 +114,8 @@ class SinePool(Domain):
     widths: tuple[int, ...] = eqx.field(static=True, default=(300,) * 6)
     hidden_sizes: tuple[int, ...] = eqx.field(static=True, default=())
     """Units of the head's hidden layers; none for a linear head."""
-    validation_rate: float = eqx.field(static=True, default=0.003)
-    """Learning rate of SGD where representations are validated."""
+    validation_rates: tuple[float, ...] = eqx.field(static=True, default=(0.01, 0.003, 0.001, 3e-4))
+    """Learning rates of SGD where representations are validated; the best counts."""
     validation_runs: int = eqx.field(static=True, default=10)
 
     def __check_init__(self) -> None:
@@ -146,11 +148,22 @@ class SinePool(Domain):
         """Return minus the mean squared error over ten new functions after learning them one after another."""
         trajectory = SineTrajectory(functions=self.episodes.numbers, test_examples=320)
 
-        def run(key: PRNGKeyArray) -> Float[Array, ""]:
-            errors = sine_run(model, trajectory, self.validation_rate, key, fresh=False, oracle=False)
-            return -errors_so_far(errors)[-1]
+        def run(key: PRNGKeyArray, rate: Array) -> Float[Array, ""]:
+            return -errors_so_far(sine_run(model, trajectory, rate, key, fresh=False, oracle=False))[-1]
 
-        return jax.lax.map(run, jax.random.split(key, self.validation_runs)).mean()
+        return _best_mean(run, jax.random.split(key, self.validation_runs), self.validation_rates)
+
+
+def _best_mean(
+    run: Callable[[Any, Array], Float[Array, ""]], keys: Shaped[Array, " runs"], rates: tuple[float, ...]
+) -> Float[Array, ""]:
+    """Return the mean score over keys of the rate for which it is largest; rates that diverge do not count."""
+
+    def mean(rate: Array) -> Float[Array, ""]:
+        return jax.lax.map(lambda key: run(key, rate), keys).mean()
+
+    means = jax.lax.map(mean, jnp.asarray(rates))
+    return jnp.max(jnp.where(jnp.isfinite(means), means, -jnp.inf))
 
 
 def split_classes(

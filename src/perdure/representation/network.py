@@ -34,7 +34,7 @@ class ConvEncoder(eqx.Module):
     strides: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
-        self, input_shape: tuple[int, ...], width: int = 256, strides: Sequence[int] = STRIDES, *, key: PRNGKeyArray
+        self, input_shape: Sequence[int], width: int = 256, strides: Sequence[int] = STRIDES, *, key: PRNGKeyArray
     ):
         """Draw the weights.
 

@@ -27,7 +27,7 @@ class Pretraining(Method):
 
     rate: Rate
     """Learning rate of Adam, > 0."""
-    sparsity: float | None = None
+    sparsity: Rate | None = None
     """β of the penalty: mean activation that a feature may have; None for no penalty."""
     batch_size: int = eqx.field(static=True, default=256)
 
@@ -43,7 +43,7 @@ class Pretraining(Method):
 
 
 def batch_gradient(
-    model: Representation, x: Shaped[Array, "n ..."], y: Shaped[Array, "n ..."], loss: Loss, sparsity: float | None
+    model: Representation, x: Shaped[Array, "n ..."], y: Shaped[Array, "n ..."], loss: Loss, sparsity: Rate | None
 ) -> tuple[Gradient, Float[Array, ""]]:
     """Return the gradient of the mean loss on a batch, with the sparsity penalty if asked for, and the score."""
 

@@ -1,0 +1,133 @@
+"""The meta-test's sweep and runs, their record, and learners on features."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.experiments.evaluation_record import Evaluation, SineResult, load_evaluations, save_evaluations
+from perdure.experiments.feature_learners import class_tasks_benchmark, linear_head
+from perdure.experiments.meta_evaluation import chosen_rate, evaluate_classes, evaluate_sines, features_by_class
+from perdure.experiments.results import ResultsError
+from perdure.experiments.run import run
+from perdure.learners.er import ER
+from perdure.learners.online import Online
+from perdure.representation.class_protocol import class_run
+from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
+from perdure.representation.sine_protocol import SineTrajectory, errors_so_far
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Return classes of pictures that differ in one bright row each."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 60, (6, 20, 9, 9), dtype=np.uint8)
+    for n in range(6):
+        pictures[n, :, n + 1] = 255
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def model():
+    encoder = ConvEncoder((9, 9), 16, (1, 2), key=jax.random.key(0))
+    return Representation(encoder, he_head(encoder.n_features, (), 8, jax.random.key(1)))
+
+
+def test_easy_classes_are_learned(images, model):
+    told = []
+    (result,) = evaluate_classes(model, images, [4], runs=12, rates=(0.01, 0.0001), tell=told.append)
+    assert result.trajectory.shape == result.held_out.shape == (12,)
+    assert result.held_out.mean() > 0.6  # guessing: 0.25
+    assert sum(told) == 5 * 2 + 12
+
+
+def test_a_run_alone_is_the_run_among_others(images, model):
+    (result,) = evaluate_classes(model, images, [3], runs=11, rates=(0.01,))
+    key = jax.random.split(jax.random.split(jax.random.fold_in(jax.random.key(0), 3))[1], 11)[10]
+    chosen = jnp.sort(jax.random.permutation(key, 6)[:3])
+    alone = class_run(features_by_class(model, images), model.head, chosen, 0.01, key)
+    np.testing.assert_allclose(result.held_out[10], alone.held_out, atol=1e-6)
+
+
+def test_the_oracle_sees_everything_several_times(images, model):
+    once, often = (
+        evaluate_classes(model, images, [6], runs=4, rates=(0.001,), iid_passes=passes)[0] for passes in (1, 8)
+    )
+    assert often.trajectory.mean() > once.trajectory.mean()
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "message"),
+    [
+        ([7], {}, "but there are 6"),
+        ([0], {}, "but there are 6"),
+        ([2], {"n_train": 20}, "at least one on either side"),
+        ([2], {"runs": 0}, "expected numbers ≥ 1"),
+        ([2], {"iid_passes": 0}, "expected numbers ≥ 1"),
+    ],
+)
+def test_bad_input(counts, options, message, images, model):
+    with pytest.raises(ValueError, match=message):
+        evaluate_classes(model, images, counts, **options)
+
+
+def test_more_classes_than_outputs(images, model):
+    with pytest.raises(ValueError, match="the head has 8 outputs"):
+        evaluate_classes(model, np.concatenate([images, images]), [2])
+
+
+def test_images_of_another_size(images, model):
+    with pytest.raises(ValueError, match="resize them, or train an encoder for their size"):
+        evaluate_classes(model, images[..., :8], [2])
+
+
+def test_the_rate_that_wins_most_often():
+    rates = (0.1, 0.01, 0.001)
+    assert chosen_rate(np.array([[0.5, 0.9, 0.1], [0.5, 0.9, 0.1], [0.9, 0.5, 0.1]]), rates) == 0.01
+    assert chosen_rate(np.array([[0.5, 0.5, 0.1]]), rates) == 0.1  # a tie within a set: the larger
+    assert chosen_rate(np.array([[0.9, 0.5, 0.1], [0.5, 0.9, 0.1]]), rates) == 0.01  # between sets: the smaller
+
+
+def test_sines():
+    encoder = DenseEncoder(4, (16,), key=jax.random.key(0))
+    model = Representation(encoder, he_head(16, (), 1, jax.random.key(1)))
+    trajectory = SineTrajectory(functions=3, steps_each=5, batch_size=4, test_examples=20)
+    result = evaluate_sines(model, runs=3, rates=(1e20, 0.01), trajectory=trajectory)
+    assert result.rate == 0.01  # the other is not even finite
+    assert result.errors.shape == (3, 3, 3)
+    for errors, so_far in zip(result.errors, result.so_far, strict=True):
+        np.testing.assert_allclose(errors_so_far(jnp.asarray(errors)), so_far, rtol=1e-6)
+
+
+def test_the_record_comes_back(images, model, tmp_path):
+    classes = evaluate_classes(model, images, [2], runs=2, rates=(0.01,))
+    sines = SineResult(0.003, np.arange(8, dtype=np.float32).reshape(2, 2, 2))
+    path = tmp_path / "evaluation.json"
+    save_evaluations(path, [Evaluation("a", {"runs": 2}, classes), Evaluation("b", {}, sines)])
+    one, two = (it.results for it in load_evaluations(path))
+    assert not isinstance(one, SineResult)
+    assert isinstance(two, SineResult)
+    np.testing.assert_array_equal(one[0].held_out, classes[0].held_out)
+    np.testing.assert_array_equal(two.errors, sines.errors)
+    path.write_text(path.read_text().replace('"held_out"', '"withheld"'))
+    with pytest.raises(ResultsError, match="lacks or misspells a field"):
+        load_evaluations(path)
+
+
+@pytest.mark.parametrize("learner", [Online(0.03), ER(0.03, memory_size=20, replay_batch_size=5)])
+def test_learners_on_features(learner, images, model):
+    features = np.asarray(features_by_class(model, images))
+    benchmark = class_tasks_benchmark(features, 2, 3, 0)
+    assert benchmark.n_tasks == 3
+    assert benchmark.n_outputs == 6
+    assert [len(test.y) for test in benchmark.test] == [10] * 3
+    result = run(learner, benchmark, model=linear_head, progress=False)
+    assert 0 <= result.metrics["retained_accuracy"].mean <= 1
+
+
+def test_a_seed_chooses_the_classes(images):
+    one, same, other = (class_tasks_benchmark(images, 1, 3, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.train.x, same.train.x)
+    assert not np.array_equal(one.train.x, other.train.x)
