@@ -11,6 +11,9 @@ from perdure._version import __version__
 
 if TYPE_CHECKING:
     from perdure.core import Example, Info, Learner, PerdureWarning, StreamFacts
+    from perdure.experiments.meta_evaluation import evaluate_classes, evaluate_sines
+    from perdure.experiments.meta_training import train_representation
+    from perdure.experiments.representation_file import load_representation
     from perdure.experiments.run import run
     from perdure.experiments.trials import LogUniform
     from perdure.experiments.tune import tune
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
     from perdure.learners.online import Online
     from perdure.learners.task_input import TaskInput
     from perdure.models import MLP, ConvNet, ResNet18, from_init_apply
+    from perdure.representation.domains import ImageClasses, SinePool
+    from perdure.representation.episodes import ClassEpisodes, SineEpisodes
+    from perdure.representation.oml import OML
+    from perdure.representation.pretraining import Pretraining
     from perdure.streams.arrays import from_arrays
     from perdure.streams.benchmark import Benchmark
     from perdure.streams.catalog import BenchmarkRecipe, make_benchmark
@@ -36,6 +43,16 @@ _HOME = {
     "Learner": "core",
     "PerdureWarning": "core",
     "StreamFacts": "core",
+    "train_representation": "experiments.meta_training",
+    "evaluate_classes": "experiments.meta_evaluation",
+    "evaluate_sines": "experiments.meta_evaluation",
+    "load_representation": "experiments.representation_file",
+    "ImageClasses": "representation.domains",
+    "SinePool": "representation.domains",
+    "ClassEpisodes": "representation.episodes",
+    "SineEpisodes": "representation.episodes",
+    "OML": "representation.oml",
+    "Pretraining": "representation.pretraining",
     "run": "experiments.run",
     "LogUniform": "experiments.trials",
     "tune": "experiments.tune",
@@ -72,13 +89,16 @@ __all__ = [
     "GEM",
     "MER",
     "MLP",
+    "OML",
     "Benchmark",
     "BenchmarkRecipe",
+    "ClassEpisodes",
     "ConvNet",
     "DataFileRecipe",
     "ERAlgorithm5",
     "Example",
     "ICaRL",
+    "ImageClasses",
     "Independent",
     "Info",
     "Learner",
@@ -87,17 +107,24 @@ __all__ = [
     "MERAlgorithm7",
     "Online",
     "PerdureWarning",
+    "Pretraining",
     "ResNet18",
+    "SineEpisodes",
+    "SinePool",
     "StreamFacts",
     "TaskInput",
     "__version__",
     "cross_entropy",
+    "evaluate_classes",
+    "evaluate_sines",
     "from_arrays",
     "from_init_apply",
+    "load_representation",
     "make_benchmark",
     "make_learner",
     "mean_squared_error",
     "run",
+    "train_representation",
     "tune",
 ]
 

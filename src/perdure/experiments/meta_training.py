@@ -152,10 +152,10 @@ def _keys(seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]:
 
 
 @partial(jax.jit, donate_argnums=2)
-def _take_steps(
+def take_steps(
     method: Method, domain: Domain, now: Descent, key: PRNGKeyArray, start: Array, stop: Array
 ) -> tuple[Descent, Measured]:
-    """Return the descent after steps start ≤ n < stop, and means of what they have measured."""
+    """Return the descent after steps start ≤ n < stop, and means of what they have measured; `now` is consumed."""
 
     def step(n: Array, carry: tuple[Descent, Measured]) -> tuple[Descent, Measured]:
         now, total = carry
@@ -192,7 +192,7 @@ def _train(settings: _Settings, training: Training, *, show: bool) -> Training:
             due = (start // settings.validate_every + 1) * settings.validate_every
             end = min(start + chunk, due, settings.steps)
             now, measured = jax.block_until_ready(
-                _take_steps(method, domain, training.now, step_key, jnp.asarray(start), jnp.asarray(end))
+                take_steps(method, domain, training.now, step_key, jnp.asarray(start), jnp.asarray(end))
             )
             took = time.perf_counter() - began
             _check(measured, start, end)
