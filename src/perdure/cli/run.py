@@ -49,7 +49,7 @@ def _run(
     ] = None,
     validation: Annotated[
         bool,
-        typer.Option("--validation", help="A stream to choose hyper-parameters on: other tasks, no reported images."),
+        typer.Option("--validation", help="A stream to choose hyper-parameters on; no published test images."),
     ] = False,
     full_matrix: Annotated[
         bool, typer.Option("--full-matrix", help="Test all tasks after each, for forward transfer and forgetting too.")

@@ -53,9 +53,9 @@ def tune(
 ) -> TuningResult:
     """Try combinations of hyper-parameters on validation streams, and find the one that retains most.
 
-    Validation streams draw other tasks than those reported, and train and test on training examples only. Combinations
-    that differ only in their rates learn side by side in one compiled program; one that diverges does not stop the
-    others.
+    Validation streams make other draws than those reported, and train and test on training examples only.
+    Combinations that differ only in their rates learn side by side in one compiled program; one that diverges does not
+    stop the others.
 
     Args:
         learner: name of a learner, or its class.

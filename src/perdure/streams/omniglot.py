@@ -87,6 +87,7 @@ def omniglot(
         seed=seed,
         tasks=tasks,
         sizes=available if examples_per_task is None else np.minimum(available, examples_per_task),
+        usual_sizes=available,
         task_order=task_order,
         validation=validation,
     )
