@@ -14,6 +14,7 @@ from rich.table import Table
 from perdure.experiments.presets import Published, follows_protocol, published
 from perdure.experiments.results import RunRecord
 from perdure.metrics.transfer import Statistic
+from perdure.streams.catalog import BENCHMARKS
 
 DASH = "–"
 """Stands where there is no value."""
@@ -75,10 +76,14 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
 def published_figure(record: RunRecord) -> Published | None:
     """Return the published retained accuracy in percent to hold a run against, None if there is none.
 
-    The run must have the published learner, memory size, and stream; its rates may differ.
+    The run must have the published learner, memory size, network and stream, and no loss or optimizer of its
+    own; its rates may differ.
     """
-    options = record.config["benchmark"].get("options", {})
-    if not follows_protocol(record.benchmark, options):
+    config = record.config
+    if not follows_protocol(record.benchmark, config["benchmark"].get("options", {})):
+        return None
+    has_own_parts = "loss" in config["learner"] or "optimizer" in config["learner"]
+    if has_own_parts or config.get("model", {}).get("name") != BENCHMARKS[record.benchmark].network:
         return None
     return published(record.learner, record.benchmark, record.memory_size)
 
