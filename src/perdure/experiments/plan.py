@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from perdure import models
@@ -25,7 +26,12 @@ class Choice(NamedTuple):
 
 
 def choose_learner(
-    name: str, benchmark: str, given: Mapping[str, float | int], preset_file: Path | None = None
+    name: str,
+    benchmark: str,
+    given: Mapping[str, float | int],
+    preset_file: Path | None = None,
+    *,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Choice:
     """Return a learner with the hyper-parameters given and, for the others, those of its preset.
 
@@ -34,6 +40,7 @@ def choose_learner(
         benchmark: name of the benchmark that it will learn.
         given: hyper-parameters that were asked for.
         preset_file: whose presets to use; None for perdure's own.
+        options: of the benchmark.
 
     Raises:
         ValueError: if there is no such learner, a value is out of range, or the preset file is not one or holds no
@@ -49,11 +56,18 @@ def choose_learner(
         raise ValueError(f"{preset_file} holds no preset of {name} for {benchmark}, expected one; it holds {there}")
     values = {**(preset.hyperparameters if preset else {}), **given}
     notes = []
-    if preset is not None and not preset.exact and set(known) - set(given):
-        notes.append(
-            f"you asked for memory size {memory_size}; the hyper-parameters not given are those for "
-            f"{preset.memory_size} and may not suit it"
-        )
+    if preset is not None and set(known) - set(given):
+        if not preset.exact:
+            notes.append(
+                f"you asked for memory size {memory_size}; the hyper-parameters not given are those for "
+                f"{preset.memory_size} and may not suit it"
+            )
+        if any(options.get(option) != value for option, value in preset.options.items()):
+            part = ", ".join(f"{option} = {value}" for option, value in preset.options.items())
+            notes.append(
+                f"the hyper-parameters not given were chosen for a part of {benchmark}, {part}, and may not suit the "
+                "stream asked for; choose others with perdure tune"
+            )
     return Choice(make_learner(name, **values), notes)
 
 
