@@ -100,8 +100,8 @@ def test_a_run_with_a_loss_or_optimizer_goes_on_from_python(tmp_path, own, told)
         arguments_of(RunRecord.load(tmp_path))
 
 
-@pytest.mark.parametrize("path", ["learner", "model"])
-def test_a_run_of_an_own_learner_or_model_goes_on_from_python(tmp_path, path):
+@pytest.mark.parametrize("path", ["learner", "benchmark", "model"])
+def test_a_run_of_an_own_learner_benchmark_or_model_goes_on_from_python(tmp_path, path):
     config = describe_run(
         choose_learner("online", "digits-rotations", {}).learner,
         BenchmarkRecipe("digits-rotations"),

@@ -213,13 +213,14 @@ def _check_class_tasks(benchmark: Benchmark, class_tasks: tuple[int, ...]) -> No
     last = benchmark.n_tasks - 1
     refuse_first("class_tasks", tasks_of, (tasks_of < 0) | (tasks_of > last), f"a task from 0 to {last}; mend it")
     labels = [("train", np.asarray(benchmark.train.y), np.asarray(benchmark.train.task))]
-    labels += [(f"test[{task}]", y, np.full(len(y), task)) for task, y in enumerate(_test_labels(benchmark.test))]
+    labels += [(f"test[{task}]", y, np.full(len(y), task)) for task, y in enumerate(labels_of(benchmark.test))]
     for where, y, task in labels:
         expected = "a label whose task in class_tasks is that of the example; mend the label or class_tasks"
         refuse_first(f"{where}.y", y, tasks_of[y] != task, expected)
 
 
-def _test_labels(test: Sequence[TestSet]) -> list[np.ndarray]:
+def labels_of(test: Sequence[TestSet]) -> list[np.ndarray]:
+    """Return the labels of each task's test set, (n,), without making the inputs of those from pixel maps."""
     if isinstance(test, PixelMapTests):
         return [test.labels] * len(test)
     return [np.asarray(y) for _, y in test]
