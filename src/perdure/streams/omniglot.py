@@ -183,6 +183,7 @@ def _write_cached(path: Path, source: bytes, drawings: Drawings) -> None:
     content = BytesIO()
     for array in (drawings.images, drawings.alphabet, np.array(drawings.alphabet_names)):
         np.save(content, array, allow_pickle=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.write(content.getbuffer())
         file.write(_digest(source, content.getbuffer()))
