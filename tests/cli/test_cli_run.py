@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from perdure.cli.run import resume, run_app
+from perdure.experiments.interrupt import InterruptedRunError
 from perdure.experiments.results import RunRecord, open_folder
 from perdure.experiments.run import run
 from perdure.experiments.session import describe_run
@@ -63,22 +65,23 @@ def test_a_run_learns_from_a_data_file(data_file, tmp_path):
 
 
 def test_a_run_of_a_data_file_goes_on_where_the_file_is(data_file, tmp_path, monkeypatch):
-    recipe = DataFileRecipe(data_file, SMALL)
+    recipe = DataFileRecipe(data_file, SMALL | {"tasks": 3})
 
-    def stop_at_the_second_look(moment):
-        if moment.position > 20:
-            raise KeyboardInterrupt
+    def stop(moment):
+        if moment.position == 15:
+            signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(KeyboardInterrupt):
+    advice = f"perdure resume {tmp_path / 'run'} --data-dir {data_file.parent}`"
+    with pytest.raises(InterruptedRunError, match=re.escape(advice)):
         run(
             Online(0.1),
             recipe,
             folder=tmp_path / "run",
             checkpoint_seconds=0.0,
-            progress=stop_at_the_second_look,
+            progress=stop,
         )
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"rotations\.pt cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"rotations\.pt does not exist, .*: perdure resume run --data-dir FOLDER"):
         resume(Path("run"), quiet=True)
     resume(Path("run"), data_dir=data_file.parent, quiet=True)
     assert "went on from example" in (tmp_path / "run" / "log.txt").read_text()

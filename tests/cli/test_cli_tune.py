@@ -40,9 +40,13 @@ def test_a_search_shows_all_and_writes_record_figure_and_preset(tuned):
 
 def test_the_preset_is_what_a_run_uses(tuned, tmp_path, perdure):
     folder, process = tuned
-    assert f"perdure run online digits-rotations --preset {folder / 'preset.toml'}" in process.stdout
-    run = perdure("run", "online", *SMALL, "--preset", folder / "preset.toml", "--out", tmp_path / "run")
+    command = process.stdout.partition("measure the chosen: perdure ")[2].split()
+    size = ["--tasks", "2", "--examples-per-task", "30"]
+    preset = ["--preset", str(folder / "preset.toml")]
+    assert command == ["run", "online", "digits-rotations", *preset, "--seeds", "5", *size]
+    run = perdure(*command, "--quiet", "--out", tmp_path / "run")
     assert run.returncode == 0, run.stderr
+    assert "chosen for a part" not in run.stderr
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["learner"]["hyperparameters"] == read_presets(folder / "preset.toml")[0].hyperparameters
     assert config["learner"]["hyperparameters"]["learning_rate"] != 0.05  # that of the built-in preset
@@ -72,6 +76,7 @@ BAD = {
     "interval in a grid": (["online", *SMALL, "--learning-rate", "0.1..1"], "which only random search draws from"),
     "low > high": (["online", *SMALL, "--learning-rate", "1..0.1", "--search", "random"], "expected 0 < low < high"),
     "trials of a grid": (["online", *SMALL, "--learning-rate", "0.1,1", "--trials", "3"], "add --search random"),
+    "one trial": (["online", *SMALL, "--search", "random", "--trials", "1"], "Invalid value for '--trials'"),
     "all diverge": (["online", *SMALL, "--learning-rate", "1e9,1e10"], "all 2 combinations diverged"),
     "no preset in the file": (["online", *SMALL, "--learning-rate", "0.1,1", "--preset", "."], "cannot be read"),
 }

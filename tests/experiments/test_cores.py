@@ -29,3 +29,14 @@ def test_a_process_started_within_has_only_its_cores_as_devices(monkeypatch):
         assert len(seed_devices(5)) == 1
     assert own_cores() == CORES
     assert os.environ["JAX_NUM_CPU_DEVICES"] == "9"
+
+
+@several_cores
+@pytest.mark.parametrize(("asked", "given"), [(None, str(len(CORES))), ("1", "1"), ("999", str(len(CORES)))])
+def test_a_process_started_within_has_no_more_devices_than_the_user_asked_for(monkeypatch, asked, given):
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("JAX_NUM_CPU_DEVICES", asked)
+    with only(CORES):
+        assert os.environ["JAX_NUM_CPU_DEVICES"] == given
+    assert os.environ.get("JAX_NUM_CPU_DEVICES") == asked

@@ -92,6 +92,16 @@ def test_file_then_folder_are_synced(tmp_path, monkeypatch):
     assert (before != ["a.bin"], after) == (True, ["a.bin"])
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no umask there")
+def test_whoever_may_read_other_files_may_read_these(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "a.bin", b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.bin").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(StorageError, match=r"nowhere/a.bin could not be written: No such file"):
         write_atomically(tmp_path / "nowhere" / "a.bin", b"new")

@@ -37,6 +37,22 @@ def test_a_learner_that_is_given_all_it_needs_is_not_noted():
     assert choose_learner("er", "mnist-rotations", given).notes == []
 
 
+@pytest.mark.parametrize("options", [{}, {"tasks": 6}, {"examples_per_task": 5}])
+def test_values_chosen_for_a_part_of_the_benchmark_are_noted(options):
+    message = "hyper-parameters not given were chosen for a part of omniglot, tasks = 5, and may not suit the stream"
+    (note,) = choose_learner("mer", "omniglot", {}, options=options).notes
+    assert message in note
+    of_memory, of_part = choose_learner("er", "omniglot", {"memory_size": 5120}, options=options).notes
+    assert "memory size 5120" in of_memory
+    assert message in of_part
+
+
+def test_values_chosen_for_the_part_that_is_asked_for_are_not_noted():
+    assert choose_learner("mer", "omniglot", {}, options={"tasks": 5, "task_order": [4, 3, 2, 1, 0]}).notes == []
+    assert choose_learner("online", "omniglot", {"learning_rate": 0.1}).notes == []
+    assert choose_learner("online", "mnist-rotations", {}, options={"tasks": 5}).notes == []
+
+
 def test_every_configuration_has_a_folder_of_its_own(tmp_path):
     recipe = BenchmarkRecipe("digits-rotations")
     folders = {
@@ -84,8 +100,8 @@ def test_a_run_with_a_loss_or_optimizer_goes_on_from_python(tmp_path, own, told)
         arguments_of(RunRecord.load(tmp_path))
 
 
-@pytest.mark.parametrize("path", ["learner", "model"])
-def test_a_run_of_an_own_learner_or_model_goes_on_from_python(tmp_path, path):
+@pytest.mark.parametrize("path", ["learner", "benchmark", "model"])
+def test_a_run_of_an_own_learner_benchmark_or_model_goes_on_from_python(tmp_path, path):
     config = describe_run(
         choose_learner("online", "digits-rotations", {}).learner,
         BenchmarkRecipe("digits-rotations"),

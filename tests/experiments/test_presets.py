@@ -152,3 +152,7 @@ def test_a_figure_holds_for_the_published_stream_only():
     assert not follows_protocol("mnist-rotations", {"task_order": [1, 0]})
     assert not follows_protocol("mnist-many-permutations", {"tasks": 100, "examples_per_task": 1000})
     assert not follows_protocol("digits-rotations", {})
+    assert not follows_protocol("mnist-rotations", {"validation": True})
+    assert follows_protocol("mnist-rotations", {"validation": False})
+    assert follows_protocol("omniglot", {"tasks": 50, "examples_per_task": None})
+    assert not follows_protocol("omniglot", {"examples_per_task": 100})

@@ -1,13 +1,20 @@
 """Gradient alignment, as a run logs it."""
 
+import warnings
+from typing import Any, ClassVar, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.experiments.results import ALIGNMENTS
+import perdure.experiments.run as running
+from perdure.core import Info, Learner, PerdureWarning
+from perdure.experiments.results import ALIGNMENTS, RunRecord
 from perdure.learners.online import Online
 from perdure.streams.arrays import from_arrays
+from perdure.updates.gradient import example_loss, predict_batch
+from perdure.updates.losses import cross_entropy
 
 
 def test_alignment_has_no_past_at_the_first_example_only(uninterrupted):
@@ -58,3 +65,35 @@ def test_alignment_after_the_update_by_hand(quick_run):
         expected = sum(float(np.sum(np.asarray(one, np.float64) * np.asarray(other))) for one, other in pairs)
         assert found[0, 1] == pytest.approx(expected, rel=1e-4)
     assert result.alignments.before[0, 1] != pytest.approx(result.alignments.after[0, 1], rel=1e-2)
+
+
+class FirstClassState(NamedTuple):
+    model: Any
+
+
+class FirstClass(Learner[FirstClassState]):
+    """Learns nothing and answers with the first class, as iCaRL does with any as long as it has no exemplars."""
+
+    needs_task: ClassVar[bool] = False
+
+    def init(self, model, example, key):
+        return FirstClassState(model)
+
+    def observe(self, state, example, key):
+        return state, Info(example_loss(state.model, example.x, example.y, cross_entropy))
+
+    def predict(self, state, x, task):
+        return 0 * jax.lax.stop_gradient(predict_batch(state.model, x)) + jnp.asarray([[1.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize("alignment", [True, False])
+def test_a_learner_that_predicts_without_its_weights_is_warned_of(quick_run, benchmark, tmp_path, alignment):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quick_run(FirstClass(), benchmark, alignment=alignment, folder=tmp_path)
+    told = [it for it in caught if it.category is PerdureWarning]
+    assert len(told) == alignment
+    for it in told:
+        assert str(it.message).startswith("the gradient alignment of FirstClass is 0 at every example: ")
+        assert it.filename != running.__file__, "the warning points at the caller"
+    assert RunRecord.load(tmp_path).finished

@@ -76,7 +76,7 @@ def test_a_grid_is_every_combination():
     ]
 
 
-@given(low=st.floats(1e-6, 10), factor=st.floats(1.001, 1e4), n=st.integers(1, 20), more=st.integers(0, 20))
+@given(low=st.floats(1e-6, 10), factor=st.floats(1.001, 1e4), n=st.integers(2, 20), more=st.integers(0, 20))
 def test_random_points_lie_in_the_space_and_more_begin_with_fewer(low, factor, n, more):
     space = {"rate": LogUniform(low, low * factor), "count": (1, 2, 3)}
     points = random_points(space, n + more)
@@ -96,7 +96,7 @@ def test_random_rates_are_uniform_in_their_logarithm_and_lists_are_drawn_evenly(
     assert np.mean([point["flag"] for point in points]) == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(len(points)))
 
 
-@pytest.mark.parametrize("n", [0, -3])
-def test_no_random_points_are_refused(n):
-    with pytest.raises(ValueError, match=f"the number of trials is {n}, expected 1 or more"):
+@pytest.mark.parametrize("n", [1, 0, -3])
+def test_too_few_random_points_to_choose_from_are_refused(n):
+    with pytest.raises(ValueError, match=f"the number of trials is {n}, expected 2 or more"):
         random_points({"rate": (1.0,)}, n)

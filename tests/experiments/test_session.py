@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 from typing import Any
@@ -196,6 +197,14 @@ def test_outputs_belong_to_no_task_if_several_show_a_class_or_none_does():
     several, none = np.asarray([0, 2, 0, 0, 1]), np.asarray([0, 0, 0, 1, 1])
     assert told(Informed(0.1), benchmark_of(several)).facts == StreamFacts(2, (3, 2))
     assert told(Informed(0.1), benchmark_of(none)).facts == StreamFacts(2, (3, 2))
+
+
+def test_a_class_that_is_only_tested_belongs_to_the_task_that_tests_it():
+    missing = benchmark_of(LABELS)
+    trained = missing.train._replace(y=np.asarray([0, 0, 0, 1, 1]))
+    assert told(Informed(0.1), dataclasses.replace(missing, train=trained)).facts.class_tasks == (0, 1, 0)
+    elsewhere = [*missing.test[:1], TestSet(missing.test[1].x, np.asarray([1, 2]))]
+    assert told(Informed(0.1), dataclasses.replace(missing, test=elsewhere)).facts.class_tasks is None
 
 
 def test_facts_that_were_given_stay():

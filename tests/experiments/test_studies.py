@@ -1,7 +1,10 @@
 """The runs of the MER study, as published and in a quick pass."""
 
+import copy
+
 import pytest
 
+from perdure.experiments import studies
 from perdure.experiments.presets import load_presets
 from perdure.experiments.studies import load_study, study_names
 from perdure.learners.catalog import CATALOG, make_learner
@@ -116,3 +119,12 @@ def test_unknown_studies_are_refused():
     assert study_names() == ["mer"]
     with pytest.raises(ValueError, match="there is no study 'gem', expected: mer"):
         load_study("gem")
+
+
+def test_every_learner_of_a_table_has_a_preset_for_each_of_its_benchmarks(monkeypatch):
+    content = copy.deepcopy(studies._file())
+    content["mer"]["tables"]["omniglot"]["learners"] += ["task-input", "a-gem"]
+    monkeypatch.setattr(studies, "_file", lambda: content)
+    message = "no preset of task-input on omniglot, a-gem on omniglot, expected one .* of the table omniglot"
+    with pytest.raises(ValueError, match=message):
+        load_study("mer")

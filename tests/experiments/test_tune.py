@@ -364,7 +364,7 @@ BAD = {
     "one text": ((*ONLINE, {"learning_rate": "0.1"}), TypeError, "learning_rate is given '0.1', expected numbers"),
     "one": ((*ONLINE, {"learning_rate": [0.1]}), ValueError, "one combination only"),
     "one, twice": ((*ONLINE, {"learning_rate": [0.1, 0.1]}), ValueError, "one combination only"),
-    "nothing": ((*ONLINE, {}), ValueError, "one combination only"),
+    "nothing": ((*ONLINE, {}), ValueError, "give a hyper-parameter several values, or draw more trials"),
     "interval in a grid": ((*ONLINE, {"learning_rate": LogUniform(0.1, 1)}), ValueError, "which only random search"),
     "replay > memory": (
         ("er", RECIPE, {"learning_rate": 0.1, "memory_size": 10, "replay_batch_size": [5, 20]}),

@@ -4,6 +4,7 @@ import pytest
 from perdure.experiments.measurements import alignment_curves, write_accuracy, write_alignment
 from perdure.experiments.results import ALIGNMENTS, RunRecord, Summary, open_folder, write_summary
 from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
+from perdure.streams.catalog import BENCHMARKS
 
 MER = {"memory_size": 200, "learning_rate": 0.1}
 
@@ -26,6 +27,8 @@ def made_up_run(tmp_path):
         hyperparameters=MER,
         benchmark="mnist-rotations",
         options=None,
+        model=None,
+        own_parts=None,
         tasks=3,
         seeds=5,
         retained=0.7,
@@ -35,8 +38,9 @@ def made_up_run(tmp_path):
     ):
         config = {
             "format": 1,
-            "learner": {"name": learner, "hyperparameters": hyperparameters},
+            "learner": {"name": learner, "hyperparameters": hyperparameters, **(own_parts or {})},
             "benchmark": {"name": benchmark, "options": options or {}},
+            "model": {"name": model or BENCHMARKS[benchmark].network},
             "seeds": list(range(seeds)),
         }
         folder = tmp_path / f"{learner}-{len(list(tmp_path.iterdir()))}"

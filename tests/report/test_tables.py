@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from perdure.report.tables import comparison_table, published_figure, runs_table
@@ -70,3 +71,24 @@ def test_a_published_figure_holds_for_its_own_stream_only(made_up_run):
     assert published_figure(made_up_run(options={"tasks": 20})) == (77.24, 0.47)
     assert published_figure(made_up_run(options={"tasks": 5})) is None
     assert published_figure(made_up_run(benchmark="digits-rotations")) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"options": {"validation": True}},
+        {"model": "wide_mlp"},
+        {"own_parts": {"loss": "mean_squared_error"}},
+        {"own_parts": {"optimizer": "adam"}},
+    ],
+)
+def test_a_published_figure_holds_for_its_own_network_loss_and_optimizer_only(made_up_run, other):
+    assert published_figure(made_up_run()) is not None
+    assert published_figure(made_up_run(**other)) is None
+
+
+def test_omniglot_has_a_network_of_its_own_and_all_its_examples(made_up_run):
+    run = {"benchmark": "omniglot", "hyperparameters": {"memory_size": 500}}
+    assert published_figure(made_up_run(**run)) == (32.05, 0.69)
+    assert published_figure(made_up_run(**run, model="benchmark_mlp")) is None
+    assert published_figure(made_up_run(**run, options={"examples_per_task": 100})) is None

@@ -205,7 +205,8 @@ class TestPixelMapBenchmark:
         rng = np.random.default_rng(0)
         train = TestSet(rng.integers(0, 256, (20, 2, 3), dtype=np.uint8), np.arange(20) % 4)
         test = TestSet(rng.integers(0, 256, (5, 2, 3), dtype=np.uint8), np.arange(5) % 4)
-        options = {"n_outputs": 4, "seed": 1, "examples_per_task": 7, "task_order": None, **changed}
+        usual = tasks.StreamSize(3, 7)
+        options = {"n_outputs": 4, "seed": 1, "examples_per_task": 7, "usual": usual, "task_order": None, **changed}
         maps = tasks.permutation_maps(options["seed"], 3, 6)
         return train, maps, pixel_map_benchmark("b", train, test, maps, **options)
 

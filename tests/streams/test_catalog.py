@@ -67,3 +67,8 @@ def test_names_the_options_a_maker_takes():
     )
     with pytest.raises(TypeError, match=message):
         catalog.make_benchmark("digits-rotations", 0, angle=3, task=2)
+
+
+def test_a_recipe_takes_the_folder_of_the_data_beside_its_options(tmp_path):
+    with pytest.raises(TypeError, match=r"data_dir is given as an option of .*; write BenchmarkRecipe\('omniglot'"):
+        catalog.BenchmarkRecipe("omniglot", {"data_dir": tmp_path})

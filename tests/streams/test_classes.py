@@ -19,7 +19,8 @@ def make(seed: int = 0, **changes):
     for part, each in enumerate((8, 3)):
         y = np.tile(np.arange(6), each)
         parts.append(TestSet(np.stack([np.full(len(y), part), np.arange(len(y))], axis=1).astype(np.uint8), y))
-    options = {"tasks": 3, "sizes": AVAILABLE, "task_order": None, "validation": False, **changes}
+    sizes = {"sizes": AVAILABLE, "usual_sizes": AVAILABLE}
+    options = {"tasks": 3, **sizes, "task_order": None, "validation": False, **changes}
     return class_benchmark("b", parts[0], parts[1], TASK_OF_CLASS, seed=seed, **options)
 
 
@@ -95,6 +96,13 @@ def test_validation_keeps_to_what_no_reported_stream_shows_if_that_is_enough():
     assert {part for part, _ in used} == {0}
 
 
+def test_a_short_validation_stream_shows_nothing_of_whole_reported_ones():
+    usual = {"tasks": 1, "usual_sizes": np.array([2, 0, 0])}
+    made = make(7, **usual, sizes=np.array([1, 0, 0]), validation=True)
+    whole = set().union(*(rows(make(seed, **usual, sizes=usual["usual_sizes"]).train.x) for seed in range(5)))
+    assert whole.isdisjoint(rows(made.train.x).union(*(rows(test.x) for test in made.test)))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -103,6 +111,7 @@ def test_validation_keeps_to_what_no_reported_stream_shows_if_that_is_enough():
         ({"sizes": AVAILABLE + 1}, "examples per task is 17, expected 1 to 16"),
         ({"sizes": 0 * AVAILABLE}, "examples per task is 0, expected 1 to 16"),
         ({"sizes": AVAILABLE + 1, "validation": True}, "examples per task is 17, expected 1 to 16"),
+        ({"sizes": 0 * AVAILABLE, "validation": True}, "examples per task is 0, expected 1 to 16"),
         ({"task_order": [0, 1]}, r"task_order is \[0, 1\], expected each of the 3"),
     ],
 )

@@ -226,7 +226,7 @@ class TestDownload:
         spy(atomic.os, "fsync")
         spy(atomic.Path, "replace")
         find_file(LABELS)
-        assert steps == [("verified", False), ("fsync", False), ("replace", False)]
+        assert steps == [("verified", False), ("fsync", False), ("replace", False), ("fsync", True)]
         assert everything_under(registry) == [f"{LABELS}.gz"]
 
     def test_interruption_leaves_nothing(self, mirror, registry, monkeypatch):

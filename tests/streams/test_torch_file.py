@@ -184,6 +184,8 @@ class TestRecipe:
             TypeError, match="a data file has no option task, expected some of: tasks, examples_per_task"
         ):
             DataFileRecipe(path, {"task": 2})
+        with pytest.raises(DataError, match=r"none.pth ends in '.pth', expected a name that ends in '.pt'; rename"):
+            DataFileRecipe(tmp_path / "none.pth")
         for make in (DataFileRecipe, read_torch_file):
             with pytest.raises(DataError, match=r"none.pt cannot be read: No such file or directory; give the path"):
                 make(tmp_path / "none.pt")

@@ -6,21 +6,66 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.streams import digits, mnist, tasks
-from perdure.streams.benchmark import Benchmark, PixelMapTests
-from perdure.streams.validation import validation_split
+from perdure.streams.benchmark import Benchmark, PixelMapTests, TestSet, pixel_map_benchmark
+from perdure.streams.validation import reported_subsets, validation_split
 
 SUBSETS = st.lists(st.lists(st.integers(0, 39), max_size=20).map(lambda it: np.array(it, dtype=int)), max_size=4)
 
 
 @given(SUBSETS, st.integers(1, 40))
 def test_the_split_is_of_unseen_images_if_they_are_enough_or_else_of_all(reported, wanted):
-    train, test = validation_split(40, reported, wanted)
+    train, test = validation_split(40, [reported], wanted)
     used = np.concatenate([train, test])
     seen = set().union(*(it.tolist() for it in reported))
     unseen = set(range(40)) - seen
     enough = len(unseen) >= 4 and len(unseen) - len(unseen) // 4 >= wanted
     assert sorted(used) == (sorted(unseen) if enough else list(range(40)))
     assert len(test) == len(used) // 4
+
+
+def test_the_split_is_by_the_first_streams_that_leave_enough():
+    few, many = [np.arange(10)], [np.arange(30)]
+    for reported, wanted, first_unseen in (([many, few], 5, 30), ([many, few], 10, 10), ([many, few], 30, 0)):
+        used = np.concatenate(validation_split(40, reported, wanted))
+        assert sorted(used) == list(range(first_unseen, 40))
+
+
+def test_reported_streams_are_those_of_the_usual_size_too():
+    def shown(subsets):
+        return set().union(*(subset.tolist() for subset in subsets))
+
+    def drawn(task, size):
+        return shown(tasks.draw_subsets(seed, np.array([task]), 500, size)[0] for seed in range(tasks.REPORTED_SEEDS))
+
+    both, asked = map(shown, reported_subsets(500, asked={0: 3, 2: 9}, usual={0: 7, 1: 7, 2: 7}))
+    assert both == drawn(0, 7) | drawn(1, 7) | drawn(2, 9)
+    assert asked == drawn(0, 3) | drawn(2, 9)
+    assert shown(next(reported_subsets(5, {0: 1}, {0: 1000}))) == set(range(5))
+
+
+def test_a_short_validation_stream_shows_nothing_of_whole_reported_ones():
+    images, usual = np.arange(200, dtype=np.uint8).reshape(200, 1, 1), tasks.StreamSize(4, 10)
+    part = TestSet(images, np.arange(200) % 3)
+
+    def make(seed, n_tasks, size, validation):
+        return pixel_map_benchmark(
+            "b",
+            part,
+            part,
+            np.zeros((n_tasks, 1), int),
+            n_outputs=3,
+            seed=seed,
+            examples_per_task=size,
+            usual=usual,
+            task_order=None,
+            validation=validation,
+        )
+
+    short = make(1000, 1, 5, True)
+    assert isinstance(short.test, PixelMapTests)
+    whole = set().union(*(make(seed, *usual, False).train.x.ravel() for seed in range(tasks.REPORTED_SEEDS)))
+    assert whole.isdisjoint(short.train.x.ravel())
+    assert whole.isdisjoint(short.test.images.ravel())
 
 
 def test_the_split_is_mixed_and_always_the_same():

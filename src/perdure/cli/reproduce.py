@@ -19,7 +19,8 @@ def reproduce(
         str, typer.Option(help="Tables, separated by commas: retained, alignment, variants, omniglot; or all.")
     ] = "all",
     seeds: Annotated[
-        int | None, typer.Option(min=2, help="Number of seeds of each run.", show_default="of the study")
+        int | None,
+        typer.Option(min=2, help="Seeds of each run, at most; the costliest have fewer.", show_default="of the study"),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A pass over everything in minutes, on streams a twentieth as long.")

@@ -49,7 +49,7 @@ def _run(
     ] = None,
     validation: Annotated[
         bool,
-        typer.Option("--validation", help="A stream to choose hyper-parameters on: other tasks, no reported images."),
+        typer.Option("--validation", help="A stream to choose hyper-parameters on; no published test images."),
     ] = False,
     full_matrix: Annotated[
         bool, typer.Option("--full-matrix", help="Test all tasks after each, for forward transfer and forgetting too.")
@@ -80,7 +80,7 @@ def _run(
         "validation": validation or None,
     }
     recipe = _recipe(benchmark, data_file, {name: it for name, it in options.items() if it is not None}, data_dir)
-    learner, notes = choose_learner(learner_name, recipe.name, given, preset)
+    learner, notes = choose_learner(learner_name, recipe.name, given, preset, options=recipe.options)
     for remark in notes:
         note(remark)
     arguments = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +44,7 @@ def _tune(
     *,
     search: Annotated[_SearchKind, typer.Option(help="Try every combination, or some at random.")] = _SearchKind.grid,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Combinations to draw at random.", show_default="30")
+        int | None, typer.Option(min=2, help="Combinations to draw at random.", show_default="30")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of validation streams, side by side.")] = 2,
     tasks: Tasks = None,
@@ -74,10 +75,10 @@ def _tune(
     result = tune(learner_name, recipe, grid, trials=n_trials, seeds=seeds, folder=folder, progress=not quiet)
     file = preset or folder / "preset.toml"
     add_preset(file, result.preset)
-    _report_search(result, folder, file)
+    _report_search(result, folder, file, data_dir)
 
 
-def _report_search(result: TuningResult, folder: Path, preset: Path) -> None:
+def _report_search(result: TuningResult, folder: Path, preset: Path, data_dir: Path | None) -> None:
     """Show what came of a search."""
     from perdure.experiments.trials import edge_notes
     from perdure.report.tuning import save_search_figure, trials_table
@@ -86,5 +87,7 @@ def _report_search(result: TuningResult, folder: Path, preset: Path) -> None:
     for remark in edge_notes(result):
         note(remark)
     save_search_figure(result, folder / "figures")
-    command = shlex.join(["perdure", "run", result.learner, result.benchmark, "--preset", str(preset), "--seeds", "5"])
+    options = {"preset": preset, "seeds": 5, **result.options, "data_dir": data_dir}
+    given = [(f"--{name.replace('_', '-')}", str(value)) for name, value in options.items() if value is not None]
+    command = shlex.join(["perdure", "run", result.learner, result.benchmark, *chain.from_iterable(given)])
     OUTPUT.print(f"\nrecord and figure: {folder}\nmeasure the chosen: {command}", highlight=False, soft_wrap=True)

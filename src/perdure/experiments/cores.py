@@ -27,14 +27,17 @@ def shares(workers: int) -> list[frozenset[int]]:
 
 @contextmanager
 def only(cores: frozenset[int]) -> Iterator[None]:
-    """Leave this thread, and the processes that it starts, only some of its cores while a block runs."""
+    """Leave this thread, and the processes that it starts, only some of its cores while a block runs.
+
+    JAX makes a device of each core in those processes, or fewer if the user has set JAX_NUM_CPU_DEVICES to fewer.
+    """
     if not cores:
         yield
         return
     before = own_cores()
     devices = os.environ.get("JAX_NUM_CPU_DEVICES")
     os.sched_setaffinity(0, cores)
-    os.environ["JAX_NUM_CPU_DEVICES"] = str(len(cores))
+    os.environ["JAX_NUM_CPU_DEVICES"] = str(min(len(cores), int(devices or len(cores))))
     try:
         yield
     finally:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from perdure.streams.atomic import whole_file
 
 
 class StorageError(OSError):
@@ -20,8 +20,7 @@ class StorageError(OSError):
 def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file through a temporary one in its folder: flush, fsync, rename, fsync of the folder.
 
-    A reader, a crash or a full disk meets the old content or the new, never a part; if writing fails, the
-    temporary file is removed.
+    As `perdure.streams.atomic.whole_file`, with an error that says what to do.
 
     Args:
         path: file to create or replace; its folder must exist.
@@ -30,14 +29,12 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
     Raises:
         StorageError: if the operating system refuses a step (disk full, folder missing, no permission).
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        try:
-            _write_durably(temporary, data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        with whole_file(path) as file:
+            if callable(data):
+                data(file)
+            else:
+                file.write(data)
     except OSError as cause:
         raise StorageError(
             cause.errno,
@@ -85,25 +82,3 @@ def make_folder(folder: Path) -> None:
             cause.errno,
             f"folder {folder} could not be made: {cause.strerror}; choose another place or mend its rights",
         ) from cause
-
-
-def _write_durably(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
-    """Create `path`, which must not exist, and return once its content is on the disk."""
-    with path.open("xb") as file:
-        if callable(data):
-            data(file)
-        else:
-            file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a loss of power, where folders can be opened (not on Windows)."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

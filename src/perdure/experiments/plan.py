@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from perdure import models
@@ -13,7 +14,8 @@ from perdure.experiments.presets import find_preset
 from perdure.experiments.results import ResultsError, RunRecord, config_digest
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
 from perdure.learners.hyperparameters import hyperparameters
-from perdure.streams.catalog import BenchmarkRecipe
+from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe
+from perdure.streams.registry import DataError
 from perdure.streams.torch_file import FILE_DIGEST, DataFileRecipe
 
 
@@ -25,7 +27,12 @@ class Choice(NamedTuple):
 
 
 def choose_learner(
-    name: str, benchmark: str, given: Mapping[str, float | int], preset_file: Path | None = None
+    name: str,
+    benchmark: str,
+    given: Mapping[str, float | int],
+    preset_file: Path | None = None,
+    *,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Choice:
     """Return a learner with the hyper-parameters given and, for the others, those of its preset.
 
@@ -34,6 +41,7 @@ def choose_learner(
         benchmark: name of the benchmark that it will learn.
         given: hyper-parameters that were asked for.
         preset_file: whose presets to use; None for perdure's own.
+        options: of the benchmark.
 
     Raises:
         ValueError: if there is no such learner, a value is out of range, or the preset file is not one or holds no
@@ -49,11 +57,18 @@ def choose_learner(
         raise ValueError(f"{preset_file} holds no preset of {name} for {benchmark}, expected one; it holds {there}")
     values = {**(preset.hyperparameters if preset else {}), **given}
     notes = []
-    if preset is not None and not preset.exact and set(known) - set(given):
-        notes.append(
-            f"you asked for memory size {memory_size}; the hyper-parameters not given are those for "
-            f"{preset.memory_size} and may not suit it"
-        )
+    if preset is not None and set(known) - set(given):
+        if not preset.exact:
+            notes.append(
+                f"you asked for memory size {memory_size}; the hyper-parameters not given are those for "
+                f"{preset.memory_size} and may not suit it"
+            )
+        if any(options.get(option) != value for option, value in preset.options.items()):
+            part = ", ".join(f"{option} = {value}" for option, value in preset.options.items())
+            notes.append(
+                f"the hyper-parameters not given were chosen for a part of {benchmark}, {part}, and may not suit the "
+                "stream asked for; choose others with perdure tune"
+            )
     return Choice(make_learner(name, **values), notes)
 
 
@@ -77,8 +92,9 @@ def arguments_of(record: RunRecord, data_dir: Path | None = None) -> dict[str, A
     config = record.config
     learner, benchmark, model = config["learner"], config["benchmark"], config["model"]["name"]
     given = [f"{part} {learner[part]}" for part in ("loss", "optimizer") if part in learner]
-    foreign = learner["name"] not in CATALOG or "sha256" in benchmark["options"] or model not in models.__all__
-    if foreign or given:
+    own_stream = benchmark["name"] not in BENCHMARKS and FILE_DIGEST not in benchmark["options"]
+    own_arrays = "sha256" in benchmark["options"]
+    if given or own_stream or own_arrays or learner["name"] not in CATALOG or model not in models.__all__:
         parts = ", ".join([f"learner {learner['name']}", f"benchmark {benchmark['name']}", f"model {model}", *given])
         raise ResultsError(
             f"{record.folder} was written from Python with {parts}, not all of them what the command line would take; "
@@ -86,7 +102,7 @@ def arguments_of(record: RunRecord, data_dir: Path | None = None) -> dict[str, A
         )
     return {
         "learner": make_learner(learner["name"], **learner["hyperparameters"]),
-        "benchmark": _recipe(benchmark, data_dir),
+        "benchmark": _recipe(record, data_dir),
         "model": getattr(models, model),
         "seeds": record.seeds,
         "evaluation": config["evaluation"],
@@ -95,8 +111,14 @@ def arguments_of(record: RunRecord, data_dir: Path | None = None) -> dict[str, A
     }
 
 
-def _recipe(benchmark: Mapping[str, Any], data_dir: Path | None) -> BenchmarkRecipe | DataFileRecipe:
-    name, options = benchmark["name"], benchmark["options"]
-    if FILE_DIGEST in options:
-        return DataFileRecipe((data_dir or Path()) / f"{name}.pt", options)
-    return BenchmarkRecipe(name, options, data_dir)
+def _recipe(record: RunRecord, data_dir: Path | None) -> BenchmarkRecipe | DataFileRecipe:
+    name, options = record.benchmark, record.config["benchmark"]["options"]
+    if FILE_DIGEST not in options:
+        return BenchmarkRecipe(name, options, data_dir)
+    path = (data_dir or Path()) / f"{name}.pt"
+    if not path.exists():
+        raise DataError(
+            f"{path} does not exist, expected the file that the run in {record.folder} learns from; tell its folder: "
+            f"perdure resume {record.folder} --data-dir FOLDER"
+        )
+    return DataFileRecipe(path, options)

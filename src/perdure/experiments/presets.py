@@ -110,12 +110,14 @@ def follows_protocol(benchmark: str, options: Mapping[str, Any]) -> bool:
     """Tell whether a benchmark's options agree with the stream on which its published figures were measured.
 
     Options that are left out, or that the protocol does not fix, agree; tasks must come in order
-    (`task_order` None). A benchmark without published figures follows none.
+    (`task_order` None), and with all their examples if the protocol does not say how many. A validation stream
+    and a benchmark without published figures follow none.
     """
     protocol = _file()["protocols"].get(benchmark)
-    if protocol is None or options.get("task_order") is not None:
+    if protocol is None or options.get("validation"):
         return False
-    return all(options.get(name, value) == value for name, value in protocol.items())
+    expected = {"task_order": None, "examples_per_task": None, **protocol}
+    return all(options.get(name, value) == value for name, value in expected.items())
 
 
 def _preset(learner: str, source: str, row: Mapping[str, Any]) -> Preset:

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
+"""The control group (version 2) of a container's processes."""
+
+
+def free_memory() -> int:
+    """Return the bytes that this process may still take: what the machine has, or what its container leaves.
+
+    All memory of the machine where the operating system does not tell what is free.
+    """
+    if not _MEMINFO.exists():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
+    free = 1024 * int(lines["MemAvailable"].split()[0])
+    limit = _CGROUP / "memory.max"  # outside of containers there is none
+    if limit.exists() and (most := limit.read_text().strip()) != "max":
+        parts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        # Cached files count as taken, but give way; the machine's figure has them among what is available too.
+        taken = int((_CGROUP / "memory.current").read_text()) - int(parts["inactive_file"])
+        free = min(free, max(0, int(most) - taken))
+    return free
 
 
 def peak_memory() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ from perdure.experiments.session import (
     benchmarks_of_seeds,
     check_arguments,
     chosen_seeds,
+    data_folder,
     describe_run,
     prepare,
     usual_model,
@@ -141,6 +143,7 @@ def run(
         checkpoint_seconds=checkpoint_seconds,
         show_progress=progress,
         folder=None if folder is None else Path(folder),
+        data_folder=data_folder(benchmark),
     )
     config = describe_run(learner, benchmark, chosen, model, evaluation, alignment)
     snapshot = _first_snapshot(session, model, alignment)
@@ -151,7 +154,23 @@ def run(
     result = _result(session, learner, snapshot)
     if session.folder is not None and not results.RunRecord.load(session.folder).finished:
         _write_record(session.folder, session, result)
+    _warn_of_no_gradients(result)
     return result
+
+
+def _warn_of_no_gradients(result: Result) -> None:
+    """Warn if gradient alignment was logged and is 0 throughout, which is no measurement."""
+    if result.alignments is None:
+        return
+    before = np.asarray(result.alignments.before)[:, 1:]
+    if before.size and not before.any():
+        warnings.warn(
+            f"the gradient alignment of {learner_name(result.learner)} is 0 at every example: what it predicts for an "
+            "arriving example does not depend on its weights, or not differentiably; leave its alignment out of "
+            "comparisons",
+            PerdureWarning,
+            stacklevel=3,
+        )
 
 
 def _first_snapshot(session: Session, make_model: MakeModel, alignment: bool) -> Snapshot:
@@ -270,7 +289,9 @@ def _interrupted(session: Session, snapshot: Snapshot, signal_number: int) -> In
         return InterruptedRunError(f"{where}; nothing is kept of a run without a folder", signal_number)
     _save(session, snapshot)
     results.append_log(session.folder, where)
-    how = f"go on with `perdure resume {session.folder}`, or from Python with the same call"
+    where_data_are = [] if session.data_folder is None else ["--data-dir", str(session.data_folder)]
+    command = shlex.join(["perdure", "resume", str(session.folder), *where_data_are])
+    how = f"go on with `{command}`, or from Python with the same call"
     return InterruptedRunError(f"{where}; {how}", signal_number)
 
 

@@ -115,10 +115,10 @@ def random_points(space: Mapping[str, Values], n_points: int) -> list[Point]:
     space gives the same combinations, and more points begin with those that fewer would be.
 
     Raises:
-        ValueError: if there are to be none.
+        ValueError: if there are to be less than two, which leave nothing to choose from.
     """
-    if n_points < 1:
-        raise ValueError(f"the number of trials is {n_points}, expected 1 or more; ask for some")
+    if n_points < 2:
+        raise ValueError(f"the number of trials is {n_points}, expected 2 or more to choose from; ask for more")
     rng = named_rng(0, "hyper-parameters")
     points = [{name: _draw(values, rng) for name, values in space.items()} for _ in range(n_points)]
     return list({tuple(point.values()): point for point in points}.values())

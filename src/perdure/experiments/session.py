@@ -22,7 +22,7 @@ from perdure.experiments.progress import Watch
 from perdure.experiments.results import FORMAT
 from perdure.learners.catalog import learner_name
 from perdure.learners.hyperparameters import hyperparameters
-from perdure.streams.benchmark import Benchmark, checksum
+from perdure.streams.benchmark import Benchmark, checksum, labels_of
 from perdure.streams.catalog import BenchmarkRecipe
 from perdure.streams.torch_file import DataFileRecipe
 from perdure.updates.losses import CrossEntropyWithinTask, cross_entropy, mean_squared_error
@@ -48,6 +48,8 @@ class Session:
     checkpoint_seconds: float
     show_progress: bool | Watch
     folder: Path | None
+    data_folder: Path | None = None
+    """Where the stream's data were found, if it is where they are looked for only when asked to."""
 
     @cached_property
     def stream(self) -> Example:
@@ -163,6 +165,13 @@ def _shape(benchmark: Benchmark) -> str:
     return f"inputs {x.dtype}{list(x.shape)}, targets {y.dtype}{list(y.shape)}, task ends [{ends}] and {outputs}"
 
 
+def data_folder(benchmark: Benchmark | Callable[[int], Benchmark]) -> Path | None:
+    """Return the folder in which going on must look for a benchmark's data, None if it looks there by itself."""
+    if isinstance(benchmark, DataFileRecipe):
+        return benchmark.path.parent
+    return benchmark.data_dir if isinstance(benchmark, BenchmarkRecipe) else None
+
+
 def usual_model(benchmark: Benchmark | Callable[[int], Benchmark]) -> MakeModel:
     """Return what makes the network that a benchmark is usually learned with."""
     return getattr(models, benchmark.network) if isinstance(benchmark, BenchmarkRecipe) else models.benchmark_mlp
@@ -187,12 +196,15 @@ def prepare(learner: Learner[Any], benchmark: Benchmark) -> Learner[Any]:
 
 
 def tasks_of_classes(benchmark: Benchmark) -> tuple[int, ...] | None:
-    """Return for each output the task that it belongs to; None if some class is shown by several tasks, or by none."""
+    """Return for each output the task that it belongs to; None if several tasks train or test a class, or none does."""
     if benchmark.class_tasks is not None or benchmark.regression:
         return benchmark.class_tasks
     y, task = (np.asarray(leaf) for leaf in (benchmark.train.y, benchmark.train.task))
     shown = np.zeros((benchmark.n_outputs, benchmark.n_tasks), bool)
     shown[y, task] = True
+    # A random subset for training may miss a class, and another seed's another one; the tests hold them all.
+    for its_task, tested in enumerate(labels_of(benchmark.test)):
+        shown[tested, its_task] = True
     return tuple(map(int, shown.argmax(axis=1))) if (shown.sum(axis=1) == 1).all() else None
 
 

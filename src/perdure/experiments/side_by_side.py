@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
@@ -14,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Example, Info, Learner
+from perdure.experiments.process import free_memory
 from perdure.experiments.program import (
     Examiner,
     Keys,
@@ -88,17 +87,11 @@ def learners_that_fit(session: Session, learner: Learner[Any], make_model: MakeM
 
 
 def available_memory() -> int:
-    """Return the bytes that are free on the device, or in this machine if that is where the device computes."""
+    """Return the bytes that are free on the device, or for this process if the device computes in its memory."""
     statistics = jax.devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics["bytes_in_use"]
-    if _MEMINFO.exists():
-        lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
-        return 1024 * int(lines["MemAvailable"].split()[0])
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-_MEMINFO = Path("/proc/meminfo")
+    return free_memory()
 
 
 def _start(session: Session, make_model: MakeModel) -> Callable[[Learner[Any]], Progress]:

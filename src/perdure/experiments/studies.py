@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import resources
+from itertools import product
 from typing import Any, Literal, NamedTuple
 
 from perdure.experiments.presets import Preset, load_presets
@@ -41,11 +42,12 @@ def load_study(name: str, seeds: int | None = None, *, quick: bool = False) -> S
 
     Args:
         name: one of `study_names()`.
-        seeds: of each run, except those for its time; None for as many as each table says.
+        seeds: of each run, at most, except those for its time: the costliest have fewer; None for as many as each
+            table says.
         quick: shorter streams, smaller memories in proportion, fewer seeds: to see that everything works.
 
     Raises:
-        ValueError: if there is no such study.
+        ValueError: if there is no such study, or a table has a learner without a preset for one of its benchmarks.
     """
     if name not in _file():
         raise ValueError(f"there is no study {name!r}, expected: {', '.join(_file())}")
@@ -53,7 +55,7 @@ def load_study(name: str, seeds: int | None = None, *, quick: bool = False) -> S
     tables = {
         title: [
             _cell(content, preset, seeds or (content["quick"]["seeds"] if quick else table["seeds"]), quick)
-            for preset in _presets_of(table)
+            for preset in _presets_of(title, table)
         ]
         for title, table in content["tables"].items()
     }
@@ -66,15 +68,18 @@ def load_study(name: str, seeds: int | None = None, *, quick: bool = False) -> S
     return Study(tables, timing)
 
 
-def _presets_of(table: Mapping[str, Any]) -> list[Preset]:
+def _presets_of(title: str, table: Mapping[str, Any]) -> list[Preset]:
     """Return the presets of a table, by benchmark and learner in the order of the table."""
-    return [
-        preset
-        for benchmark in table["benchmarks"]
-        for learner in table["learners"]
-        for preset in load_presets()
-        if (preset.learner, preset.benchmark) == (learner, benchmark)
-    ]
+    known: dict[tuple[str, str], list[Preset]] = {}
+    for preset in load_presets():
+        known.setdefault((preset.benchmark, preset.learner), []).append(preset)
+    wanted = list(product(table["benchmarks"], table["learners"]))
+    if missing := [f"{learner} on {benchmark}" for benchmark, learner in wanted if (benchmark, learner) not in known]:
+        raise ValueError(
+            f"presets.toml has no preset of {', '.join(missing)}, expected one for each learner and benchmark of the "
+            f"table {title}; add it there, or leave the learner out of studies.toml"
+        )
+    return [preset for pair in wanted for preset in known[pair]]
 
 
 def _is_of(preset: Preset, wanted: Mapping[str, Any]) -> bool:

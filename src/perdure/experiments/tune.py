@@ -53,16 +53,16 @@ def tune(
 ) -> TuningResult:
     """Try combinations of hyper-parameters on validation streams, and find the one that retains most.
 
-    Validation streams draw other tasks than those reported, and train and test on training examples only. Combinations
-    that differ only in their rates learn side by side in one compiled program; one that diverges does not stop the
-    others.
+    Validation streams make other draws than those reported, and train and test on training examples only.
+    Combinations that differ only in their rates learn side by side in one compiled program; one that diverges does not
+    stop the others.
 
     Args:
         learner: name of a learner, or its class.
         benchmark: what to learn; its option `validation` is set here.
         grid: for each hyper-parameter to search the values to try; for rates, in random search, also a `LogUniform`.
             The others come from the presets of perdure's own learners, or are the learner's defaults.
-        trials: how many combinations to draw at random; None tries them all.
+        trials: how many combinations to draw at random, ≥ 2; None tries them all.
         seeds: how many validation streams; their seeds are `FIRST_SEED` and those after it.
         model: makes the network from one example, the number of outputs and a key; None for the benchmark's usual one.
         folder: where search.json goes; combinations that are in it already are not tried again. None keeps nothing.
@@ -198,7 +198,10 @@ def _candidates(name: str, cls: type[Learner[Any]], benchmark: str, points: Sequ
     made = [_Candidate({it.name: it.kind(getattr(one, it.name)) for it in known}, one) for one in learners]
     candidates = list({candidate.key: candidate for candidate in made}.values())
     if len(candidates) < 2:
-        raise ValueError("there is one combination only, nothing to choose from; give a hyper-parameter several values")
+        raise ValueError(
+            "there is one combination only, nothing to choose from; give a hyper-parameter several values, or draw "
+            "more trials"
+        )
     return candidates
 
 

@@ -18,7 +18,8 @@ def gradient_alignment(learner: Learner[Any], state: Any, arriving: Example, pas
     """Return the dot product of the loss gradients on two examples, ∇ loss(arriving) · ∇ loss(past).
 
     Positive: learning one helps the other (transfer); negative: it harms it (interference). Taken with respect to
-    all weights of `state.model` (Riemer et al. 2019, equations 1 and 2).
+    all weights of `state.model` (Riemer et al. 2019, equations 1 and 2). It is 0 where `predict` does not depend on
+    them, such as iCaRL's for classes without exemplars, which classes of the current task are.
 
     Args:
         learner: how outputs come from the state.

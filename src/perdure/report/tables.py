@@ -14,6 +14,7 @@ from rich.table import Table
 from perdure.experiments.presets import Published, follows_protocol, published
 from perdure.experiments.results import RunRecord
 from perdure.metrics.transfer import Statistic
+from perdure.streams.catalog import BENCHMARKS
 
 DASH = "–"
 """Stands where there is no value."""
@@ -75,15 +76,19 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
 def published_figure(record: RunRecord) -> Published | None:
     """Return the published retained accuracy in percent to hold a run against, None if there is none.
 
-    The run must have the published learner, memory size, and stream; its rates may differ.
+    The run must have the published learner, memory size, network and stream, and no loss or optimizer of its
+    own; its rates may differ.
     """
-    options = record.config["benchmark"].get("options", {})
-    if not follows_protocol(record.benchmark, options):
+    config = record.config
+    if not follows_protocol(record.benchmark, config["benchmark"].get("options", {})):
+        return None
+    has_own_parts = "loss" in config["learner"] or "optimizer" in config["learner"]
+    if has_own_parts or config.get("model", {}).get("name") != BENCHMARKS[record.benchmark].network:
         return None
     return published(record.learner, record.benchmark, record.memory_size)
 
 
-def _metric(record: RunRecord, name: str) -> Statistic | None:
+def metric_of(record: RunRecord, name: str) -> Statistic | None:
     """Return a metric of a finished run, None if it was not evaluated."""
     statistic = None if record.summary is None else record.summary.metrics.get(name)
     return None if statistic is None or np.isnan(statistic.mean) else statistic
@@ -91,7 +96,7 @@ def _metric(record: RunRecord, name: str) -> Statistic | None:
 
 def _scaled(name: str, scale: float, decimals: int) -> Callable[[RunRecord], Cell]:
     def cell(record: RunRecord) -> Cell:
-        statistic = _metric(record, name)
+        statistic = metric_of(record, name)
         if statistic is None:
             return NOTHING
         spread = "" if np.isnan(statistic.ci95) else f"{scale * statistic.ci95:.{decimals}f}"
@@ -110,7 +115,7 @@ def _published(record: RunRecord) -> Cell:
 
 
 def _difference(record: RunRecord) -> Cell:
-    figure, measured = published_figure(record), _metric(record, "retained_accuracy")
+    figure, measured = published_figure(record), metric_of(record, "retained_accuracy")
     if figure is None or measured is None:
         return NOTHING
     return Cell(f"{100 * measured.mean - figure.mean:+.2f}")
@@ -121,7 +126,7 @@ def _seconds(record: RunRecord) -> Cell:
 
 
 def _mebibytes(record: RunRecord) -> Cell:
-    if record.summary is None or record.summary.peak_memory_bytes is None:
+    if record.summary is None:
         return NOTHING
     return Cell(f"{record.summary.peak_memory_bytes / 2**20:.0f}")
 

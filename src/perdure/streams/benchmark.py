@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from operator import index
 from typing import NamedTuple, SupportsIndex
 
@@ -22,8 +21,8 @@ from perdure.streams.checks import (
     check_varied,
     refuse_first,
 )
-from perdure.streams.tasks import REPORTED_SEEDS, apply_pixel_map, complete_order, draw_subsets, mapped_stream
-from perdure.streams.validation import stream_prefix, validation_split
+from perdure.streams.tasks import StreamSize, apply_pixel_map, complete_order, draw_subsets, mapped_stream
+from perdure.streams.validation import reported_subsets, stream_prefix, validation_split
 
 
 class TestSet(NamedTuple):
@@ -145,6 +144,7 @@ def pixel_map_benchmark(
     n_outputs: int,
     seed: int,
     examples_per_task: int,
+    usual: StreamSize,
     task_order: Sequence[int] | None,
     validation: bool = False,
 ) -> Benchmark:
@@ -152,15 +152,17 @@ def pixel_map_benchmark(
 
     Every task trains on a random subset of its own and is tested on all test images. A task keeps its map
     and its subset wherever `task_order` puts it. With `validation`, training and test images are both
-    training images, as `validation_split` has it, and the test images given are not used.
+    training images, as `validation_split` has it, and the test images given are not used; `usual` is the size of the
+    streams that figures are reported of.
 
     Raises:
         ValueError: if `examples_per_task` or `task_order` is out of range.
     """
     order = complete_order(task_order, len(maps))
     if validation:
-        reported = (draw_subsets(it, order, len(train.x), examples_per_task) for it in range(REPORTED_SEEDS))
-        chosen = validation_split(len(train.x), chain.from_iterable(reported), examples_per_task)
+        asked = dict.fromkeys(range(len(maps)), examples_per_task)
+        reported = reported_subsets(len(train.x), asked, dict.fromkeys(range(usual.tasks), usual.examples_per_task))
+        chosen = validation_split(len(train.x), reported, examples_per_task)
         train, test = (TestSet(train.x[part], train.y[part]) for part in chosen)
         examples_per_task = min(examples_per_task, len(train.x))
     subsets = draw_subsets(seed, order, len(train.x), examples_per_task, prefix=stream_prefix(validation))
@@ -211,13 +213,14 @@ def _check_class_tasks(benchmark: Benchmark, class_tasks: tuple[int, ...]) -> No
     last = benchmark.n_tasks - 1
     refuse_first("class_tasks", tasks_of, (tasks_of < 0) | (tasks_of > last), f"a task from 0 to {last}; mend it")
     labels = [("train", np.asarray(benchmark.train.y), np.asarray(benchmark.train.task))]
-    labels += [(f"test[{task}]", y, np.full(len(y), task)) for task, y in enumerate(_test_labels(benchmark.test))]
+    labels += [(f"test[{task}]", y, np.full(len(y), task)) for task, y in enumerate(labels_of(benchmark.test))]
     for where, y, task in labels:
         expected = "a label whose task in class_tasks is that of the example; mend the label or class_tasks"
         refuse_first(f"{where}.y", y, tasks_of[y] != task, expected)
 
 
-def _test_labels(test: Sequence[TestSet]) -> list[np.ndarray]:
+def labels_of(test: Sequence[TestSet]) -> list[np.ndarray]:
+    """Return the labels of each task's test set, (n,), without making the inputs of those from pixel maps."""
     if isinstance(test, PixelMapTests):
         return [test.labels] * len(test)
     return [np.asarray(y) for _, y in test]

@@ -71,8 +71,13 @@ class BenchmarkRecipe:
     """Where to look for raw files first; it decides nothing else."""
 
     def __post_init__(self) -> None:
-        """Raise what `make_benchmark` would raise for the name and the options."""
+        """Raise what `make_benchmark` would raise for the name and the options, of which `data_dir` is none here."""
         _check_options(self.name, _maker(_entry(self.name).maker), self.options)
+        if "data_dir" in self.options:
+            raise TypeError(
+                f"data_dir is given as an option of {self.name}, expected beside the options, which decide figures; "
+                f"write BenchmarkRecipe({self.name!r}, …, data_dir=…)"
+            )
 
     @property
     def network(self) -> str:

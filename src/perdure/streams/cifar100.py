@@ -17,10 +17,11 @@ from perdure.streams.benchmark import Benchmark, TestSet
 from perdure.streams.classes import class_benchmark
 from perdure.streams.files import find_one, verified
 from perdure.streams.registry import DataError, RawFile
+from perdure.streams.tasks import StreamSize
 
 N_CLASSES = 100
 CLASSES_PER_TASK = 5
-N_TASKS = N_CLASSES // CLASSES_PER_TASK
+USUAL = StreamSize(tasks=N_CLASSES // CLASSES_PER_TASK, examples_per_task=2500)
 SHAPE = (3, 32, 32)
 RECORD = 2 + 3 * 32 * 32
 """Bytes of an example in the binary archive: coarse label, fine label, pixels."""
@@ -38,8 +39,8 @@ class Cifar100(NamedTuple):
 def cifar100(
     seed: int,
     *,
-    tasks: int = N_TASKS,
-    examples_per_task: int = 2500,
+    tasks: int = USUAL.tasks,
+    examples_per_task: int = USUAL.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -72,7 +73,8 @@ def cifar100(
         np.arange(N_CLASSES) // CLASSES_PER_TASK,
         seed=seed,
         tasks=tasks,
-        sizes=np.full(N_TASKS, examples_per_task),
+        sizes=np.full(USUAL.tasks, examples_per_task),
+        usual_sizes=np.full(USUAL.tasks, USUAL.examples_per_task),
         task_order=task_order,
         validation=validation,
         masked=True,

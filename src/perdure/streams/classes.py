@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Int, Integer
 
 from perdure.streams.benchmark import Benchmark, TestSet, stream_of
-from perdure.streams.tasks import REPORTED_SEEDS, check_task_count, complete_order, draw_subset, draw_subsets, named_rng
-from perdure.streams.validation import stream_prefix, validation_split
+from perdure.streams.tasks import check_task_count, complete_order, draw_subset, named_rng
+from perdure.streams.validation import reported_subsets, stream_prefix, validation_split
 
 
 def class_benchmark(
@@ -21,6 +21,7 @@ def class_benchmark(
     seed: int,
     tasks: int,
     sizes: Integer[np.ndarray, " all_tasks"],
+    usual_sizes: Integer[np.ndarray, " all_tasks"],
     task_order: Sequence[int] | None,
     validation: bool,
     masked: bool = False,
@@ -39,6 +40,7 @@ def class_benchmark(
         seed: of the subsets, ≥ 0.
         tasks: number of tasks, the first so many.
         sizes: number of training examples, for each task that there can be.
+        usual_sizes: what `sizes` are in the streams that figures are reported of.
         task_order: at position i of the stream, which task to show there; in order if None.
         validation: train and test on training examples only, as `validation_split` divides them.
         masked: are the outputs of other tasks masked?
@@ -54,8 +56,9 @@ def class_benchmark(
         held_out = _taken(test, np.flatnonzero(task_of_class[test.y] == task))
         size = int(sizes[task])
         if validation:
-            pool, tested = _validation_pools(pool, task, size)
-            held_out = _taken(train, tested)
+            reported = reported_subsets(len(pool), {task: size}, {task: int(usual_sizes[task])})
+            trained, tested = validation_split(len(pool), reported, size)
+            pool, held_out = pool[trained], _taken(train, pool[tested])
             size = min(size, len(pool))
         rng = named_rng(seed, f"{stream_prefix(validation)}subsets/{task}")
         train_parts.append(_taken(train, pool[draw_subset(rng, len(pool), size)]))
@@ -64,14 +67,6 @@ def class_benchmark(
     positions = np.argsort(order)[shown]
     class_tasks = tuple(map(int, positions)) if masked else None
     return Benchmark(name, stream_of(train_parts), test_parts, len(shown), class_tasks)
-
-
-def _validation_pools(
-    pool: Int[np.ndarray, " n"], task: int, size: int
-) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
-    reported = [draw_subsets(seed, np.array([task]), len(pool), size)[0] for seed in range(REPORTED_SEEDS)]
-    train, test = validation_split(len(pool), reported, size)
-    return pool[train], pool[test]
 
 
 def _taken(examples: TestSet, which: Int[np.ndarray, " n"]) -> TestSet:

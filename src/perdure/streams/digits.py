@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from perdure.streams.benchmark import Benchmark, TestSet, pixel_map_benchmark
-from perdure.streams.tasks import rotation_maps
+from perdure.streams.tasks import StreamSize, rotation_maps
 from perdure.streams.validation import stream_prefix
 
 SIDE = 8
 N_CLASSES = 10
+USUAL = StreamSize(tasks=10, examples_per_task=500)
 TEST_SHARE = 5
 """Of each class, one example in so many, the last ones, is for testing."""
 
@@ -22,8 +23,8 @@ TEST_SHARE = 5
 def digits_rotations(
     seed: int,
     *,
-    tasks: int = 10,
-    examples_per_task: int = 500,
+    tasks: int = USUAL.tasks,
+    examples_per_task: int = USUAL.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -54,6 +55,7 @@ def digits_rotations(
         n_outputs=N_CLASSES,
         seed=seed,
         examples_per_task=examples_per_task,
+        usual=USUAL,
         task_order=task_order,
         validation=validation,
     )

@@ -20,12 +20,13 @@ def download(url: str, target: Path, check: Callable[[bytes, str], object]) -> N
 
     Args:
         url: of the file.
-        target: where to put it.
+        target: where to put it; the folder is made if need be.
         check: given the content and the URL, raises if it is not the file wanted.
 
     Raises:
         OSError: if the network or the operating system refuses.
     """
+    target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(target) as file:
         with _progress(target.name) as bar:
             _downloader(bar)(url, file, None)

@@ -11,20 +11,26 @@ from jaxtyping import Int, UInt8
 from perdure.streams.benchmark import Benchmark, TestSet, pixel_map_benchmark
 from perdure.streams.classes import class_benchmark
 from perdure.streams.files import load_idx
-from perdure.streams.tasks import permutation_maps, rotation_maps
+from perdure.streams.tasks import StreamSize, permutation_maps, rotation_maps
 from perdure.streams.validation import stream_prefix
 
 SIDE = 28
 N_CLASSES = 10
 CLASSES_PER_TASK = 2
 """Of Split MNIST."""
+USUAL = StreamSize(tasks=20, examples_per_task=1000)
+"""Of Rotations and Permutations."""
+USUAL_MANY = StreamSize(tasks=100, examples_per_task=200)
+"""Of Many Permutations."""
+USUAL_SPLIT = StreamSize(tasks=N_CLASSES // CLASSES_PER_TASK, examples_per_task=1000)
+"""Of Split MNIST."""
 
 
 def mnist_rotations(
     seed: int,
     *,
-    tasks: int = 20,
-    examples_per_task: int = 1000,
+    tasks: int = USUAL.tasks,
+    examples_per_task: int = USUAL.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -43,21 +49,22 @@ def mnist_rotations(
         task_order: at position i of the stream, which task to show there; in order if None.
         data_dir: folder to search first for the files of MNIST.
         validation: for choosing hyper-parameters: training and test images are both from the 60,000, from those that
-            no reported stream shows if they are enough, and angles and draws are others than any reported stream's.
+            no reported stream shows, of this size or the usual one, if they are enough; angles and draws are others
+            than any reported stream's.
 
     Raises:
         ValueError: if an argument is out of range.
         DataError: if the files cannot be found or downloaded, or are not MNIST's.
     """
     maps = rotation_maps(seed, tasks, SIDE, SIDE, stream_prefix(validation))
-    return _mnist_benchmark("mnist-rotations", maps, seed, examples_per_task, task_order, data_dir, validation)
+    return _mnist_benchmark("mnist-rotations", maps, USUAL, seed, examples_per_task, task_order, data_dir, validation)
 
 
 def mnist_permutations(
     seed: int,
     *,
-    tasks: int = 20,
-    examples_per_task: int = 1000,
+    tasks: int = USUAL.tasks,
+    examples_per_task: int = USUAL.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -70,14 +77,15 @@ def mnist_permutations(
     Source: Riemer et al. (2019), section 4; Kirkpatrick et al. (2017).
     """
     maps = permutation_maps(seed, tasks, SIDE * SIDE, stream_prefix(validation))
-    return _mnist_benchmark("mnist-permutations", maps, seed, examples_per_task, task_order, data_dir, validation)
+    name = "mnist-permutations"
+    return _mnist_benchmark(name, maps, USUAL, seed, examples_per_task, task_order, data_dir, validation)
 
 
 def mnist_many_permutations(
     seed: int,
     *,
-    tasks: int = 100,
-    examples_per_task: int = 200,
+    tasks: int = USUAL_MANY.tasks,
+    examples_per_task: int = USUAL_MANY.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -87,14 +95,15 @@ def mnist_many_permutations(
     Arguments and errors: see `mnist_rotations`. Source: Riemer et al. (2019), section 4.
     """
     maps = permutation_maps(seed, tasks, SIDE * SIDE, stream_prefix(validation))
-    return _mnist_benchmark("mnist-many-permutations", maps, seed, examples_per_task, task_order, data_dir, validation)
+    name = "mnist-many-permutations"
+    return _mnist_benchmark(name, maps, USUAL_MANY, seed, examples_per_task, task_order, data_dir, validation)
 
 
 def mnist_split(
     seed: int,
     *,
-    tasks: int = N_CLASSES // CLASSES_PER_TASK,
-    examples_per_task: int = 1000,
+    tasks: int = USUAL_SPLIT.tasks,
+    examples_per_task: int = USUAL_SPLIT.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -116,7 +125,8 @@ def mnist_split(
         task_of_class,
         seed=seed,
         tasks=tasks,
-        sizes=np.full(N_CLASSES // CLASSES_PER_TASK, examples_per_task),
+        sizes=np.full(USUAL_SPLIT.tasks, examples_per_task),
+        usual_sizes=np.full(USUAL_SPLIT.tasks, USUAL_SPLIT.examples_per_task),
         task_order=task_order,
         validation=validation,
     )
@@ -149,6 +159,7 @@ def load_mnist(
 def _mnist_benchmark(
     name: str,
     maps: Int[np.ndarray, "tasks 784"],
+    usual: StreamSize,
     seed: int,
     examples_per_task: int,
     task_order: Sequence[int] | None,
@@ -164,6 +175,7 @@ def _mnist_benchmark(
         n_outputs=N_CLASSES,
         seed=seed,
         examples_per_task=examples_per_task,
+        usual=usual,
         task_order=task_order,
         validation=validation,
     )

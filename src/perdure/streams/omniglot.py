@@ -87,6 +87,7 @@ def omniglot(
         seed=seed,
         tasks=tasks,
         sizes=available if examples_per_task is None else np.minimum(available, examples_per_task),
+        usual_sizes=available,
         task_order=task_order,
         validation=validation,
     )
@@ -182,6 +183,7 @@ def _write_cached(path: Path, source: bytes, drawings: Drawings) -> None:
     content = BytesIO()
     for array in (drawings.images, drawings.alphabet, np.array(drawings.alphabet_names)):
         np.save(content, array, allow_pickle=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.write(content.getbuffer())
         file.write(_digest(source, content.getbuffer()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Integer, Shaped
@@ -13,6 +14,13 @@ from perdure.core import Example
 
 REPORTED_SEEDS = 5
 """Published figures are means over the streams of seeds 0 to REPORTED_SEEDS − 1."""
+
+
+class StreamSize(NamedTuple):
+    """How long a stream is."""
+
+    tasks: int
+    examples_per_task: int
 
 
 def named_rng(seed: int, name: str) -> np.random.Generator:
@@ -108,10 +116,8 @@ def apply_pixel_map(
     return mapped.reshape(images.shape)
 
 
-def draw_subset(rng: np.random.Generator, n: int, size: int) -> Int[np.ndarray, " size"]:
-    """Draw `size` of the numbers 0..n−1 without replacement, in random order.
-
-    A smaller subset from an equal generator is the beginning of a larger one.
+def check_subset_size(size: int, n: int) -> None:
+    """Check that so many training examples can be drawn.
 
     Raises:
         ValueError: unless 1 ≤ size ≤ n.
@@ -121,6 +127,17 @@ def draw_subset(rng: np.random.Generator, n: int, size: int) -> Int[np.ndarray, 
             f"examples per task is {size}, expected 1 to {n}, the number of training examples; "
             "choose a number in that range"
         )
+
+
+def draw_subset(rng: np.random.Generator, n: int, size: int) -> Int[np.ndarray, " size"]:
+    """Draw `size` of the numbers 0..n−1 without replacement, in random order.
+
+    A smaller subset from an equal generator is the beginning of a larger one.
+
+    Raises:
+        ValueError: unless 1 ≤ size ≤ n.
+    """
+    check_subset_size(size, n)
     return rng.permutation(n)[:size]
 
 

@@ -29,11 +29,12 @@ class DataFileRecipe:
 
     Raises:
         TypeError: if there is no such option.
-        DataError: if there is no such file, or its digest is not the one in the options.
+        DataError: if the file's name does not end in `.pt`, there is no such file, or its digest is not the one in the
+            options.
     """
 
     path: Path
-    """The file."""
+    """The file, `NAME.pt`: a run is recorded, and gone on with, by the name."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of `file_benchmark`, and the SHA-256 of the file, `file_sha256`: the file must have it, where it is
     given, and it is filled in where it is not."""
@@ -44,6 +45,10 @@ class DataFileRecipe:
             raise TypeError(
                 f"a data file has no option {', '.join(unknown)}, expected some of: {', '.join(OPTIONS)}; "
                 "leave it out or mend its spelling"
+            )
+        if self.path.suffix != ".pt":
+            raise DataError(
+                f"{self.path} ends in {self.path.suffix!r}, expected a name that ends in '.pt'; rename the file"
             )
         found = _sha256(self.path)
         expected = self.options.get(FILE_DIGEST, found)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Int, Integer
 
-from perdure.streams.tasks import named_rng
+from perdure.streams.tasks import REPORTED_SEEDS, check_subset_size, draw_subsets, named_rng
 
 PREFIX = "validation/"
 TEST_SHARE = 4
@@ -19,8 +19,38 @@ def stream_prefix(validation: bool) -> str:
     return PREFIX if validation else ""
 
 
+def reported_subsets(
+    n: int, asked: Mapping[int, int], usual: Mapping[int, int]
+) -> Iterator[Iterator[Int[np.ndarray, " _"]]]:
+    """Yield which of n training images reported streams show: those of the usual and the asked size, then the latter.
+
+    Figures are reported of streams of the usual size, and of others as they are asked for.
+
+    Args:
+        n: number of training images.
+        asked: number of each task and how many training examples it is asked to have.
+        usual: number of each task and how many it usually has; all, if there are fewer.
+
+    Raises:
+        ValueError: unless 1 ≤ size ≤ n for each size asked for.
+    """
+    for size in asked.values():
+        check_subset_size(size, n)
+    both = {task: min(size, n) for task, size in usual.items()}
+    # Of two sizes the larger one is enough: a smaller subset is the beginning of a larger one.
+    both |= {task: max(size, both.get(task, 0)) for task, size in asked.items()}
+    for sizes in (both, asked):
+        yield _drawn(n, sizes)
+
+
+def _drawn(n: int, sizes: Mapping[int, int]) -> Iterator[Int[np.ndarray, " _"]]:
+    for seed in range(REPORTED_SEEDS):
+        for task, size in sizes.items():
+            yield from draw_subsets(seed, np.array([task]), n, size)
+
+
 def validation_split(
-    n: int, reported: Iterable[Integer[np.ndarray, " _"]], wanted: int
+    n: int, reported: Iterable[Iterable[Integer[np.ndarray, " _"]]], wanted: int
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
     """Divide training images into those that validation trains on and those that it is tested on.
 
@@ -30,17 +60,21 @@ def validation_split(
 
     Args:
         n: number of training images.
-        reported: which of them the reported streams show.
+        reported: which of them the reported streams show; one after another, until some leave enough.
         wanted: how many to train on at least.
 
     Returns:
         The numbers of the images to train on, fewer than `wanted` if there are not so many, and to test on.
     """
-    is_unseen = np.ones(n, dtype=bool)
-    for subset in reported:
-        is_unseen[subset] = False
-    unseen = np.flatnonzero(is_unseen)
-    enough = len(unseen) >= TEST_SHARE and len(unseen) - len(unseen) // TEST_SHARE >= wanted
-    shuffled = named_rng(0, f"{PREFIX}split").permutation(unseen if enough else np.arange(n))
+    used = np.arange(n)
+    for subsets in reported:
+        is_unseen = np.ones(n, dtype=bool)
+        for subset in subsets:
+            is_unseen[subset] = False
+        unseen = np.flatnonzero(is_unseen)
+        if len(unseen) >= TEST_SHARE and len(unseen) - len(unseen) // TEST_SHARE >= wanted:
+            used = unseen
+            break
+    shuffled = named_rng(0, f"{PREFIX}split").permutation(used)
     n_test = len(shuffled) // TEST_SHARE
     return shuffled[n_test:], shuffled[:n_test]
