@@ -1,4 +1,6 @@
-from __future__ import annotations
+from __future__ from functools import partial
+
+import annotations
 
 import numpy as np
 import pytest
@@ -92,8 +94,13 @@ class TestPermutation:
 
     @pytest.mark.parametrize("make", [lambda: tasks.permutation_maps(0, 0, 4), lambda: tasks.rotation_maps(0, 0, 2, 2)])
     def test_refuses_no_tasks(self, make):
-        with pytest.raises(ValueError, match="number of tasks is 0, expected 1 or more"):
+        with pytest.raises(ValueError, match="number of tasks is 0, expected 1 to 1000"):
             make()
+
+    @pytest.mark.parametrize("make", [tasks.permutation_maps, partial(tasks.rotation_maps, width=2)])
+    def test_refuses_tasks_that_fill_the_memory(self, make):
+        with pytest.raises(ValueError, match="number of tasks is 999999, expected 1 to 1000"):
+            make(0, 999_999, 4)
 
 
 class TestApply:

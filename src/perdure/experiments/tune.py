@@ -218,7 +218,9 @@ def _try_all(search: _Search) -> dict[Key, Trial]:
     session = _session(search)
     passes = list(_passes(session, missing, search.model))
     position, began = 0, time.monotonic()
-    label = f"{session.label}; {len(missing)} combinations, {len(passes)} times side by side"
+    label = f"{session.label}; {len(missing)} combinations side by side"
+    if len(passes) > 1:
+        label += f", in {len(passes)} passes"
     with (
         StopRequests() as stop,
         run_progress(label, 0, session.length * len(missing), show=search.show_progress) as bar,

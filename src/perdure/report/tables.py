@@ -138,6 +138,7 @@ def _memory(record: RunRecord) -> Cell:
 _LEGEND = {
     "RA": "RA: retained accuracy",
     "Publ.\nRA": "Publ. RA: published, ± standard deviation",
+    "Diff.": "Diff.: measured less published",
     "LA": "LA: learning accuracy",
     "BTI": "BTI: backward transfer and interference",
     "FWT": "FWT: forward transfer",

@@ -42,6 +42,10 @@ def named_rng(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose,)))
 
 
+MOST_TASKS = 1000
+"""Tasks that one set of images is mapped to: a stream of that many is some gigabytes."""
+
+
 def check_task_count(n_tasks: int, available: int | None = None) -> None:
     """Check that there is at least one task, and no more than there can be.
 
@@ -50,7 +54,7 @@ def check_task_count(n_tasks: int, available: int | None = None) -> None:
     """
     if n_tasks < 1 or (available is not None and n_tasks > available):
         expected = "1 or more" if available is None else f"1 to {available}"
-        raise ValueError(f"number of tasks is {n_tasks}, expected {expected}; ask for as many as there can be")
+        raise ValueError(f"number of tasks is {n_tasks}, expected {expected}; ask for a number in that range")
 
 
 def rotation_angles(rng: np.random.Generator, n_tasks: int) -> Float[np.ndarray, " tasks"]:
@@ -88,8 +92,9 @@ def rotation_maps(
     """Return one rotation map a task, at the seed's `rotation_angles`; `prefix` begins the generator's name.
 
     Raises:
-        ValueError: if there is no task, or the seed is negative.
+        ValueError: if there is no task, or there are more than `MOST_TASKS`, or the seed is negative.
     """
+    check_task_count(n_tasks, MOST_TASKS)
     angles = rotation_angles(named_rng(seed, f"{prefix}angles"), n_tasks)
     return np.stack([rotation_map(float(angle), height, width) for angle in angles])
 
@@ -100,9 +105,9 @@ def permutation_maps(seed: int, n_tasks: int, n_pixels: int, prefix: str = "") -
     `prefix` begins the names of the generators that the permutations are drawn from.
 
     Raises:
-        ValueError: if there is no task, or the seed is negative.
+        ValueError: if there is no task, or there are more than `MOST_TASKS`, or the seed is negative.
     """
-    check_task_count(n_tasks)
+    check_task_count(n_tasks, MOST_TASKS)
     generators = [named_rng(seed, f"{prefix}permutations/{task}") for task in range(n_tasks)]
     return np.stack([permutation_map(rng, n_pixels) for rng in generators])
 
