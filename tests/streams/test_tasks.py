@@ -1,6 +1,6 @@
-from __future__ from functools import partial
+from __future__ import annotations
 
-import annotations
+from functools import partial
 
 import numpy as np
 import pytest
