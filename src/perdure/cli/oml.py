@@ -116,6 +116,8 @@ def evaluate(
         from perdure.report.figures.representations import save_evaluation_figures
         from perdure.report.representations import evaluation_tables
 
+    if not all(it.strip().isdecimal() for it in classes.split(",")):
+        raise ValueError(f"--classes is {classes!r}, expected numbers separated by commas, as {EVALUATION_CLASSES}")
     counts = [int(it) for it in classes.split(",")]
     make_folder(out)
     evaluations = evaluate_all(

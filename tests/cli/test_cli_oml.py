@@ -1,0 +1,68 @@
+"""`perdure oml` as a user meets it."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, perdure):
+    """A folder of a short training on sine waves, and what the command printed."""
+    folder = tmp_path_factory.mktemp("trainings") / "sine"
+    process = perdure("oml", "train", "sine", "--method", "pretraining", "--steps", "3", "--quiet", "--out", folder)
+    assert process.returncode == 0, process.stderr
+    return folder, process
+
+
+def test_training_says_where_it_is(trained):
+    folder, process = trained
+    assert "representation.safetensors" in process.stdout
+    assert (folder / "representation.safetensors").exists()
+
+
+def test_the_same_command_again_trains_nothing(trained, perdure):
+    folder, _ = trained
+    before = (folder / "representation.safetensors").stat().st_mtime_ns
+    process = perdure("oml", "train", "sine", "--method", "pretraining", "--steps", "3", "--quiet", "--out", folder)
+    assert process.returncode == 0, process.stderr
+    assert (folder / "representation.safetensors").stat().st_mtime_ns == before
+
+
+def test_another_training_is_refused(trained, perdure):
+    folder, _ = trained
+    process = perdure("oml", "train", "sine", "--method", "pretraining", "--steps", "4", "--quiet", "--out", folder)
+    assert process.returncode == 2
+    assert "steps: 3 there, 4 asked for" in process.stderr
+
+
+def test_features_are_shown(trained, perdure, tmp_path):
+    folder, _ = trained
+    process = perdure("oml", "visualize", folder, "sine", "--out", tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "Active" in process.stdout
+    assert (tmp_path / "features.png").exists()
+
+
+def test_an_evaluation_leaves_a_record_and_figures(perdure, tmp_path, real_omniglot_dir):
+    arguments = ["omniglot-small", "--classes", "5", "--runs", "3", "--quiet", "--out", tmp_path]
+    process = perdure("oml", "evaluate", *arguments, "--data-dir", real_omniglot_dir)
+    assert process.returncode == 0, process.stderr
+    assert "omniglot-small" in process.stdout
+    (evaluation,) = json.loads((tmp_path / "evaluation.json").read_text())["evaluations"]
+    assert len(evaluation["results"][0]["held_out"]) == 3
+    assert (tmp_path / "classes.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "omniglot", "--size", "huge"], "there is no preset for omniglot, size huge, method oml; there are:"),
+        (["train", "sine", "--method", "pretraining", "--inner-rate", "1"], "pretraining has no inner_rate; it has"),
+        (["evaluate", "nothing"], "there is no representation 'nothing'; choose one of omniglot-small"),
+        (["evaluate", "sine", "--classes", "ten"], "--classes is 'ten', expected numbers separated by commas"),
+    ],
+)
+def test_mistakes(arguments, message, perdure, tmp_path):
+    process = perdure("oml", *arguments, "--quiet", cwd=tmp_path)
+    assert process.returncode == 2
+    assert message in process.stderr
