@@ -48,7 +48,7 @@ def batch_gradient(
     """Return the gradient of the mean loss on a batch, with the sparsity penalty if asked for, and the score."""
 
     def value(model: Representation) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        features = model.encoder(as_features(x))
+        features = jax.vmap(model.encoder)(as_features(x))
         outputs = jax.vmap(model.head)(features)
         mean = jnp.mean(jax.vmap(loss)(outputs, y))
         if sparsity is not None:

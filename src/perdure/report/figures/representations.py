@@ -51,7 +51,7 @@ def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
         axes.set_xlabel("Classes learned one after another")
         axes.set_xscale("log")
         ticks = sorted({it.classes for evaluation in evaluations for it in evaluation.results})  # pyright: ignore
-        axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
+        axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
         axes.xaxis.set_minor_locator(NullLocator())
         tidy(axes, grid="y")
     panels[0].set_ylim(0, 1.02)
