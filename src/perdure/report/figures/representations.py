@@ -16,6 +16,9 @@ from perdure.report.figures.saving import save_figure
 from perdure.report.figures.style import GREY, WIDTH, colour_of, tidy
 from perdure.representation.statistics import Statistics
 
+_FAR_APART = 50
+"""Ratio of errors from which an axis is logarithmic: the smallest would not be seen otherwise."""
+
 
 def save_evaluation_figures(evaluations: Sequence[Evaluation], folder: Path) -> Iterator[Path]:
     """Write the figures that evaluations allow, and yield the paths.
@@ -87,8 +90,12 @@ def error_over_functions(evaluations: Sequence[Evaluation]) -> Figure:
     curves.set_ylabel("Mean squared error")
     curves.set_xlabel("Functions learned one after another")
     bars.set_xlabel("Function, in the order learned")
+    ends = [float(it.results.so_far[:, -1].mean()) for it in evaluations if isinstance(it.results, SineResult)]
     for axes in (curves, bars):
-        axes.set_ylim(bottom=0)
+        if max(ends) > _FAR_APART * min(ends):
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
         tidy(axes, grid="y")
     figure.legend(*curves.get_legend_handles_labels(), loc="outside lower left", ncols=5, frameon=False, fontsize=9)
     return figure
