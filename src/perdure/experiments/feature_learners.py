@@ -21,7 +21,7 @@ from perdure.experiments.files import write_json
 from perdure.experiments.meta_evaluation import evaluation_images, features_by_class
 from perdure.experiments.progress import count_progress
 from perdure.experiments.representation_file import load_representation
-from perdure.experiments.run import run
+from perdure.experiments.run import DivergedError, run
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
 from perdure.learners.mer import MER
@@ -34,7 +34,7 @@ from perdure.streams.benchmark import Benchmark
 from perdure.streams.omniglot import load_omniglot
 
 MEMORY_SIZE = 200
-RATES = (0.1, 0.03, 0.01, 0.003)
+RATES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 TASKS = {"1×50": (1, 50), "5×20": (5, 20)}
 """Classes a task, and number of tasks."""
 _VALIDATION_SEEDS = (0, 1)
@@ -130,8 +130,13 @@ def _cell(inputs: _Inputs, tasks: str, size: tuple[int, int], learner: str, seed
         result = run(_LEARNERS[learner](rate), benchmark, seeds=chosen, model=inputs.model, progress=False)
         return result.metrics["retained_accuracy"].per_seed
 
-    tried = {rate: float(np.mean(retained(rate, inputs.validation, _VALIDATION_SEEDS))) for rate in RATES}
-    rate = max(tried, key=lambda rate: tried[rate])
+    def validated(rate: float) -> float:
+        try:
+            return float(np.mean(retained(rate, inputs.validation, _VALIDATION_SEEDS)))
+        except DivergedError:  # a rate that is too large is no choice
+            return -np.inf
+
+    rate = max(RATES, key=validated)
     published = _PUBLISHED[tasks, learner].get(inputs.kind)
     return LearnerCell(inputs.kind, learner, tasks, rate, retained(rate, inputs.evaluation, range(seeds)), published)
 

@@ -114,9 +114,9 @@ class SinePool(Domain):
     widths: tuple[int, ...] = eqx.field(static=True, default=(300,) * 6)
     hidden_sizes: tuple[int, ...] = eqx.field(static=True, default=())
     """Units of the head's hidden layers; none for a linear head."""
-    validation_rates: tuple[float, ...] = eqx.field(static=True, default=(0.01, 0.003, 0.001, 3e-4))
+    validation_rates: tuple[float, ...] = eqx.field(static=True, default=(0.01, 0.003, 0.001))
     """Learning rates of SGD where representations are validated; the best counts."""
-    validation_runs: int = eqx.field(static=True, default=10)
+    validation_runs: int = eqx.field(static=True, default=5)
 
     def __check_init__(self) -> None:
         self.episodes.check(len(self.pool.amplitude))
