@@ -64,11 +64,13 @@ def make_recipe(
     if unknown := sorted(changes.keys() - values.keys() - _ALWAYS):
         raise ValueError(f"{method} has no {', '.join(unknown)}; it has {', '.join(sorted(values))}")
     values |= changes
-    steps = 0 if method == "scratch" else values.pop("steps")
-    values.pop("steps", None)
+    steps = values.pop("steps")
+    if values.pop("decays", False):
+        values["decay_steps"] = steps or None
     validate_every = values.pop("validate_every", _VALIDATE_EVERY)
     trains = Pretraining(**values) if method in ("pretraining", "sr-nn") else OML(**values)
-    return Recipe(_DOMAIN_MAKERS[domain](dict(sizes[size]["domain"]), data_dir), trains, steps, validate_every)
+    made = _DOMAIN_MAKERS[domain](dict(sizes[size]["domain"]), data_dir)
+    return Recipe(made, trains, 0 if method == "scratch" else steps, validate_every)
 
 
 def _omniglot_domain(values: dict[str, Any], data_dir: Path | None) -> ImageClasses:
