@@ -57,7 +57,7 @@ class TestEveryMaker:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"tasks": 0}, "number of tasks is 0, expected 1 or more"),
+            ({"tasks": 0}, "number of tasks is 0, expected 1 to 1000"),
             ({"examples_per_task": 0}, "examples per task is 0, expected 1 to "),
             (
                 {"examples_per_task": 10**6},
