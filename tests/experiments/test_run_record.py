@@ -29,7 +29,7 @@ def test_record_tells_what_was_asked_and_what_came_of_it(to_disk, uninterrupted,
     np.testing.assert_equal(dict(record.summary.metrics), result.metrics)
     assert record.summary.examples_seen == 90
     assert record.summary.training_seconds == result.training_seconds
-    assert (record.summary.peak_memory_bytes or 0) > 10 * 2**20
+    assert record.summary.peak_memory_bytes > 10 * 2**20
 
 
 def test_finished_run_is_read_not_learned_again(to_disk, uninterrupted, assert_same, tmp_path, monkeypatch):

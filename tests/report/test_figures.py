@@ -96,6 +96,20 @@ def test_bars_show_metrics_intervals_and_the_published_figure(made_up_run):
     assert points(retained.collections[-1])[:, 0].tolist() == [77.24]
 
 
+def test_scores_below_zero_are_within_the_axes(made_up_run):
+    whole, part = (made_up_run(retained=-1.5, full=full) for full in (True, False))
+    for run, lowest in ((whole, -70), (part, -150)):  # the mean over all tasks, and the worst task
+        (axes,) = accuracy_over_stream([run]).axes
+        low, high = axes.get_ylim()
+        assert 1.2 * lowest < low < lowest
+        assert high == 100
+    retained, learned, _ = metric_bars([whole, made_up_run()]).axes
+    low, high = retained.get_xlim()
+    assert low < -72  # the mean and its interval
+    assert high > 100 * 2.3 / 3
+    assert learned.get_xlim() == (0, 130)
+
+
 def test_a_run_of_one_task_and_one_seed_can_be_drawn(made_up_run, tmp_path):
     paths = save_figures([made_up_run(tasks=1, seeds=1)], tmp_path / "figures")
     assert len(paths) == 6

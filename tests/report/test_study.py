@@ -1,5 +1,6 @@
 """The page of the MER study: what it holds of runs, and how it is written."""
 
+import numpy as np
 import pytest
 
 from perdure.report.blocks import Heading, Paragraph, Picture, Table
@@ -141,3 +142,9 @@ def test_without_runs_there_are_no_empty_sections():
     assert headings(blocks_of({"retained": [], "alignment": [], "variants": []})) == [
         "Meta-Experience Replay, measured"
     ]
+
+
+def test_an_alignment_that_is_no_number_is_a_dash(made_up_run):
+    blocks = blocks_of({"alignment": [made_up_run(alignment=[np.nan] * 5)]}, quick=True)
+    (table,) = tables_under(blocks, "MNIST Rotations")
+    assert table.rows == [["MER", "200", "–", "–", "–"]]

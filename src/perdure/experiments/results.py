@@ -54,8 +54,8 @@ class Summary:
     training_seconds: float
     """Time in training, all seeds together, compilation and evaluation apart."""
     compile_seconds: float
-    peak_memory_bytes: int | None
-    """Largest memory of the process or device; None where it cannot be told."""
+    peak_memory_bytes: int
+    """Largest memory of the process."""
     examples_seen: int
     """Examples learned from, per seed."""
 
@@ -347,7 +347,7 @@ def _read_summary(path: Path) -> Summary | None:
             {name: _statistic_from_json(content[name]) for name in names},
             float(content["training_seconds"]),
             float(content["compile_seconds"]),
-            content["peak_memory_bytes"],
+            int(content["peak_memory_bytes"]),
             content["examples_seen"],
         )
     except (KeyError, TypeError, ValueError) as cause:

@@ -11,7 +11,7 @@ from perdure.experiments.results import ALIGNMENTS, RunRecord
 from perdure.metrics.transfer import Statistic
 from perdure.report.blocks import Table
 from perdure.report.names import benchmark_title, learner_title
-from perdure.report.tables import DASH, published_figure
+from perdure.report.tables import DASH, metric_of, published_figure
 
 MER_TOLERANCE = 0.7
 """Points below the published mean within which MER's figure counts as reached."""
@@ -24,7 +24,7 @@ _DECIMALS = {"gradient_alignment": 3, "gradient_alignment_after_update": 3, "gra
 def accuracy_table(records: Sequence[RunRecord], *, with_published: bool) -> Table:
     """Return retained accuracies in percent, and how they compare with what was published."""
     headers = ["learner", "memory", "seeds", "measured"]
-    rows = [[*_names(it), f"{len(it.seeds)}", _percent(_metric(it, "retained_accuracy"))] for it in records]
+    rows = [[*_names(it), f"{len(it.seeds)}", _percent(metric_of(it, "retained_accuracy"))] for it in records]
     if with_published:
         headers += ["published", "difference", "verdict"]
         rows = [row + _comparison(record) for row, record in zip(rows, records, strict=True)]
@@ -34,7 +34,7 @@ def accuracy_table(records: Sequence[RunRecord], *, with_published: bool) -> Tab
 def alignment_table(records: Sequence[RunRecord], *, with_published: bool) -> Table:
     """Return mean gradient alignments of runs that logged them."""
     headers = ["learner", "memory", "before the update", "after the update", "cosine"]
-    rows = [[*_names(it), *(_signed(_metric(it, name), _DECIMALS[name]) for name in ALIGNMENTS)] for it in records]
+    rows = [[*_names(it), *(_signed(metric_of(it, name), _DECIMALS[name]) for name in ALIGNMENTS)] for it in records]
     if with_published:
         headers.insert(2, "published")
         for row, record in zip(rows, records, strict=True):
@@ -47,7 +47,7 @@ def variants_table(records: Sequence[RunRecord]) -> Table:
     learners = list(dict.fromkeys(record.learner for record in records))
     settings = list(dict.fromkeys((record.benchmark, record.memory_size) for record in records))
     measured = {
-        (it.benchmark, it.memory_size, it.learner): _percent(_metric(it, "retained_accuracy")) for it in records
+        (it.benchmark, it.memory_size, it.learner): _percent(metric_of(it, "retained_accuracy")) for it in records
     }
     rows = [
         [benchmark_title(benchmark), f"{memory}", *(measured.get((benchmark, memory, it), DASH) for it in learners)]
@@ -90,13 +90,9 @@ def _memory(size: int | None) -> str:
     return DASH if size is None else f"{size}"
 
 
-def _metric(record: RunRecord, name: str) -> Statistic | None:
-    return None if record.summary is None else record.summary.metrics.get(name)
-
-
 def _comparison(record: RunRecord) -> list[str]:
     """Return the published figure, the difference from it and the verdict."""
-    measured, published = _metric(record, "retained_accuracy"), published_figure(record)
+    measured, published = metric_of(record, "retained_accuracy"), published_figure(record)
     if published is None or measured is None:
         return [DASH, DASH, DASH]
     difference = 100 * measured.mean - published.mean
@@ -108,13 +104,12 @@ def _comparison(record: RunRecord) -> list[str]:
 def _cost(record: RunRecord) -> list[str]:
     summary = record.summary
     assert summary is not None
-    peak = DASH if summary.peak_memory_bytes is None else f"{summary.peak_memory_bytes / 2**20:,.0f} MiB"
     cpus = (record.environment or {}).get("usable_cpus")
     return [
         DASH if cpus is None else f"{cpus}",
         f"{summary.training_seconds:,.1f} s",
         f"{summary.compile_seconds:,.1f} s",
-        peak,
+        f"{summary.peak_memory_bytes / 2**20:,.0f} MiB",
     ]
 
 

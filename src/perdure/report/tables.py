@@ -88,7 +88,7 @@ def published_figure(record: RunRecord) -> Published | None:
     return published(record.learner, record.benchmark, record.memory_size)
 
 
-def _metric(record: RunRecord, name: str) -> Statistic | None:
+def metric_of(record: RunRecord, name: str) -> Statistic | None:
     """Return a metric of a finished run, None if it was not evaluated."""
     statistic = None if record.summary is None else record.summary.metrics.get(name)
     return None if statistic is None or np.isnan(statistic.mean) else statistic
@@ -96,7 +96,7 @@ def _metric(record: RunRecord, name: str) -> Statistic | None:
 
 def _scaled(name: str, scale: float, decimals: int) -> Callable[[RunRecord], Cell]:
     def cell(record: RunRecord) -> Cell:
-        statistic = _metric(record, name)
+        statistic = metric_of(record, name)
         if statistic is None:
             return NOTHING
         spread = "" if np.isnan(statistic.ci95) else f"{scale * statistic.ci95:.{decimals}f}"
@@ -115,7 +115,7 @@ def _published(record: RunRecord) -> Cell:
 
 
 def _difference(record: RunRecord) -> Cell:
-    figure, measured = published_figure(record), _metric(record, "retained_accuracy")
+    figure, measured = published_figure(record), metric_of(record, "retained_accuracy")
     if figure is None or measured is None:
         return NOTHING
     return Cell(f"{100 * measured.mean - figure.mean:+.2f}")
@@ -126,7 +126,7 @@ def _seconds(record: RunRecord) -> Cell:
 
 
 def _mebibytes(record: RunRecord) -> Cell:
-    if record.summary is None or record.summary.peak_memory_bytes is None:
+    if record.summary is None:
         return NOTHING
     return Cell(f"{record.summary.peak_memory_bytes / 2**20:.0f}")
 

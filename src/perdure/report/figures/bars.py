@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from perdure.experiments.results import RunRecord
@@ -47,9 +48,13 @@ def metric_bars(records: Sequence[RunRecord]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
     for axes in panels[:2]:
-        axes.set_xlim(0, 130)
-        axes.set_xticks([0, 50, 100])
-    _make_room_for_values(panels[2])
+        if any(_bars_below_zero(axes)):  # R² of a regression
+            _make_room_for_values(axes, 0.8)
+            axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
+        else:
+            axes.set_xlim(0, 130)
+            axes.set_xticks([0, 50, 100])
+    _make_room_for_values(panels[2], 0.35)
     _mark_published(panels[0], records)
     panels[0].set_yticks(range(len(records)), [name_among(record, records) for record in records])
     middle, half = (len(records) - 1) / 2, max(len(records), 2) / 2
@@ -76,11 +81,16 @@ def _bar(axes: Axes, place: int, statistic: Statistic) -> None:
     )
 
 
-def _make_room_for_values(axes: Axes) -> None:
-    """Widen the x axis, which holds 0, on the sides on which bars end, and draw the line at 0."""
+def _bars_below_zero(axes: Axes) -> list[bool]:
+    return [isinstance(patch, Rectangle) and bool(patch.get_width() < 0) for patch in axes.patches]
+
+
+def _make_room_for_values(axes: Axes, share: float) -> None:
+    """Widen the x axis, which holds 0, by a share on the sides on which bars end, and draw the line at 0."""
     low, high = axes.dataLim.intervalx
-    room = max(0.35 * (high - low), 0.5)
-    axes.set_xlim(low - room if low < 0 else 0, high + room if high > 0 or low == 0 else 0)
+    room = max(share * (high - low), 0.5)
+    below = _bars_below_zero(axes)
+    axes.set_xlim(low - room if any(below) else low, high if all(below) else high + room)
     axes.spines["left"].set_visible(False)
     axes.axvline(0, color=GREY, linewidth=0.8)
 

@@ -12,7 +12,17 @@ from scipy.optimize import isotonic_regression
 
 from perdure.experiments.results import RunRecord
 from perdure.metrics.transfer import mean_and_interval
-from perdure.report.figures.style import GREY, WIDTH, accuracies, colour_of, heading, knows_the_past, name_among, tidy
+from perdure.report.figures.style import (
+    GREY,
+    WIDTH,
+    accuracies,
+    colour_of,
+    heading,
+    knows_the_past,
+    lower_limit,
+    name_among,
+    tidy,
+)
 
 
 def accuracy_over_stream(records: Sequence[RunRecord]) -> Figure:
@@ -45,8 +55,8 @@ def _mean_over_tasks_seen(records: Sequence[RunRecord], matrices: Sequence[np.nd
         axes.plot(after, mean, color=colour_of(place), linewidth=1.8, label=name_among(records[place], records))
         axes.fill_between(after, mean - half, mean + half, color=colour_of(place), alpha=0.2, linewidth=0)
         ends.append((float(tasks), float(mean[-1])))
-    axes.set_ylim(0, 100)
-    _label_ends(axes, ends, records)
+    low = _begin_axis(axes, [height for line in axes.lines for height in np.asarray(line.get_ydata())])
+    _label_ends(axes, ends, records, gap=0.055 * (100 - low))
     axes.set_xlabel("Tasks learned")
     axes.set_title(heading("Mean accuracy on the tasks seen so far", records), loc="left", size=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
@@ -55,9 +65,18 @@ def _mean_over_tasks_seen(records: Sequence[RunRecord], matrices: Sequence[np.nd
     return figure
 
 
-def _label_ends(axes: Axes, ends: Sequence[tuple[float, float]], records: Sequence[RunRecord]) -> None:
-    """Write each run's name at the end of its line, in its colour, without overlap."""
-    heights = spread_out([height for _, height in ends], gap=5.5)
+def _begin_axis(axes: Axes, percentages: Sequence[float]) -> float:
+    """Let the axis end at 100 and begin at 0, or below if a percentage is negative; return where."""
+    low = lower_limit(percentages)
+    axes.set_ylim(low, 100)
+    if low < 0:
+        axes.axhline(0, color=GREY, linewidth=0.8)
+    return low
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, float]], records: Sequence[RunRecord], *, gap: float) -> None:
+    """Write each run's name at the end of its line, in its colour, at least a gap in percent apart."""
+    heights = spread_out([height for _, height in ends], gap)
     for place, ((x, _), height) in enumerate(zip(ends, heights, strict=True)):
         axes.annotate(
             name_among(records[place], records),
@@ -84,8 +103,9 @@ def spread_out(heights: Sequence[float], gap: float) -> list[float]:
 def _learned_and_retained(records: Sequence[RunRecord], matrices: Sequence[np.ndarray]) -> Figure:
     figure = Figure(figsize=(WIDTH, 1.1 + 1.4 * len(records)), layout="constrained")
     panels = figure.subplots(len(records), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for place, (axes, matrix) in enumerate(zip(panels, matrices, strict=True)):
-        mean = 100 * matrix[:, 1:].mean(axis=0)
+    means = [100 * matrix[:, 1:].mean(axis=0) for matrix in matrices]
+    shown = [height for mean in means for height in (*np.diagonal(mean), *mean[-1])]
+    for place, (axes, mean) in enumerate(zip(panels, means, strict=True)):
         tasks = len(mean)
         learned, retained, task = np.diagonal(mean), mean[-1], np.arange(1, tasks + 1)
         size = float(np.clip(400 / tasks, 6, 28))
@@ -93,7 +113,7 @@ def _learned_and_retained(records: Sequence[RunRecord], matrices: Sequence[np.nd
         axes.vlines(task, retained, learned, color=colour, alpha=0.45, linewidth=float(np.clip(40 / tasks, 0.8, 2)))
         axes.scatter(task, learned, size, facecolor="white", edgecolor=colour, zorder=3)
         axes.scatter(task, retained, size, color=colour, zorder=3)
-        axes.set_ylim(0, 100)
+        _begin_axis(axes, shown)
         axes.set_title(name_among(records[place], records), loc="left", size=10, color=colour)
         axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

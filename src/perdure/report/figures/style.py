@@ -69,6 +69,12 @@ def heading(what: str, records: Sequence[RunRecord]) -> str:
     return f"{what}: {', '.join(dict.fromkeys(record.benchmark for record in records))}"
 
 
+def lower_limit(percentages: Sequence[float]) -> float:
+    """Return where an axis of percentages begins: at 0, or below the lowest if it is negative, as R² may be."""
+    lowest = float(np.nanmin(percentages))
+    return 0.0 if lowest >= 0 else lowest - 0.05 * (100 - lowest)
+
+
 def tidy(axes: Axes, grid: str) -> None:
     """Leave of the frame what is needed, and grid lines along one axis, x or y."""
     axes.spines[["top", "right"]].set_visible(False)
