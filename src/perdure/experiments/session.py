@@ -49,7 +49,7 @@ class Session:
     show_progress: bool | Watch
     folder: Path | None
     data_folder: Path | None = None
-    """Where the stream's data were found, if it is where they are looked for only when asked to."""
+    """Where `perdure resume` must be told to look for the stream's data; None if it need not be."""
 
     @cached_property
     def stream(self) -> Example:
@@ -166,7 +166,7 @@ def _shape(benchmark: Benchmark) -> str:
 
 
 def data_folder(benchmark: Benchmark | Callable[[int], Benchmark]) -> Path | None:
-    """Return the folder in which going on must look for a benchmark's data, None if it looks there by itself."""
+    """Return the folder in which going on must be told to look for a benchmark's data, None if it need not be."""
     if isinstance(benchmark, DataFileRecipe):
         return benchmark.path.parent
     return benchmark.data_dir if isinstance(benchmark, BenchmarkRecipe) else None
@@ -202,7 +202,7 @@ def tasks_of_classes(benchmark: Benchmark) -> tuple[int, ...] | None:
     y, task = (np.asarray(leaf) for leaf in (benchmark.train.y, benchmark.train.task))
     shown = np.zeros((benchmark.n_outputs, benchmark.n_tasks), bool)
     shown[y, task] = True
-    # A random subset for training may miss a class, and another seed's another one; the tests hold them all.
+    # A random training subset may miss a class, another seed's another one; a task's tests show all its classes.
     for its_task, tested in enumerate(labels_of(benchmark.test)):
         shown[tested, its_task] = True
     return tuple(map(int, shown.argmax(axis=1))) if (shown.sum(axis=1) == 1).all() else None
