@@ -16,7 +16,7 @@ from perdure.core import AnyArray
 from perdure.representation.class_protocol import N_TRAIN, class_run
 from perdure.representation.episodes import ClassEpisodes, Episode, SineEpisodes
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, encode, he_head
-from perdure.representation.sine_protocol import SineTrajectory, errors_so_far, sine_run
+from perdure.representation.sine_protocol import SineTrajectory, sine_run
 from perdure.streams.sine import Sines, sine_examples
 from perdure.updates.losses import Loss, cross_entropy, mean_squared_error
 
@@ -149,7 +149,7 @@ class SinePool(Domain):
         trajectory = SineTrajectory(functions=self.episodes.numbers, test_examples=320)
 
         def run(key: PRNGKeyArray, rate: Array) -> Float[Array, ""]:
-            return -errors_so_far(sine_run(model, trajectory, rate, key, fresh=False, oracle=False))[-1]
+            return -sine_run(model, trajectory, rate, key, fresh=False, oracle=False)[-1].mean()
 
         return _best_mean(run, jax.random.split(key, self.validation_runs), self.validation_rates)
 

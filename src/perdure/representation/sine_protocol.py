@@ -78,9 +78,3 @@ def errors_after_each(
         return after, jnp.mean((outputs - test_y) ** 2, axis=(1, 2))
 
     return jax.lax.scan(learn, head, (features, y))[1]
-
-
-def errors_so_far(errors: Float[Array, "functions functions"]) -> Float[Array, " functions"]:
-    """Return, after each function, the mean of the errors of the functions learned so far."""
-    learned = jnp.tril(jnp.ones_like(errors))
-    return jnp.sum(errors * learned, axis=1) / learned.sum(axis=1)
