@@ -23,6 +23,7 @@ ROOMS = [
     "metrics",
     "learners",
     "representation",
+    "rl",
     "experiments",
     "report",
     "cli",

@@ -11,6 +11,7 @@ from perdure._version import __version__
 
 if TYPE_CHECKING:
     from perdure.core import Example, Info, Learner, PerdureWarning, StreamFacts
+    from perdure.experiments.agent_run import run_agent
     from perdure.experiments.meta_evaluation import evaluate_classes, evaluate_sines
     from perdure.experiments.meta_training import train_representation
     from perdure.experiments.representation_file import load_representation
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from perdure.representation.episodes import ClassEpisodes, SineEpisodes
     from perdure.representation.oml import OML
     from perdure.representation.pretraining import Pretraining
+    from perdure.rl.agent import DQN, DQNMER
+    from perdure.rl.catalog import make_game
     from perdure.streams.arrays import from_arrays
     from perdure.streams.benchmark import Benchmark
     from perdure.streams.catalog import BenchmarkRecipe, make_benchmark
@@ -43,6 +46,10 @@ _HOME = {
     "Learner": "core",
     "PerdureWarning": "core",
     "StreamFacts": "core",
+    "run_agent": "experiments.agent_run",
+    "DQN": "rl.agent",
+    "DQNMER": "rl.agent",
+    "make_game": "rl.catalog",
     "train_representation": "experiments.meta_training",
     "evaluate_classes": "experiments.meta_evaluation",
     "evaluate_sines": "experiments.meta_evaluation",
@@ -84,6 +91,8 @@ _HOME = {
 
 __all__ = [
     "AGEM",
+    "DQN",
+    "DQNMER",
     "ER",
     "EWC",
     "GEM",
@@ -121,9 +130,11 @@ __all__ = [
     "from_init_apply",
     "load_representation",
     "make_benchmark",
+    "make_game",
     "make_learner",
     "mean_squared_error",
     "run",
+    "run_agent",
     "train_representation",
     "tune",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +13,18 @@ from perdure.core import Example
 
 
 class Reservoir(NamedTuple):
-    """A uniform sample of all examples seen so far (reservoir sampling, Vitter 1985, Algorithm R)."""
+    """A uniform sample of all examples seen so far (reservoir sampling, Vitter 1985, Algorithm R).
 
-    examples: Example
-    """The slots: x (size, ...), y (size,), task (size,); slots not filled yet hold zeros."""
+    With `ring_slot` in place of `draw_slot` it is a ring: it holds the last examples instead.
+    """
+
+    examples: Any
+    """The slots, an `Example` or another tuple of arrays (size, ...); slots not filled yet hold zeros."""
     seen: Int[Array, ""]
     """Number of examples offered so far."""
 
 
-def empty_reservoir(example: Example, size: int) -> Reservoir:
+def empty_reservoir(example: tuple, size: int) -> Reservoir:
     """Return an empty memory of `size` slots for examples of the shapes and dtypes of `example`."""
     slots = jax.tree.map(lambda leaf: jnp.zeros((size, *jnp.shape(leaf)), jnp.asarray(leaf).dtype), example)
     return Reservoir(slots, jnp.zeros((), jnp.int32))
@@ -29,7 +32,7 @@ def empty_reservoir(example: Example, size: int) -> Reservoir:
 
 def capacity(memory: Reservoir) -> int:
     """Return the number of slots."""
-    return memory.examples.y.shape[0]
+    return jax.tree.leaves(memory.examples)[0].shape[0]
 
 
 def filled(memory: Reservoir) -> Int[Array, ""]:
@@ -48,7 +51,12 @@ def draw_slot(memory: Reservoir, key: PRNGKeyArray) -> Int[Array, ""]:
     return jnp.where(memory.seen < capacity(memory), memory.seen, drawn)
 
 
-def store(memory: Reservoir, example: Example, slot: Int[Array, ""]) -> Reservoir:
+def ring_slot(memory: Reservoir) -> Int[Array, ""]:
+    """Return where the next example goes in a ring: the next free slot, then that of the oldest."""
+    return memory.seen % capacity(memory)
+
+
+def store(memory: Reservoir, example: tuple, slot: Int[Array, ""]) -> Reservoir:
     """Return the memory with `example` in `slot`; a slot ≥ capacity leaves the contents as they were."""
     # A scatter that drops what is out of range stays in place under vmap; lax.cond would copy the memory.
     examples = jax.tree.map(lambda leaf, new: leaf.at[slot].set(new, mode="drop"), memory.examples, example)
@@ -65,7 +73,7 @@ def drawn_mask(memory: Reservoir, draws: int) -> Bool[Array, " draws"]:
     return jnp.arange(draws, dtype=jnp.int32) < filled(memory)
 
 
-def recall(memory: Reservoir, slots: Int[Array, "*draws"]) -> Example:
+def recall(memory: Reservoir, slots: Int[Array, "*draws"]) -> Any:
     """Return the examples in `slots`, leaves of shape (*draws, ...)."""
     return jax.tree.map(lambda leaf: leaf.at[slots].get(mode="clip"), memory.examples)
 

@@ -18,6 +18,7 @@ from perdure.cli.data import data_app
 from perdure.cli.jax_settings import configure_jax
 from perdure.cli.oml import oml_app
 from perdure.cli.reproduce import reproduce
+from perdure.cli.rl import rl_app
 from perdure.cli.run import report, results, resume, run_app
 from perdure.cli.tune import tune_app
 from perdure.experiments.interrupt import InterruptedRunError
@@ -27,7 +28,7 @@ class _Commands(typer.core.TyperGroup):
     """The commands in the order in which a newcomer needs them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return ["run", "resume", "tune", "results", "report", "reproduce", "oml", "data"]
+        return ["run", "resume", "tune", "results", "report", "reproduce", "oml", "rl", "data"]
 
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(run_app, name="run")
 app.add_typer(tune_app, name="tune")
 app.add_typer(oml_app, name="oml")
+app.add_typer(rl_app, name="rl")
 app.add_typer(data_app, name="data")
 for command in (resume, results, report, reproduce):
     app.command()(command)

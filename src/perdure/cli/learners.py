@@ -25,13 +25,31 @@ def learner_command(learner_name: str, action: Callable[..., None], *, several: 
     """Return the command that does `action` with one learner; each hyper-parameter may have several values or one."""
     with signals_later():
         from perdure.learners.catalog import learner_class
+
+        made = learner_class(learner_name)
+    return command_with_hyperparameters(learner_name, made, CATALOG[learner_name].summary, action, several=several)
+
+
+def command_with_hyperparameters(
+    name: str, record: type, summary: str, action: Callable[..., None], *, several: bool = False
+) -> Any:
+    """Return a command with an option for each hyper-parameter that a record, a learner's or an agent's, declares.
+
+    Args:
+        name: of the command.
+        record: declares the hyper-parameters.
+        summary: what the command's group says of it.
+        action: is called with the name, the hyper-parameters given and whatever else it asks for.
+        several: may a hyper-parameter have several values?
+    """
+    with signals_later():
         from perdure.learners.hyperparameters import hyperparameters
 
-        known = hyperparameters(learner_class(learner_name))
+        known = hyperparameters(record)
 
     def command(**options: Any) -> None:
         given = {it.name: options.pop(it.name) for it in known}
-        action(learner_name, {name: value for name, value in given.items() if value is not None}, **options)
+        action(name, {name: value for name, value in given.items() if value is not None}, **options)
 
     chosen = [
         inspect.Parameter(
@@ -44,9 +62,9 @@ def learner_command(learner_name: str, action: Callable[..., None], *, several: 
     ]
     common = list(inspect.signature(action, eval_str=True).parameters.values())[2:]
     command.__signature__ = inspect.Signature([common[0], *chosen, *common[1:]])  # pyright: ignore[reportFunctionMemberAccess]
-    command.__doc__ = inspect.getdoc(learner_class(learner_name))
+    command.__doc__ = inspect.getdoc(record)
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    single.command(learner_name, short_help=CATALOG[learner_name].summary)(command)
+    single.command(name, short_help=summary)(command)
     return typer.main.get_command(single)
 
 

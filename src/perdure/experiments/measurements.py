@@ -75,7 +75,7 @@ def read_accuracy(path: Path, seeds: Sequence[int]) -> Matrices:
     Raises:
         ResultsError: if the file is damaged or at odds with the seeds.
     """
-    table = _read_table(path, _COLUMNS)
+    table = read_table(path, _COLUMNS)
     problem = _problem_with_rows(table, seeds)
     if problem is not None:
         raise ResultsError(f"{path} {problem}; {REPAIR}")
@@ -132,7 +132,7 @@ def read_alignment(path: Path, seeds: Sequence[int]) -> AlignmentCurves:
     Raises:
         ResultsError: if the file is damaged or at odds with the seeds.
     """
-    table = _read_table(path, _ALIGNMENT_COLUMNS)
+    table = read_table(path, _ALIGNMENT_COLUMNS)
     if len(table) % len(seeds) or sorted(set(table["seed"])) not in ([], sorted(seeds)):
         raise ResultsError(f"{path} has not as many rows for each of the seeds {sorted(seeds)}; {REPAIR}")
     table = table.sort_values(["seed", "position"], ignore_index=True)
@@ -147,7 +147,12 @@ def read_alignment(path: Path, seeds: Sequence[int]) -> AlignmentCurves:
     return AlignmentCurves(position[0], *(by_seed(name) for name in ("before", "after", "cosine")))
 
 
-def _read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return a Parquet table that must have these columns, by name and dtype.
+
+    Raises:
+        ResultsError: if it cannot be read, or has others.
+    """
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as cause:

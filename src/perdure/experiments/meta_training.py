@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import time
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from tensorboardX import SummaryWriter
 
 from perdure.experiments import results
 from perdure.experiments.checkpoint import load_checkpoint, save_checkpoint
+from perdure.experiments.description import describe
 from perdure.experiments.files import make_folder, write_json
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
 from perdure.experiments.progress import count_progress
@@ -239,27 +238,3 @@ def _log(events: SummaryWriter, training: Training, measured: Measured, speed: f
 def _words(measured: Measured, training: Training) -> str:
     loss, before, after = map(float, measured)
     return f"loss {loss:.3f}, score {before:.3f} → {after:.3f}, best validation {float(training.best_score):.3f}"
-
-
-def describe(part: Any) -> dict[str, Any]:
-    """Return the name and settings of a domain or method, and a checksum of each array in it, ready for JSON."""
-    described: dict[str, Any] = {"name": type(part).__name__}
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if dataclasses.is_dataclass(value):
-            described[field.name] = dataclasses.asdict(value)  # pyright: ignore[reportArgumentType]
-        elif isinstance(value, int | float | str | None):
-            described[field.name] = value
-        elif isinstance(value, tuple) and not hasattr(value, "_fields"):
-            described[field.name] = list(value)
-        else:
-            described[field.name] = {"sha256": _digest(value)}
-    return described
-
-
-def _digest(tree: Any) -> str:
-    digest = hashlib.sha256()
-    for leaf in map(np.asarray, jax.tree.leaves(tree)):
-        digest.update(f"{leaf.dtype}{leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()[:32]

@@ -86,7 +86,7 @@ class RunRecord:
         config = _read_config(folder)
         environment = folder / "environment.json"
         accuracy, alignment = folder / "accuracy.parquet", folder / "alignment.parquet"
-        summary = _read_summary(folder / "summary.json")
+        summary = read_summary(folder / "summary.json")
         if summary is not None and not accuracy.exists():
             raise ResultsError(f"{folder} has a summary.json but no accuracy.parquet; {REPAIR}")
         return cls(
@@ -351,7 +351,12 @@ def _nan_if_null(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _read_summary(path: Path) -> Summary | None:
+def read_summary(path: Path) -> Summary | None:
+    """Return what summary.json tells, None if it is not there.
+
+    Raises:
+        ResultsError: if it is damaged.
+    """
     if not path.exists():
         return None
     content = read_json(path)

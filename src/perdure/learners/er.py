@@ -25,7 +25,7 @@ class ER(ReplayLearner):
 
     def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
         """Take one step on the mean loss."""
-        return _step(self, now, batches, lambda batch: equal_weights(batch.counts))
+        return mean_gradient_step(self, now, batches, lambda batch: equal_weights(batch.counts))
 
 
 class ERAlgorithm5(ReplayLearner):
@@ -43,7 +43,7 @@ class ERAlgorithm5(ReplayLearner):
 
     def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
         """Take one step on the sum of the tasks' mean losses."""
-        return _step(self, now, batches, task_weights)
+        return mean_gradient_step(self, now, batches, task_weights)
 
 
 def task_weights(batch: Batch) -> Float[Array, " k"]:
@@ -54,8 +54,11 @@ def task_weights(batch: Batch) -> Float[Array, " k"]:
     return jnp.where(batch.counts, 1 / present, 0.0)
 
 
-def _step(
-    learner: ReplayLearner, now: Descent, batches: Batch, weights: Callable[[Batch], Float[Array, " k"]]
+def mean_gradient_step(
+    learner: ReplayLearner,
+    now: Descent,
+    batches: Batch,
+    weights: Callable[[Batch], Float[Array, " k"]],
 ) -> Descent:
     """Return model and optimizer after one step on the weighted loss of the only batch."""
     batch = jax.tree.map(lambda leaf: leaf[0], batches)

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from perdure.core import Learner, StreamFacts
+from perdure.core import StreamFacts
 from perdure.updates.losses import cross_entropy
 
 
@@ -44,9 +44,9 @@ def count(help: str, default: Any = dataclasses.MISSING) -> Any:
 
 
 def flag(help: str, default: bool) -> Any:
-    """Declare a yes-or-no hyper-parameter."""
+    """Declare a yes-or-no hyper-parameter, given by its name only."""
     metadata = {"help": help, "kind": bool, "minimum": False}
-    return eqx.field(static=True, default=default, metadata=metadata)
+    return eqx.field(static=True, default=default, metadata=metadata, kw_only=True)
 
 
 def loss_field() -> Any:
@@ -79,8 +79,8 @@ def known_facts(learner: Any) -> StreamFacts:
     return learner.facts
 
 
-def hyperparameters(learner: Learner | type[Learner]) -> list[Hyperparameter]:
-    """Return the hyper-parameters that a learner declares, in order of declaration."""
+def hyperparameters(learner: eqx.Module | type[eqx.Module]) -> list[Hyperparameter]:
+    """Return the hyper-parameters that a learner, or another record of them, declares, in order of declaration."""
     return [
         Hyperparameter(field.name, field.metadata["kind"], field.metadata["help"], field.metadata["minimum"])
         for field in dataclasses.fields(learner)
@@ -88,7 +88,7 @@ def hyperparameters(learner: Learner | type[Learner]) -> list[Hyperparameter]:
     ]
 
 
-def check_hyperparameters(learner: Learner) -> None:
+def check_hyperparameters(learner: eqx.Module) -> None:
     """Raise if a hyper-parameter is out of range; traced values pass, their range cannot be known.
 
     Raises:
@@ -107,7 +107,8 @@ def check_hyperparameters(learner: Learner) -> None:
         accepted: Any = numbers.Integral if kind is int else (numbers.Real, jax.Array)
         if isinstance(value, bool) or not isinstance(value, accepted):
             raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, {wanted}")
-        if not np.all((minimum <= value) & (value < math.inf)):
+        values = np.asarray(value)  # on JAX's arrays, comparisons made while something is traced are traced too
+        if not np.all((minimum <= values) & (values < math.inf)):
             raise ValueError(f"{name} = {value}, {wanted}")
 
 
@@ -124,7 +125,7 @@ def _wanted(kind: type, minimum: float | int) -> str:
     return f"a whole number ≥ {minimum}" if kind is int else f"a finite number ≥ {minimum:g}"
 
 
-def required_and_known(learner: type[Learner]) -> tuple[list[str], list[str]]:
+def required_and_known(learner: type[eqx.Module]) -> tuple[list[str], list[str]]:
     """Return the names of the hyper-parameters without a default, and of all."""
     fields = [field for field in dataclasses.fields(learner) if "kind" in field.metadata]
     required = [field.name for field in fields if field.default is dataclasses.MISSING]

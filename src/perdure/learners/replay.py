@@ -47,8 +47,9 @@ class Draws(NamedTuple):
 class Batch(NamedTuple):
     """The arriving example among the memories replayed with it, or several such batches."""
 
-    examples: Example
-    """Leaves (k, ...) or (batches, k, ...), k = memories + 1, in the order in which they are learnt from."""
+    examples: Any
+    """Leaves (k, ...) or (batches, k, ...), k = memories + 1, in the order in which they are learnt from; an `Example`
+    or another tuple of arrays."""
     counts: Bool[Array, "*batches k"]
     """False for memories drawn while there were fewer to draw from."""
     arriving: Bool[Array, "*batches k"]
@@ -122,7 +123,7 @@ class ReplayLearner(Learner[ReplayState]):
         return predict_batch(state.model, x)
 
 
-def gather_batches(memory: Reservoir, example: Example, slots: Int[Array, "batches replay"]) -> Batch:
+def gather_batches(memory: Reservoir, example: tuple, slots: Int[Array, "batches replay"]) -> Batch:
     """Return batches of the arriving example followed by the memories in `slots`, leaves (batches, k, ...).
 
     All batches of an observation are gathered at once, so that the loop over batches does not carry the memory.

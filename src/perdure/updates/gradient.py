@@ -62,12 +62,16 @@ def predict_by_task(
     )
 
 
-def example_loss(model: PyTree, x: AnyArray, y: Shaped[AnyArray, ...], loss: Loss = cross_entropy) -> Float[Array, ""]:
+def example_loss(
+    model: PyTree, x: AnyArray, y: PyTree[Shaped[AnyArray, ...]], loss: Loss = cross_entropy
+) -> Float[Array, ""]:
     """Return the loss on one example, as the model would predict it."""
     return loss(model(as_features(x)), y)
 
 
-def example_gradient(model: PyTree, x: AnyArray, y: Shaped[AnyArray, ...], loss: Loss = cross_entropy) -> Gradient:
+def example_gradient(
+    model: PyTree, x: AnyArray, y: PyTree[Shaped[AnyArray, ...]], loss: Loss = cross_entropy
+) -> Gradient:
     """Return the gradient of the loss on one example."""
 
     def value(model: PyTree) -> tuple[Float[Array, ""], PyTree]:
@@ -82,7 +86,7 @@ def example_gradient(model: PyTree, x: AnyArray, y: Shaped[AnyArray, ...], loss:
 def weighted_gradient(
     model: PyTree,
     x: AnyArray,
-    y: Shaped[AnyArray, "batch ..."],
+    y: PyTree[Shaped[AnyArray, "batch ..."]],
     weights: Float[Array, " batch"],
     loss: Loss = cross_entropy,
 ) -> Gradient:

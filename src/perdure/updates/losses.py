@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Integer, Shaped
+from jaxtyping import Array, Float, Integer
 
 from perdure.core import AnyArray
 
-Loss = Callable[[Float[Array, " outputs"], Shaped[AnyArray, "..."]], Float[Array, ""]]
-"""From the outputs for one example and its `y` to how wrong they are, differentiable in the outputs."""
+Loss = Callable[[Float[Array, " outputs"], Any], Float[Array, ""]]
+"""From the outputs for one example and its `y`, an array or a tuple of arrays, to how wrong they are.
+
+Differentiable in the outputs.
+"""
 
 MASKED = -1e11
 """Logit of a class that is out of the question (Lopez-Paz & Ranzato 2017, released code)."""

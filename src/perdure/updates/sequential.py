@@ -34,7 +34,7 @@ _MOST_BLOCKS = 4
 def meta_steps(
     model: PyTree,
     x: Shaped[AnyArray, "s k ..."],
-    y: Shaped[AnyArray, "s k ..."],
+    y: PyTree[Shaped[AnyArray, "s k ..."]],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
     loss: Loss = cross_entropy,
@@ -60,7 +60,7 @@ def meta_steps(
 def general_meta_steps(
     model: PyTree,
     x: Shaped[AnyArray, "s k ..."],
-    y: Shaped[AnyArray, "s k ..."],
+    y: PyTree[Shaped[AnyArray, "s k ..."]],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
     loss: Loss = cross_entropy,
@@ -85,7 +85,7 @@ def general_meta_steps(
 def optimized_meta_steps(
     start: Descent,
     x: Shaped[AnyArray, "s k ..."],
-    y: Shaped[AnyArray, "s k ..."],
+    y: PyTree[Shaped[AnyArray, "s k ..."]],
     weights: Float[Array, "s k"],
     meta_rate: Rate,
     transformation: optax.GradientTransformation,
@@ -126,7 +126,7 @@ def _unless_absent(present: Bool[Array, ""], after: PyTree, before: PyTree) -> P
 def gram_meta_steps(
     model: MLP,
     x: Shaped[AnyArray, "s k ..."],
-    y: Shaped[AnyArray, "s k ..."],
+    y: PyTree[Shaped[AnyArray, "s k ..."]],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
     loss: Loss = cross_entropy,
@@ -155,7 +155,7 @@ def gram_meta_steps(
         x, y, rates = batches
         return _learn_group(model, x, y, rates, meta_rate, loss), None
 
-    return jax.lax.scan(learn_group, model, (grouped(x), grouped(y), grouped(rates)))[0]
+    return jax.lax.scan(learn_group, model, jax.tree.map(grouped, (x, y, rates)))[0]
 
 
 def _batches_together(n_batches: int, k: int) -> int:
@@ -167,7 +167,7 @@ def _batches_together(n_batches: int, k: int) -> int:
 def _learn_group(
     model: MLP,
     x: Shaped[AnyArray, "s k ..."],
-    y: Shaped[AnyArray, "s k ..."],
+    y: PyTree[Shaped[AnyArray, "s k ..."]],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
     loss: Loss,
@@ -178,7 +178,7 @@ def _learn_group(
     rows = as_features(x).reshape(rates.size, -1)
     pre_activations = (rows @ first.weight.T + first.bias[None]).reshape(*rates.shape, -1)
     if len(rates) == 1:
-        after, moved = _in_blocks(upper, rows, pre_activations[0], y[0], rates[0], loss)
+        after, moved = _in_blocks(upper, rows, pre_activations[0], jax.tree.map(lambda it: it[0], y), rates[0], loss)
         upper, moved = reptile_step(upper, after, meta_rate), meta_rate * moved
     else:
         upper, moved = _batch_by_batch(upper, rows, pre_activations, y, rates, meta_rate, loss)
@@ -194,7 +194,7 @@ def _batch_by_batch(
     upper: MLP,
     rows: Float[Array, "n d"],
     pre_activations: Float[Array, "s k h"],
-    y: Shaped[AnyArray, "s k ..."],
+    y: PyTree[Shaped[AnyArray, "s k ..."]],
     rates: Float[Array, "s k"],
     meta_rate: Rate,
     loss: Loss,
@@ -221,7 +221,7 @@ def _in_blocks(
     upper: MLP,
     rows: Float[Array, "k d"],
     pre_activations: Float[Array, "k h"],
-    y: Shaped[AnyArray, "k ..."],
+    y: PyTree[Shaped[AnyArray, "k ..."]],
     rates: Float[Array, " k"],
     loss: Loss,
 ) -> tuple[MLP, Float[Array, "k h"]]:
@@ -237,7 +237,8 @@ def _in_blocks(
         block = slice(start, min(start + size, k))
         gram = rows[block] @ rows[: block.stop].T + 1
         before = pre_activations[block] - gram[:, :start] @ moved
-        upper, deltas = chain(upper, before, gram[:, start:], y[block], rates[block], loss)
+        targets = jax.tree.map(lambda it, block=block: it[block], y)
+        upper, deltas = chain(upper, before, gram[:, start:], targets, rates[block], loss)
         moved = jnp.concatenate([moved, rates[block, None] * deltas])
     return upper, moved
 
@@ -246,7 +247,7 @@ def chain(
     upper: MLP,
     pre_activations: Float[Array, "k h"],
     gram: Float[Array, "k k"],
-    y: Shaped[AnyArray, "k ..."],
+    y: PyTree[Shaped[AnyArray, "k ..."]],
     rates: Float[Array, " k"],
     loss: Loss,
 ) -> tuple[MLP, Float[Array, "k h"]]:
@@ -273,7 +274,7 @@ def chain(
 
 
 def link(
-    upper: MLP, pre_activation: Float[Array, " h"], y: AnyArray, rate: Rate, loss: Loss
+    upper: MLP, pre_activation: Float[Array, " h"], y: PyTree[AnyArray], rate: Rate, loss: Loss
 ) -> tuple[MLP, Float[Array, " h"]]:
     """Return the upper layers after the SGD step on one example of a chain, and its δ."""
 

@@ -1,0 +1,99 @@
+"""Frames a second of random play in the games: ``python benchmarks/environments.py``.
+
+Many games are played at once, divided among the cores that the process may use. In each frame each game draws an action
+and what else is random from its own key, begins anew where an episode ends, and adds up its observation and reward, so
+that nothing can be left out. The best of several rounds counts, as the least disturbed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+from perdure.cli.jax_settings import configure_jax
+
+configure_jax()  # before JAX is imported: what the command line runs under
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+from rich.console import Console
+from rich.table import Table
+
+from perdure.experiments.division import Division, seed_devices
+from perdure.rl.catcher import Catcher
+from perdure.rl.environment import Environment
+from perdure.rl.flappy_bird import FlappyBird
+from perdure.rl.rules import draw_below
+
+ROUNDS = 10
+FRAMES = 2**22
+"""Frames of a round, of all games together."""
+GAMES = (2**10, 2**12, 2**14)
+"""How many games are played at once."""
+ORIGINALS = {"Catcher": 185_000, "FlappyBird": 22_000}
+"""Frames that a CPU-second of the original takes, with the state told and no picture fetched (tests/reference/ple)."""
+
+
+class Measured(NamedTuple):
+    """The best round, and what was added up in it."""
+
+    seconds: float
+    cpu_seconds: float
+    total: float
+
+
+def play(environment: Environment[Any, Any], key: PRNGKeyArray, n_frames: int) -> Float[Array, ""]:
+    """Play one game at random at the first level; return the sum of all that was seen and paid."""
+    params = environment.default_params
+
+    def frame(carry: tuple[Any, PRNGKeyArray, Array], _: None) -> tuple[tuple[Any, PRNGKeyArray, Array], None]:
+        state, key, total = carry
+        key, action_key, step_key = jax.random.split(key, 3)
+        step = environment.step(step_key, state, draw_below(action_key, (), environment.num_actions), params)
+        return (step.state, key, total + step.observation.sum() + step.reward), None
+
+    first_key, key = jax.random.split(key)
+    observation, state = environment.reset(first_key, params)
+    return jax.lax.scan(frame, (state, key, observation.sum()), length=n_frames)[0][2]
+
+
+def measure(environment: Environment[Any, Any], n_games: int) -> Measured:
+    """Return the best of several rounds of so many games at once."""
+    n_frames = FRAMES // n_games
+    division = Division(seed_devices(n_games), n_games)
+    program = jax.jit(division.on_each(jax.vmap(lambda key: play(environment, key, n_frames)), (0,)))
+    (keys,) = division.spread((0,), (jax.random.split(jax.random.key(0), n_games),))
+    program(keys).block_until_ready()
+    rounds = []
+    for _ in range(ROUNDS):
+        began, cpu_began = time.perf_counter(), time.process_time()
+        total = float(program(keys).sum())
+        rounds.append(Measured(time.perf_counter() - began, time.process_time() - cpu_began, total))
+    return Measured(min(it.seconds for it in rounds), min(it.cpu_seconds for it in rounds), rounds[0].total)
+
+
+def main() -> None:
+    """Measure both games and print a table."""
+    devices = seed_devices(max(GAMES))
+    table = Table(title=f"Random play, state observations, {len(devices)} cores, best of {ROUNDS} rounds")
+    for column in ("game", "at once", "M frames/s", "M frames/CPU-s", "original/CPU-s", "times a core of it"):
+        table.add_column(column, justify="right")
+    for environment in (Catcher(), FlappyBird()):
+        name = type(environment).__name__
+        for n_games in GAMES:
+            measured = measure(environment, n_games)
+            per_cpu_second = FRAMES / measured.cpu_seconds
+            table.add_row(
+                name,
+                str(n_games),
+                f"{FRAMES / measured.seconds / 1e6:.1f}",
+                f"{per_cpu_second / 1e6:.1f}",
+                f"{ORIGINALS[name]:,}",
+                f"{per_cpu_second / ORIGINALS[name]:,.0f}",
+            )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

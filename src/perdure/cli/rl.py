@@ -1,0 +1,147 @@
+"""perdure rl: agents that play while the game gets harder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from perdure.cli.console import OUTPUT, Previous, Quiet, print_table
+from perdure.cli.learners import command_with_hyperparameters
+from perdure.experiments.interrupt import signals_later
+from perdure.rl.catalog import AGENTS, GAMES
+
+rl_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Agents that learn while the game gets harder under them: train, watch and compare them.",
+)
+
+
+class _AgentsToTrain(typer.core.TyperGroup):
+    """A command for each agent, with an option for each of its hyper-parameters, made when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(AGENTS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        with signals_later():
+            from perdure.rl.catalog import agent_class
+
+            made = agent_class(cmd_name)
+        return command_with_hyperparameters(cmd_name, made, AGENTS[cmd_name].summary, _train)
+
+
+train_app = typer.Typer(
+    cls=_AgentsToTrain,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Train an agent on a game that gets harder: perdure rl train AGENT GAME.",
+)
+rl_app.add_typer(train_app, name="train")
+Observation = Annotated[str, typer.Option(help="What the agent sees: state, motion (state and its change) or frames.")]
+
+
+def _train(
+    agent_name: str,
+    given: dict[str, Any],
+    game: Annotated[str, typer.Argument(help=f"One of: {', '.join(GAMES)}.")],
+    *,
+    observation: Observation = "motion",
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="Levels and frames of each, as 1:25000,2:25000.", show_default="every level for 25,000 frames"
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+    evaluate_every: Annotated[int, typer.Option(min=1, help="Frames between two evaluations at all levels.")] = 5000,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of an evaluation at each level.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="in runs/")] = None,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Time between checkpoints.")] = 60.0,
+    previous: Previous = False,
+    quiet: Quiet = False,
+) -> None:
+    with signals_later():
+        from perdure.experiments.agent_presets import make_agent
+        from perdure.experiments.agent_record import AgentRecord
+        from perdure.experiments.agent_run import run_agent
+        from perdure.report.agents import agents_table
+        from perdure.rl.catalog import make_game
+
+    environment = make_game(game, observation)
+    folder = out or Path("runs") / f"{agent_name}-{game}"
+    run_agent(
+        make_agent(agent_name, game, observation, given),
+        environment,
+        stages=None if schedule is None else _stages(schedule),
+        seeds=range(first_seed, first_seed + seeds),
+        evaluate_every=evaluate_every,
+        episodes=episodes,
+        folder=folder,
+        checkpoint_seconds=checkpoint_seconds,
+        previous=previous,
+        progress=not quiet,
+    )
+    print_table(agents_table([AgentRecord.load(folder)]))
+    OUTPUT.print(f"record: {folder}", highlight=False, soft_wrap=True)
+
+
+def _stages(text: str) -> list[Any]:
+    from perdure.rl.schedule import Stage
+
+    parts = [part.strip().split(":") for part in text.split(",")]
+    if not all(len(part) == 2 and all(number.isdecimal() for number in part) for part in parts):
+        raise ValueError(f"--schedule is {text!r}, expected level:frames separated by commas, as 1:25000,2:25000")
+    return [Stage(int(level) - 1, int(frames)) for level, frames in parts]
+
+
+Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]
+
+
+@rl_app.command()
+def compare(
+    runs: Runs,
+    *,
+    figures: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("runs/figures"),
+) -> None:
+    """Compare agents: scores at each level, and as a figure over frames."""
+    from perdure.experiments.agent_record import AgentRecord
+    from perdure.report.agents import agents_table
+    from perdure.report.figures.agents import scores_over_frames
+    from perdure.report.figures.saving import save_figure
+
+    records = [AgentRecord.load(run) for run in runs]
+    print_table(agents_table(records))
+    for path in save_figure(scores_over_frames(records), figures / f"scores-{records[0].environment}"):
+        OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+
+
+@rl_app.command()
+def play(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    *,
+    level: Annotated[int, typer.Option(min=1, help="Level to play.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the agent: its place among the run's seeds.")] = 0,
+    episode: Annotated[int, typer.Option(min=0, help="Seed of the episode.")] = 0,
+    frames: Annotated[int, typer.Option(min=1, help="Most frames to play.")] = 300,
+    out: Annotated[Path | None, typer.Option(help="GIF to write.", show_default="in the run's folder")] = None,
+    window: Annotated[bool, typer.Option("--window", help="Show it in a window too.")] = False,
+) -> None:
+    """Watch a trained agent play: a GIF, a few pictures in the terminal, and a window if asked for."""
+    with signals_later():
+        from perdure.experiments.agent_play import play_episode, save_gif, show_pictures
+        from perdure.report.terminal import picture_of
+
+    played = play_episode(run, level=level - 1, seed=seed, episode=episode, most_frames=frames)
+    path = out or run / f"level-{level}.gif"
+    save_gif(path, played.pictures)
+    if OUTPUT.is_terminal:
+        OUTPUT.print(picture_of(played.pictures[-1]))
+    OUTPUT.print(f"score {played.score:g} after {len(played.pictures) - 1} frames", highlight=False)
+    OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+    if window:
+        show_pictures(f"{played.title}, level {level}", played.pictures)

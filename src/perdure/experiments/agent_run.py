@@ -1,0 +1,400 @@
+"""Running an agent through levels that get harder: seeds side by side, evaluation at all levels, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float64, Int, PRNGKeyArray, PyTree
+
+from perdure.core import AnyArray
+from perdure.experiments import results
+from perdure.experiments.agent_networks import save_networks
+from perdure.experiments.agent_record import CONFIG, FORMAT, NETWORKS, score_metrics, write_scores
+from perdure.experiments.checkpoint import load_checkpoint, save_checkpoint
+from perdure.experiments.division import Division, seed_devices
+from perdure.experiments.files import make_folder, write_json
+from perdure.experiments.interrupt import InterruptedRunError, StopRequests
+from perdure.experiments.process import peak_memory
+from perdure.experiments.program import compiled, finite
+from perdure.experiments.progress import count_progress
+from perdure.experiments.run import DivergedError
+from perdure.experiments.session import chosen_seeds, name_of
+from perdure.learners.hyperparameters import hyperparameters
+from perdure.metrics.transfer import Statistic
+from perdure.models import array_model
+from perdure.rl.agent import Agent
+from perdure.rl.catalog import agent_name, game_and_observation
+from perdure.rl.environment import GymnaxLike
+from perdure.rl.life import Life, begin_life, greedy_scores, play_frames
+from perdure.rl.networks import usual_network
+from perdure.rl.schedule import Schedule, Stage, make_schedule, stack_params, usual_stages
+
+MakeNetwork = Callable[[AnyArray, int, PRNGKeyArray], PyTree]
+"""From an observation, the number of actions and a key to a network."""
+EVALUATE_EVERY = 5_000
+EPISODES = 20
+_CHUNK_SECONDS = 1.0  # between two looks at the clock and at stop requests
+_FIRST_CHUNK = 200
+
+
+@dataclass(frozen=True)
+class AgentResult:
+    """What a run of an agent has measured."""
+
+    frames: Int[np.ndarray, " times"]
+    """Frames played at each evaluation."""
+    scores: Float64[np.ndarray, "seeds times levels"]
+    """Mean score of the greedy policy's episodes at each level."""
+    metrics: dict[str, Statistic]
+    """As `perdure.experiments.agent_record.score_metrics` has them."""
+    lives: Life
+    """The agents at the end, leaves (seeds, ...)."""
+    training_seconds: float
+    """Time spent playing and learning, all seeds together."""
+    compile_seconds: float
+
+
+class Trip(NamedTuple):
+    """A run at one frame."""
+
+    position: int
+    """Frames played."""
+    lives: Life
+    """Leaves (seeds, ...)."""
+    keys: AgentKeys
+    """Leaves (seeds,)."""
+    scores: Float64[np.ndarray, "seeds times levels"]
+    """NaN where not evaluated yet."""
+    training_seconds: float
+    compile_seconds: float
+
+
+class AgentKeys(NamedTuple):
+    """One seed's random keys, each for one purpose."""
+
+    network: PRNGKeyArray
+    """Initial weights."""
+    start: PRNGKeyArray
+    """The first episode."""
+    frames: PRNGKeyArray
+    """Folded with a frame's number: all that it leaves to chance."""
+    evaluation: PRNGKeyArray
+    """Folded with the number of frames played: the episodes of an evaluation."""
+
+
+def run_agent(
+    agent: Agent,
+    environment: GymnaxLike,
+    *,
+    levels: Sequence[Any] | None = None,
+    stages: Sequence[Stage] | None = None,
+    seeds: int | Sequence[int] = 1,
+    network: MakeNetwork = usual_network,
+    evaluate_every: int = EVALUATE_EVERY,
+    episodes: int = EPISODES,
+    folder: Path | str | None = None,
+    checkpoint_seconds: float = 60.0,
+    previous: bool = False,
+    progress: bool = True,
+) -> AgentResult:
+    """Let an agent play through a schedule of levels it is not told of, and measure it at all of them as it goes.
+
+    All seeds run in one compiled program. A seed fixes the weights, the episodes and all that the agent leaves to
+    chance. The greedy policy is evaluated before the first frame, at regular intervals and at the end of each stage.
+
+    Args:
+        agent: method and hyper-parameters.
+        environment: one of perdure's games, or any with the interface of gymnax.
+        levels: parameters of the environment, from easy to hard; None for the levels that it has itself.
+        stages: which level is played when, and for how long; None for every level in turn, 25,000 frames each.
+        seeds: how many (0, 1, …), or which ones.
+        network: makes the network.
+        evaluate_every: frames between two evaluations.
+        episodes: of each evaluation at each level.
+        folder: where the record and checkpoints go; a run that is unfinished there goes on from its last checkpoint
+            and ends bit-identical to an uninterrupted one. None keeps nothing on disk.
+        checkpoint_seconds: time between two checkpoints.
+        previous: if the newest checkpoint is damaged, go on from the one before.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: if the schedule, a number or the network does not fit.
+        DivergedError: if a weight is NaN or infinite; earlier checkpoints remain.
+        InterruptedRunError: after Ctrl-C or SIGTERM, with a checkpoint written if there is a folder.
+        ResultsError: if the folder holds a run of another configuration.
+        CheckpointError: if the newest checkpoint is damaged.
+        StorageError: if the record or a checkpoint cannot be written.
+    """
+    if min(evaluate_every, episodes) < 1:
+        raise ValueError(f"evaluate_every = {evaluate_every} and episodes = {episodes}, expected numbers ≥ 1")
+    levels = levels_of(environment) if levels is None else list(levels)
+    stages = usual_stages(len(levels)) if stages is None else [Stage(*stage) for stage in stages]
+    plan = _Plan(
+        jax.tree.map(jnp.asarray, agent),
+        environment,
+        stack_params(levels),
+        make_schedule(levels, stages),
+        stages,
+        _evaluation_frames(stages, evaluate_every),
+        episodes,
+        chosen_seeds(seeds),
+        network,
+        None if folder is None else Path(folder),
+        checkpoint_seconds,
+        f"{agent_name(agent)} on {game_and_observation(environment)[0]}",
+    )
+    trip = _first_trip(plan)
+    if plan.folder is not None:
+        config = describe_agent_run(agent, environment, levels, stages, plan.seeds, network, evaluate_every, episodes)
+        trip = _open(plan, config, trip, previous=previous)
+    if trip.position < plan.length or np.isnan(trip.scores).any():
+        trip = _travel(plan, trip, show=progress)
+    result = _result(plan, trip)
+    if plan.folder is not None and not (plan.folder / "summary.json").exists():
+        _write_record(plan, result)
+    return result
+
+
+class _Plan(NamedTuple):
+    agent: Agent
+    environment: GymnaxLike
+    levels: Any
+    schedule: Schedule
+    stages: Sequence[Stage]
+    evaluations: Int[np.ndarray, " times"]
+    episodes: int
+    seeds: tuple[int, ...]
+    network: MakeNetwork
+    folder: Path | None
+    checkpoint_seconds: float
+    label: str
+
+    @property
+    def length(self) -> int:
+        return int(self.schedule.ends[-1])
+
+    @property
+    def n_levels(self) -> int:
+        return len(jax.tree.leaves(self.levels)[0])
+
+
+def levels_of(environment: GymnaxLike) -> list[Any]:
+    """Return the levels that an environment has itself: all of them, or its default parameters alone."""
+    return list(getattr(environment, "levels", [environment.default_params]))
+
+
+def _evaluation_frames(stages: Sequence[Stage], every: int) -> Int[np.ndarray, " times"]:
+    ends = np.cumsum([stage.frames for stage in stages])
+    return np.unique(np.concatenate([np.arange(0, ends[-1], every), ends]))
+
+
+def describe_agent_run(
+    agent: Agent,
+    environment: GymnaxLike,
+    levels: Sequence[Any],
+    stages: Sequence[Stage],
+    seeds: Sequence[int],
+    network: MakeNetwork,
+    evaluate_every: int,
+    episodes: int,
+) -> dict[str, Any]:
+    """Return a run's agent.json: all that decides its figures."""
+    name, observation = game_and_observation(environment)
+    return {
+        "format": FORMAT,
+        "agent": {
+            "name": agent_name(agent),
+            "hyperparameters": {it.name: it.kind(getattr(agent, it.name)) for it in hyperparameters(agent)},
+        },
+        "environment": {"name": name, "observation": observation},
+        "levels": [[np.asarray(leaf).tolist() for leaf in jax.tree.leaves(level)] for level in levels],
+        "stages": [list(stage) for stage in stages],
+        "network": name_of(network),
+        "seeds": list(seeds),
+        "evaluation": {"every": evaluate_every, "episodes": episodes},
+    }
+
+
+def _named_keys(seed: Int[Array, ""]) -> AgentKeys:
+    root = jax.random.key(seed)
+    return AgentKeys(*(jax.random.fold_in(root, purpose) for purpose in range(len(AgentKeys._fields))))
+
+
+def _first_trip(plan: _Plan) -> Trip:
+    """Return the run before its first frame."""
+    keys = jax.vmap(_named_keys)(jnp.asarray(plan.seeds))
+    environment, first = plan.environment, jax.tree.map(lambda leaf: leaf[0], plan.schedule.params)
+    observation, _ = jax.eval_shape(environment.reset, jax.random.key(0), first)
+
+    def begin(keys: AgentKeys) -> Life:
+        network = array_model(plan.network(jnp.zeros_like(observation), environment.num_actions, keys.network))
+        return begin_life(plan.agent, environment, network, first, keys.start)
+
+    scores = np.full((len(plan.seeds), len(plan.evaluations), plan.n_levels), np.nan)
+    return Trip(0, jax.jit(jax.vmap(begin))(keys), keys, scores, 0.0, 0.0)
+
+
+def _open(plan: _Plan, config: dict[str, Any], first: Trip, *, previous: bool) -> Trip:
+    """Make the folder this run's, and return where the run stands there."""
+    assert plan.folder is not None
+    path = plan.folder / CONFIG
+    if path.exists():
+        results.refuse_another(plan.folder, results.read_json(path), config)
+    else:
+        make_folder(plan.folder)
+        write_json(path, config)
+        results.write_environment(plan.folder, str(jax.devices()[0].device_kind), {})
+        results.append_log(plan.folder, f"started: {plan.label}, {plan.length:,} frames")
+    trip = load_checkpoint(plan.folder / "checkpoints", first, previous=previous)
+    if trip is None:
+        return first
+    results.append_log(plan.folder, f"went on from frame {trip.position:,}")
+    return trip
+
+
+class _Programs:
+    """Playing and evaluating, compiled for all seeds side by side and divided among the devices."""
+
+    def __init__(self, plan: _Plan, lives: Life, keys: AgentKeys) -> None:
+        self._division = division = Division(seed_devices(len(plan.seeds)), len(plan.seeds))
+        axes = (None, 0, None, 0, None, None)
+        self._agent, self._schedule, self._keys, self._levels = division.spread(
+            (None, None, 0, None), (plan.agent, plan.schedule, keys, plan.levels)
+        )
+        self.begin(lives)
+
+        def play(agent: Agent, life: Life, schedule: Schedule, keys: AgentKeys, start: Array, stop: Array) -> Life:
+            return play_frames(agent, plan.environment, life, schedule, keys.frames, start, stop)
+
+        def evaluate(life: Life, levels: Any, keys: AgentKeys, frame: Array) -> Array:
+            key = jax.random.fold_in(keys.evaluation, frame)
+            network = life.agent.learning.model
+            return greedy_scores(plan.environment, network, levels, plan.episodes, key).mean(axis=1)
+
+        program = jax.jit(division.on_each(jax.vmap(play, axes), axes), donate_argnums=1)
+        self._play = compiled(program, *self._arguments(0, 0))
+        examined = (0, None, 0, None)
+        self._evaluate = jax.jit(division.on_each(jax.vmap(evaluate, examined), examined))
+
+    def begin(self, lives: Life) -> None:
+        (self._lives,) = self._division.spread((0,), (lives,))
+
+    def _arguments(self, *frames: int) -> tuple[Any, ...]:
+        ends = self._division.spread((None,) * len(frames), tuple(jnp.asarray(it, jnp.int32) for it in frames))
+        return self._agent, self._lives, self._schedule, self._keys, *ends
+
+    def play(self, start: int, stop: int) -> None:
+        self._lives = jax.block_until_ready(self._play(*self._arguments(start, stop)))
+
+    def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
+        *_, at = self._arguments(frame)
+        scores = self._evaluate(self._lives, self._levels, self._keys, at)
+        return np.asarray(scores, np.float64)[: self._division.n_seeds]
+
+    @property
+    def lives(self) -> Life:
+        return self._division.gathered(self._lives)
+
+
+def _travel(plan: _Plan, trip: Trip, *, show: bool) -> Trip:
+    """Return the run after its last frame."""
+    with (
+        StopRequests() as stop,
+        count_progress(
+            f"{plan.label}: {plan.length:,} frames", trip.position, plan.length, "frames", show=show
+        ) as tell,
+    ):
+        began = time.perf_counter()
+        programs = _Programs(plan, trip.lives, trip.keys)
+        trip = trip._replace(compile_seconds=trip.compile_seconds + time.perf_counter() - began)
+        if trip.position == 0:
+            trip.scores[:, 0] = programs.evaluate(0)
+        chunk, saved = _FIRST_CHUNK, time.monotonic()
+        heard = _Heard(*_episodes(programs.lives))
+        while trip.position < plan.length:
+            due = int(plan.evaluations[np.searchsorted(plan.evaluations, trip.position, side="right")])
+            start, end = trip.position, min(trip.position + chunk, due)
+            began = time.perf_counter()
+            programs.play(start, end)
+            took = time.perf_counter() - began
+            chunk = max(1, int((end - start) / took * _CHUNK_SECONDS))
+            trip = trip._replace(position=end, training_seconds=trip.training_seconds + took)
+            if end == due:
+                _check(programs.lives, plan, end)
+                trip.scores[:, plan.evaluations == end] = programs.evaluate(end)[:, None]
+            heard = heard.after(*_episodes(programs.lives))
+            tell(end, (end - start) / took, _words(plan, end, heard))
+            over = time.monotonic() - saved > plan.checkpoint_seconds or end == plan.length
+            if plan.folder is not None and (stop.received is not None or over):
+                trip = trip._replace(lives=programs.lives)
+                save_checkpoint(plan.folder / "checkpoints", trip)
+                saved = time.monotonic()
+            if stop.received is not None and end < plan.length:
+                raise _interrupted(plan, end, stop.received)
+    return trip._replace(lives=programs.lives)
+
+
+class _Heard(NamedTuple):
+    """What the progress bar has heard of episodes."""
+
+    episodes: float
+    total: float
+    mean: float | None = None
+    """Score of the episodes that ended last; None before the first has."""
+
+    def after(self, episodes: float, total: float) -> _Heard:
+        if episodes == self.episodes:
+            return self
+        return _Heard(episodes, total, (total - self.total) / (episodes - self.episodes))
+
+
+def _episodes(lives: Life) -> tuple[float, float]:
+    return float(np.sum(lives.episodes)), float(np.sum(lives.total_score))
+
+
+def _words(plan: _Plan, frame: int, heard: _Heard) -> str:
+    stage = min(int(np.searchsorted(plan.schedule.ends, frame, side="right")), len(plan.stages) - 1)
+    epsilon = float(plan.agent.exploration(jnp.asarray(frame)))
+    score = "" if heard.mean is None else f"episode score {heard.mean:.1f}, "
+    return f"{score}ε {epsilon:.2f}, level {plan.stages[stage].level + 1}"
+
+
+def _check(lives: Life, plan: _Plan, frame: int) -> None:
+    good = finite(lives.agent.learning.model)
+    if not good.all():
+        seed = plan.seeds[int(np.flatnonzero(~good)[0])]
+        raise DivergedError(
+            f"seed {seed} diverged: its network is not finite after {frame:,} frames; lower the learning rate. "
+            "Checkpoints written before stay"
+        )
+
+
+def _interrupted(plan: _Plan, frame: int, signal_number: int) -> InterruptedRunError:
+    where = f"stopped at frame {frame:,} of {plan.length:,}"
+    if plan.folder is None:
+        return InterruptedRunError(f"{where}; nothing was kept, for the run has no folder", signal_number)
+    results.append_log(plan.folder, where)
+    return InterruptedRunError(f"{where}; the same command goes on", signal_number)
+
+
+def _result(plan: _Plan, trip: Trip) -> AgentResult:
+    metrics = score_metrics(plan.evaluations, trip.scores, plan.stages)
+    return AgentResult(plan.evaluations, trip.scores, metrics, trip.lives, trip.training_seconds, trip.compile_seconds)
+
+
+def _write_record(plan: _Plan, result: AgentResult) -> None:
+    assert plan.folder is not None
+    write_scores(plan.folder, plan.seeds, result.frames, result.scores)
+    save_networks(plan.folder / NETWORKS, result.lives.agent.learning.model)
+    summary = results.Summary(
+        result.metrics, result.training_seconds, result.compile_seconds, peak_memory(), plan.length
+    )
+    results.write_summary(plan.folder, summary)
+    results.append_log(plan.folder, f"finished after {plan.length:,} frames and {result.training_seconds:.0f} s")

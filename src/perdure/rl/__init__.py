@@ -1,0 +1,40 @@
+"""Continual reinforcement learning: games that get harder while an agent learns them."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perdure.rl.catcher import Catcher
+    from perdure.rl.environment import Environment, GymnaxLike, Step
+    from perdure.rl.flappy_bird import FlappyBird
+    from perdure.rl.frames import FrameObservations
+    from perdure.rl.motion import MotionObservations
+    from perdure.rl.pictures import colour_picture
+
+_HOME = {
+    "Catcher": "catcher",
+    "Environment": "environment",
+    "FlappyBird": "flappy_bird",
+    "FrameObservations": "frames",
+    "GymnaxLike": "environment",
+    "MotionObservations": "motion",
+    "Step": "environment",
+    "colour_picture": "pictures",
+}
+
+__all__ = [
+    "Catcher",
+    "Environment",
+    "FlappyBird",
+    "FrameObservations",
+    "GymnaxLike",
+    "MotionObservations",
+    "Step",
+    "colour_picture",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'perdure.rl' has no attribute {name!r}")
+    return getattr(import_module(f"perdure.rl.{_HOME[name]}"), name)

@@ -1,0 +1,170 @@
+"""Deep Q-learning on a stream of transitions: a replay learner whose targets its own values supply.
+
+An agent acts ε-greedily, remembers every frame, and hands the frame and what it remembers to a replay learner of the
+supervised part, with temporal-difference targets in place of labels. DQN and DQN-MER differ by that learner alone.
+
+Source: Mnih et al. (2015), Algorithm 1; Riemer et al. (2019), section 5.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from perdure.core import AnyArray, Rate, as_features
+from perdure.learners.er import mean_gradient_step
+from perdure.learners.hyperparameters import check_hyperparameters, count, flag, rate
+from perdure.learners.mer import MER
+from perdure.learners.replay import Batch, ReplayLearner, ReplayState, gather_batches
+from perdure.memory import empty_reservoir, ring_slot, store
+from perdure.rl.transition import Lesson, Transition, td_loss, td_targets
+from perdure.updates.gradient import Descent, start_descent
+from perdure.updates.weights import equal_weights
+
+
+class AgentState(NamedTuple):
+    """What an agent knows and remembers."""
+
+    learning: ReplayState
+    """Network, optimizer and memory."""
+    target: PyTree
+    """The network of some frames ago, which supplies the targets."""
+
+
+class Agent(eqx.Module):
+    """A way to learn the values of actions: a frozen record of hyper-parameters."""
+
+    learning_rate: Rate = rate("learning rate α")
+    memory_size: int = count("transitions that the memory holds")
+    replay_batch_size: int = count("transitions drawn for each batch")
+    discount: Rate = rate("discount of a frame")
+    target_period: int = count("frames between two updates of the target network")
+    exploration_end: Rate = rate("ε at the end of its schedule; it begins at 1")
+    exploration_frames: int = count("frames over which ε falls to its end")
+    warmup_frames: int = count("frames before the first update")
+    reservoir: bool = flag("Keep a uniform sample of all transitions, not the last ones.", default=False)
+
+    def __check_init__(self) -> None:
+        check_hyperparameters(self)
+        self.learner()
+        for name in ("discount", "exploration_end"):
+            value = getattr(self, name)
+            if isinstance(value, float) and value > 1:
+                raise ValueError(f"{name} = {value}, expected a number from 0 to 1")
+
+    @abstractmethod
+    def learner(self) -> ReplayLearner:
+        """Return what learns from a batch of transitions and their targets."""
+
+    def init(self, network: PyTree, transition: Transition) -> AgentState:
+        """Return the state before the first frame.
+
+        Args:
+            network: from one observation to the values of all actions; all leaves are arrays.
+            transition: one, read for its shapes and dtypes only.
+        """
+        learner = self.learner()
+        start = start_descent(network, learner.optimizer(learner.learning_rate))
+        memory = empty_reservoir(transition, self.memory_size)
+        return AgentState(ReplayState(*start, memory), jax.tree.map(jnp.copy, network))
+
+    def exploration(self, frame: Int[Array, ""]) -> Float[Array, ""]:
+        """Return ε at a frame: it falls from 1 along a straight line and stays at its end."""
+        left = jnp.maximum(1 - frame / self.exploration_frames, 0.0)
+        return self.exploration_end + (1 - self.exploration_end) * left
+
+    def act(self, state: AgentState, observation: AnyArray, frame: Int[Array, ""], key: PRNGKeyArray) -> Array:
+        """Return the best action, or with probability ε any of them."""
+        explore_key, action_key = jax.random.split(key)
+        values = state.learning.model(as_features(observation))
+        any_action = jax.random.randint(action_key, (), 0, len(values), jnp.int32)
+        explores = jax.random.uniform(explore_key) < self.exploration(frame)
+        return jnp.where(explores, any_action, jnp.argmax(values).astype(jnp.int32))
+
+    def observe(
+        self, state: AgentState, transition: Transition, frame: Int[Array, ""], key: PRNGKeyArray
+    ) -> AgentState:
+        """Learn from a transition among remembered ones, then remember it."""
+        learner, memory = self.learner(), state.learning.memory
+        draws = learner.draw(memory, key)
+
+        def learn() -> Descent:
+            batches = gather_batches(memory, transition, draws.slots)
+            remembered = batches.examples
+            targets = td_targets(state.target, remembered, self.discount)
+            lessons = Lesson(remembered.observation, targets)
+            now = Descent(state.learning.model, state.learning.optimizer)
+            return learner.update(now, batches._replace(examples=lessons), draws.position)
+
+        def wait() -> Descent:
+            return Descent(state.learning.model, state.learning.optimizer)
+
+        # All seeds are at the same frame, so that under vmap these stay branches.
+        after: Descent = jax.lax.cond(frame >= self.warmup_frames, learn, wait)
+        renewed = (frame + 1) % self.target_period == 0
+        target = jax.tree.map(lambda new, old: jnp.where(renewed, new, old), after.model, state.target)
+        slot = draws.stored_in if self.reservoir else ring_slot(memory)
+        return AgentState(ReplayState(after.model, after.optimizer, store(memory, transition, slot)), target)
+
+
+class DQN(Agent):
+    """Deep Q-learning (Mnih et al. 2015): Adam on the mean loss over a batch of transitions drawn from the memory.
+
+    Adam stands in place of RMSProp, as it does in most of today's implementations.
+    """
+
+    def learner(self) -> ReplayLearner:
+        """Return mean-gradient steps on what is drawn."""
+        return DrawnReplay(
+            learning_rate=self.learning_rate,
+            memory_size=self.memory_size,
+            replay_batch_size=self.replay_batch_size,
+            loss=td_loss,
+            optimizer=optax.adam,
+        )
+
+
+class DQNMER(Agent):
+    """DQN-MER (Riemer et al. 2019, section 5): the updates of MER on the loss of one transition after another.
+
+    The newest transition is in every batch. SGD steps have no memory of their own, so that the Reptile steps interpolate
+    all that has moved.
+    """
+
+    beta: Rate = rate("within-batch meta-rate β, of the Reptile step after each batch")
+    gamma: Rate = rate("across-batch meta-rate γ, of the Reptile step after all batches")
+    batches_per_frame: int = count("batches replayed with each transition (s)")
+
+    def learner(self) -> ReplayLearner:
+        """Return MER."""
+        return MER(
+            learning_rate=self.learning_rate,
+            memory_size=self.memory_size,
+            replay_batch_size=self.replay_batch_size,
+            beta=self.beta,
+            gamma=self.gamma,
+            batches_per_example=self.batches_per_frame,
+            loss=td_loss,
+        )
+
+
+class DrawnReplay(ReplayLearner):
+    """One step on the mean loss over what is drawn from the memory; what arrives is only remembered."""
+
+    def n_batches(self) -> int:
+        """Return 1."""
+        return 1
+
+    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+        """Take one step on the mean loss."""
+        return mean_gradient_step(self, now, batches, lambda batch: equal_weights(_drawn(batch)))
+
+
+def _drawn(batch: Batch) -> Bool[Array, " k"]:
+    return batch.counts & ~batch.arriving

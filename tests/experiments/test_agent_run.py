@@ -1,0 +1,207 @@
+"""Running agents: what the folder holds, going on bit for bit, metrics of scores, what is refused."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from perdure.experiments.agent_networks import load_network
+from perdure.experiments.agent_play import play_episode, save_gif
+from perdure.experiments.agent_presets import make_agent
+from perdure.experiments.agent_record import NETWORKS, AgentRecord, score_metrics
+from perdure.experiments.agent_run import run_agent
+from perdure.experiments.interrupt import InterruptedRunError, StopRequests
+from perdure.experiments.results import ResultsError, list_runs
+from perdure.experiments.run import DivergedError
+from perdure.models import MLP
+from perdure.report.agents import agents_table
+from perdure.report.figures.agents import scores_over_frames
+from perdure.rl.agent import DQN, DQNMER
+from perdure.rl.catalog import game_and_observation, make_game
+from perdure.rl.catcher import Catcher
+from perdure.rl.schedule import Stage
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+COMMON = {
+    "learning_rate": 0.01,
+    "memory_size": 50,
+    "replay_batch_size": 3,
+    "discount": 0.9,
+    "target_period": 10,
+    "exploration_end": 0.1,
+    "exploration_frames": 50,
+    "warmup_frames": 5,
+}
+AGENT = DQNMER(**COMMON, beta=1.0, gamma=0.3, batches_per_frame=1)
+LEVELS = [Catcher.params(speed, max_steps_in_episode=30) for speed in (0.0608, 0.2108)]
+STAGES = [Stage(0, 40), Stage(1, 40)]
+
+
+def ran(folder=None, agent=AGENT, **changes):
+    asked = {"levels": LEVELS, "stages": STAGES, "seeds": 2, "evaluate_every": 25, "episodes": 2} | changes
+    return run_agent(agent, make_game("catcher"), folder=folder, progress=False, **asked)
+
+
+def test_a_run_is_recorded_whole(tmp_path):
+    result = ran(tmp_path / "r")
+    np.testing.assert_array_equal(result.frames, [0, 25, 40, 50, 75, 80])
+    assert result.scores.shape == (2, 6, 2)
+    assert np.isfinite(result.scores).all()
+    record = AgentRecord.load(tmp_path / "r")
+    np.testing.assert_array_equal(record.frames, result.frames)
+    np.testing.assert_array_equal(record.scores, result.scores)
+    assert (record.agent, record.environment, record.seeds) == ("dqn-mer", "catcher", (0, 1))
+    assert record.summary.examples_seen == 80
+    assert record.summary.metrics["retained_accuracy"].mean == pytest.approx(result.scores[:, -1].mean())
+    network = load_network(tmp_path / "r" / NETWORKS, MLP(4, 3, (64, 64), key=jax.random.key(0)), 1)
+    second = jax.tree.map(lambda leaf: leaf[1], result.lives.agent.learning.model)
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), network, second)))
+    assert list_runs(tmp_path) == []  # it is no run of a learner, and does not stand in the way of those
+    again = ran(tmp_path / "r")
+    np.testing.assert_array_equal(again.scores, result.scores)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_stopped_run_ends_bit_identical(tmp_path, monkeypatch, after):
+    whole = ran()
+    looks = iter(range(100))
+    monkeypatch.setattr(
+        StopRequests, "received", property(lambda self: 2 if next(looks) >= after else None), raising=False
+    )
+    monkeypatch.setattr(StopRequests, "__init__", lambda self: setattr(self, "_before", {}))
+    with pytest.raises(InterruptedRunError, match="the same command goes on"):
+        ran(tmp_path / "r")
+    monkeypatch.undo()
+    assert AgentRecord.load(tmp_path / "r").summary is None
+    resumed = ran(tmp_path / "r")
+    np.testing.assert_array_equal(resumed.scores, whole.scores)
+    for one, other in zip(jax.tree.leaves(resumed.lives), jax.tree.leaves(whole.lives), strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_seeds_do_not_depend_on_those_beside_them():
+    both, second = ran(), ran(seeds=[1])
+    np.testing.assert_allclose(both.scores[1], second.scores[0], atol=1e-5)
+
+
+def test_another_environment_or_agent_is_refused(tmp_path):
+    ran(tmp_path / "r")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir() if path.is_file()}
+    with pytest.raises(ResultsError, match=r"environment\.observation: state there, motion asked for"):
+        run_agent(
+            AGENT,
+            make_game("catcher", "motion"),
+            levels=LEVELS,
+            stages=STAGES,
+            seeds=2,
+            evaluate_every=25,
+            episodes=2,
+            folder=tmp_path / "r",
+        )
+    with pytest.raises(ResultsError, match=r"agent\.name: dqn-mer there, dqn asked for"):
+        ran(tmp_path / "r", DQN(**COMMON))
+    with pytest.raises(ResultsError, match="levels"):
+        ran(tmp_path / "r", levels=LEVELS[::-1])
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir() if path.is_file()}
+
+
+def test_a_diverged_run_says_which_seed(tmp_path):
+    with pytest.raises(DivergedError, match=r"seed 0 diverged: its network is not finite after 25 frames"):
+        ran(tmp_path / "r", DQNMER(**COMMON | {"learning_rate": 1e30}, beta=1.0, gamma=1.0, batches_per_frame=2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stages": [Stage(0, 29)]}, "lasts 29 frames, less than an episode, which may have 30"),
+        ({"episodes": 0}, "episodes = 0, expected numbers ≥ 1"),
+        ({"evaluate_every": 0}, "evaluate_every = 0"),
+        ({"levels": [], "stages": STAGES}, "no levels"),
+        ({"seeds": 0}, "give a number of seeds ≥ 1"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        ran(**changes)
+
+
+def test_a_network_for_other_observations_is_refused():
+    with pytest.raises(ValueError, match=r"the model expects 3 values"):
+        ran(network=lambda observation, n_actions, key: MLP(3, n_actions, (4,), key=key))
+
+
+def test_metrics_of_scores_are_those_of_accuracies_times_a_factor():
+    rng = np.random.default_rng(0)
+    frames, scores = np.asarray([0, 25, 40, 80]), 50 * rng.normal(size=(3, 4, 2))
+    metrics = score_metrics(frames, scores, [(1, 40), (0, 40)])
+    last, own = scores[:, -1], np.stack([scores[:, 2, 1], scores[:, 3, 0]], axis=1)
+    assert metrics["retained_accuracy"].mean == pytest.approx(last.mean())
+    assert metrics["learning_accuracy"].mean == pytest.approx(own.mean())
+    assert metrics["backward_transfer"].mean == pytest.approx(last.mean() - own.mean())
+    assert metrics["forgetting"].mean == pytest.approx((scores[:, 2, 1] - scores[:, 3, 1]).mean())
+    twice = score_metrics(frames, scores, [(1, 40), (1, 40)])
+    assert twice["retained_accuracy"].mean == pytest.approx(scores[:, -1, 1].mean())
+    assert np.isnan(twice["backward_transfer"].mean)
+
+
+def test_runs_are_compared_in_a_table_and_a_figure(tmp_path):
+    for name, agent in (("a", AGENT), ("b", DQN(**COMMON))):
+        ran(tmp_path / name, agent)
+    records = [AgentRecord.load(tmp_path / name) for name in ("a", "b")]
+    table = agents_table(records)
+    assert table.row_count == 2
+    assert [column.header for column in table.columns[:3]] == ["Run", "L1", "L2"]
+    panels = [axes for axes in scores_over_frames(records).axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in panels] == ["Level 1", "Level 2"]
+    np.testing.assert_allclose(panels[1].lines[-1].get_ydata(), records[1].scores[:, :, 1].mean(axis=0))
+    ran(tmp_path / "c", stages=STAGES[:1])
+    with pytest.raises(ResultsError, match="differ in their stages"):
+        agents_table([*records, AgentRecord.load(tmp_path / "c")])
+
+
+def test_a_finished_run_can_be_watched(tmp_path):
+    run_agent(
+        AGENT,
+        make_game("catcher", "motion"),
+        stages=[Stage(0, 1000)],
+        episodes=1,
+        folder=tmp_path / "r",
+        progress=False,
+    )
+    played = play_episode(tmp_path / "r", level=2, seed=0, episode=0, most_frames=5)
+    assert len(played.pictures) == 6
+    save_gif(tmp_path / "a.gif", played.pictures)
+    assert (tmp_path / "a.gif").read_bytes().startswith(b"GIF89a")
+    with pytest.raises(ValueError, match="there is no level 7, catcher has levels 1 to 6"):
+        play_episode(tmp_path / "r", level=6, seed=0, episode=0, most_frames=5)
+    with pytest.raises(ValueError, match="there is no seed at place 1"):
+        play_episode(tmp_path / "r", level=0, seed=1, episode=0, most_frames=5)
+    with pytest.raises(ResultsError, match=r"holds no agent\.json"):
+        play_episode(tmp_path, level=0, seed=0, episode=0, most_frames=5)
+
+
+def test_a_damaged_record_is_told(tmp_path):
+    ran(tmp_path / "r")
+    config = json.loads((tmp_path / "r" / "agent.json").read_text())
+    (tmp_path / "r" / "agent.json").write_text(json.dumps(config | {"format": 99}))
+    with pytest.raises(ResultsError, match="has format 99, expected 1"):
+        AgentRecord.load(tmp_path / "r")
+    (tmp_path / "r" / "agent.json").write_text(json.dumps(config))
+    (tmp_path / "r" / "scores.parquet").write_bytes(b"no table")
+    with pytest.raises(ResultsError, match="cannot be read as Parquet"):
+        AgentRecord.load(tmp_path / "r")
+
+
+@pytest.mark.parametrize("game", ["catcher", "flappy-bird"])
+@pytest.mark.parametrize("observation", ["state", "motion", "frames"])
+def test_games_are_found_again_by_their_names(game, observation):
+    assert game_and_observation(make_game(game, observation)) == (game, observation)
+
+
+def test_presets_take_changes_and_tell_what_is_missing():
+    agent = make_agent("dqn", "catcher", "motion", {"learning_rate": 0.5})
+    assert float(agent.learning_rate) == 0.5
+    with pytest.raises(ValueError, match="no preset of dqn for catcher with state; give memory_size"):
+        make_agent("dqn", "catcher", "state", {"learning_rate": 0.5})
