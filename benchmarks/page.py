@@ -57,6 +57,20 @@ def write(numbers: Mapping[str, Any], docs: Path) -> None:
             "seed, network and stream as above. Axes are logarithmic; dotted lines are growth in proportion."
         ),
         *[_curve_table(curve) for curve in curves],
+        Heading(2, "Meta-steps of OML"),
+        Paragraph(
+            "A step of the small Omniglot preset, 15 images learned and 30 asked about, beside PyTorch as the released "
+            "code does it (features again at every inner step, the loss of the images asked about after every one) and "
+            "with features computed once; in turn, medians of several rounds. On sine waves: 10 functions of 5 steps, "
+            "400 units."
+        ),
+        _meta_steps_table(numbers["meta_steps"]),
+        Heading(2, "Games"),
+        Paragraph(
+            "Random play at the first level, state observations, episodes that begin anew; as many games at once as "
+            "are fastest. The originals' figures are of one process (tests/reference/ple)."
+        ),
+        _games_table(numbers["games"]),
         Heading(2, "Start and memory"),
         Paragraph(
             "Started for the second time, a process has learned its first examples after "
@@ -114,6 +128,23 @@ def _compared_table(numbers: Mapping[str, Any]) -> Table:
         measured = [cell for micros in ours for cell in (f"{micros:,.1f}", f"{eager / micros:.1f}")]
         speed = f"{1e6 / it['several_seeds']:,.0f}"
         rows.append([it["name"], f"{eager:,.1f}", *measured, speed, f"{it['compile_seconds']:.1f}"])
+    return Table(headers, rows, (0,))
+
+
+def _meta_steps_table(took: Mapping[str, float]) -> Table:
+    sides = {"perdure": "perdure", "PyTorch, as released": "released", "PyTorch, features once": "once"}
+    rows = [[name, f"{took[it]:.1f}", f"{took[it] / took['perdure']:.1f}"] for name, it in sides.items()]
+    rows.append(["perdure, sine waves", f"{took['sine']:.1f}", ""])
+    return Table(["meta-step", "ms", "times perdure's"], rows, (0,))
+
+
+def _games_table(games: Sequence[Mapping[str, Any]]) -> Table:
+    headers = ["game", "at once", "million frames/s", "million/CPU-s", "original, million/CPU-s", "ratio"]
+    rows = []
+    for it in games:
+        ours, original = it["frames_per_cpu_second"], it["original_per_cpu_second"]
+        speeds = (f"{speed / 1e6:.1f}" for speed in (it["frames_per_second"], ours))
+        rows.append([it["game"], f"{it['n_games']:,}", *speeds, f"{original / 1e6:.3f}", f"{ours / original:,.0f}"])
     return Table(headers, rows, (0,))
 
 

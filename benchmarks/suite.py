@@ -16,8 +16,10 @@ from perdure.cli.jax_settings import configure_jax
 
 configure_jax()  # before JAX is imported: what the command line runs under
 
+import environments
 import jax
 import jax.numpy as jnp
+import meta_learning
 import page
 import sides
 from processes import PIECEMEAL_LOOPS, peak_bytes, seconds_to_first_example, step_microseconds
@@ -121,7 +123,7 @@ def roofline() -> Roofline:
 def main() -> None:
     """Measure everything and write the page."""
     with Progress() as bar:
-        task = bar.add_task("both sides", total=len(METHODS) + 3)
+        task = bar.add_task("both sides", total=len(METHODS) + 5)
         compared = []
         for method in METHODS:
             bar.update(task, description=method.name)
@@ -129,6 +131,12 @@ def main() -> None:
             bar.advance(task)
         bar.update(task, description="growth")
         curves = growth()
+        bar.advance(task)
+        bar.update(task, description="meta-steps")
+        meta_steps = meta_learning.measure()
+        bar.advance(task)
+        bar.update(task, description="games")
+        games = environments.measure_all()
         bar.advance(task)
         bar.update(task, description="machine")
         machine = roofline()
@@ -156,6 +164,8 @@ def main() -> None:
             for it in compared
         ],
         "growth": [{"of": it.thing, "unit": it.unit, "points": it.points} for it in curves],
+        "meta_steps": meta_steps,
+        "games": [it._asdict() for it in games],
         "roofline": {"operations_per_second": machine.products, "bytes_per_second": machine.copies},
         "seconds_to_first_example": min(starts),
         "peak_bytes": peaks,

@@ -89,7 +89,7 @@ def test_a_window_shows_every_frame_until_it_is_closed(monkeypatch):
     made.reset(seed=0)
     assert made.render() is None
     figure = pyplot.gcf()
-    before = figure.axes[0].images[0].get_array().copy()
+    before = np.array(figure.axes[0].images[0].get_array())
     made.step(np.int64(0))
     assert (figure.axes[0].images[0].get_array() != before).any()
     assert made._window is not None

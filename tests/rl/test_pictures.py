@@ -115,9 +115,17 @@ def test_observation_does_not_matter_to_a_picture():
 class Dark(Environment[FlappyBirdParams, tuple]):
     """An environment of one's own, without colours."""
 
-    num_actions = 1
-    default_params = LEVEL
-    levels = (LEVEL,)
+    @property
+    def num_actions(self):
+        return 1
+
+    @property
+    def default_params(self):
+        return LEVEL
+
+    @property
+    def levels(self):
+        return (LEVEL,)
 
     def reset(self, key, params):
         return jnp.zeros(1), (jnp.zeros(()),)

@@ -117,7 +117,7 @@ def advance(
     return after, reward.astype(jnp.float32)
 
 
-def raw_observation(state: CatcherState) -> Float[Array, 4]:
+def raw_observation(state: CatcherState) -> Float[Array, " numbers"]:
     """Return what the original tells: the paddle's column and velocity, the fruit's column and row, in pixels."""
     numbers = (state.paddle_x, state.paddle_velocity, state.fruit_x, state.fruit_y)
     return jnp.stack([number.astype(jnp.float32) for number in numbers])
@@ -178,11 +178,11 @@ class Catcher(Environment[CatcherParams, CatcherState]):
         """The six levels of Riemer et al. (2019): fruit falls 2, 3, …, 7 pixels a frame."""
         return tuple(self.params(speed) for speed in SPEEDS)
 
-    def observe(self, state: CatcherState) -> Float[Array, 4]:
+    def observe(self, state: CatcherState) -> Float[Array, " numbers"]:
         """Return the observation of a state."""
         return (raw_observation(state) - CENTRES) * UNITS
 
-    def reset(self, key: PRNGKeyArray, params: CatcherParams) -> tuple[Float[Array, 4], CatcherState]:
+    def reset(self, key: PRNGKeyArray, params: CatcherParams) -> tuple[Float[Array, " numbers"], CatcherState]:
         """Return the first observation and state of an episode."""
         state = start(draw_fruit(key))
         return self.observe(state), state

@@ -64,9 +64,9 @@ class FlappyBirdState(NamedTuple):
     """Is there a flap whose thrust is not over?"""
     thrusting: Bool[Array, ""]
     """Did that thrust begin in the last frame? Gravity then waits."""
-    pipe_x: Float[Array, 3]
+    pipe_x: Float[Array, " pipes"]
     """Columns of the pipes' centres."""
-    gap_start: Int[Array, 3]
+    gap_start: Int[Array, " pipes"]
     """Rows in which the pipes' gaps begin."""
     lives: Int[Array, ""]
     """1; below that once the bird has hit something."""
@@ -78,6 +78,7 @@ class FlappyBirdState(NamedTuple):
 
 def gap_starts(gap: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
     """Return the first and the last row in which a gap of this height may begin."""
+    # The last is ⌊0.6 · 0.79 · HEIGHT − gap / 2⌋ with 242.688 for the product.
     return gap // 4, (485 - gap) // 2
 
 
@@ -87,7 +88,7 @@ def draw_gaps(key: PRNGKeyArray, shape: tuple[int, ...], gap: Int[Array, ""]) ->
     return first + draw_below(key, shape, last - first + 1)
 
 
-def start(gaps: Int[Array, 3], velocity: Int[Array, ""]) -> FlappyBirdState:
+def start(gaps: Int[Array, " pipes"], velocity: Int[Array, ""]) -> FlappyBirdState:
     """Return the state in which an episode begins: the bird flaps by itself in the first frame.
 
     Args:
@@ -137,7 +138,7 @@ def advance(
     return after, reward.astype(jnp.float32)
 
 
-def raw_observation(state: FlappyBirdState, params: FlappyBirdParams) -> Float[Array, 8]:
+def raw_observation(state: FlappyBirdState, params: FlappyBirdParams) -> Float[Array, " numbers"]:
     """Return what the original tells, in pixels.
 
     The bird's row and velocity, then for the next pipe and the one after it: how far the bird is from its right edge,
@@ -210,11 +211,11 @@ class FlappyBird(Environment[FlappyBirdParams, FlappyBirdState]):
         """The six levels of Riemer et al. (2019): gaps of 100, 95, …, 75 pixels."""
         return tuple(self.params(gap) for gap in GAPS)
 
-    def observe(self, state: FlappyBirdState, params: FlappyBirdParams) -> Float[Array, 8]:
+    def observe(self, state: FlappyBirdState, params: FlappyBirdParams) -> Float[Array, " numbers"]:
         """Return the observation of a state."""
         return (raw_observation(state, params) - CENTRES) * UNITS
 
-    def reset(self, key: PRNGKeyArray, params: FlappyBirdParams) -> tuple[Float[Array, 8], FlappyBirdState]:
+    def reset(self, key: PRNGKeyArray, params: FlappyBirdParams) -> tuple[Float[Array, " numbers"], FlappyBirdState]:
         """Return the first observation and state of an episode."""
         state = start(draw_gaps(key, (3,), params.gap), jnp.zeros((), jnp.int32))
         return self.observe(state, params), state

@@ -60,7 +60,7 @@ def check_positive(name: str, value: Any, why: str) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, expected a number > 0 {why}")
-    if not 0 < value < math.inf:
+    if not 0 < float(value) < math.inf:
         raise ValueError(f"{name} = {value}, expected a finite number > 0 {why}")
 
 

@@ -1,0 +1,71 @@
+"""`perdure rl` as a user meets it."""
+
+import pytest
+
+SHORT = ["--schedule", "1:1000", "--seeds", "2", "--episodes", "1", "--replay-batch-size", "2", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, perdure):
+    """A folder of a short run, and what the command printed."""
+    folder = tmp_path_factory.mktemp("runs") / "short"
+    process = perdure("rl", "train", "dqn", "catcher", *SHORT, "--out", folder)
+    assert process.returncode == 0, process.stderr
+    return folder, process
+
+
+def test_training_ends_with_a_table_and_says_where_the_record_is(trained):
+    folder, process = trained
+    assert "All levels" in process.stdout
+    assert f"record: {folder}" in process.stdout
+    assert (folder / "summary.json").exists()
+
+
+def test_the_same_command_again_plays_nothing(trained, perdure):
+    folder, first = trained
+    before = (folder / "summary.json").stat().st_mtime_ns
+    process = perdure("rl", "train", "dqn", "catcher", *SHORT, "--out", folder)
+    assert process.stdout == first.stdout
+    assert (folder / "summary.json").stat().st_mtime_ns == before
+
+
+def test_another_schedule_or_game_is_refused(trained, perdure):
+    folder, _ = trained
+    process = perdure("rl", "train", "dqn", "catcher", *SHORT, "--schedule", "2:1000", "--out", folder)
+    assert process.returncode == 2
+    assert "stages: [[0, 1000]] there, [[1, 1000]] asked for" in process.stderr
+    process = perdure("rl", "train", "dqn", "flappy-bird", *SHORT, "--out", folder)
+    assert process.returncode == 2
+    assert "environment.name: catcher there, flappy-bird asked for" in process.stderr
+
+
+def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
+    folder, _ = trained
+    process = perdure("rl", "compare", folder, "--figures", tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / "scores-catcher.png").exists()
+    process = perdure("rl", "play", folder, "--level", "2", "--frames", "5", "--out", tmp_path / "a.gif")
+    assert process.returncode == 0, process.stderr
+    assert "score" in process.stdout
+    assert "▀" not in process.stdout  # no pictures where there is no terminal
+    assert (tmp_path / "a.gif").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "dqn-mr", "catcher"], "unknown agent 'dqn-mr'; did you mean 'dqn-mer'?"),
+        (["train", "dqn", "pong"], "unknown game 'pong'"),
+        (["train", "dqn", "catcher", "--observation", "sound"], "unknown observation 'sound'"),
+        (["train", "dqn", "catcher", "--schedule", "1-5"], "expected level:frames separated by commas"),
+        (["train", "dqn", "catcher", "--schedule", "1:500"], "lasts 500 frames, less than an episode"),
+        (["train", "dqn", "catcher", "--schedule", "9:5000"], "plays level 9, but there are levels 1 to 6"),
+        (["train", "dqn", "catcher", "--discount", "2"], "discount = 2.0, expected a number from 0 to 1"),
+        (["compare", "nowhere"], "nowhere holds no agent.json, so no run of an agent"),
+    ],
+)
+def test_mistakes_are_told(perdure, tmp_path, arguments, message):
+    process = perdure("rl", *arguments, cwd=tmp_path)
+    assert process.returncode == 2
+    assert message in " ".join(process.stderr.split())
+    assert list(tmp_path.iterdir()) == []
