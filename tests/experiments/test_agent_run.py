@@ -1,6 +1,7 @@
 """Running agents: what the folder holds, going on bit for bit, metrics of scores, what is refused."""
 
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,14 +18,14 @@ from perdure.experiments.run import DivergedError
 from perdure.models import MLP
 from perdure.report.agents import agents_table
 from perdure.report.figures.agents import scores_over_frames
-from perdure.rl.agent import DQN, DQNMER
+from perdure.rl.agent import DQN, DQNMER, Agent
 from perdure.rl.catalog import game_and_observation, make_game
 from perdure.rl.catcher import Catcher
 from perdure.rl.schedule import Stage
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
-COMMON = {
+COMMON: dict[str, Any] = {
     "learning_rate": 0.01,
     "memory_size": 50,
     "replay_batch_size": 3,
@@ -39,7 +40,7 @@ LEVELS = [Catcher.params(speed, max_steps_in_episode=30) for speed in (0.0608, 0
 STAGES = [Stage(0, 40), Stage(1, 40)]
 
 
-def ran(folder=None, agent=AGENT, **changes):
+def ran(folder=None, agent: Agent = AGENT, **changes):
     asked = {"levels": LEVELS, "stages": STAGES, "seeds": 2, "evaluate_every": 25, "episodes": 2} | changes
     return run_agent(agent, make_game("catcher"), folder=folder, progress=False, **asked)
 
@@ -53,6 +54,7 @@ def test_a_run_is_recorded_whole(tmp_path):
     np.testing.assert_array_equal(record.frames, result.frames)
     np.testing.assert_array_equal(record.scores, result.scores)
     assert (record.agent, record.environment, record.seeds) == ("dqn-mer", "catcher", (0, 1))
+    assert record.summary is not None
     assert record.summary.examples_seen == 80
     assert record.summary.metrics["retained_accuracy"].mean == pytest.approx(result.scores[:, -1].mean())
     network = load_network(tmp_path / "r" / NETWORKS, MLP(4, 3, (64, 64), key=jax.random.key(0)), 1)
@@ -109,7 +111,7 @@ def test_another_environment_or_agent_is_refused(tmp_path):
 
 def test_a_diverged_run_says_which_seed(tmp_path):
     with pytest.raises(DivergedError, match=r"seed 0 diverged: its network is not finite after 25 frames"):
-        ran(tmp_path / "r", DQNMER(**COMMON | {"learning_rate": 1e30}, beta=1.0, gamma=1.0, batches_per_frame=2))
+        ran(tmp_path / "r", DQNMER(**{**COMMON, "learning_rate": 1e30}, beta=1.0, gamma=1.0, batches_per_frame=2))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,8 @@ def test_runs_are_compared_in_a_table_and_a_figure(tmp_path):
     assert [column.header for column in table.columns[:3]] == ["Run", "L1", "L2"]
     panels = [axes for axes in scores_over_frames(records).axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in panels] == ["Level 1", "Level 2"]
-    np.testing.assert_allclose(panels[1].lines[-1].get_ydata(), records[1].scores[:, :, 1].mean(axis=0))
+    assert records[1].scores is not None
+    np.testing.assert_allclose(np.asarray(panels[1].lines[-1].get_ydata()), records[1].scores[:, :, 1].mean(axis=0))
     ran(tmp_path / "c", stages=STAGES[:1])
     with pytest.raises(ResultsError, match="differ in their stages"):
         agents_table([*records, AgentRecord.load(tmp_path / "c")])

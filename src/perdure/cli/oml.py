@@ -148,12 +148,13 @@ def visualize(
     """Show how sparse the features of representations are, and draw them as heat maps side by side."""
     with signals_later():
         from perdure.experiments.meta_evaluation import features_of
+        from perdure.experiments.representation_file import representation_name
         from perdure.report.figures.representations import activation_maps
         from perdure.report.figures.saving import save_figure
         from perdure.report.representations import statistics_table
         from perdure.representation.statistics import representation_statistics
 
-    features = {Path(name).name: features_of(name, data_dir) for name in representations}
+    features = {representation_name(name): features_of(name, data_dir) for name in representations}
     statistics = {name: representation_statistics(it) for name, it in features.items()}
     print_table(statistics_table(statistics))
     spread = {name: it[:: max(1, len(it) // shown)][:shown] for name, it in features.items()}

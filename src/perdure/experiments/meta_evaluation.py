@@ -18,7 +18,7 @@ from perdure.core import AnyArray
 from perdure.experiments.division import Division, seed_devices
 from perdure.experiments.evaluation_record import ClassResult, Evaluation, SineResult
 from perdure.experiments.progress import count_progress
-from perdure.experiments.representation_file import load_representation
+from perdure.experiments.representation_file import load_representation, representation_name
 from perdure.representation.class_protocol import N_TRAIN, RATES, ClassScores, class_run
 from perdure.representation.network import ConvEncoder, Representation, encode, n_inputs
 from perdure.representation.sine_protocol import SineTrajectory, sine_run
@@ -199,7 +199,7 @@ def evaluate_all(
                 results = evaluate_sines(
                     model, runs=runs, fresh=fresh_head, oracle=oracle is not None, seed=seed, tell=_teller(bar)
                 )
-        evaluations.append(Evaluation(Path(name).name, protocol, results))
+        evaluations.append(Evaluation(representation_name(name), protocol, results))
     return evaluations
 
 

@@ -92,6 +92,11 @@ def load_representation(name: str | Path) -> Trained:
     return Trained(jax.tree.unflatten(jax.tree.structure(template), leaves), facts)
 
 
+def representation_name(name: str | Path) -> str:
+    """Return what a representation is called in tables and figures: the last part of its name or path."""
+    return Path(name).name.removesuffix(_SUFFIX)
+
+
 def shipped_representations() -> list[str]:
     """Return the names of the representations that come with perdure."""
     return sorted(it.name.removesuffix(_SUFFIX) for it in _SHIPPED.iterdir() if it.name.endswith(_SUFFIX))

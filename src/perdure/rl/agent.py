@@ -133,8 +133,8 @@ class DQN(Agent):
 class DQNMER(Agent):
     """DQN-MER (Riemer et al. 2019, section 5): the updates of MER on the loss of one transition after another.
 
-    The newest transition is in every batch. SGD steps have no memory of their own, so that the Reptile steps interpolate
-    all that has moved.
+    The newest transition is in every batch. SGD steps have no memory of their own, so that the Reptile steps
+    interpolate all that has moved.
     """
 
     beta: Rate = rate("within-batch meta-rate β, of the Reptile step after each batch")
