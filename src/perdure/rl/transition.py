@@ -62,7 +62,9 @@ def td_loss(values: Float[Array, " actions"], y: Target) -> Float[Array, ""]:
 def td_targets(target_network: PyTree, transitions: Any, discount: Rate) -> Target:
     """Return the actions taken and their targets r + discount · max over actions of the target network's values.
 
-    Source: Mnih et al. (2015), Algorithm 1.
+    Rewards are clipped to ±1.
+
+    Source: Mnih et al. (2015), Algorithm 1 and Methods.
 
     Args:
         target_network: from one observation to the values of all actions.
@@ -73,4 +75,5 @@ def td_targets(target_network: PyTree, transitions: Any, discount: Rate) -> Targ
     seen = as_features(transitions.next_observation)
     values = jax.vmap(target_network)(seen.reshape(transitions.reward.size, *seen.shape[len(shape) :]))
     best = jnp.max(values, axis=-1).reshape(shape)
-    return Target(transitions.action, transitions.reward + discount * transitions.discount * best)
+    rewards = jnp.clip(transitions.reward, -1, 1)
+    return Target(transitions.action, rewards + discount * transitions.discount * best)
