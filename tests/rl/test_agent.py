@@ -54,6 +54,8 @@ def test_targets_stop_at_the_end_of_the_game_only():
     targets = td_targets(network(), batch, 0.9)
     best = np.max(network()(batch.next_observation[0]))
     np.testing.assert_allclose(targets.value, [0.5 + 0.9 * best, 1.0], rtol=1e-6)
+    wide = batch._replace(reward=jnp.asarray([-6.0, 3.0]), discount=jnp.zeros(2))
+    np.testing.assert_array_equal(td_targets(network(), wide, 0.9).value, [-1, 1])
     np.testing.assert_array_equal(targets.action, [1, 2])
 
 
@@ -69,7 +71,7 @@ def test_dqn_mer_takes_the_steps_of_algorithm_1():
     for batch in slots:
         first = weights
         for one in [arriving, *(jax.tree.map(lambda leaf, slot=slot: leaf[slot], remembered) for slot in batch)]:
-            target = one.reward + 0.9 * one.discount * jnp.max(before.target(one.next_observation))
+            target = jnp.clip(one.reward, -1, 1) + 0.9 * one.discount * jnp.max(before.target(one.next_observation))
 
             def loss(net, one=one, target=target):
                 error = net(one.observation)[jnp.asarray(one.action, jnp.int32)] - target
