@@ -208,3 +208,19 @@ def test_presets_take_changes_and_tell_what_is_missing():
     assert float(agent.learning_rate) == 0.5
     with pytest.raises(ValueError, match="no preset of dqn for catcher with state; give memory_size"):
         make_agent("dqn", "catcher", "state", {"learning_rate": 0.5})
+
+
+@pytest.mark.parametrize("name", ["dqn", "dqn-mer"])
+def test_agents_learn_from_frames(name):
+    game = make_game("catcher", "frames")
+    changes = {"memory_size": 40, "replay_batch_size": 2, "warmup_frames": 20}
+    agent = make_agent(name, "catcher", "frames", changes)
+    result = run_agent(
+        agent, game, levels=LEVELS[:1], stages=[Stage(0, 30)], episodes=1, evaluate_every=30, progress=False
+    )
+    assert np.isfinite(result.scores).all()
+    memory = result.lives.agent.learning.memory.examples
+    assert memory.observation.dtype == np.uint8
+    target = jax.tree.leaves(result.lives.agent.target)
+    learned = jax.tree.leaves(result.lives.agent.learning.model)
+    assert any((np.asarray(one) != np.asarray(other)).any() for one, other in zip(target, learned, strict=True))

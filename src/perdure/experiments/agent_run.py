@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float64, Int, PRNGKeyArray, PyTree
+from jaxtyping import Float64, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray
 from perdure.experiments import results
 from perdure.experiments.agent_networks import save_networks
+from perdure.experiments.agent_program import AgentKeys, AgentPrograms, agent_keys
 from perdure.experiments.agent_record import CONFIG, FORMAT, NETWORKS, score_metrics, write_scores
 from perdure.experiments.checkpoint import load_checkpoint, save_checkpoint
-from perdure.experiments.division import Division, seed_devices
 from perdure.experiments.files import make_folder, write_json
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
 from perdure.experiments.process import peak_memory
-from perdure.experiments.program import compiled, finite
+from perdure.experiments.program import finite
 from perdure.experiments.progress import count_progress
 from perdure.experiments.run import DivergedError
 from perdure.experiments.session import chosen_seeds, name_of
@@ -32,7 +32,7 @@ from perdure.models import array_model
 from perdure.rl.agent import Agent
 from perdure.rl.catalog import agent_name, game_and_observation
 from perdure.rl.environment import GymnaxLike
-from perdure.rl.life import Life, begin_life, greedy_scores, play_frames
+from perdure.rl.life import Life, begin_life
 from perdure.rl.networks import usual_network
 from perdure.rl.schedule import Schedule, Stage, make_schedule, stack_params, usual_stages
 
@@ -61,7 +61,7 @@ class AgentResult:
     compile_seconds: float
 
 
-class Trip(NamedTuple):
+class AgentSnapshot(NamedTuple):
     """A run at one frame."""
 
     position: int
@@ -74,19 +74,6 @@ class Trip(NamedTuple):
     """NaN where not evaluated yet."""
     training_seconds: float
     compile_seconds: float
-
-
-class AgentKeys(NamedTuple):
-    """One seed's random keys, each for one purpose."""
-
-    network: PRNGKeyArray
-    """Initial weights."""
-    start: PRNGKeyArray
-    """The first episode."""
-    frames: PRNGKeyArray
-    """Folded with a frame's number: all that it leaves to chance."""
-    evaluation: PRNGKeyArray
-    """Folded with the number of frames played: the episodes of an evaluation."""
 
 
 def run_agent(
@@ -150,13 +137,13 @@ def run_agent(
         checkpoint_seconds,
         f"{agent_name(agent)} on {game_and_observation(environment)[0]}",
     )
-    trip = _first_trip(plan)
+    snapshot = _first_snapshot(plan)
     if plan.folder is not None:
         config = describe_agent_run(agent, environment, levels, stages, plan.seeds, network, evaluate_every, episodes)
-        trip = _open(plan, config, trip, previous=previous)
-    if trip.position < plan.length or np.isnan(trip.scores).any():
-        trip = _travel(plan, trip, show=progress)
-    result = _result(plan, trip)
+        snapshot = _open(plan, config, snapshot, previous=previous)
+    if snapshot.position < plan.length or np.isnan(snapshot.scores).any():
+        snapshot = _play_on(plan, snapshot, show=progress)
+    result = _result(plan, snapshot)
     if plan.folder is not None and not (plan.folder / "summary.json").exists():
         _write_record(plan, result)
     return result
@@ -222,14 +209,9 @@ def describe_agent_run(
     }
 
 
-def _named_keys(seed: Int[Array, ""]) -> AgentKeys:
-    root = jax.random.key(seed)
-    return AgentKeys(*(jax.random.fold_in(root, purpose) for purpose in range(len(AgentKeys._fields))))
-
-
-def _first_trip(plan: _Plan) -> Trip:
+def _first_snapshot(plan: _Plan) -> AgentSnapshot:
     """Return the run before its first frame."""
-    keys = jax.vmap(_named_keys)(jnp.asarray(plan.seeds))
+    keys = jax.vmap(agent_keys)(jnp.asarray(plan.seeds))
     environment, first = plan.environment, jax.tree.map(lambda leaf: leaf[0], plan.schedule.params)
     observation, _ = jax.eval_shape(environment.reset, jax.random.key(0), first)
 
@@ -238,10 +220,10 @@ def _first_trip(plan: _Plan) -> Trip:
         return begin_life(plan.agent, environment, network, first, keys.start)
 
     scores = np.full((len(plan.seeds), len(plan.evaluations), plan.n_levels), np.nan)
-    return Trip(0, jax.jit(jax.vmap(begin))(keys), keys, scores, 0.0, 0.0)
+    return AgentSnapshot(0, jax.jit(jax.vmap(begin))(keys), keys, scores, 0.0, 0.0)
 
 
-def _open(plan: _Plan, config: dict[str, Any], first: Trip, *, previous: bool) -> Trip:
+def _open(plan: _Plan, config: dict[str, Any], first: AgentSnapshot, *, previous: bool) -> AgentSnapshot:
     """Make the folder this run's, and return where the run stands there."""
     assert plan.folder is not None
     path = plan.folder / CONFIG
@@ -252,96 +234,54 @@ def _open(plan: _Plan, config: dict[str, Any], first: Trip, *, previous: bool) -
         write_json(path, config)
         results.write_environment(plan.folder, str(jax.devices()[0].device_kind), {})
         results.append_log(plan.folder, f"started: {plan.label}, {plan.length:,} frames")
-    trip = load_checkpoint(plan.folder / "checkpoints", first, previous=previous)
-    if trip is None:
+    snapshot = load_checkpoint(plan.folder / "checkpoints", first, previous=previous)
+    if snapshot is None:
         return first
-    results.append_log(plan.folder, f"went on from frame {trip.position:,}")
-    return trip
+    results.append_log(plan.folder, f"went on from frame {snapshot.position:,}")
+    return snapshot
 
 
-class _Programs:
-    """Playing and evaluating, compiled for all seeds side by side and divided among the devices."""
-
-    def __init__(self, plan: _Plan, lives: Life, keys: AgentKeys) -> None:
-        self._division = division = Division(seed_devices(len(plan.seeds)), len(plan.seeds))
-        axes = (None, 0, None, 0, None, None)
-        self._agent, self._schedule, self._keys, self._levels = division.spread(
-            (None, None, 0, None), (plan.agent, plan.schedule, keys, plan.levels)
-        )
-        self.begin(lives)
-
-        def play(agent: Agent, life: Life, schedule: Schedule, keys: AgentKeys, start: Array, stop: Array) -> Life:
-            return play_frames(agent, plan.environment, life, schedule, keys.frames, start, stop)
-
-        def evaluate(life: Life, levels: Any, keys: AgentKeys, frame: Array) -> Array:
-            key = jax.random.fold_in(keys.evaluation, frame)
-            network = life.agent.learning.model
-            return greedy_scores(plan.environment, network, levels, plan.episodes, key).mean(axis=1)
-
-        program = jax.jit(division.on_each(jax.vmap(play, axes), axes), donate_argnums=1)
-        self._play = compiled(program, *self._arguments(0, 0))
-        examined = (0, None, 0, None)
-        self._evaluate = jax.jit(division.on_each(jax.vmap(evaluate, examined), examined))
-
-    def begin(self, lives: Life) -> None:
-        (self._lives,) = self._division.spread((0,), (lives,))
-
-    def _arguments(self, *frames: int) -> tuple[Any, ...]:
-        ends = self._division.spread((None,) * len(frames), tuple(jnp.asarray(it, jnp.int32) for it in frames))
-        return self._agent, self._lives, self._schedule, self._keys, *ends
-
-    def play(self, start: int, stop: int) -> None:
-        self._lives = jax.block_until_ready(self._play(*self._arguments(start, stop)))
-
-    def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
-        *_, at = self._arguments(frame)
-        scores = self._evaluate(self._lives, self._levels, self._keys, at)
-        return np.asarray(scores, np.float64)[: self._division.n_seeds]
-
-    @property
-    def lives(self) -> Life:
-        return self._division.gathered(self._lives)
-
-
-def _travel(plan: _Plan, trip: Trip, *, show: bool) -> Trip:
+def _play_on(plan: _Plan, snapshot: AgentSnapshot, *, show: bool) -> AgentSnapshot:
     """Return the run after its last frame."""
+    label = f"{plan.label}: {plan.length:,} frames"
     with (
         StopRequests() as stop,
-        count_progress(
-            f"{plan.label}: {plan.length:,} frames", trip.position, plan.length, "frames", show=show
-        ) as tell,
+        count_progress(label, snapshot.position, plan.length, "frames", show=show) as tell,
     ):
         began = time.perf_counter()
-        programs = _Programs(plan, trip.lives, trip.keys)
-        trip = trip._replace(compile_seconds=trip.compile_seconds + time.perf_counter() - began)
-        if trip.position == 0:
-            trip.scores[:, 0] = programs.evaluate(0)
+        programs = AgentPrograms(
+            plan.agent, plan.environment, plan.schedule, plan.levels, plan.episodes, snapshot.lives, snapshot.keys
+        )
+        snapshot = snapshot._replace(compile_seconds=snapshot.compile_seconds + time.perf_counter() - began)
+        if snapshot.position == 0:
+            snapshot.scores[:, 0] = programs.evaluate(0)
         chunk, saved = _FIRST_CHUNK, time.monotonic()
-        heard = _Heard(*_episodes(programs.lives))
-        while trip.position < plan.length:
-            due = int(plan.evaluations[np.searchsorted(plan.evaluations, trip.position, side="right")])
-            start, end = trip.position, min(trip.position + chunk, due)
+        heard = _EpisodesHeard(*programs.episodes)
+        while snapshot.position < plan.length:
+            due = int(plan.evaluations[np.searchsorted(plan.evaluations, snapshot.position, side="right")])
+            start, end = snapshot.position, min(snapshot.position + chunk, due)
             began = time.perf_counter()
             programs.play(start, end)
             took = time.perf_counter() - began
             chunk = max(1, int((end - start) / took * _CHUNK_SECONDS))
-            trip = trip._replace(position=end, training_seconds=trip.training_seconds + took)
+            snapshot = snapshot._replace(position=end, training_seconds=snapshot.training_seconds + took)
             if end == due:
-                _check(programs.lives, plan, end)
-                trip.scores[:, plan.evaluations == end] = programs.evaluate(end)[:, None]
-            heard = heard.after(*_episodes(programs.lives))
+                _check(programs.networks, plan, end)
+                snapshot.scores[:, plan.evaluations == end] = programs.evaluate(end)[:, None]
+            heard = heard.after(*programs.episodes)
             tell(end, (end - start) / took, _words(plan, end, heard))
             over = time.monotonic() - saved > plan.checkpoint_seconds or end == plan.length
             if plan.folder is not None and (stop.received is not None or over):
-                trip = trip._replace(lives=programs.lives)
-                save_checkpoint(plan.folder / "checkpoints", trip)
+                _check(programs.networks, plan, end)
+                snapshot = snapshot._replace(lives=programs.lives)
+                save_checkpoint(plan.folder / "checkpoints", snapshot)
                 saved = time.monotonic()
             if stop.received is not None and end < plan.length:
                 raise _interrupted(plan, end, stop.received)
-    return trip._replace(lives=programs.lives)
+    return snapshot._replace(lives=programs.lives)
 
 
-class _Heard(NamedTuple):
+class _EpisodesHeard(NamedTuple):
     """What the progress bar has heard of episodes."""
 
     episodes: float
@@ -349,25 +289,21 @@ class _Heard(NamedTuple):
     mean: float | None = None
     """Score of the episodes that ended last; None before the first has."""
 
-    def after(self, episodes: float, total: float) -> _Heard:
+    def after(self, episodes: float, total: float) -> _EpisodesHeard:
         if episodes == self.episodes:
             return self
-        return _Heard(episodes, total, (total - self.total) / (episodes - self.episodes))
+        return _EpisodesHeard(episodes, total, (total - self.total) / (episodes - self.episodes))
 
 
-def _episodes(lives: Life) -> tuple[float, float]:
-    return float(np.sum(lives.episodes)), float(np.sum(lives.total_score))
-
-
-def _words(plan: _Plan, frame: int, heard: _Heard) -> str:
+def _words(plan: _Plan, frame: int, heard: _EpisodesHeard) -> str:
     stage = min(int(np.searchsorted(plan.schedule.ends, frame, side="right")), len(plan.stages) - 1)
     epsilon = float(plan.agent.exploration(jnp.asarray(frame)))
     score = "" if heard.mean is None else f"episode score {heard.mean:.1f}, "
     return f"{score}ε {epsilon:.2f}, level {plan.stages[stage].level + 1}"
 
 
-def _check(lives: Life, plan: _Plan, frame: int) -> None:
-    good = finite(lives.agent.learning.model)
+def _check(networks: PyTree, plan: _Plan, frame: int) -> None:
+    good = finite(networks)
     if not good.all():
         seed = plan.seeds[int(np.flatnonzero(~good)[0])]
         raise DivergedError(
@@ -384,9 +320,11 @@ def _interrupted(plan: _Plan, frame: int, signal_number: int) -> InterruptedRunE
     return InterruptedRunError(f"{where}; the same command goes on", signal_number)
 
 
-def _result(plan: _Plan, trip: Trip) -> AgentResult:
-    metrics = score_metrics(plan.evaluations, trip.scores, plan.stages)
-    return AgentResult(plan.evaluations, trip.scores, metrics, trip.lives, trip.training_seconds, trip.compile_seconds)
+def _result(plan: _Plan, snapshot: AgentSnapshot) -> AgentResult:
+    metrics = score_metrics(plan.evaluations, snapshot.scores, plan.stages)
+    return AgentResult(
+        plan.evaluations, snapshot.scores, metrics, snapshot.lives, snapshot.training_seconds, snapshot.compile_seconds
+    )
 
 
 def _write_record(plan: _Plan, result: AgentResult) -> None:

@@ -48,7 +48,7 @@ class Agent(eqx.Module):
     exploration_end: Rate = rate("ε at the end of its schedule; it begins at 1")
     exploration_frames: int = count("frames over which ε falls to its end")
     warmup_frames: int = count("frames before the first update")
-    reservoir: bool = flag("Keep a uniform sample of all transitions, not the last ones.", default=False)
+    reservoir: bool = flag("keep a uniform sample of all transitions, not the last ones", default=False)
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
