@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-from perdure.rl.environment import Environment, EnvState, Params, Step
+from perdure.rl.environment import Params, SeenOtherwise, Step
 
 GAIN = 7.0
 """Factor of the changes: 1 is then about as fast as things move at the last level of Catcher."""
@@ -22,30 +22,13 @@ class MotionState(NamedTuple):
     """Its observation."""
 
 
-class MotionObservations(Environment[Params, MotionState], Generic[Params, EnvState]):
+class MotionObservations(SeenOtherwise[Params, MotionState], Generic[Params]):
     """An environment whose observations are its state vector and the change since the last frame: (2 · numbers,).
 
     The changes are multiplied by `GAIN` and clipped to ±1; in an episode's first frame they are zero. Without them an
     agent cannot know how fast things move, which is all that the levels of Catcher differ in; pictures tell it, for
-    agents see several of them at once. Parameters, rewards and ends are those of `environment`.
+    agents see several of them at once.
     """
-
-    environment: Environment[Params, EnvState]
-
-    @property
-    def num_actions(self) -> int:
-        """Number of actions of the environment."""
-        return self.environment.num_actions
-
-    @property
-    def default_params(self) -> Params:
-        """Parameters of the environment's first level."""
-        return self.environment.default_params
-
-    @property
-    def levels(self) -> tuple[Params, ...]:
-        """Parameters of the environment's levels."""
-        return self.environment.levels
 
     def reset(self, key: PRNGKeyArray, params: Params) -> tuple[Float[Array, " numbers"], MotionState]:
         """Return the first observation and state of an episode."""
