@@ -12,6 +12,7 @@ from perdure.experiments.agent_play import play_episode, save_gif
 from perdure.experiments.agent_presets import make_agent
 from perdure.experiments.agent_record import NETWORKS, AgentRecord, score_metrics
 from perdure.experiments.agent_run import run_agent
+from perdure.experiments.checkpoint import CheckpointError
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
 from perdure.experiments.results import ResultsError, list_runs
 from perdure.experiments.run import DivergedError
@@ -224,3 +225,14 @@ def test_agents_learn_from_frames(name):
     target = jax.tree.leaves(result.lives.agent.target)
     learned = jax.tree.leaves(result.lives.agent.learning.model)
     assert any((np.asarray(one) != np.asarray(other)).any() for one, other in zip(target, learned, strict=True))
+
+
+def test_a_damaged_checkpoint_says_how_to_go_on(tmp_path):
+    ran(tmp_path / "r", checkpoint_seconds=0.0)
+    (tmp_path / "r" / "summary.json").unlink()
+    newest = max((tmp_path / "r" / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match=r"is damaged.*go on from it with the same command and `--previous`"):
+        ran(tmp_path / "r")
+    assert np.isfinite(ran(tmp_path / "r", previous=True).scores).all()
+    assert AgentRecord.load(tmp_path / "r").summary is not None

@@ -18,7 +18,7 @@ from perdure.experiments import results
 from perdure.experiments.agent_networks import save_networks
 from perdure.experiments.agent_program import AgentKeys, AgentPrograms, agent_keys
 from perdure.experiments.agent_record import CONFIG, FORMAT, NETWORKS, score_metrics, write_scores
-from perdure.experiments.checkpoint import load_checkpoint, save_checkpoint
+from perdure.experiments.checkpoint import SAME_COMMAND, load_checkpoint, save_checkpoint
 from perdure.experiments.files import make_folder, write_json
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
 from perdure.experiments.process import peak_memory
@@ -234,7 +234,7 @@ def _open(plan: _Plan, config: dict[str, Any], first: AgentSnapshot, *, previous
         write_json(path, config)
         results.write_environment(plan.folder, str(jax.devices()[0].device_kind), {})
         results.append_log(plan.folder, f"started: {plan.label}, {plan.length:,} frames")
-    snapshot = load_checkpoint(plan.folder / "checkpoints", first, previous=previous)
+    snapshot = load_checkpoint(plan.folder / "checkpoints", first, previous=previous, remedy=SAME_COMMAND)
     if snapshot is None:
         return first
     results.append_log(plan.folder, f"went on from frame {snapshot.position:,}")

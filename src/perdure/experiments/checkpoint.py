@@ -21,6 +21,8 @@ from jaxtyping import Float64
 from perdure.experiments.files import make_folder, write_atomically
 from perdure.experiments.program import Keys, Progress
 
+SAME_COMMAND = "the same command and `--previous`"
+"""What goes on with trainings that are their command's to resume."""
 _KEPT = 2
 _SUFFIX = ".safetensors"
 
@@ -79,13 +81,14 @@ def save_checkpoint(folder: Path, snapshot: Kept) -> Path:
     return path
 
 
-def load_checkpoint(folder: Path, template: K, *, previous: bool = False) -> K | None:
+def load_checkpoint(folder: Path, template: K, *, previous: bool = False, remedy: str | None = None) -> K | None:
     """Return the newest checkpoint in `folder`, None if there is none.
 
     Args:
         folder: where `save_checkpoint` wrote.
         template: a snapshot of the same run, for the names, shapes and dtypes of its arrays.
         previous: pass over damaged checkpoints, setting them aside with the ending `.damaged`.
+        remedy: what does so, for the message; None for `perdure resume`.
 
     Raises:
         CheckpointError: if the newest checkpoint is damaged and `previous` is not given, none is good, or a
@@ -97,20 +100,20 @@ def load_checkpoint(folder: Path, template: K, *, previous: bool = False) -> K |
     good = next((path for path in paths if _fits_its_name(path)), None)
     damaged = paths[: paths.index(good)] if good else paths
     if damaged and not (previous and good):
-        raise CheckpointError(_complaint(damaged[0], good))
+        raise CheckpointError(_complaint(damaged[0], good, remedy))
     for path in damaged:
         path.replace(path.with_name(path.name + ".damaged"))
     return _read(good, template) if good else None
 
 
-def _complaint(damaged: Path, good: Path | None) -> str:
+def _complaint(damaged: Path, good: Path | None, remedy: str | None) -> str:
     what = f"checkpoint {damaged} is damaged: its content does not match the checksum in its name"
     if good is None:
         return f"{what}, and there is no older one; delete the run's folder and run again"
     run = damaged.parent.parent
     return (
         f"{what}. The previous one, {good.name}, is good, at example {_position(good):,}: "
-        f"go on from it with `perdure resume {run} --previous`"
+        f"go on from it with {remedy or f'`perdure resume {run} --previous`'}"
     )
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tensorboardX import SummaryWriter
 
 from perdure.experiments import results
-from perdure.experiments.checkpoint import load_checkpoint, save_checkpoint
+from perdure.experiments.checkpoint import SAME_COMMAND, load_checkpoint, save_checkpoint
 from perdure.experiments.description import describe
 from perdure.experiments.files import make_folder, write_json
 from perdure.experiments.interrupt import InterruptedRunError, StopRequests
@@ -109,7 +109,9 @@ def train_representation(
     finished = folder / "representation.safetensors"
     _open(folder, config)
     if not finished.exists():
-        start = load_checkpoint(folder / "checkpoints", _start(domain, method, seed), previous=previous)
+        start = load_checkpoint(
+            folder / "checkpoints", _start(domain, method, seed), previous=previous, remedy=SAME_COMMAND
+        )
         settings = _Settings(domain, method, steps, seed, validate_every, patience, checkpoint_seconds, folder)
         end = _train(settings, start or _start(domain, method, seed), show=progress)
         save_representation(finished, end.best, config, command)
