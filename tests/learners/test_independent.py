@@ -65,7 +65,7 @@ def test_each_task_has_a_fresh_network_with_its_share_of_the_units():
 
 @pytest.mark.parametrize("from_previous", [True, False])
 def test_the_networks_of_other_tasks_are_left_alone(from_previous):
-    learner = Independent(0.1, from_previous, facts=FACTS)
+    learner = Independent(0.1, from_previous=from_previous, facts=FACTS)
     before = after(learner, start_of(learner), [0, 0, 1])
     now = observe(learner, before, example(7, 1))
     assert_differ(of_task(now, 1), of_task(before, 1))
@@ -75,7 +75,7 @@ def test_the_networks_of_other_tasks_are_left_alone(from_previous):
 
 @pytest.mark.parametrize(("from_previous", "origin"), [(True, 0), (False, 2)])
 def test_a_task_begins_with_the_previous_tasks_weights_or_its_own(from_previous, origin):
-    learner = Independent(0.1, from_previous, facts=FACTS)
+    learner = Independent(0.1, from_previous=from_previous, facts=FACTS)
     before = after(learner, start_of(learner), [0, 0])
     now = observe(learner, before, example(7, 2))
     online = Online(0.1)
@@ -86,7 +86,10 @@ def test_a_task_begins_with_the_previous_tasks_weights_or_its_own(from_previous,
 def test_the_first_task_begins_with_its_own_weights():
     learned = [
         after(it, start_of(it), [1])
-        for it in (Independent(0.1, True, facts=FACTS), Independent(0.1, False, facts=FACTS))
+        for it in (
+            Independent(0.1, from_previous=True, facts=FACTS),
+            Independent(0.1, from_previous=False, facts=FACTS),
+        )
     ]
     assert_same(learned[0].model, learned[1].model)
 

@@ -81,7 +81,7 @@ def run_agent(
     environment: GymnaxLike,
     *,
     levels: Sequence[Any] | None = None,
-    stages: Sequence[Stage] | None = None,
+    stages: Sequence[tuple[int, int]] | None = None,
     seeds: int | Sequence[int] = 1,
     network: MakeNetwork = usual_network,
     evaluate_every: int = EVALUATE_EVERY,
@@ -100,7 +100,8 @@ def run_agent(
         agent: method and hyper-parameters.
         environment: one of perdure's games, or any with the interface of gymnax.
         levels: parameters of the environment, from easy to hard; None for the levels that it has itself.
-        stages: which level is played when, and for how long; None for every level in turn, 25,000 frames each.
+        stages: which level, counted from 0, is played for how many frames, one after another; None for every level
+            in turn, 25,000 frames each.
         seeds: how many (0, 1, …), or which ones.
         network: makes the network.
         evaluate_every: frames between two evaluations.
