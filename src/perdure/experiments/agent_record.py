@@ -63,8 +63,10 @@ class AgentRecord:
                 f"{path} has format {config.get('format')!r}, expected {FORMAT}; "
                 "read it with the version of perdure that wrote it"
             )
-        if not {"agent", "environment", "levels", "stages", "seeds", "evaluation"} <= config.keys():
-            raise ResultsError(f"{path} lacks an agent, environment, levels, stages, seeds or evaluation; {REPAIR}")
+        if not {"agent", "environment", "levels", "stages", "network", "seeds", "evaluation"} <= config.keys():
+            raise ResultsError(
+                f"{path} lacks an agent, environment, levels, stages, network, seeds or evaluation; {REPAIR}"
+            )
         summary = read_summary(folder / "summary.json")
         if summary is None:
             return cls(folder, config, None, None, None)

@@ -92,6 +92,7 @@ class Agent(eqx.Module):
     ) -> AgentState:
         """Learn from a transition among remembered ones, then remember it."""
         learner, memory = self.learner(), state.learning.memory
+        now = Descent(state.learning.model, state.learning.optimizer)
         draws = learner.draw(memory, key)
 
         def learn() -> Descent:
@@ -99,14 +100,10 @@ class Agent(eqx.Module):
             remembered = batches.examples
             targets = td_targets(state.target, remembered, self.discount)
             lessons = Lesson(remembered.observation, targets)
-            now = Descent(state.learning.model, state.learning.optimizer)
             return learner.update(now, batches._replace(examples=lessons), draws.position)
 
-        def wait() -> Descent:
-            return Descent(state.learning.model, state.learning.optimizer)
-
         # All seeds are at the same frame, so that under vmap these stay branches.
-        after: Descent = jax.lax.cond(frame >= self.warmup_frames, learn, wait)
+        after: Descent = jax.lax.cond(frame >= self.warmup_frames, learn, lambda: now)
         renewed = (frame + 1) % self.target_period == 0
         target = jax.tree.map(lambda new, old: jnp.where(renewed, new, old), after.model, state.target)
         slot = draws.stored_in if self.reservoir else ring_slot(memory)

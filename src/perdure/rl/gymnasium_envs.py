@@ -38,7 +38,8 @@ class GameEnv(gymnasium.Env[np.ndarray, np.int64]):
     (4, 84, 84). A game that ends is `terminated`, one that meets the time limit of 1000 frames `truncated`.
     """
 
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": FRAMES_PER_SECOND}  # noqa: RUF012 (as theirs)
+    # Gymnasium declares it as a plain attribute, which a ClassVar may not override.
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": FRAMES_PER_SECOND}  # noqa: RUF012
 
     def __init__(self, game: str, level: int = 0, observation: str = "state", render_mode: str | None = None):
         """Prepare a game.
