@@ -44,11 +44,11 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
     process = perdure("rl", "compare", folder, "--figures", tmp_path)
     assert process.returncode == 0, process.stderr
     assert (tmp_path / "scores-catcher.png").exists()
-    process = perdure("rl", "play", folder, "--level", "2", "--frames", "5", "--out", tmp_path / "a.gif")
+    process = perdure("rl", "play", folder, "--level", "2", "--frames", "5", "--out", tmp_path / "a.mp4")
     assert process.returncode == 0, process.stderr
     assert "score" in process.stdout
     assert "▀" not in process.stdout  # no pictures where there is no terminal
-    assert (tmp_path / "a.gif").exists()
+    assert (tmp_path / "a.mp4").exists()
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,7 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
         (["train", "dqn", "catcher", "--schedule", "1:500"], "lasts 500 frames, less than an episode"),
         (["train", "dqn", "catcher", "--schedule", "9:5000"], "plays level 9, but there are levels 1 to 6"),
         (["train", "dqn", "catcher", "--discount", "2"], "discount = 2.0, expected a number from 0 to 1"),
+        (["play", "nowhere", "--out", "a.avi"], "a.avi was given as the film to write, expected a name that ends"),
         (["compare", "nowhere"], "nowhere holds no agent.json, so no run of an agent"),
     ],
 )

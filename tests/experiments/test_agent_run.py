@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perdure.experiments.agent_networks import load_network
-from perdure.experiments.agent_play import play_episode, save_gif
+from perdure.experiments.agent_play import play_episode
 from perdure.experiments.agent_presets import make_agent
 from perdure.experiments.agent_record import NETWORKS, AgentRecord, score_metrics
 from perdure.experiments.agent_run import run_agent
@@ -176,8 +176,6 @@ def test_a_finished_run_can_be_watched(tmp_path):
     )
     played = play_episode(tmp_path / "r", level=2, seed=0, episode=0, most_frames=5)
     assert len(played.pictures) == 6
-    save_gif(tmp_path / "a.gif", played.pictures)
-    assert (tmp_path / "a.gif").read_bytes().startswith(b"GIF89a")
     with pytest.raises(ValueError, match="there is no level 7, catcher has levels 1 to 6"):
         play_episode(tmp_path / "r", level=6, seed=0, episode=0, most_frames=5)
     with pytest.raises(ValueError, match="there is no seed at place 1"):

@@ -1,4 +1,4 @@
-"""The meta-test's sweep and runs, their record, and learners on features."""
+"""The meta-test's sweep and runs, and their record."""
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from perdure.experiments.evaluation_record import Evaluation, SineResult, load_evaluations, save_evaluations
-from perdure.experiments.feature_learners import class_tasks_benchmark, linear_head
 from perdure.experiments.meta_evaluation import chosen_rate, evaluate_classes, evaluate_sines, features_by_class
 from perdure.experiments.results import ResultsError
-from perdure.experiments.run import run
-from perdure.learners.er import ER
-from perdure.learners.online import Online
 from perdure.representation.class_protocol import class_run
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
 from perdure.representation.sine_protocol import SineTrajectory
@@ -114,20 +110,3 @@ def test_the_record_comes_back(images, model, tmp_path):
     path.write_text(path.read_text().replace('"held_out"', '"withheld"'))
     with pytest.raises(ResultsError, match="lacks or misspells a field"):
         load_evaluations(path)
-
-
-@pytest.mark.parametrize("learner", [Online(0.03), ER(0.03, memory_size=20, replay_batch_size=5)])
-def test_learners_on_features(learner, images, model):
-    features = np.asarray(features_by_class(model, images))
-    benchmark = class_tasks_benchmark(features, 2, 3, 0)
-    assert benchmark.n_tasks == 3
-    assert benchmark.n_outputs == 6
-    assert [len(test.y) for test in benchmark.test] == [10] * 3
-    result = run(learner, benchmark, model=linear_head, progress=False)
-    assert 0 <= result.metrics["retained_accuracy"].mean <= 1
-
-
-def test_a_seed_chooses_the_classes(images):
-    one, same, other = (class_tasks_benchmark(images, 1, 3, seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(one.train.x, same.train.x)
-    assert not np.array_equal(one.train.x, other.train.x)

@@ -281,3 +281,18 @@ def test_the_compiled_program_learns_what_the_plain_one_does(n_seeds):
     for seed, expected in enumerate(plain):
         for ours, theirs in zip(jax.tree.leaves(learned), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(ours[seed], theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_small_test_sets_are_padded_little():
+    """Sizes are powers of two up to the largest: few programs are compiled, and little is computed for nothing."""
+    sizes = []
+
+    class Counting(Given):
+        def predict(self, state, x, task):
+            sizes.append(len(x))
+            return x
+
+    examiner, states = Examiner(Counting()), {"none": jnp.zeros(1)}
+    for n in (1, 2, 5, 7, 8, 300, 1_500, 2_500):
+        examiner.score(states, 0, 0, TestSet(np.zeros((n, 2), np.float32), np.zeros(n, np.int32)))
+    assert sizes == [1, 2, 8, 512, 2_000]

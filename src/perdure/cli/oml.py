@@ -172,13 +172,16 @@ def learners(
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compare Online, EWC, ER and MER on top of fixed representations of Omniglot, beside the published figures."""
+    """Compare Online, EWC, ER and MER on top of fixed representations of Omniglot, beside the published figures.
+
+    The same command again goes on after the last figure measured.
+    """
     with signals_later():
-        from perdure.experiments.feature_learners import compare_learners, save_cells
+        from perdure.experiments.feature_learners import compare_learners
         from perdure.experiments.files import make_folder
         from perdure.report.representations import learners_table
 
     make_folder(out)
-    cells = compare_learners(representations, raw=raw, seeds=seeds, data_dir=data_dir, show=not quiet)
-    save_cells(out / "learners.json", cells)
+    record = out / "learners.json"
+    cells = compare_learners(representations, raw=raw, seeds=seeds, record=record, data_dir=data_dir, show=not quiet)
     print_table(learners_table(cells))

@@ -135,17 +135,21 @@ def play(
     seed: Annotated[int, typer.Option(min=0, help="Of the agent: its place among the run's seeds.")] = 0,
     episode: Annotated[int, typer.Option(min=0, help="Seed of the episode.")] = 0,
     frames: Annotated[int, typer.Option(min=1, help="Most frames to play.")] = 300,
-    out: Annotated[Path | None, typer.Option(help="GIF to write.", show_default="in the run's folder")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Film to write, .gif or .mp4.", show_default="a GIF in the run's folder")
+    ] = None,
     window: Annotated[bool, typer.Option("--window", help="Show it in a window too.")] = False,
 ) -> None:
-    """Watch a trained agent play: a GIF, a few pictures in the terminal, and a window if asked for."""
+    """Watch a trained agent play: a film, its last picture in the terminal, and a window if asked for."""
     with signals_later():
-        from perdure.experiments.agent_play import play_episode, save_gif, show_pictures
+        from perdure.experiments.agent_play import play_episode, show_pictures
+        from perdure.experiments.film import film_encoder, save_film
         from perdure.report.terminal import picture_of
 
-    played = play_episode(run, level=level - 1, seed=seed, episode=episode, most_frames=frames)
     path = out or run / f"level-{level}.gif"
-    save_gif(path, played.pictures)
+    film_encoder(path)  # refuses other kinds before anything is played
+    played = play_episode(run, level=level - 1, seed=seed, episode=episode, most_frames=frames)
+    save_film(path, played.pictures)
     if OUTPUT.is_terminal:
         OUTPUT.print(picture_of(played.pictures[-1]))
     OUTPUT.print(f"score {played.score:g} after {len(played.pictures) - 1} frames", highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,14 +9,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
 
 from perdure.core import as_features
 from perdure.experiments.agent_networks import load_network
 from perdure.experiments.agent_record import NETWORKS, AgentRecord
-from perdure.experiments.files import write_atomically
+from perdure.experiments.film import Picture
 from perdure.experiments.measurements import ResultsError
 from perdure.models import array_model
 from perdure.rl.catalog import GAMES, make_game
@@ -26,7 +22,6 @@ from perdure.rl.pictures import colour_picture
 from perdure.rl.rules import FRAME_MS
 from perdure.rl.window import Window
 
-Picture = UInt8[np.ndarray, "rows columns 3"]
 _ROWS = 256
 
 
@@ -85,19 +80,6 @@ def play_episode(run: Path, *, level: int, seed: int, episode: int, most_frames:
         if after.done:
             break
     return Played(f"{record.agent} on {record.environment}", pictures, score)
-
-
-def save_gif(path: Path, pictures: Sequence[Picture]) -> None:
-    """Write pictures as an endless GIF of the game's speed.
-
-    Raises:
-        StorageError: if it cannot be written.
-    """
-    frames = [Image.fromarray(picture).quantize(64) for picture in pictures]
-    content = io.BytesIO()
-    # Browsers take no shorter times than 20 ms, in hundredths of a second.
-    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:], duration=round(FRAME_MS, -1), loop=0)
-    write_atomically(path, content.getvalue())
 
 
 def show_pictures(title: str, pictures: Sequence[Picture]) -> None:

@@ -21,7 +21,7 @@ from jaxtyping import Float64, Int64
 
 from perdure.experiments.files import write_atomically
 from perdure.experiments.measurements import REPAIR, ResultsError, read_table
-from perdure.experiments.results import Summary, read_json, read_summary
+from perdure.experiments.results import Summary, read_record, read_summary
 from perdure.metrics.transfer import METRICS, Statistic, mean_and_interval, metrics_over_seeds
 
 FORMAT = 1
@@ -57,12 +57,7 @@ class AgentRecord:
         path = folder / CONFIG
         if not path.exists():
             raise ResultsError(f"{folder} holds no {CONFIG}, so no run of an agent; give the folder of one")
-        config = read_json(path)
-        if config.get("format") != FORMAT:
-            raise ResultsError(
-                f"{path} has format {config.get('format')!r}, expected {FORMAT}; "
-                "read it with the version of perdure that wrote it"
-            )
+        config = read_record(path, FORMAT)
         if not {"agent", "environment", "levels", "stages", "network", "seeds", "evaluation"} <= config.keys():
             raise ResultsError(
                 f"{path} lacks an agent, environment, levels, stages, network, seeds or evaluation; {REPAIR}"

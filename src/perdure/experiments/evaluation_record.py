@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from perdure.experiments.files import write_json
-from perdure.experiments.measurements import REPAIR, ResultsError
-from perdure.experiments.results import read_json
+from perdure.experiments.results import misspelt, read_record
 
 FORMAT = 1
 
@@ -57,23 +56,6 @@ class Evaluation:
     """For each number of classes; or for the sine waves."""
 
 
-@dataclass(frozen=True)
-class LearnerCell:
-    """A learner on a representation."""
-
-    representation: str
-    """Its name, or "raw"."""
-    learner: str
-    tasks: str
-    """Classes a task × number of tasks, "5×20"."""
-    rate: float
-    """Learning rate that was chosen on validation classes."""
-    retained: tuple[float, ...]
-    """Retained accuracy of each seed, a fraction."""
-    published: tuple[float, float] | None
-    """Mean and standard deviation of the published figure, in percent."""
-
-
 def save_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
     """Write evaluations to a JSON file.
 
@@ -89,13 +71,11 @@ def load_evaluations(path: Path) -> list[Evaluation]:
     Raises:
         ResultsError: if the file cannot be read, or is of another format.
     """
-    content = read_json(path)
-    if content.get("format") != FORMAT:
-        raise ResultsError(f"{path} has format {content.get('format')!r}, expected {FORMAT}; evaluate anew")
+    content = read_record(path, FORMAT)
     try:
         return [_from_json(it) for it in content["evaluations"]]
     except (KeyError, TypeError, ValueError) as cause:
-        raise ResultsError(f"{path} lacks or misspells a field ({type(cause).__name__}: {cause}); {REPAIR}") from cause
+        raise misspelt(path, cause) from cause
 
 
 def _to_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -5,8 +5,8 @@ Source of protocol and published figures: Javed & White (2019), Table 2.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, Shaped
 
 from perdure.core import Example, Learner
-from perdure.experiments.evaluation_record import LearnerCell
-from perdure.experiments.files import write_json
+from perdure.experiments.interrupt import InterruptedRunError
+from perdure.experiments.learners_record import LearnerCell, LearnersAsked, load_cells, save_cells
 from perdure.experiments.meta_evaluation import evaluation_images, features_by_class
 from perdure.experiments.progress import count_progress
 from perdure.experiments.representation_file import load_representation
@@ -69,41 +69,51 @@ class _Inputs(NamedTuple):
 
 
 def compare_learners(
-    names: Sequence[str], *, raw: bool, seeds: int, data_dir: Path | None = None, show: bool = False
+    names: Sequence[str],
+    *,
+    raw: bool,
+    seeds: int,
+    record: Path | None = None,
+    data_dir: Path | None = None,
+    show: bool = False,
 ) -> list[LearnerCell]:
     """Return the retained accuracy of every learner on every representation, for both task sizes.
 
-    The learning rate is chosen for each by retained accuracy on background characters, over two seeds; the figures are
-    of evaluation characters. 15 drawings of a character are learned, 5 are held out.
+    The learning rate is chosen for each by retained accuracy on background characters, over two seeds, among those with
+    which no seed diverges; the figures are of evaluation characters. 15 drawings of a character are learned, 5 are held
+    out.
 
     Args:
         names: of representations of Omniglot.
         raw: also a network of the first representation's architecture that learns the images from scratch.
         seeds: of each figure; a seed chooses classes, weights and draws.
+        record: JSON file that is written after every figure; those that it holds already are not measured again.
         data_dir: folder to search first for raw data files.
         show: show a progress bar.
+
+    Raises:
+        ResultsError: if the record is damaged, or holds a comparison of other representations or seeds.
+        InterruptedRunError: after Ctrl-C or SIGTERM; figures that were measured before are in the record.
+        StorageError: if the record cannot be written.
     """
     given = [_on_features(name, data_dir) for name in names]
     if raw:
         given.append(_on_images(names[0], data_dir))
-    total = len(given) * len(TASKS) * len(_LEARNERS)
-    cells: list[LearnerCell] = []
-    with count_progress("learners on representations", 0, total, "cells", show=show) as tell:
-        for inputs in given:
-            for tasks, size in TASKS.items():
-                for learner in _LEARNERS:
-                    cells.append(_cell(inputs, tasks, size, learner, seeds))
-                    tell(len(cells), 0.0, f"{inputs.kind}, {tasks}, {learner}")
+    asked = LearnersAsked(seeds, tuple((it.kind, _digest(it)) for it in given))
+    cells = [] if record is None else load_cells(record, asked)
+    wanted = [(it, tasks, learner) for it in given for tasks in TASKS for learner in _LEARNERS]
+    with count_progress("learners on representations", len(cells), len(wanted), "cells", show=show) as tell:
+        for inputs, tasks, learner in wanted[len(cells) :]:
+            try:
+                cells.append(_cell(inputs, tasks, learner, seeds))
+            except InterruptedRunError as stopped:
+                kept = "nothing was kept" if record is None else "the same command goes on"
+                message = f"stopped after {len(cells)} of {len(wanted)} figures; {kept}"
+                raise InterruptedRunError(message, stopped.signal_number) from stopped
+            if record is not None:
+                save_cells(record, asked, cells)
+            tell(len(cells), 0.0, f"{inputs.kind}, {tasks}, {learner}")
     return cells
-
-
-def save_cells(path: Path, cells: Sequence[LearnerCell]) -> None:
-    """Write the comparison to a JSON file.
-
-    Raises:
-        StorageError: if it cannot be written.
-    """
-    write_json(path, {"format": 1, "cells": [asdict(cell) for cell in cells]})
 
 
 def class_tasks_benchmark(
@@ -124,21 +134,31 @@ def class_tasks_benchmark(
     return from_arrays(part(slice(N_TRAIN)), part(slice(N_TRAIN, None)), name="omniglot-classes", n_outputs=n_outputs)
 
 
-def _cell(inputs: _Inputs, tasks: str, size: tuple[int, int], learner: str, seeds: int) -> LearnerCell:
-    def retained(rate: float, examples: np.ndarray, chosen: Sequence[int]) -> tuple[float, ...]:
-        benchmark = partial(class_tasks_benchmark, examples, *size)
-        result = run(_LEARNERS[learner](rate), benchmark, seeds=chosen, model=inputs.model, progress=False)
+def _digest(inputs: _Inputs) -> str:
+    """Return the SHA-256 of what is learned from, in hexadecimal."""
+    digest = hashlib.sha256()
+    for part in (inputs.validation, inputs.evaluation):
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()
+
+
+def _cell(inputs: _Inputs, tasks: str, learner: str, seeds: int) -> LearnerCell:
+    def retained(rate: float, examples: np.ndarray, chosen: Sequence[int]) -> tuple[float, ...] | None:
+        """Return the retained accuracy of each seed, or None if one diverges: such a rate is no choice."""
+        benchmark = partial(class_tasks_benchmark, examples, *TASKS[tasks])
+        try:
+            result = run(_LEARNERS[learner](rate), benchmark, seeds=chosen, model=inputs.model, progress=False)
+        except DivergedError:
+            return None
         return result.metrics["retained_accuracy"].per_seed
 
-    def validated(rate: float) -> float:
-        try:
-            return float(np.mean(retained(rate, inputs.validation, _VALIDATION_SEEDS)))
-        except DivergedError:  # a rate that is too large is no choice
-            return -np.inf
-
-    rate = max(RATES, key=validated)
+    validated = {rate: retained(rate, inputs.validation, _VALIDATION_SEEDS) for rate in RATES}
+    means = {rate: float(np.mean(figures)) for rate, figures in validated.items() if figures is not None}
     published = _PUBLISHED[tasks, learner].get(inputs.kind)
-    return LearnerCell(inputs.kind, learner, tasks, rate, retained(rate, inputs.evaluation, range(seeds)), published)
+    for rate in sorted(means, key=means.__getitem__, reverse=True):
+        if (figures := retained(rate, inputs.evaluation, range(seeds))) is not None:
+            return LearnerCell(inputs.kind, learner, tasks, rate, figures, published)
+    raise DivergedError(f"{learner} on {inputs.kind}, {tasks}, diverges at all rates from {RATES[-1]} to {RATES[0]}")
 
 
 def _on_features(name: str, data_dir: Path | None) -> _Inputs:

@@ -230,9 +230,11 @@ class Examiner:
 
     def _test_outputs(self, states: Any, seed: int, task: int, x: np.ndarray) -> Float[np.ndarray, "n outputs"]:
         parts = []
-        for first in range(0, len(x), _TEST_BATCH):
-            batch = x[first : first + _TEST_BATCH]
-            padded = np.pad(batch, [(0, _TEST_BATCH - len(batch))] + [(0, 0)] * (x.ndim - 1))
+        # A power of two, so that test sets of many sizes share few compiled programs.
+        size = min(_TEST_BATCH, 1 << (len(x) - 1).bit_length())
+        for first in range(0, len(x), size):
+            batch = x[first : first + size]
+            padded = np.pad(batch, [(0, size - len(batch))] + [(0, 0)] * (x.ndim - 1))
             outputs = self._outputs(states, jnp.asarray(seed), jnp.asarray(task, jnp.int32), padded)
             parts.append(np.asarray(outputs)[: len(batch)])
         return np.concatenate(parts)

@@ -300,16 +300,31 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_record(path: Path, version: int) -> dict[str, Any]:
+    """Return the object that a JSON file of a record holds.
+
+    Raises:
+        ResultsError: if it cannot be read, or its format is another version.
+    """
+    content = read_json(path)
+    if content.get("format") != version:
+        raise ResultsError(
+            f"{path} has format {content.get('format')!r}, expected {version}; "
+            "read it with the version of perdure that wrote it"
+        )
+    return content
+
+
+def misspelt(path: Path, cause: Exception) -> ResultsError:
+    """Return the error to raise where a field of a record is missing or of another type."""
+    return ResultsError(f"{path} lacks or misspells a field ({type(cause).__name__}: {cause}); {REPAIR}")
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         raise ResultsError(f"{folder} holds no config.json, so no run; give the folder of a run")
-    config = read_json(path)
-    if config.get("format") != FORMAT:
-        raise ResultsError(
-            f"{path} has format {config.get('format')!r}, expected {FORMAT}; "
-            "read it with the version of perdure that wrote it"
-        )
+    config = read_record(path, FORMAT)
     if not _describes_a_run(config):
         raise ResultsError(f"{path} lacks a learner's name and hyperparameters, a benchmark's name, or seeds; {REPAIR}")
     return config
@@ -370,4 +385,4 @@ def read_summary(path: Path) -> Summary | None:
             content["examples_seen"],
         )
     except (KeyError, TypeError, ValueError) as cause:
-        raise ResultsError(f"{path} lacks or misspells a field ({type(cause).__name__}: {cause}); {REPAIR}") from cause
+        raise misspelt(path, cause) from cause

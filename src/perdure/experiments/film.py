@@ -1,0 +1,76 @@
+"""Pictures one after another as a file: GIF or MP4."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from perdure.experiments.files import write_atomically
+from perdure.rl.rules import FRAME_MS
+
+Picture = UInt8[np.ndarray, "rows columns 3"]
+Encode = Callable[[Sequence[Picture]], bytes]
+
+
+def film_encoder(path: Path) -> Encode:
+    """Return what makes a file of pictures at the game's speed, by the file's suffix: `.gif` or `.mp4`.
+
+    Raises:
+        ValueError: if the suffix is another.
+        ModuleNotFoundError: if MP4 is asked for, but imageio-ffmpeg is not installed.
+    """
+    if path.suffix == ".gif":
+        return _gif
+    if path.suffix == ".mp4":
+        _ffmpeg()
+        return _mp4
+    raise ValueError(f"{path} was given as the film to write, expected a name that ends with .gif or .mp4")
+
+
+def save_film(path: Path, pictures: Sequence[Picture]) -> None:
+    """Write pictures as a film of the game's speed: an endless GIF, or MP4.
+
+    Raises:
+        ValueError: if the suffix is neither `.gif` nor `.mp4`.
+        ModuleNotFoundError: if MP4 is asked for, but imageio-ffmpeg is not installed.
+        StorageError: if it cannot be written.
+    """
+    write_atomically(path, film_encoder(path)(pictures))
+
+
+def _gif(pictures: Sequence[Picture]) -> bytes:
+    frames = [Image.fromarray(picture).quantize(64) for picture in pictures]
+    content = io.BytesIO()
+    # Browsers take no shorter times than 20 ms, in hundredths of a second.
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:], duration=round(FRAME_MS, -1), loop=0)
+    return content.getvalue()
+
+
+def _mp4(pictures: Sequence[Picture]) -> bytes:
+    rows, columns, _ = pictures[0].shape
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        encoder = _ffmpeg().write_frames(str(path), (columns, rows), fps=1000 / FRAME_MS)
+        encoder.send(None)
+        for picture in pictures:
+            encoder.send(np.ascontiguousarray(picture))
+        encoder.close()
+        return path.read_bytes()
+
+
+def _ffmpeg() -> ModuleType:
+    try:
+        import imageio_ffmpeg
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "films of the kind .mp4 need imageio-ffmpeg, which is not installed; install it with: "
+            "pip install 'perdure[video]', or write a .gif"
+        ) from error
+    return imageio_ffmpeg
