@@ -16,6 +16,7 @@ PACKAGE = Path(perdure.__file__).parent
 ROOMS = [
     "_version",
     "core",
+    "named",
     "streams",
     "models",
     "memory",
@@ -45,6 +46,7 @@ WITHOUT_JAX = [
     "perdure.streams.files",
     "perdure.streams.catalog",
     "perdure.learners.catalog",
+    "perdure.rl.catalog",
 ]
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from perdure.experiments import feature_learners
+from perdure.experiments.description import digest
 from perdure.experiments.feature_learners import class_tasks_benchmark, compare_learners, linear_head
 from perdure.experiments.interrupt import InterruptedRunError
 from perdure.experiments.learners_record import LearnerCell, LearnersAsked, load_cells, save_cells
@@ -14,7 +15,7 @@ from perdure.learners.online import Online
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
-ASKED = LearnersAsked(2, (("oml", "ab" * 32), ("raw", "cd" * 32)))
+ASKED = LearnersAsked(2, (("oml", "ab" * 16), ("raw", "cd" * 16)))
 CELLS = [
     LearnerCell("oml", "online", "1×50", 0.1, (0.5, 0.25), (64.7, 2.6)),
     LearnerCell("sr-nn", "mer", "5×20", 0.003, (1.0, 0.0), None),
@@ -85,7 +86,7 @@ def test_a_comparison_goes_on_after_the_last_figure(little, tmp_path, monkeypatc
 
 def feature_inputs(names):
     given = [feature_learners._on_features(name, None) for name in names]
-    return tuple((it.kind, feature_learners._digest(it)) for it in given)
+    return tuple((it.kind, digest((it.validation, it.evaluation))) for it in given)
 
 
 def test_a_rate_that_diverges_is_no_choice(little, monkeypatch):

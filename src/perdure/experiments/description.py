@@ -22,13 +22,14 @@ def describe(part: Any) -> dict[str, Any]:
         elif isinstance(value, tuple) and not hasattr(value, "_fields"):
             described[field.name] = list(value)
         else:
-            described[field.name] = {"sha256": _digest(value)}
+            described[field.name] = {"sha256": digest(value)}
     return described
 
 
-def _digest(tree: Any) -> str:
-    digest = hashlib.sha256()
+def digest(tree: Any) -> str:
+    """Return half of the SHA-256 of all arrays of a tree, in hexadecimal."""
+    sum_ = hashlib.sha256()
     for leaf in map(np.asarray, jax.tree.leaves(tree)):
-        digest.update(f"{leaf.dtype}{leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()[:32]
+        sum_.update(f"{leaf.dtype}{leaf.shape}".encode())
+        sum_.update(np.ascontiguousarray(leaf).tobytes())
+    return sum_.hexdigest()[:32]

@@ -5,7 +5,6 @@ Source of protocol and published figures: Javed & White (2019), Table 2.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, Shaped
 
 from perdure.core import Example, Learner
+from perdure.experiments.description import digest
 from perdure.experiments.interrupt import InterruptedRunError
 from perdure.experiments.learners_record import LearnerCell, LearnersAsked, load_cells, save_cells
 from perdure.experiments.meta_evaluation import evaluation_images, features_by_class
@@ -99,7 +99,7 @@ def compare_learners(
     given = [_on_features(name, data_dir) for name in names]
     if raw:
         given.append(_on_images(names[0], data_dir))
-    asked = LearnersAsked(seeds, tuple((it.kind, _digest(it)) for it in given))
+    asked = LearnersAsked(seeds, tuple((it.kind, digest((it.validation, it.evaluation))) for it in given))
     cells = [] if record is None else load_cells(record, asked)
     wanted = [(it, tasks, learner) for it in given for tasks in TASKS for learner in _LEARNERS]
     with count_progress("learners on representations", len(cells), len(wanted), "cells", show=show) as tell:
@@ -132,14 +132,6 @@ def class_tasks_benchmark(
 
     n_outputs = classes_each * n_tasks
     return from_arrays(part(slice(N_TRAIN)), part(slice(N_TRAIN, None)), name="omniglot-classes", n_outputs=n_outputs)
-
-
-def _digest(inputs: _Inputs) -> str:
-    """Return the SHA-256 of what is learned from, in hexadecimal."""
-    digest = hashlib.sha256()
-    for part in (inputs.validation, inputs.evaluation):
-        digest.update(np.ascontiguousarray(part).data)
-    return digest.hexdigest()
 
 
 def _cell(inputs: _Inputs, tasks: str, learner: str, seeds: int) -> LearnerCell:

@@ -38,7 +38,7 @@ class LearnersAsked:
     seeds: int
     """Of each figure."""
     inputs: tuple[tuple[str, str], ...]
-    """Kind and SHA-256 of each representation's features, in their order."""
+    """Kind of each representation and checksum of its features, in their order."""
 
 
 def save_cells(path: Path, asked: LearnersAsked, cells: Sequence[LearnerCell]) -> None:
@@ -61,7 +61,9 @@ def load_cells(path: Path, asked: LearnersAsked) -> list[LearnerCell]:
         return []
     content = read_record(path, FORMAT)
     try:
-        there = LearnersAsked(int(content["seeds"]), tuple((str(kind), str(sum_)) for kind, sum_ in content["inputs"]))
+        there = LearnersAsked(
+            int(content["seeds"]), tuple((str(kind), str(checksum)) for kind, checksum in content["inputs"])
+        )
         cells = [_cell_from_json(it) for it in content["cells"]]
     except (KeyError, TypeError, ValueError) as cause:
         raise misspelt(path, cause) from cause
@@ -74,7 +76,7 @@ def load_cells(path: Path, asked: LearnersAsked) -> list[LearnerCell]:
 
 
 def _in_words(asked: LearnersAsked) -> str:
-    return ", ".join(f"{kind} {digest[:8]}" for kind, digest in asked.inputs) + f" with {asked.seeds} seeds"
+    return ", ".join(f"{kind} {checksum[:8]}" for kind, checksum in asked.inputs) + f" with {asked.seeds} seeds"
 
 
 def _cell_from_json(content: Mapping[str, Any]) -> LearnerCell:

@@ -30,6 +30,7 @@ from perdure.experiments.trials import FORMAT, Trial, TuningResult, best_first, 
 from perdure.learners.catalog import CATALOG, learner_class
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.metrics.transfer import mean_and_interval
+from perdure.named import name_of_class
 from perdure.streams.benchmark import Benchmark, checksum
 from perdure.streams.catalog import BenchmarkRecipe
 
@@ -166,7 +167,7 @@ def _named(learner: Any) -> tuple[str, type[Learner[Any]]]:
         return learner, learner_class(learner)
     if not (isinstance(learner, type) and issubclass(learner, Learner)):
         raise TypeError(f"learner is {learner!r}, expected a learner's name or its class, such as 'mer' or perdure.MER")
-    return next((name for name in CATALOG if learner_class(name) is learner), learner.__name__), learner
+    return name_of_class(CATALOG, learner) or learner.__name__, learner
 
 
 def _validation_recipe(benchmark: Any) -> BenchmarkRecipe:

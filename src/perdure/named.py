@@ -1,0 +1,41 @@
+"""Things that are asked for by name, imported only once they are."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a class is and what it is."""
+
+    module: str
+    class_name: str
+    summary: str
+
+
+def named_class(entries: Mapping[str, Entry], kind: str, name: str) -> Any:
+    """Return the class called `name`.
+
+    Args:
+        entries: by name.
+        kind: what the entries are, for the error message.
+        name: one of the entries'.
+
+    Raises:
+        ValueError: naming the nearest known names.
+    """
+    if name not in entries:
+        near = difflib.get_close_matches(name, entries, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown {kind} {name!r}; {hint}Known: {', '.join(entries)}")
+    entry = entries[name]
+    return getattr(import_module(entry.module), entry.class_name)
+
+
+def name_of_class(entries: Mapping[str, Entry], cls: type) -> str | None:
+    """Return the name of a class, None if it is no entry's."""
+    names = {(entry.module, entry.class_name): name for name, entry in entries.items()}
+    return names.get((cls.__module__, cls.__name__))
