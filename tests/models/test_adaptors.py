@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import haiku
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen
 
 from perdure.core import Example
 from perdure.models import MLP, array_model, from_init_apply, split_trainable
@@ -136,8 +138,6 @@ def test_refuses_a_network_that_keeps_state():
 
 
 def test_flax_module():
-    linen = pytest.importorskip("flax.linen")
-
     class Network(linen.Module):
         n_outputs: int
 
@@ -153,8 +153,6 @@ def test_flax_module():
 
 
 def test_haiku_function():
-    haiku = pytest.importorskip("haiku")
-
     def network(n_outputs):
         return haiku.without_apply_rng(haiku.transform(lambda x: haiku.nets.MLP([5, n_outputs])(x.ravel())))
 
