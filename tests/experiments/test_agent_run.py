@@ -92,10 +92,10 @@ def test_seeds_do_not_depend_on_those_beside_them():
 def test_another_environment_or_agent_is_refused(tmp_path):
     ran(tmp_path / "r")
     before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir() if path.is_file()}
-    with pytest.raises(ResultsError, match=r"environment\.observation: state there, motion asked for"):
+    with pytest.raises(ResultsError, match=r"environment\.observation: state there, frames asked for"):
         run_agent(
             AGENT,
-            make_game("catcher", "motion"),
+            make_game("catcher", "frames"),
             levels=LEVELS,
             stages=STAGES,
             seeds=2,
@@ -168,7 +168,7 @@ def test_runs_are_compared_in_a_table_and_a_figure(tmp_path):
 def test_a_finished_run_can_be_watched(tmp_path):
     run_agent(
         AGENT,
-        make_game("catcher", "motion"),
+        make_game("catcher"),
         stages=[Stage(0, 1000)],
         episodes=1,
         folder=tmp_path / "r",
@@ -197,16 +197,16 @@ def test_a_damaged_record_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("game", ["catcher", "flappy-bird"])
-@pytest.mark.parametrize("observation", ["state", "motion", "frames"])
+@pytest.mark.parametrize("observation", ["state", "frames"])
 def test_games_are_found_again_by_their_names(game, observation):
     assert game_and_observation(make_game(game, observation)) == (game, observation)
 
 
 def test_presets_take_changes_and_tell_what_is_missing():
-    agent = make_agent("dqn", "catcher", "motion", {"learning_rate": 0.5})
+    agent = make_agent("dqn", "catcher", "state", {"learning_rate": 0.5})
     assert float(agent.learning_rate) == 0.5
-    with pytest.raises(ValueError, match="no preset of dqn for catcher with state; give memory_size"):
-        make_agent("dqn", "catcher", "state", {"learning_rate": 0.5})
+    with pytest.raises(ValueError, match="no preset of dqn for Walk with own; give memory_size"):
+        make_agent("dqn", "Walk", "own", {"learning_rate": 0.5})
 
 
 @pytest.mark.parametrize("name", ["dqn", "dqn-mer"])

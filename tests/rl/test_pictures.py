@@ -11,7 +11,6 @@ from perdure.rl.environment import Environment, Step
 from perdure.rl.flappy_bird import FlappyBird, FlappyBirdParams
 from perdure.rl.flappy_bird import start as start_bird
 from perdure.rl.frames import FrameObservations, FrameState
-from perdure.rl.motion import MotionObservations
 from perdure.rl.pictures import colour_picture
 
 LEVEL = FlappyBird.params(gap=100)
@@ -105,10 +104,6 @@ def test_observation_does_not_matter_to_a_picture():
     plain = colour_picture(Catcher(), state, Catcher.params())
     frames = FrameState(state, jnp.zeros((4, 84, 84), jnp.uint8))
     wrapped = colour_picture(FrameObservations(Catcher()), frames, Catcher.params())
-    np.testing.assert_array_equal(wrapped, plain)
-    moving = MotionObservations(Catcher())
-    _, begun = moving.reset(jax.random.key(0), Catcher.params())
-    wrapped = colour_picture(moving, begun._replace(inner=state), Catcher.params())
     np.testing.assert_array_equal(wrapped, plain)
 
 

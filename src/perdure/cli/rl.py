@@ -42,11 +42,7 @@ train_app = typer.Typer(
 )
 rl_app.add_typer(train_app, name="train")
 Observation = Annotated[
-    str | None,
-    typer.Option(
-        help="What the agent sees: state, motion (state and its change) or frames.",
-        show_default="motion for catcher, state for flappy-bird",
-    ),
+    str, typer.Option(help="What the agent sees: state, a few numbers, or frames, the last four pictures.")
 ]
 
 
@@ -55,7 +51,7 @@ def _train(
     given: dict[str, Any],
     game: Annotated[str, typer.Argument(help=f"One of: {', '.join(GAMES)}.")],
     *,
-    observation: Observation = None,
+    observation: Observation = "state",
     schedule: Annotated[
         str | None,
         typer.Option(
@@ -72,13 +68,12 @@ def _train(
     quiet: Quiet = False,
 ) -> None:
     with signals_later():
-        from perdure.experiments.agent_presets import make_agent, usual_observation
+        from perdure.experiments.agent_presets import make_agent
         from perdure.experiments.agent_record import AgentRecord
         from perdure.experiments.agent_run import run_agent
         from perdure.report.agents import agents_table
         from perdure.rl.catalog import make_game
 
-    observation = observation or usual_observation(game)
     environment = make_game(game, observation)
     folder = out or Path("runs") / f"{agent_name}-{game}"
     run_agent(

@@ -33,11 +33,6 @@ def make_agent(name: str, game: str, observation: str, given: Mapping[str, Any])
     return its_class(**values)
 
 
-def usual_observation(game: str) -> str:
-    """Return what agents usually see of a game: the first observation that has presets."""
-    return next(iter(_presets().get(game, {"state": {}})))
-
-
 @cache
 def _presets() -> dict[str, Any]:
     return tomllib.loads((resources.files("perdure.experiments") / "agent_presets.toml").read_text())

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from perdure.rl.environment import Environment, GymnaxLike, Step
     from perdure.rl.flappy_bird import FlappyBird
     from perdure.rl.frames import FrameObservations
-    from perdure.rl.motion import MotionObservations
     from perdure.rl.pictures import colour_picture
 
 _HOME = {
@@ -17,7 +16,6 @@ _HOME = {
     "FlappyBird": "flappy_bird",
     "FrameObservations": "frames",
     "GymnaxLike": "environment",
-    "MotionObservations": "motion",
     "Step": "environment",
     "colour_picture": "pictures",
 }
@@ -28,7 +26,6 @@ __all__ = [
     "FlappyBird",
     "FrameObservations",
     "GymnaxLike",
-    "MotionObservations",
     "Step",
     "colour_picture",
 ]

@@ -22,9 +22,6 @@ GAMES = {
 
 OBSERVATIONS = {
     "state": Entry("perdure.rl.environment", "Environment", "Numbers: places and speeds, as the game tells them"),
-    "motion": Entry(
-        "perdure.rl.motion", "MotionObservations", "The same numbers, and how they have changed since the last frame"
-    ),
     "frames": Entry("perdure.rl.frames", "FrameObservations", "The last four pictures"),
 }
 

@@ -100,24 +100,3 @@ class Environment(eqx.Module, Generic[Params, EnvState]):
             lambda new, old: jnp.where(after.done, new, old), fresh, (after.observation, after.state)
         )
         return after._replace(observation=observation, state=state)
-
-
-class SeenOtherwise(Environment[Params, EnvState], Generic[Params, EnvState]):
-    """An environment seen in another way: parameters, rewards and ends are those of `environment`."""
-
-    environment: Environment[Params, Any]
-
-    @property
-    def num_actions(self) -> int:
-        """Number of actions of the environment."""
-        return self.environment.num_actions
-
-    @property
-    def default_params(self) -> Params:
-        """Parameters of the environment's first level."""
-        return self.environment.default_params
-
-    @property
-    def levels(self) -> tuple[Params, ...]:
-        """Parameters of the environment's levels."""
-        return self.environment.levels

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, UInt8
 
-from perdure.rl.environment import Params, SeenOtherwise, Step
+from perdure.rl.environment import Environment, Params, Step
 from perdure.rl.rules import whole_number
 
 
@@ -21,17 +21,33 @@ class FrameState(NamedTuple):
     """The last pictures, oldest first."""
 
 
-class FrameObservations(SeenOtherwise[Params, FrameState], Generic[Params]):
+class FrameObservations(Environment[Params, FrameState], Generic[Params]):
     """An environment whose observations are its last pictures: (n_stacked, 84, 84), uint8, oldest first.
 
-    An episode begins with its first picture n_stacked times.
+    Parameters, rewards and ends are those of the environment. An episode begins with its first picture n_stacked times.
     """
 
+    environment: Environment[Params, Any]
     n_stacked: int = eqx.field(static=True, default=4)
 
     def __check_init__(self) -> None:
         """Check the number of pictures."""
         whole_number("n_stacked", self.n_stacked, 1)
+
+    @property
+    def num_actions(self) -> int:
+        """Number of actions of the environment."""
+        return self.environment.num_actions
+
+    @property
+    def default_params(self) -> Params:
+        """Parameters of the environment's first level."""
+        return self.environment.default_params
+
+    @property
+    def levels(self) -> tuple[Params, ...]:
+        """Parameters of the environment's levels."""
+        return self.environment.levels
 
     def reset(self, key: PRNGKeyArray, params: Params) -> tuple[UInt8[Array, "stacked 84 84"], FrameState]:
         """Return the first observation and state of an episode."""

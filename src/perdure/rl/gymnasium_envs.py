@@ -47,8 +47,7 @@ class GameEnv(gymnasium.Env[np.ndarray, np.int64]):
         Args:
             game: "catcher" or "flappy-bird".
             level: 0, the easiest, to 5.
-            observation: "state" for a vector of numbers, "frames" for the last four pictures, or another that
-                `perdure.rl.catalog` knows.
+            observation: "state" for a vector of numbers, or "frames" for the last four pictures.
             render_mode: None, "rgb_array" for colour pictures from `render`, or "human" for a window that shows every
                 frame.
 

@@ -14,7 +14,6 @@ from perdure.rl.catcher import Catcher, CatcherState
 from perdure.rl.environment import Environment
 from perdure.rl.flappy_bird import FlappyBird, FlappyBirdParams, FlappyBirdState
 from perdure.rl.frames import FrameObservations
-from perdure.rl.motion import MotionObservations
 
 HEIGHT = 512
 """Rows of a picture unless more or fewer are asked for."""
@@ -82,7 +81,7 @@ def colour_picture(
         params: the level.
         height: rows of the picture.
     """
-    if isinstance(environment, FrameObservations | MotionObservations):
+    if isinstance(environment, FrameObservations):
         return colour_picture(environment.environment, state.inner, params, height)
     if isinstance(environment, Catcher):
         return _shrunk(_catcher(state, FINER * height))
