@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -66,7 +67,7 @@ def _class_table(evaluations: Sequence[Evaluation]) -> Table:
     table = _table(
         ["Classes", "Rate", "Trajectory", "Held out", "Runs"],
         "Accuracies in percent with 95 % bootstrap intervals: on the images learned (trajectory), and on others of the "
-        "same classes (held out), after one pass.",
+        f"same classes (held out), {_passes(evaluations[0].protocol)}.",
     )
     for evaluation in evaluations:
         assert not isinstance(evaluation.results, SineResult)
@@ -77,10 +78,18 @@ def _class_table(evaluations: Sequence[Evaluation]) -> Table:
     return table
 
 
+def _passes(protocol: Mapping[str, Any]) -> str:
+    passes = protocol["oracle"]
+    if passes is None:
+        return "after one pass, class after class"
+    return f"after {passes} {'pass' if passes == 1 else 'passes'} in random order (Oracle)"
+
+
 def _sine_table(evaluations: Sequence[Evaluation]) -> Table:
     table = _table(
         ["Functions", "Rate", "Error", "Runs"],
-        "Mean squared error over all functions learned so far, after the last, with its 95 % bootstrap interval.",
+        "Mean squared error over all functions learned so far, after the last, with its 95 % bootstrap interval; "
+        + ("function after function." if evaluations[0].protocol["oracle"] is None else "in random order (Oracle)."),
     )
     for evaluation in evaluations:
         assert isinstance(evaluation.results, SineResult)
