@@ -20,6 +20,8 @@ from perdure.learners.replay import Draws
 from perdure.models import MLP
 from perdure.streams.arrays import from_arrays
 
+pytestmark = pytest.mark.long
+
 torch = pytest.importorskip("torch")
 D, CLASSES, TASKS, LENGTH = 6, 3, 3, 20
 

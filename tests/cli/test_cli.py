@@ -143,6 +143,7 @@ def test_another_memory_size_than_the_presets_is_noted(tmp_path, perdure):
     assert "memory size 50; the hyper-parameters not given are those for 200" in process.stderr
 
 
+@pytest.mark.long
 def test_interrupted_run_tells_how_to_go_on(tmp_path, perdure):
     arguments = ["run", "mer", "digits-rotations", "--out", str(tmp_path / "mer"), "--checkpoint-seconds", "0"]
     process = subprocess.Popen([sys.executable, "-m", "perdure", *arguments], stderr=subprocess.PIPE, text=True)

@@ -43,6 +43,7 @@ def test_features_are_shown(trained, perdure, tmp_path):
     assert (tmp_path / "features.png").exists()
 
 
+@pytest.mark.long
 def test_an_evaluation_leaves_a_record_and_figures(perdure, tmp_path, real_omniglot_dir):
     arguments = ["omniglot-small", "--classes", "5", "--runs", "3", "--quiet", "--out", tmp_path]
     process = perdure("oml", "evaluate", *arguments, "--data-dir", real_omniglot_dir)

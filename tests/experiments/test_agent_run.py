@@ -209,6 +209,7 @@ def test_presets_take_changes_and_tell_what_is_missing():
         make_agent("dqn", "Walk", "own", {"learning_rate": 0.5})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["dqn", "dqn-mer"])
 def test_agents_learn_from_frames(name):
     game = make_game("catcher", "frames")

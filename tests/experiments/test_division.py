@@ -31,6 +31,7 @@ def learned(n_devices):
     return devices, np.asarray(losses)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(usable_cpus() < 2, reason="one core is one device")
 def test_three_seeds_on_two_devices_learn_what_they_learn_on_one():
     (devices_of_one, alone), (devices_of_two, divided) = learned(1), learned(2)

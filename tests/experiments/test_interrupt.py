@@ -132,6 +132,7 @@ def test_a_run_without_a_folder_says_that_nothing_is_kept(quick_run, benchmark, 
         quick_run(Online(learning_rate=0.1), benchmark)
 
 
+@pytest.mark.long
 def test_processes_stop_and_go_on(tmp_path):
     """Ctrl-C, then SIGTERM, sent to processes while they learn."""
     folder, cache = tmp_path / "run", tmp_path / "cache"

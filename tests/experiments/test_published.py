@@ -7,7 +7,7 @@ from perdure.experiments.presets import published
 from perdure.experiments.run import run
 from perdure.streams.catalog import BenchmarkRecipe
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.long]
 
 
 def test_one_seed_of_a_published_cell_comes_within_two_points(mnist_dir):

@@ -33,6 +33,7 @@ def written(measured):
     return {record.folder: (record.folder / "summary.json").stat().st_mtime_ns for record in records}
 
 
+@pytest.mark.long
 def test_every_run_of_the_tables_is_measured_once(tmp_path):
     measured = measure(STUDY, ["first", "second"], tmp_path, workers=2, progress=False)
     assert measured.failures == []
@@ -56,6 +57,7 @@ def test_a_run_that_fails_is_told_and_the_others_are_there(tmp_path):
     assert [it.config["learner"]["hyperparameters"] for it in measured.tables["third"]] == [{"learning_rate": 0.05}]
 
 
+@pytest.mark.long
 def test_after_a_stop_the_same_call_goes_on(tmp_path):
     study = Study({"slow": [ER._replace(preset=replace(ER.preset, options={"tasks": 2}))]}, [])
 

@@ -94,6 +94,7 @@ def test_examples_of_one_task_leave_the_outputs_of_others_as_they_were(quick_run
     assert (after.bias[:, :2] != start.bias[:, :2]).all()
 
 
+@pytest.mark.long
 def test_a_network_of_other_leaves_than_arrays_learns_like_any_other(quick_run, online, benchmark):
     """`eqx.nn.MLP` holds its activation functions as leaves; it equals the same weights in a network without."""
 
@@ -115,6 +116,7 @@ def test_a_network_of_other_leaves_than_arrays_learns_like_any_other(quick_run, 
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_run_with_an_optimizer_goes_on_where_it_was(quick_run, benchmark, power_cut_at, assert_same, tmp_path):
     learner = ER(learning_rate=0.01, memory_size=10, replay_batch_size=4, optimizer=optax.adam)
     start = functools.partial(quick_run, learner, benchmark, checkpoint_seconds=0.0)

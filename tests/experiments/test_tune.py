@@ -52,6 +52,7 @@ def scores_of(result):
 # --- scores
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "grid"),
     [

@@ -11,6 +11,8 @@ from perdure.core import Example, StreamFacts
 from perdure.learners.icarl import ICaRL
 from perdure.memory import plan_exemplars
 
+pytestmark = pytest.mark.long
+
 CLASS_TASKS = (0, 0, 1, 1, 2, 2)
 N_TASKS, PER_TASK, BATCH = 3, 16, 4
 QUICKLY_COMPILED = {"xla_llvm_disable_expensive_passes": True}

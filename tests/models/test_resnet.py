@@ -35,6 +35,7 @@ def training_step(model, x, y, rate):
     return eqx.combine(jax.tree.map(lambda weight, by: weight - rate * by, weights, slope), rest)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("dtype", "atol"), [(jnp.float64, 1e-9), (jnp.float32, 1e-5)], ids=["64", "32"])
 def test_recorded_training_step_is_reproduced(icarl_run, dtype, atol):
     with jax.enable_x64(dtype is jnp.float64):

@@ -55,6 +55,7 @@ def largest_deviation(found, expected):
     return max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("first_order", "which"), [(False, "grad"), (True, "grad_first_order")])
 def test_meta_gradient(recording, first_order, which):
     for update in range(n_updates(recording)):
@@ -64,6 +65,7 @@ def test_meta_gradient(recording, first_order, which):
         assert largest_deviation(recording.leaves(gradient.slope), expected) < 1e-8
 
 
+@pytest.mark.long
 def test_second_order_is_not_first_order(recording):
     for update in range(n_updates(recording)):
         model = before(recording, update)

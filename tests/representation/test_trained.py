@@ -9,6 +9,8 @@ from perdure.experiments.representation_file import load_representation, shipped
 from perdure.representation.network import ConvEncoder
 from perdure.representation.sine_protocol import SineTrajectory
 
+pytestmark = pytest.mark.long
+
 NAMES = [
     "omniglot-small",
     "omniglot-small-pretraining",

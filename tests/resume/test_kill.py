@@ -15,6 +15,8 @@ import safetensors.numpy
 
 from perdure.experiments.results import RunRecord
 
+pytestmark = pytest.mark.long
+
 VICTIM = Path(__file__).parent / "victim.py"
 SOURCE = Path(__file__).parents[2] / "src"
 KILLS = 22

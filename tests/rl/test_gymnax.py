@@ -10,7 +10,7 @@ import pytest
 import perdure
 from perdure.rl.environment import GymnaxLike
 
-pytestmark = pytest.mark.usefixtures("compile_quickly", "mixed_dtypes")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("compile_quickly", "mixed_dtypes")]
 AGENT = perdure.DQN(
     learning_rate=0.001,
     memory_size=500,

@@ -94,6 +94,7 @@ def assert_close(actual, expected, rtol):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.long
 @settings(max_examples=6, deadline=None)
 @given(
     s=st.integers(1, 4),

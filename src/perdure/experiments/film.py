@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,13 +56,14 @@ def _gif(pictures: Sequence[Picture]) -> bytes:
 
 def _mp4(pictures: Sequence[Picture]) -> bytes:
     rows, columns, _ = pictures[0].shape
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{columns}x{rows}", "-r", f"{1000 / FRAME_MS:g}", "-i", "-"]
+    # Players want colours at half the size, for which sides must be even.
+    coded = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-pix_fmt", "yuv420p"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
-        encoder = _ffmpeg().write_frames(str(path), (columns, rows), fps=1000 / FRAME_MS)
-        encoder.send(None)
-        for picture in pictures:
-            encoder.send(np.ascontiguousarray(picture))
-        encoder.close()
+        command = [_ffmpeg().get_ffmpeg_exe(), "-v", "error", *raw, *coded, str(path)]
+        # Not by imageio_ffmpeg.write_frames, which forks the process in a way that JAX's threads do not survive.
+        subprocess.run(command, input=np.stack(pictures).tobytes(), check=True)
         return path.read_bytes()
 
 
