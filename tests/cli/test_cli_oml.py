@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, perdure):
@@ -43,7 +45,6 @@ def test_features_are_shown(trained, perdure, tmp_path):
     assert (tmp_path / "features.png").exists()
 
 
-@pytest.mark.long
 def test_an_evaluation_leaves_a_record_and_figures(perdure, tmp_path, real_omniglot_dir):
     arguments = ["omniglot-small", "--classes", "5", "--runs", "3", "--quiet", "--out", tmp_path]
     process = perdure("oml", "evaluate", *arguments, "--data-dir", real_omniglot_dir)

@@ -6,6 +6,8 @@ import pytest
 
 from perdure.experiments.preset_file import read_presets
 
+pytestmark = pytest.mark.long
+
 SMALL = ["digits-rotations", "--tasks", "2", "--examples-per-task", "30", "--quiet"]
 
 
@@ -38,7 +40,6 @@ def test_a_search_shows_all_and_writes_record_figure_and_preset(tuned):
     assert preset.hyperparameters == best["hyperparameters"]
 
 
-@pytest.mark.long
 def test_the_preset_is_what_a_run_uses(tuned, tmp_path, perdure):
     folder, process = tuned
     command = process.stdout.partition("measure the chosen: perdure ")[2].split()
@@ -53,7 +54,6 @@ def test_the_preset_is_what_a_run_uses(tuned, tmp_path, perdure):
     assert config["learner"]["hyperparameters"]["learning_rate"] != 0.05  # that of the built-in preset
 
 
-@pytest.mark.long
 def test_searches_at_random_gather_in_one_file_of_presets(tmp_path, perdure):
     arguments = ["--search", "random", "--trials", 3, "--seeds", 1, "--preset", "own.toml"]
     for learner, options in (("online", []), ("er", ["--memory-size", 20, "--replay-batch-size", 2])):

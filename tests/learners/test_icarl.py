@@ -26,7 +26,7 @@ KEY = jax.random.key(0)
 # Of class 2 there are two, of class 4 one, which is less than their shares.
 LABELS = [*[0, 2, 0, 0, 2, 0], *[1, 3, 1, 3, 1, 3, 4, 1, 3], *[5, 6, 5, 6, 6, 5, 5, 6]]
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("x64")]
 
 
 def icarl(**changes):

@@ -24,7 +24,7 @@ REPLAY: dict[str, Any] = {"learning_rate": RATE, "memory_size": 4, "replay_batch
 N = 7
 NOT_STORED = 99
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("x64")]
 
 MERS = {
     "1": functools.partial(MER, **REPLAY, beta=0.3, gamma=0.6, batches_per_example=2),

@@ -11,6 +11,8 @@ from scipy import stats
 from perdure.core import Example
 from perdure.models import BatchModel, ConvNet, omniglot_convnet
 
+pytestmark = pytest.mark.long
+
 KEY = jax.random.key(0)
 
 

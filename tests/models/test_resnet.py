@@ -13,6 +13,8 @@ from scipy import stats
 from perdure.core import Example
 from perdure.models import BatchModel, BatchNorm, ResNet18, reduced_resnet18, split_trainable
 
+pytestmark = pytest.mark.long
+
 KEY = jax.random.key(0)
 
 
@@ -35,7 +37,6 @@ def training_step(model, x, y, rate):
     return eqx.combine(jax.tree.map(lambda weight, by: weight - rate * by, weights, slope), rest)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("dtype", "atol"), [(jnp.float64, 1e-9), (jnp.float32, 1e-5)], ids=["64", "32"])
 def test_recorded_training_step_is_reproduced(icarl_run, dtype, atol):
     with jax.enable_x64(dtype is jnp.float64):

@@ -11,6 +11,8 @@ from perdure.updates.gradient import optimizer_step, start_descent
 from perdure.updates.losses import cross_entropy, mean_squared_error
 from perdure.updates.unroll import unroll
 
+pytestmark = pytest.mark.long
+
 CLASSIFICATION = ["cls_current_linear", "cls_current_two_linear", "cls_current_noreset", "cls_paper_linear"]
 REGRESSION = ["reg_plain", "reg_clip"]
 
@@ -55,7 +57,6 @@ def largest_deviation(found, expected):
     return max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("first_order", "which"), [(False, "grad"), (True, "grad_first_order")])
 def test_meta_gradient(recording, first_order, which):
     for update in range(n_updates(recording)):
@@ -65,7 +66,6 @@ def test_meta_gradient(recording, first_order, which):
         assert largest_deviation(recording.leaves(gradient.slope), expected) < 1e-8
 
 
-@pytest.mark.long
 def test_second_order_is_not_first_order(recording):
     for update in range(n_updates(recording)):
         model = before(recording, update)

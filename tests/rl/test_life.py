@@ -11,6 +11,8 @@ from perdure.rl.agent import DQN
 from perdure.rl.life import begin_life, greedy_scores, play_frames
 from perdure.rl.schedule import Stage, make_schedule, stack_params, usual_stages
 
+pytestmark = pytest.mark.long
+
 AGENT = DQN(
     learning_rate=0.01,
     memory_size=64,

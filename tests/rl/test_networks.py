@@ -8,6 +8,8 @@ import pytest
 from perdure.models import MLP
 from perdure.rl.networks import MnihNetwork, usual_network
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def network():

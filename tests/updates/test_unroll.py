@@ -11,6 +11,8 @@ from perdure.models import MLP
 from perdure.updates.losses import cross_entropy, mean_squared_error
 from perdure.updates.unroll import ask_adapted, gram_ask_adapted, unroll
 
+pytestmark = pytest.mark.long
+
 K, D, Q, OUTPUTS = 6, 7, 5, 4
 
 
