@@ -163,7 +163,7 @@ def _arrays(snapshot: Kept) -> dict[str, np.ndarray]:
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
             inside = jax.tree_util.keystr(path, simple=True, separator=".")
             values = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-            arrays[f"{name}.{inside}" if inside else name] = np.array(values, order="C")
+            arrays[f"{name}.{inside}" if inside else name] = np.asarray(values, order="C")
     return arrays
 
 
