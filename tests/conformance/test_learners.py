@@ -290,6 +290,7 @@ def test_predictions_are_a_row_of_logits_an_input(name, kind):
     assert_close(logits, np.concatenate(alone))
 
 
+@pytest.mark.long
 @every_learner
 @pytest.mark.parametrize("kind", STREAMS)
 def test_learns_any_stream_with_finite_numbers(name, kind):
@@ -495,6 +496,7 @@ def normalizing(example, n_outputs, key):
     return Normalizing(BatchNorm(len(example.x)), eqx.nn.Linear(example.x.size, n_outputs, key=key))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "make"), RUNS)
 def test_runs_on_every_benchmark_that_it_supports(name, make):
     row, given = LEARNERS[name], make()
