@@ -43,6 +43,15 @@ def test_an_mp4_holds_the_pictures_at_the_games_speed(pictures, tmp_path):
     assert [it.name for it in tmp_path.iterdir()] == ["a.mp4"]
 
 
+def test_an_mp4_of_odd_sides_is_made_even(tmp_path):
+    save_film(tmp_path / "a.mp4", [np.full((85, 63, 3), 120, np.uint8)] * 3)
+    reader = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(tmp_path / "a.mp4")]
+    decode = [*reader, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    decoded = subprocess.run(decode, capture_output=True, check=True).stdout
+    shown = np.frombuffer(decoded, np.uint8).reshape(3, 86, 64, 3)
+    np.testing.assert_allclose(shown[:, :80, :60].astype(float), 120, atol=12)
+
+
 def test_other_films_are_refused(pictures, tmp_path):
     with pytest.raises(ValueError, match=r"a\.avi was given as the film to write, expected .* \.gif or \.mp4"):
         save_film(tmp_path / "a.avi", pictures)
