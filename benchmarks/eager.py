@@ -41,7 +41,7 @@ def perceptron(weights: Sequence[Sequence[Tensor]]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class Reservoir:
+class Buffer:
     """A uniform sample of the examples seen."""
 
     def __init__(self, size: int, n: int = 0):
@@ -97,7 +97,7 @@ def mer(
 ) -> None:
     """Meta-Experience Replay (Riemer et al. 2019, Algorithm 1)."""
     optimizer = torch.optim.SGD(network.parameters(), learning_rate)
-    memory = Reservoir(memory_size, first)
+    memory = Buffer(memory_size, first)
     for n in range(first, len(stream.y)):
         before_example = copy_of(network)
         for _ in range(batches_per_example):
@@ -120,7 +120,7 @@ def er(
 ) -> None:
     """Experience replay (Riemer et al. 2019, Algorithm 4): one step on the mean loss of the example and memories."""
     optimizer = torch.optim.SGD(network.parameters(), learning_rate)
-    memory = Reservoir(memory_size, first)
+    memory = Buffer(memory_size, first)
     for n in range(first, len(stream.y)):
         batch = [n, *memory.draw(replay_batch_size)]
         sgd_step(network, optimizer, stream.x[batch], stream.y[batch])

@@ -11,7 +11,7 @@ import os
 import time
 from typing import Any, NamedTuple
 
-from perdure.experiments.cores import usable_cpus
+from perdure.machine.cores import usable_cpus
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(usable_cpus()))  # before JAX is imported
 
@@ -20,11 +20,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from rich.console import Console
 from rich.table import Table
 
-from perdure.experiments.division import Division, seed_devices
-from perdure.rl.catcher import Catcher
+from perdure.execution.division import Division, seed_devices
 from perdure.rl.environment import Environment
-from perdure.rl.flappy_bird import FlappyBird
-from perdure.rl.rules import draw_below
+from perdure.rl.games.catcher import Catcher
+from perdure.rl.games.flappy_bird import FlappyBird
+from perdure.rl.games.rules import draw_below
 
 ROUNDS = 10
 FRAMES = 2**22

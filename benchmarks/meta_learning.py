@@ -23,12 +23,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from perdure.experiments.meta_training import take_steps
+from perdure.experiments.representations.train import take_steps
 from perdure.representation.domains import Domain, ImageClasses, SinePool
 from perdure.representation.episodes import SineEpisodes
 from perdure.representation.oml import OML
 from perdure.streams.sine import draw_sines
-from perdure.updates.gradient import start_descent
+from perdure.updates.gradient import init_train_state
 
 ROUNDS, STEPS = 7, 10
 INNER, META = 0.03, 1e-4
@@ -38,7 +38,7 @@ STRIDES = (1, 2, 1, 2)
 
 def ours(domain: Domain, method: OML) -> Callable[[], None]:
     """Return what takes some meta-steps, compiled."""
-    now = start_descent(domain.new_model(jax.random.key(0)), method.optimizer())
+    now = init_train_state(domain.new_model(jax.random.key(0)), method.optimizer())
     method, domain = jax.tree.map(jnp.asarray, (method, domain))
     key = jax.random.key(1)
 

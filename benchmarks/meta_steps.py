@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perdure.core import Example
-from perdure.experiments.program import Log, Progress, _advance_each, advance, named_keys
+from perdure.experiments.supervised.program import Log, Progress, _advance_each, advance, named_keys
 from perdure.learners.mer import MER
 from perdure.models import MLP
 from perdure.updates import sequential

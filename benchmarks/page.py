@@ -17,11 +17,11 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
 
-from perdure.experiments.cores import usable_cpus
-from perdure.experiments.files import make_folder, write_atomically
+from perdure.machine.cores import usable_cpus
 from perdure.report.blocks import Block, Heading, Paragraph, Table
 from perdure.report.figures.style import COLOURS, GREY, WIDTH, image_of, tidy
 from perdure.report.markdown import markdown_page
+from perdure.storage.files import make_folder, write_atomically
 
 MIB = 2**20
 WEIGHTS = 784 * 100 + 100 * 100 + 100 * 10 + 210

@@ -60,7 +60,7 @@ def _print_peak(memory_size: int, n_examples: int) -> None:
     import numpy as np
 
     from perdure import from_arrays, run
-    from perdure.experiments.process import peak_memory
+    from perdure.machine.process import peak_memory
 
     pixels = np.random.default_rng(0).integers(0, 256, (n_examples, 28, 28), dtype=np.uint8)
     labels = np.resize(np.arange(10, dtype=np.int32), n_examples)

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from perdure.core import Example, Learner
-from perdure.experiments.program import Advance, Log, Progress, named_keys
-from perdure.experiments.session import prepare
+from perdure.experiments.supervised.program import Advance, Log, Progress, named_keys
+from perdure.experiments.supervised.spec import prepare
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
 from perdure.learners.gem import GEM
 from perdure.learners.mer import MER
 from perdure.models import MLP
-from perdure.streams.benchmark import Benchmark, TestSet
+from perdure.streams.benchmark import Benchmark, LabelledSet
 
 INPUTS, CLASSES = 784, 10
 
@@ -93,7 +93,7 @@ class Ours:
     def __init__(self, learner: Learner[Any], stream: Example, warm: int, n_seeds: int, hidden: int = 100):
         """Compile for so many seeds, which all learn from the stream, and learn from its first `warm` examples."""
         x, y, task = map(np.asarray, stream)
-        tests = [TestSet(x[task == number], y[task == number]) for number in range(task[-1] + 1)]
+        tests = [LabelledSet(x[task == number], y[task == number]) for number in range(task[-1] + 1)]
         learner = jax.tree.map(jnp.asarray, prepare(learner, Benchmark("made up", stream, tests, CLASSES)))
         stream = jax.tree.map(jnp.asarray, stream)
         keys = jax.vmap(named_keys)(jnp.arange(n_seeds))

@@ -25,8 +25,8 @@ import sides
 from processes import PIECEMEAL_LOOPS, peak_bytes, seconds_to_first_example, step_microseconds
 from rich.progress import Progress
 
-from perdure.experiments.files import write_atomically
 from perdure.learners.mer import MER
+from perdure.storage.files import write_atomically
 
 ROUNDS = 5
 N_SEEDS = 5

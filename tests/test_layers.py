@@ -17,33 +17,30 @@ ROOMS = [
     "_version",
     "core",
     "named",
-    "streams",
+    "storage",
+    "machine",
     "models",
     "memory",
     "updates",
     "metrics",
+    "streams",
     "learners",
     "representation",
     "rl",
+    "presets",
+    "records",
+    "execution",
     "experiments",
     "report",
     "cli",
     "__main__",
 ]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-WITHOUT_JAX = [
+WITHOUT_JAX = ["storage", "machine", "presets", "records", "report"]
+"""Rooms that load without JAX, each module of them."""
+ALSO_WITHOUT_JAX = [
     "perdure",
-    "perdure.report.tables",
-    "perdure.report.figures",
-    "perdure.report.tuning",
-    "perdure.report.study",
-    "perdure.report.representations",
-    "perdure.report.figures.representations",
-    "perdure.experiments.trials",
-    "perdure.experiments.preset_file",
-    "perdure.experiments.results",
-    "perdure.experiments.presets",
-    "perdure.streams.files",
+    "perdure.streams.raw.files",
     "perdure.streams.catalog",
     "perdure.learners.catalog",
     "perdure.rl.catalog",
@@ -80,7 +77,7 @@ def test_a_module_imports_only_from_its_own_room_or_those_before(path):
     ("room", "source", "expected"),
     [
         ("learners", "from perdure.memory import store\nimport jax", []),
-        ("learners", "from perdure.experiments.run import run", ["perdure.experiments.run.run"]),
+        ("learners", "from perdure.experiments.supervised.run import run", ["perdure.experiments.supervised.run.run"]),
         ("learners", "def late():\n    import perdure.report", ["perdure.report"]),
         ("core", "from perdure import learners", ["perdure.learners"]),
         ("memory", "from perdure.memory import store", []),
@@ -97,17 +94,54 @@ def test_the_front_door_imports_nothing_but_the_version_at_once():
     assert own == ["perdure._version"]
 
 
-@pytest.mark.parametrize("module", WITHOUT_JAX)
-def test_loads_without_jax(module):
-    assert loaded_with_jax([module]) is False
+@pytest.mark.parametrize("room", WITHOUT_JAX)
+def test_every_module_of_the_room_loads_without_jax(room):
+    modules = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.glob(f"{room}/**/*.py")
+    ]
+    assert modules
+    assert loads_jax(modules) is None
 
 
-def loaded_with_jax(modules):
-    program = f"import sys, {', '.join(modules)}; print('jax' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "MPLBACKEND": "agg"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    return {"True": True, "False": False}[done.stdout.strip()]
+def test_the_front_door_and_the_catalogues_load_without_jax():
+    assert loads_jax(ALSO_WITHOUT_JAX) is None
 
 
 def test_jax_would_be_noticed():
-    assert loaded_with_jax(["perdure.core"]) is True
+    assert loads_jax(["perdure", "perdure.core"]) == "perdure.core"
+
+
+def loads_jax(modules):
+    """Return the first of the modules, loaded one after another, after which JAX is loaded; None if it never is."""
+    program = (
+        "import sys, importlib\n"
+        f"for name in {modules!r}:\n"
+        "    importlib.import_module(name)\n"
+        "    if 'jax' in sys.modules:\n"
+        "        print(name)\n"
+        "        break\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "MPLBACKEND": "agg"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip() or None
+
+
+EXPERIMENTS = sorted(path.name for path in (PACKAGE / "experiments").iterdir() if (path / "__init__.py").exists())
+
+
+@pytest.mark.parametrize("folder", EXPERIMENTS)
+def test_experiments_know_supervised_and_not_each_other(folder):
+    others = {f"perdure.experiments.{it}" for it in EXPERIMENTS} - {f"perdure.experiments.{folder}"}
+    others.discard("perdure.experiments.supervised")
+    found = {
+        f"{path.name}: {name}"
+        for path in (PACKAGE / "experiments" / folder).rglob("*.py")
+        for name in imported(path.read_text(encoding="utf-8"))
+        if any(name == it or name.startswith(f"{it}.") for it in others)
+    }
+    assert found == set()
+
+
+def test_supervised_is_known_to_experiments_alone():
+    assert "supervised" in EXPERIMENTS
+    assert len(EXPERIMENTS) == 5

@@ -17,7 +17,7 @@ from perdure.memory import (
     draw_slot,
     draw_slots,
     drawn_mask,
-    empty_reservoir,
+    empty_buffer,
     empty_rings,
     exemplar_slots,
     filled,
@@ -42,7 +42,7 @@ def numbered(n):
 
 def stored(size, slots):
     """Return a memory that was offered examples 0, 1, 2, … for `slots`."""
-    memory = empty_reservoir(numbered(0), size)
+    memory = empty_buffer(numbered(0), size)
     for n, slot in enumerate(slots):
         memory = store(memory, numbered(n), jnp.asarray(slot, jnp.int32))
     return memory
@@ -56,11 +56,11 @@ def offered(size, length, key):
         memory = store(memory, numbered(n), slot)
         return memory, (memory, slot)
 
-    return jax.lax.scan(offer, empty_reservoir(numbered(0), size), jnp.arange(length))[1]
+    return jax.lax.scan(offer, empty_buffer(numbered(0), size), jnp.arange(length))[1]
 
 
 def with_seen(size, seen):
-    return empty_reservoir(numbered(0), size)._replace(seen=jnp.asarray(seen, jnp.int32))
+    return empty_buffer(numbered(0), size)._replace(seen=jnp.asarray(seen, jnp.int32))
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_recall_returns_the_examples_of_the_slots_in_their_order():
 
 def test_slots_have_the_shapes_and_dtypes_of_the_example():
     example = Example(np.ones((2, 3), np.uint8), np.asarray(1, np.int32), np.asarray(4, np.int32))
-    memory = empty_reservoir(example, 5)
+    memory = empty_buffer(example, 5)
     assert memory.examples.x.shape == (5, 2, 3)
     assert memory.examples.x.dtype == jnp.uint8
     assert memory.examples.y.shape == memory.examples.task.shape == (5,)

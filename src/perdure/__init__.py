@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 from perdure._version import __version__
 
 if TYPE_CHECKING:
-    from perdure.core import Example, Info, Learner, PerdureWarning, StreamFacts
-    from perdure.experiments.agent_run import run_agent
-    from perdure.experiments.meta_evaluation import evaluate_classes, evaluate_sines
-    from perdure.experiments.meta_training import train_representation
-    from perdure.experiments.representation_file import load_representation
-    from perdure.experiments.run import run
-    from perdure.experiments.trials import LogUniform
-    from perdure.experiments.tune import tune
+    from perdure.core import Example, Info, Learner, PerdureWarning, StreamInfo
+    from perdure.experiments.agents.run import run_agent
+    from perdure.experiments.representations.evaluate import evaluate_classes, evaluate_sines
+    from perdure.experiments.representations.train import train_representation
+    from perdure.experiments.supervised.run import run
+    from perdure.experiments.tuning.tune import tune
     from perdure.learners.catalog import make_learner
     from perdure.learners.er import ER, ERAlgorithm5
     from perdure.learners.ewc import EWC
@@ -28,8 +26,10 @@ if TYPE_CHECKING:
     from perdure.learners.online import Online
     from perdure.learners.task_input import TaskInput
     from perdure.models import MLP, ConvNet, ResNet18, from_init_apply
+    from perdure.records.tuning import LogUniform
     from perdure.representation.domains import ImageClasses, SinePool
     from perdure.representation.episodes import ClassEpisodes, SineEpisodes
+    from perdure.representation.file import load_representation
     from perdure.representation.oml import OML
     from perdure.representation.pretraining import Pretraining
     from perdure.rl.agent import DQN, DQNMER
@@ -45,24 +45,24 @@ _HOME = {
     "Info": "core",
     "Learner": "core",
     "PerdureWarning": "core",
-    "StreamFacts": "core",
-    "run_agent": "experiments.agent_run",
+    "StreamInfo": "core",
+    "run_agent": "experiments.agents.run",
     "DQN": "rl.agent",
     "DQNMER": "rl.agent",
     "make_game": "rl.catalog",
-    "train_representation": "experiments.meta_training",
-    "evaluate_classes": "experiments.meta_evaluation",
-    "evaluate_sines": "experiments.meta_evaluation",
-    "load_representation": "experiments.representation_file",
+    "train_representation": "experiments.representations.train",
+    "evaluate_classes": "experiments.representations.evaluate",
+    "evaluate_sines": "experiments.representations.evaluate",
+    "load_representation": "representation.file",
     "ImageClasses": "representation.domains",
     "SinePool": "representation.domains",
     "ClassEpisodes": "representation.episodes",
     "SineEpisodes": "representation.episodes",
     "OML": "representation.oml",
     "Pretraining": "representation.pretraining",
-    "run": "experiments.run",
-    "LogUniform": "experiments.trials",
-    "tune": "experiments.tune",
+    "run": "experiments.supervised.run",
+    "LogUniform": "records.tuning",
+    "tune": "experiments.tuning.tune",
     "make_learner": "learners.catalog",
     "ER": "learners.er",
     "ERAlgorithm5": "learners.er",
@@ -120,7 +120,7 @@ __all__ = [
     "ResNet18",
     "SineEpisodes",
     "SinePool",
-    "StreamFacts",
+    "StreamInfo",
     "TaskInput",
     "__version__",
     "cross_entropy",

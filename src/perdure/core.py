@@ -37,8 +37,8 @@ class Example(NamedTuple):
     """Number of the task the example comes from, 0 ≤ task < number of tasks."""
 
 
-class StreamFacts(NamedTuple):
-    """What a method may know of its stream beforehand; a run tells it to learners that have a field `facts`."""
+class StreamInfo(NamedTuple):
+    """What a method may know of its stream beforehand; a run tells it to learners that have a field `stream_info`."""
 
     n_tasks: int
     """Number of tasks."""

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 from perdure.core import Example
 
 
-class Reservoir(NamedTuple):
+class Buffer(NamedTuple):
     """A uniform sample of all examples seen so far (reservoir sampling, Vitter 1985, Algorithm R).
 
     With `ring_slot` in place of `draw_slot` it is a ring: it holds the last examples instead.
@@ -24,23 +24,23 @@ class Reservoir(NamedTuple):
     """Number of examples offered so far."""
 
 
-def empty_reservoir(example: tuple, size: int) -> Reservoir:
+def empty_buffer(example: tuple, size: int) -> Buffer:
     """Return an empty memory of `size` slots for examples of the shapes and dtypes of `example`."""
     slots = jax.tree.map(lambda leaf: jnp.zeros((size, *jnp.shape(leaf)), jnp.asarray(leaf).dtype), example)
-    return Reservoir(slots, jnp.zeros((), jnp.int32))
+    return Buffer(slots, jnp.zeros((), jnp.int32))
 
 
-def capacity(memory: Reservoir) -> int:
+def capacity(memory: Buffer) -> int:
     """Return the number of slots."""
     return jax.tree.leaves(memory.examples)[0].shape[0]
 
 
-def filled(memory: Reservoir) -> Int[Array, ""]:
+def filled(memory: Buffer) -> Int[Array, ""]:
     """Return the number of slots that hold an example."""
     return jnp.minimum(memory.seen, capacity(memory))
 
 
-def draw_slot(memory: Reservoir, key: PRNGKeyArray) -> Int[Array, ""]:
+def draw_slot(memory: Buffer, key: PRNGKeyArray) -> Int[Array, ""]:
     """Draw where the next example goes: a slot, or any number ≥ capacity when it is not kept.
 
     While there is room the next free slot is taken; then the (n+1)-th example is kept with probability
@@ -51,29 +51,29 @@ def draw_slot(memory: Reservoir, key: PRNGKeyArray) -> Int[Array, ""]:
     return jnp.where(memory.seen < capacity(memory), memory.seen, drawn)
 
 
-def ring_slot(memory: Reservoir) -> Int[Array, ""]:
+def ring_slot(memory: Buffer) -> Int[Array, ""]:
     """Return where the next example goes in a ring: the next free slot, then that of the oldest."""
     return memory.seen % capacity(memory)
 
 
-def store(memory: Reservoir, example: tuple, slot: Int[Array, ""]) -> Reservoir:
+def store(memory: Buffer, example: tuple, slot: Int[Array, ""]) -> Buffer:
     """Return the memory with `example` in `slot`; a slot ≥ capacity leaves the contents as they were."""
     # A scatter that drops what is out of range stays in place under vmap; lax.cond would copy the memory.
     examples = jax.tree.map(lambda leaf, new: leaf.at[slot].set(new, mode="drop"), memory.examples, example)
-    return Reservoir(examples, memory.seen + 1)
+    return Buffer(examples, memory.seen + 1)
 
 
-def draw_slots(memory: Reservoir, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, ...]:
+def draw_slots(memory: Buffer, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, ...]:
     """Draw filled slots uniformly and with replacement (zeros while the memory is empty)."""
     return jax.random.randint(key, shape, 0, filled(memory), jnp.int32)
 
 
-def drawn_mask(memory: Reservoir, draws: int) -> Bool[Array, " draws"]:
+def drawn_mask(memory: Buffer, draws: int) -> Bool[Array, " draws"]:
     """Return which of `draws` draws count: all, or only as many as there are examples in the memory."""
     return jnp.arange(draws, dtype=jnp.int32) < filled(memory)
 
 
-def recall(memory: Reservoir, slots: Int[Array, "*draws"]) -> Any:
+def recall(memory: Buffer, slots: Int[Array, "*draws"]) -> Any:
     """Return the examples in `slots`, leaves of shape (*draws, ...)."""
     return jax.tree.map(lambda leaf: leaf.at[slots].get(mode="clip"), memory.examples)
 

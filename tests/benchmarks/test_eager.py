@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from perdure.core import Example
-from perdure.experiments.run import run
+from perdure.experiments.supervised.run import run
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
 from perdure.learners.gem import GEM

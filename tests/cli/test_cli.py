@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from perdure import __version__
 from perdure.cli import app, reproduce
-from perdure.experiments import studies
-from perdure.experiments.presets import Preset
-from perdure.experiments.studies import Cell, Study
+from perdure.presets import studies
+from perdure.presets.learners import Preset
+from perdure.presets.studies import Cell, Study
 
 SMALL = ["digits-rotations", "--tasks", "2", "--examples-per-task", "30", "--quiet"]
 

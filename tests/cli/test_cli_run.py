@@ -11,15 +11,15 @@ import typer
 from typer.testing import CliRunner
 
 from perdure.cli.run import resume, run_app
-from perdure.experiments.interrupt import InterruptedRunError
-from perdure.experiments.results import RunRecord, open_folder
-from perdure.experiments.run import run
-from perdure.experiments.session import describe_run
+from perdure.experiments.supervised.run import run
+from perdure.experiments.supervised.spec import describe_run
 from perdure.learners.online import Online
+from perdure.machine.signals import InterruptedRunError
 from perdure.models import benchmark_mlp
+from perdure.records.run import RunRecord, open_folder
 from perdure.streams.benchmark import checksum
 from perdure.streams.catalog import BenchmarkRecipe
-from perdure.streams.registry import DataError
+from perdure.streams.raw.registry import DataError
 from perdure.streams.torch_file import DataFileRecipe
 
 SMALL = {"tasks": 2, "examples_per_task": 15}

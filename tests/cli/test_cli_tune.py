@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from perdure.experiments.preset_file import read_presets
+from perdure.presets.file import read_presets
 
 pytestmark = pytest.mark.long
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from perdure.cli.jax_settings import configure_jax
-from perdure.experiments.cores import usable_cpus
+from perdure.machine.cores import usable_cpus
 
 SET = ("JAX_NUM_CPU_DEVICES", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS")
 

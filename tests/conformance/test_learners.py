@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from perdure.core import Example
-from perdure.experiments.run import run
-from perdure.experiments.session import prepare
+from perdure.experiments.supervised.run import run
+from perdure.experiments.supervised.spec import prepare
 from perdure.learners.catalog import CATALOG, make_learner
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.models import MLP, BatchModel, BatchNorm
 from perdure.streams.arrays import from_arrays
-from perdure.streams.benchmark import Benchmark, TestSet, stream_of
+from perdure.streams.benchmark import Benchmark, LabelledSet, stream_of
 from perdure.streams.catalog import BenchmarkRecipe
 
 N_OUTPUTS = 10
@@ -167,7 +167,7 @@ def random_benchmark(kind, class_tasks):
     stream = Example(x, labels * n_tasks + tasks if class_tasks else labels, tasks)
     if one_example:
         stream = jax.tree.map(lambda leaf: np.repeat(leaf[:1], n, axis=0), stream)
-    tests = [TestSet(*of_task(stream, task)[:2]) for task in range(n_tasks)]
+    tests = [LabelledSet(*of_task(stream, task)[:2]) for task in range(n_tasks)]
     owners = tuple(label % n_tasks for label in range(N_OUTPUTS)) if class_tasks else None
     return Benchmark("random", stream, tests, N_OUTPUTS, owners)
 
@@ -426,7 +426,7 @@ def drawn_sets(shape, labels_of_tasks, sizes):
     """Return for each task so many images of random pixels, with labels drawn from those given."""
     rng = np.random.default_rng(0)
     return [
-        TestSet(rng.integers(0, 256, (n, *shape), dtype=np.uint8), rng.choice(labels, n).astype(np.int32))
+        LabelledSet(rng.integers(0, 256, (n, *shape), dtype=np.uint8), rng.choice(labels, n).astype(np.int32))
         for n, labels in zip(sizes, labels_of_tasks, strict=True)
     ]
 
@@ -483,8 +483,8 @@ class Normalizing(BatchModel):
     def __call__(self, x):
         return self.head(self.norm(jnp.moveaxis(x, 0, -1), training=False)[0].ravel())
 
-    def in_training(self, x, counts=None):
-        normalised, norm = self.norm(jnp.moveaxis(x, 1, -1), training=True, counts=counts)
+    def in_training(self, x, mask=None):
+        normalised, norm = self.norm(jnp.moveaxis(x, 1, -1), training=True, mask=mask)
         return jax.vmap(lambda one: self.head(one.ravel()))(normalised), Normalizing(norm, self.head)
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-import perdure.experiments.run as running
+import perdure.experiments.supervised.run as running
 from perdure.learners.er import ER
 from perdure.learners.online import Online
 from perdure.models import MLP

@@ -7,22 +7,22 @@ import jax
 import numpy as np
 import pytest
 
-from perdure.experiments.agent_networks import load_network
-from perdure.experiments.agent_play import play_episode
-from perdure.experiments.agent_presets import make_agent
-from perdure.experiments.agent_record import NETWORKS, AgentRecord, score_metrics
-from perdure.experiments.agent_run import run_agent
-from perdure.experiments.checkpoint import CheckpointError
-from perdure.experiments.interrupt import InterruptedRunError, StopRequests
-from perdure.experiments.results import ResultsError, list_runs
-from perdure.experiments.run import DivergedError
+from perdure.experiments.agents.networks import load_network
+from perdure.experiments.agents.plan import make_agent
+from perdure.experiments.agents.play import play_episode
+from perdure.experiments.agents.run import run_agent
+from perdure.experiments.supervised.run import DivergedError
+from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.models import MLP
+from perdure.records.agent import NETWORKS, AgentRecord, score_metrics
+from perdure.records.run import ResultsError, list_runs
 from perdure.report.agents import agents_table
 from perdure.report.figures.agents import scores_over_frames
 from perdure.rl.agent import DQN, DQNMER, Agent
 from perdure.rl.catalog import game_and_observation, make_game
-from perdure.rl.catcher import Catcher
+from perdure.rl.games.catcher import Catcher
 from perdure.rl.schedule import Stage
+from perdure.storage.checkpoints import CheckpointError
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -59,7 +59,7 @@ def test_a_run_is_recorded_whole(tmp_path):
     assert record.summary.examples_seen == 80
     assert record.summary.metrics["retained_accuracy"].mean == pytest.approx(result.scores[:, -1].mean())
     network = load_network(tmp_path / "r" / NETWORKS, MLP(4, 3, (64, 64), key=jax.random.key(0)), 1)
-    second = jax.tree.map(lambda leaf: leaf[1], result.lives.agent.learning.model)
+    second = jax.tree.map(lambda leaf: leaf[1], result.runners.agent.learning.model)
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), network, second)))
     assert list_runs(tmp_path) == []  # it is no run of a learner, and does not stand in the way of those
     again = ran(tmp_path / "r")
@@ -80,7 +80,7 @@ def test_a_stopped_run_ends_bit_identical(tmp_path, monkeypatch, after):
     assert AgentRecord.load(tmp_path / "r").summary is None
     resumed = ran(tmp_path / "r")
     np.testing.assert_array_equal(resumed.scores, whole.scores)
-    for one, other in zip(jax.tree.leaves(resumed.lives), jax.tree.leaves(whole.lives), strict=True):
+    for one, other in zip(jax.tree.leaves(resumed.runners), jax.tree.leaves(whole.runners), strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
@@ -174,14 +174,14 @@ def test_a_finished_run_can_be_watched(tmp_path):
         folder=tmp_path / "r",
         progress=False,
     )
-    played = play_episode(tmp_path / "r", level=2, seed=0, episode=0, most_frames=5)
+    played = play_episode(tmp_path / "r", level=2, seed=0, episode=0, max_frames=5)
     assert len(played.pictures) == 6
     with pytest.raises(ValueError, match="there is no level 7, catcher has levels 1 to 6"):
-        play_episode(tmp_path / "r", level=6, seed=0, episode=0, most_frames=5)
+        play_episode(tmp_path / "r", level=6, seed=0, episode=0, max_frames=5)
     with pytest.raises(ValueError, match="there is no seed at place 1"):
-        play_episode(tmp_path / "r", level=0, seed=1, episode=0, most_frames=5)
+        play_episode(tmp_path / "r", level=0, seed=1, episode=0, max_frames=5)
     with pytest.raises(ResultsError, match=r"holds no agent\.json"):
-        play_episode(tmp_path, level=0, seed=0, episode=0, most_frames=5)
+        play_episode(tmp_path, level=0, seed=0, episode=0, max_frames=5)
 
 
 def test_a_damaged_record_is_told(tmp_path):
@@ -219,10 +219,10 @@ def test_agents_learn_from_frames(name):
         agent, game, levels=LEVELS[:1], stages=[Stage(0, 30)], episodes=1, evaluate_every=30, progress=False
     )
     assert np.isfinite(result.scores).all()
-    memory = result.lives.agent.learning.memory.examples
+    memory = result.runners.agent.learning.memory.examples
     assert memory.observation.dtype == np.uint8
-    target = jax.tree.leaves(result.lives.agent.target)
-    learned = jax.tree.leaves(result.lives.agent.learning.model)
+    target = jax.tree.leaves(result.runners.agent.target)
+    learned = jax.tree.leaves(result.runners.agent.learning.model)
     assert any((np.asarray(one) != np.asarray(other)).any() for one, other in zip(target, learned, strict=True))
 
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-import perdure.experiments.run as running
-from perdure.experiments.checkpoint import CheckpointError, Snapshot, load_checkpoint, save_checkpoint
-from perdure.experiments.files import StorageError
-from perdure.experiments.program import Alignment, Log, Progress, named_keys
-from perdure.experiments.results import RunRecord
+import perdure.experiments.supervised.run as running
+from perdure.experiments.supervised.program import Alignment, Log, Progress, Snapshot, named_keys
 from perdure.learners.online import Online
+from perdure.records.run import RunRecord
+from perdure.storage.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from perdure.storage.files import StorageError
 
 SEEDS, LENGTH = 2, 5
 ALIGNMENT = Alignment(*jnp.zeros((3, SEEDS, LENGTH)))

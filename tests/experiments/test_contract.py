@@ -9,8 +9,8 @@ import optax
 import pytest
 
 from perdure.core import Example, Info, Learner
-from perdure.experiments.contract import check_contract
-from perdure.experiments.run import run
+from perdure.experiments.supervised.contract import check_contract
+from perdure.experiments.supervised.run import run
 from perdure.learners.online import Online, OnlineState
 from perdure.streams.arrays import from_arrays
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from perdure.experiments import feature_learners
-from perdure.experiments.description import digest
-from perdure.experiments.feature_learners import class_tasks_benchmark, compare_learners, linear_head
-from perdure.experiments.interrupt import InterruptedRunError
-from perdure.experiments.learners_record import LearnerCell, LearnersAsked, load_cells, save_cells
-from perdure.experiments.results import ResultsError
-from perdure.experiments.run import DivergedError, run
+from perdure.experiments.representations import learners as feature_learners
+from perdure.experiments.representations.learners import class_tasks_benchmark, compare_learners, linear_head
+from perdure.experiments.supervised.run import DivergedError, run
 from perdure.learners.er import ER
 from perdure.learners.online import Online
+from perdure.machine.signals import InterruptedRunError
+from perdure.records.description import digest
+from perdure.records.feature_learners import LearnerCell, LearnersAsked, load_cells, save_cells
+from perdure.records.run import ResultsError
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 

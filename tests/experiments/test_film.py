@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perdure.experiments.film import save_film
-from perdure.rl.rules import FRAME_MS
+from perdure.experiments.agents.film import save_film
+from perdure.rl.games.rules import FRAME_MS
 
 COLOURS = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from perdure.experiments.interrupt import InterruptedRunError, StopRequests, signals_later
-from perdure.experiments.results import RunRecord
 from perdure.learners.online import Online
+from perdure.machine.signals import InterruptedRunError, StopRequests, signals_later
+from perdure.records.run import RunRecord
 
 VICTIM = Path(__file__).parents[1] / "resume" / "victim.py"
 SOURCE = Path(__file__).parents[2] / "src"

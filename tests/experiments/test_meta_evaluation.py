@@ -5,9 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.experiments.evaluation_record import Evaluation, SineResult, load_evaluations, save_evaluations
-from perdure.experiments.meta_evaluation import chosen_rate, evaluate_classes, evaluate_sines, features_by_class
-from perdure.experiments.results import ResultsError
+from perdure.experiments.representations.evaluate import (
+    chosen_rate,
+    evaluate_classes,
+    evaluate_sines,
+    features_by_class,
+)
+from perdure.records.evaluation import Evaluation, SineResult, load_evaluations, save_evaluations
+from perdure.records.run import ResultsError
 from perdure.representation.class_protocol import class_run
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
 from perdure.representation.sine_protocol import SineTrajectory

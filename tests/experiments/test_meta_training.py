@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
-from perdure.experiments.interrupt import InterruptedRunError, StopRequests
-from perdure.experiments.meta_training import TrainingDivergedError, train_representation
-from perdure.experiments.representation_file import RepresentationError, load_representation, save_representation
-from perdure.experiments.results import ResultsError
+from perdure.experiments.representations.train import TrainingDivergedError, train_representation
+from perdure.machine.signals import InterruptedRunError, StopRequests
+from perdure.records.run import ResultsError
 from perdure.representation.domains import ImageClasses, SinePool, split_classes
 from perdure.representation.episodes import ClassEpisodes, SineEpisodes
+from perdure.representation.file import RepresentationError, load_representation, save_representation
 from perdure.representation.oml import OML
 from perdure.representation.pretraining import Pretraining
 from perdure.streams.sine import draw_sines
@@ -45,7 +45,7 @@ def test_every_method_trains_on_every_domain(domain, method, tmp_path):
     trained = train_representation(domain(), method, steps=7, folder=tmp_path / "t", validate_every=3, progress=False)
     untrained = train_representation(domain(), method, steps=0, folder=tmp_path / "u", progress=False)
     assert all(np.isfinite(leaf).all() for leaf in weights(trained))
-    assert trained.facts["training"]["steps"] == 7
+    assert trained.metadata["training"]["steps"] == 7
     assert [leaf.shape for leaf in weights(trained)] == [leaf.shape for leaf in weights(untrained)]
 
 
@@ -120,7 +120,7 @@ def test_a_representation_that_was_altered_is_refused(tmp_path):
     domain = sine_domain()
     path = tmp_path / "some.safetensors"
     save_representation(path, domain.new_model(jax.random.key(0)), {}, "")
-    assert load_representation(path).facts["network"]["encoder"] == {"kind": "dense", "in_size": 4, "widths": [8, 8]}
+    assert load_representation(path).metadata["network"]["encoder"] == {"kind": "dense", "in_size": 4, "widths": [8, 8]}
     content = path.read_bytes()
     path.write_bytes(content.replace(b'\\"widths\\": [8, 8]', b'\\"widths\\": [8, 9]'))
     with pytest.raises(RepresentationError, match=r"encoder.layers.1.bias is float32\[8\], expected .*9"):

@@ -3,13 +3,13 @@
 import optax
 import pytest
 
-from perdure.experiments.plan import arguments_of, choose_learner, default_folder
-from perdure.experiments.results import ResultsError, RunRecord, open_folder, write_config
-from perdure.experiments.session import describe_run
+from perdure.experiments.supervised.plan import arguments_of, choose_learner, default_folder
+from perdure.experiments.supervised.spec import describe_run
 from perdure.learners.er import ER
 from perdure.learners.mer import MER
 from perdure.learners.online import Online
 from perdure.models import benchmark_mlp
+from perdure.records.run import ResultsError, RunRecord, open_folder, write_config
 from perdure.streams.catalog import BenchmarkRecipe
 from perdure.updates.losses import mean_squared_error
 

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.core import Example, Info, Learner
-from perdure.experiments.program import Advance, Examiner, Log, Progress, advance, finite, named_keys
+from perdure.execution.compilation import finite
+from perdure.experiments.supervised.program import Advance, Evaluator, Log, Progress, advance, named_keys
 from perdure.learners.er import ER
 from perdure.models import MLP
-from perdure.streams.benchmark import TestSet
+from perdure.streams.benchmark import LabelledSet
 
 
 class Recorder(Learner):
@@ -164,22 +165,22 @@ def test_integers_and_scalars_are_sound():
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 10, 2_000])
 def test_accuracy_counts_every_example_for_its_seed_and_task(monkeypatch, batch):
-    monkeypatch.setattr("perdure.experiments.program._TEST_BATCH", batch)
+    monkeypatch.setattr("perdure.experiments.supervised.program._TEST_BATCH", batch)
     x = np.arange(10, dtype=np.uint8) % 5
-    examiner, states = Examiner(Recorder()), {"shift": jnp.asarray([0, 1], jnp.int32)}
+    evaluator, states = Evaluator(Recorder()), {"shift": jnp.asarray([0, 1], jnp.int32)}
     for seed in range(2):
         for task in range(3):
             y = ((x + task + seed) % 5).astype(np.int32)
             y[[0, 4, 9]] = (y[[0, 4, 9]] + 1) % 5  # wrong in the first, in the middle and in the last place
-            assert examiner.score(states, seed, task, TestSet(x, y)) == 0.7
+            assert evaluator.score(states, seed, task, LabelledSet(x, y)) == 0.7
 
 
 def test_padding_matches_no_class():
     """Padded inputs are zeros, for which the prediction is class 0."""
-    examiner, states = Examiner(Recorder()), {"shift": jnp.zeros(1, jnp.int32)}
-    test = TestSet(np.zeros(3, np.uint8), np.zeros(3, np.int32))
-    assert examiner.score(states, 0, 0, test) == 1.0
-    assert examiner.score(states, 0, 0, TestSet(test.x, test.y + 1)) == 0.0
+    evaluator, states = Evaluator(Recorder()), {"shift": jnp.zeros(1, jnp.int32)}
+    test = LabelledSet(np.zeros(3, np.uint8), np.zeros(3, np.int32))
+    assert evaluator.score(states, 0, 0, test) == 1.0
+    assert evaluator.score(states, 0, 0, LabelledSet(test.x, test.y + 1)) == 0.0
 
 
 class Given(Learner):
@@ -199,30 +200,30 @@ class Given(Learner):
 
 @pytest.mark.parametrize("batch", [2, 2_000])
 def test_outputs_of_other_tasks_do_not_count(monkeypatch, batch):
-    monkeypatch.setattr("perdure.experiments.program._TEST_BATCH", batch)
+    monkeypatch.setattr("perdure.experiments.supervised.program._TEST_BATCH", batch)
     outputs = np.asarray([[1, 9, 0, 8], [5, 0, 9, 3], [-2, 4, -3, 7]], np.float32)
     states = {"none": jnp.zeros(1)}
-    masked, free = Examiner(Given(), (0, 1, 0, 1)), Examiner(Given())
+    masked, free = Evaluator(Given(), (0, 1, 0, 1)), Evaluator(Given())
     for task, own in ((0, [0, 2, 0]), (1, [1, 3, 3])):
-        test = TestSet(outputs, np.asarray(own, np.int32))
+        test = LabelledSet(outputs, np.asarray(own, np.int32))
         assert masked.score(states, 0, task, test) == 1.0
         assert masked.score(states, 0, 1 - task, test) == 0.0
-    assert free.score(states, 0, 0, TestSet(outputs, np.asarray([0, 2, 0], np.int32))) == pytest.approx(1 / 3)
+    assert free.score(states, 0, 0, LabelledSet(outputs, np.asarray([0, 2, 0], np.int32))) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("batch", [3, 2_000])
 def test_regression_is_scored_by_the_variance_explained(monkeypatch, batch):
-    monkeypatch.setattr("perdure.experiments.program._TEST_BATCH", batch)
+    monkeypatch.setattr("perdure.experiments.supervised.program._TEST_BATCH", batch)
     rng = np.random.default_rng(0)
     values, targets = rng.normal(size=(7, 2)).astype(np.float32), rng.normal(3, 2, size=(7, 2)).astype(np.float32)
-    examiner, states = Examiner(Given()), {"none": jnp.zeros(1)}
+    evaluator, states = Evaluator(Given()), {"none": jnp.zeros(1)}
     left = sum((float(v) - float(t)) ** 2 for v, t in zip(values.ravel(), targets.ravel(), strict=True))
     means = targets.astype(np.float64).mean(axis=0)
     total = sum(float(t - mean) ** 2 for row in targets for t, mean in zip(row, means, strict=True))
-    assert examiner.score(states, 0, 0, TestSet(values, targets)) == pytest.approx(1 - left / total, rel=1e-5)
-    assert examiner.score(states, 0, 0, TestSet(targets, targets)) == 1
+    assert evaluator.score(states, 0, 0, LabelledSet(values, targets)) == pytest.approx(1 - left / total, rel=1e-5)
+    assert evaluator.score(states, 0, 0, LabelledSet(targets, targets)) == 1
     mean_only = np.tile(targets.mean(axis=0), (7, 1))
-    assert examiner.score(states, 0, 0, TestSet(mean_only, targets)) == pytest.approx(0, abs=1e-6)
+    assert evaluator.score(states, 0, 0, LabelledSet(mean_only, targets)) == pytest.approx(0, abs=1e-6)
 
 
 # --- what the compiler makes of it
@@ -292,7 +293,7 @@ def test_small_test_sets_are_padded_little():
             sizes.append(len(x))
             return x
 
-    examiner, states = Examiner(Counting()), {"none": jnp.zeros(1)}
+    evaluator, states = Evaluator(Counting()), {"none": jnp.zeros(1)}
     for n in (1, 2, 5, 7, 8, 300, 1_500, 2_500):
-        examiner.score(states, 0, 0, TestSet(np.zeros((n, 2), np.float32), np.zeros(n, np.int32)))
+        evaluator.score(states, 0, 0, LabelledSet(np.zeros((n, 2), np.float32), np.zeros(n, np.int32)))
     assert sizes == [1, 2, 8, 512, 2_000]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perdure.experiments.representation_presets import make_recipe
+from perdure.experiments.representations.plan import make_recipe
 from perdure.representation.oml import OML
 from perdure.representation.pretraining import Pretraining
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from perdure.experiments.interrupt import InterruptedRunError
-from perdure.experiments.presets import Preset
-from perdure.experiments.reproduce import find_tables, measure
-from perdure.experiments.studies import Cell, Study
+from perdure.experiments.reproduction.measure import find_tables, measure
+from perdure.machine.signals import InterruptedRunError
+from perdure.presets.learners import Preset
+from perdure.presets.studies import Cell, Study
 
 SHORT = {"tasks": 2, "examples_per_task": 20}
 

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import perdure.experiments.run as running
+import perdure.experiments.supervised.run as running
 from perdure.core import Learner, PerdureWarning
-from perdure.experiments.results import ALIGNMENTS
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
 from perdure.learners.online import Online, OnlineState
 from perdure.metrics.transfer import METRICS
+from perdure.records.run import ALIGNMENTS
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import checksum
 from perdure.streams.catalog import BenchmarkRecipe
@@ -69,7 +69,7 @@ def test_full_evaluation_fills_everything_and_agrees_with_the_needed_one(quick_r
 
 def test_every_test_image_counts(monkeypatch, quick_run, online, make_benchmark, numpy_accuracy):
     # 11 images in batches of 4: the last batch is not full.
-    monkeypatch.setattr("perdure.experiments.program._TEST_BATCH", 4)
+    monkeypatch.setattr("perdure.experiments.supervised.program._TEST_BATCH", 4)
     benchmark = make_benchmark(sizes=(40, 25), n_test=11)
     result = quick_run(online, benchmark, seeds=2)
     for seed in range(2):

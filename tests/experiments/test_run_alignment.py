@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import perdure.experiments.run as running
+import perdure.experiments.supervised.run as running
 from perdure.core import Info, Learner, PerdureWarning
-from perdure.experiments.results import ALIGNMENTS, RunRecord
 from perdure.learners.online import Online
+from perdure.records.run import ALIGNMENTS, RunRecord
 from perdure.streams.arrays import from_arrays
 from perdure.updates.gradient import example_loss, predict_batch
 from perdure.updates.losses import cross_entropy

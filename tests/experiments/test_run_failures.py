@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import perdure.experiments.run as running
+import perdure.experiments.supervised.run as running
 from perdure.core import Learner
-from perdure.experiments.results import RunRecord
-from perdure.experiments.run import DivergedError
+from perdure.experiments.supervised.run import DivergedError
 from perdure.learners.online import Online, OnlineState
 from perdure.models import MLP
+from perdure.records.run import RunRecord
 from perdure.streams.arrays import from_arrays
 from perdure.streams.catalog import BenchmarkRecipe
 

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-import perdure.experiments.run as running
-from perdure.experiments.files import StorageError
-from perdure.experiments.results import ResultsError, RunRecord
+import perdure.experiments.supervised.run as running
 from perdure.learners.online import Online
+from perdure.records.run import ResultsError, RunRecord
+from perdure.storage.files import StorageError
 
 
 def test_record_tells_what_was_asked_and_what_came_of_it(to_disk, uninterrupted, assert_same, tmp_path):

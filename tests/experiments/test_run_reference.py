@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import perdure.experiments.run as running
+import perdure.experiments.supervised.run as running
 from perdure.learners.online import Online
 from perdure.models import MLP
 from perdure.streams.arrays import from_arrays

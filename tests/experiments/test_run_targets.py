@@ -10,12 +10,12 @@ import optax
 import pytest
 
 from perdure.core import Example
-from perdure.experiments.results import ResultsError, RunRecord
 from perdure.learners.er import ER
 from perdure.learners.online import Online
 from perdure.models import MLP
+from perdure.records.run import ResultsError, RunRecord
 from perdure.streams.arrays import from_arrays
-from perdure.streams.benchmark import Benchmark, TestSet
+from perdure.streams.benchmark import Benchmark, LabelledSet
 from perdure.updates.losses import CrossEntropyWithinTask
 
 
@@ -67,7 +67,7 @@ def masked_benchmark(class_tasks):
     """Two tasks of two classes each."""
     rng = np.random.default_rng(0)
     x, classes = rng.normal(size=(80, 6)).astype(np.float32), np.repeat([0, 2], 40) + rng.integers(0, 2, 80)
-    tests = [TestSet(x[:40], classes[:40]), TestSet(x[40:], classes[40:])]
+    tests = [LabelledSet(x[:40], classes[:40]), LabelledSet(x[40:], classes[40:])]
     return Benchmark("masked", Example(x, classes, np.repeat([0, 1], 40)), tests, 4, class_tasks)
 
 

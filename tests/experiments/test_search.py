@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.experiments.search import complete_space, grid_points, parse_values, random_points
-from perdure.experiments.trials import LogUniform
+from perdure.experiments.tuning.space import complete_space, grid_points, parse_values, random_points
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.learners.independent import Independent
 from perdure.learners.mer import MER
+from perdure.records.tuning import LogUniform
 
 KNOWN = {it.name: it for it in [*hyperparameters(MER), *hyperparameters(Independent)]}
 

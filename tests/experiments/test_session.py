@@ -11,22 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import models
-from perdure.core import Example, StreamFacts
-from perdure.experiments.session import (
+from perdure.core import Example, StreamInfo
+from perdure.experiments.supervised.spec import (
     Session,
     benchmarks_of_seeds,
     check_arguments,
     chosen_seeds,
+    default_model,
     describe_run,
     prepare,
-    usual_model,
 )
-from perdure.learners.hyperparameters import facts_field
+from perdure.learners.hyperparameters import stream_info_field
 from perdure.learners.mer import MER
 from perdure.learners.online import Online
 from perdure.models import benchmark_mlp
 from perdure.streams.arrays import from_arrays
-from perdure.streams.benchmark import Benchmark, TestSet, checksum
+from perdure.streams.benchmark import Benchmark, LabelledSet, checksum
 from perdure.streams.catalog import BenchmarkRecipe, benchmark_names
 from perdure.updates.losses import CrossEntropyWithinTask, cross_entropy, mean_squared_error
 
@@ -112,7 +112,7 @@ def test_streams_of_different_targets_are_refused(differing):
         if differing == "targets":
             y = numbers if seed else labels
             return from_arrays([(x, y)], [(x, y)], n_outputs=2)
-        (first, second), tests = ((0, 1), (1, 0))[seed], [TestSet(x[:1], np.asarray([n])) for n in (0, 1)]
+        (first, second), tests = ((0, 1), (1, 0))[seed], [LabelledSet(x[:1], np.asarray([n])) for n in (0, 1)]
         train = Example(x[:2], np.asarray([first, second]), np.asarray([0, 1]))
         return Benchmark("classes", train, tests if seed == 0 else tests[::-1], 2, class_tasks=(first, second))
 
@@ -153,12 +153,12 @@ def test_label_says_what_learns_what():
 def test_every_benchmark_has_a_usual_network(name):
     recipe = BenchmarkRecipe(name)
     expected = {"omniglot": models.omniglot_convnet, "cifar100": models.reduced_resnet18}
-    assert usual_model(recipe) is expected.get(name, benchmark_mlp)
-    assert usual_model(recipe).__name__ == recipe.network
+    assert default_model(recipe) is expected.get(name, benchmark_mlp)
+    assert default_model(recipe).__name__ == recipe.network
 
 
 def test_own_benchmarks_are_usually_learned_by_a_perceptron(make_benchmark):
-    assert usual_model(make_benchmark()) is usual_model(lambda seed: make_benchmark(seed=seed)) is benchmark_mlp
+    assert default_model(make_benchmark()) is default_model(lambda seed: make_benchmark(seed=seed)) is benchmark_mlp
 
 
 # --- what learners are told
@@ -167,7 +167,7 @@ def test_own_benchmarks_are_usually_learned_by_a_perceptron(make_benchmark):
 class Informed(Online):
     """`Online`, told about its stream."""
 
-    facts: StreamFacts | None = facts_field()
+    stream_info: StreamInfo | None = stream_info_field()
 
 
 def told(learner, benchmark) -> Any:
@@ -181,35 +181,37 @@ NUMBERS = np.asarray([[0.5], [1.5], [2.5], [0.0], [1.0]])
 def benchmark_of(y, class_tasks=None):
     """Return two tasks, of three examples and of two."""
     x = np.arange(10, dtype=np.float64).reshape(5, 2)
-    tests = [TestSet(x[:3], y[:3]), TestSet(x[3:], y[3:])]
+    tests = [LabelledSet(x[:3], y[:3]), LabelledSet(x[3:], y[3:])]
     n_outputs = y.shape[1] if y.ndim == 2 else 3
     return Benchmark("made up", Example(x, y, np.asarray([0, 0, 0, 1, 1])), tests, n_outputs, class_tasks)
 
 
 def test_a_learner_with_a_field_facts_is_told_them():
     prepared = told(Informed(0.1), benchmark_of(LABELS, (0, 1, 0)))
-    assert prepared.facts == StreamFacts(n_tasks=2, task_sizes=(3, 2), class_tasks=(0, 1, 0))
-    assert hash(prepared.facts) is not None, "a static field must be hashable"
-    assert told(Informed(0.1), benchmark_of(LABELS)).facts == prepared.facts, "each label is shown by one task only"
+    assert prepared.stream_info == StreamInfo(n_tasks=2, task_sizes=(3, 2), class_tasks=(0, 1, 0))
+    assert hash(prepared.stream_info) is not None, "a static field must be hashable"
+    assert told(Informed(0.1), benchmark_of(LABELS)).stream_info == prepared.stream_info, (
+        "each label is shown by one task only"
+    )
 
 
 def test_outputs_belong_to_no_task_if_several_show_a_class_or_none_does():
     several, none = np.asarray([0, 2, 0, 0, 1]), np.asarray([0, 0, 0, 1, 1])
-    assert told(Informed(0.1), benchmark_of(several)).facts == StreamFacts(2, (3, 2))
-    assert told(Informed(0.1), benchmark_of(none)).facts == StreamFacts(2, (3, 2))
+    assert told(Informed(0.1), benchmark_of(several)).stream_info == StreamInfo(2, (3, 2))
+    assert told(Informed(0.1), benchmark_of(none)).stream_info == StreamInfo(2, (3, 2))
 
 
 def test_a_class_that_is_only_tested_belongs_to_the_task_that_tests_it():
     missing = benchmark_of(LABELS)
     trained = missing.train._replace(y=np.asarray([0, 0, 0, 1, 1]))
-    assert told(Informed(0.1), dataclasses.replace(missing, train=trained)).facts.class_tasks == (0, 1, 0)
-    elsewhere = [*missing.test[:1], TestSet(missing.test[1].x, np.asarray([1, 2]))]
-    assert told(Informed(0.1), dataclasses.replace(missing, test=elsewhere)).facts.class_tasks is None
+    assert told(Informed(0.1), dataclasses.replace(missing, train=trained)).stream_info.class_tasks == (0, 1, 0)
+    elsewhere = [*missing.test[:1], LabelledSet(missing.test[1].x, np.asarray([1, 2]))]
+    assert told(Informed(0.1), dataclasses.replace(missing, test=elsewhere)).stream_info.class_tasks is None
 
 
 def test_facts_that_were_given_stay():
-    given = StreamFacts(5, (1,) * 5)
-    assert told(Informed(0.1, facts=given), benchmark_of(LABELS)).facts is given
+    given = StreamInfo(5, (1,) * 5)
+    assert told(Informed(0.1, stream_info=given), benchmark_of(LABELS)).stream_info is given
 
 
 @pytest.mark.parametrize(

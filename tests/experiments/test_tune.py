@@ -12,21 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import perdure.experiments.side_by_side as side_by_side
-import perdure.experiments.tune as tuning
+import perdure.experiments.tuning.side_by_side as side_by_side
+import perdure.experiments.tuning.tune as tuning
 from perdure.core import Info, Learner, Rate
-from perdure.experiments.interrupt import InterruptedRunError
-from perdure.experiments.results import ResultsError
-from perdure.experiments.run import DivergedError
-from perdure.experiments.trials import LogUniform
+from perdure.experiments.supervised.run import DivergedError
 from perdure.learners.catalog import make_learner
 from perdure.learners.hyperparameters import rate
 from perdure.learners.online import Online
+from perdure.machine.signals import InterruptedRunError
+from perdure.records.run import ResultsError
+from perdure.records.tuning import LogUniform
 from perdure.streams.arrays import from_arrays
-from perdure.streams.benchmark import PixelMapTests
+from perdure.streams.benchmark import PixelMapSets
 from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe, Entry
 from perdure.streams.tasks import REPORTED_SEEDS
-from perdure.updates.gradient import descend, example_gradient, predict_batch
+from perdure.updates.gradient import example_gradient, predict_batch, sgd_step
 from perdure.updates.losses import cross_entropy
 
 RECIPE = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 40})
@@ -118,7 +118,7 @@ class SignLearner(Learner[SignState]):
 
     def observe(self, state, example, key):
         gradient = example_gradient(state.model, example.x, example.y, cross_entropy)
-        return SignState(descend(gradient.model, gradient.slope, 0.1)), Info(gradient.loss)
+        return SignState(sgd_step(gradient.model, gradient.grads, 0.1)), Info(gradient.loss)
 
     def predict(self, state, x, task):
         return (2 * self.sign - 1) * predict_batch(state.model, x)
@@ -292,9 +292,9 @@ def test_no_reported_test_image_and_no_reported_angle_is_seen(monkeypatch, quick
     reported = [RECIPE(seed) for seed in range(REPORTED_SEEDS)]
     assert len(seen) == 2
     for validation in seen:
-        assert isinstance(validation.test, PixelMapTests)
+        assert isinstance(validation.test, PixelMapSets)
         for other in reported:
-            assert isinstance(other.test, PixelMapTests)
+            assert isinstance(other.test, PixelMapSets)
             assert images(validation.test.images).isdisjoint(images(other.test.images))
             assert images(validation.test.maps).isdisjoint(images(other.test.maps))
 

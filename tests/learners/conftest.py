@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.core import Example, Learner, StreamFacts
+from perdure.core import Example, Learner, StreamInfo
 from perdure.models import MLP
 
 RECORDINGS = Path(__file__).parents[1] / "reference" / "mer"
@@ -37,10 +37,10 @@ class Recording(NamedTuple):
         """Return the learner's state before the first example."""
         return learner.init(model, jax.tree.map(lambda leaf: leaf[0], self.stream(dtype)), jax.random.key(0))
 
-    def facts(self) -> StreamFacts:
+    def facts(self) -> StreamInfo:
         """Return what a run would tell the learner of the stream."""
         sizes = np.bincount(self.numbers["stream_task"])
-        return StreamFacts(len(sizes), tuple(map(int, sizes)))
+        return StreamInfo(len(sizes), tuple(map(int, sizes)))
 
     def mlp(self, moment: str, layers: Sequence[str], dtype: type) -> MLP:
         """Return the recorded network."""

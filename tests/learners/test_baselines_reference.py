@@ -35,7 +35,7 @@ def gem(run):
     numbers = run.numbers
     memory_size = int(numbers["hp_n_memories"] * numbers["n_tasks"])
     margin = float(numbers["hp_memory_strength"])
-    return GEM(float(numbers["hp_lr"]), memory_size, margin=margin, facts=run.facts())
+    return GEM(float(numbers["hp_lr"]), memory_size, margin=margin, stream_info=run.facts())
 
 
 @functools.cache
@@ -124,7 +124,7 @@ def test_gem_projects_at_the_recorded_steps_from_the_recorded_gradients(recordin
 def gradients(model, memory, example):
     """Return the gradients on two past tasks' memories and on the example."""
     past = past_gradients(model, memory, example.task, 2, cross_entropy)
-    return past, flat(example_gradient(model, example.x, example.y).slope)
+    return past, flat(example_gradient(model, example.x, example.y).grads)
 
 
 def flat(tree):
@@ -137,7 +137,7 @@ def test_independent(recording, name, dtype, atol):
     with jax.enable_x64(dtype is jnp.float64):
         run = recording(name)
         rate, from_previous = float(run.numbers["hp_lr"]), bool(run.numbers["hp_finetune"])
-        learner = Independent(rate, from_previous=from_previous, facts=run.facts())
+        learner = Independent(rate, from_previous=from_previous, stream_info=run.facts())
         layers = [[f"task{task}_{layer}" for layer in LAYERS] for task in range(3)]
         start = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(run.mlp("init", names, dtype) for names in layers))
         states = run.learn(learner, IndependentState(start, jnp.array(-1, jnp.int32)), dtype)
@@ -150,7 +150,9 @@ def test_independent(recording, name, dtype, atol):
 def test_independent_divides_the_units_as_recorded(recording):
     run = recording("independent_scratch")
     wide = int(run.numbers["hp_n_hiddens"])
-    state = run.start(Independent(0.1, facts=run.facts()), MLP(12, 5, (wide, wide), key=jax.random.key(0)), jnp.float32)
+    state = run.start(
+        Independent(0.1, stream_info=run.facts()), MLP(12, 5, (wide, wide), key=jax.random.key(0)), jnp.float32
+    )
     recorded = run.mlp("init", [f"task0_{layer}" for layer in LAYERS], jnp.float32)
     shapes = [leaf.shape for leaf in jax.tree.leaves(recorded)]
     assert [leaf.shape for leaf in jax.tree.leaves(state.model)] == [(3, *shape) for shape in shapes]
@@ -164,7 +166,7 @@ def test_task_input(recording, name, dtype, atol):
         shared = [*(f"hidden{n}_{{}}" for n in range(int(run.numbers["hp_n_layers"]))), "output_{}"]
         layers = [[f"input_task{task}_{{}}", *shared] for task in range(3)]
         perceptrons = [run.mlp("init", names, dtype) for names in layers]
-        learner = TaskInput(float(run.numbers["hp_lr"]), facts=run.facts())
+        learner = TaskInput(float(run.numbers["hp_lr"]), stream_info=run.facts())
         start = run.start(learner, perceptrons[0], dtype).model
         for task, perceptron in enumerate(perceptrons):
             start = start.updated(jnp.asarray(task), perceptron)

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from perdure.core import Example
 from perdure.learners.er import ER, ERAlgorithm5, task_weights
 from perdure.learners.replay import Batch, Draws, ReplayState
-from perdure.memory import Reservoir
+from perdure.memory import Buffer
 from perdure.models import MLP, BatchModel, Statistics
-from perdure.updates.gradient import example_loss, start_descent
+from perdure.updates.gradient import example_loss, init_train_state
 from perdure.updates.weights import equal_weights
 
 REPLAY = {"learning_rate": 0.2, "memory_size": 6, "replay_batch_size": 4}
 
 
-def batch_of(tasks, counts):
-    tasks, counts = jnp.asarray(tasks, jnp.int32), jnp.asarray(counts, bool)
-    return Batch(Example(jnp.zeros((len(tasks), 1)), tasks, tasks), counts, jnp.arange(len(tasks)) == 0)
+def batch_of(tasks, mask):
+    tasks, mask = jnp.asarray(tasks, jnp.int32), jnp.asarray(mask, bool)
+    return Batch(Example(jnp.zeros((len(tasks), 1)), tasks, tasks), mask, jnp.arange(len(tasks)) == 0)
 
 
 def example(n, task):
@@ -39,8 +39,8 @@ def network():
 def state_of(examples):
     """Return a state whose memory of six holds these examples."""
     empty = [jax.tree.map(np.zeros_like, example(0, 0))] * (6 - len(examples))
-    memory = Reservoir(jax.tree.map(stack, *examples, *empty), jnp.asarray(len(examples), jnp.int32))
-    return ReplayState(*start_descent(network(), optax.sgd(0.2)), memory)
+    memory = Buffer(jax.tree.map(stack, *examples, *empty), jnp.asarray(len(examples), jnp.int32))
+    return ReplayState(*init_train_state(network(), optax.sgd(0.2)), memory)
 
 
 def stack(*leaves):
@@ -66,27 +66,27 @@ def assert_stepped(before, after, examples, weights):
     """Assert one SGD step on Σ weight · loss, from one gradient an example."""
     expected = before
     for it, weight in zip(examples, weights, strict=True):
-        slope = slope_on(before, it)
+        grads = slope_on(before, it)
         expected = jax.tree.map(
-            lambda old, part, w=weight: np.asarray(old) - 0.2 * w * np.asarray(part), expected, slope
+            lambda old, part, w=weight: np.asarray(old) - 0.2 * w * np.asarray(part), expected, grads
         )
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14), after, expected)
 
 
 @pytest.mark.parametrize(
-    ("counts", "expected"),
+    ("mask", "expected"),
     [
         ([True, True, True, True], [0.25, 0.25, 0.25, 0.25]),
         ([True, True, False, False], [0.5, 0.5, 0, 0]),
         ([True, False, False, False], [1, 0, 0, 0]),
     ],
 )
-def test_mean_weights_share_among_those_that_count(counts, expected):
-    np.testing.assert_array_equal(equal_weights(batch_of([0, 1, 1, 2], counts).counts), np.float32(expected))
+def test_mean_weights_share_among_those_that_count(mask, expected):
+    np.testing.assert_array_equal(equal_weights(batch_of([0, 1, 1, 2], mask).mask), np.float32(expected))
 
 
 @pytest.mark.parametrize(
-    ("tasks", "counts", "expected"),
+    ("tasks", "mask", "expected"),
     [
         ([3, 3, 3, 3], [True] * 4, [0.25] * 4),
         ([2, 0, 1, 3], [True] * 4, [1] * 4),
@@ -97,8 +97,8 @@ def test_mean_weights_share_among_those_that_count(counts, expected):
         ([0, 0, 0, 0], [True, False, False, False], [1, 0, 0, 0]),
     ],
 )
-def test_task_weights_make_every_task_that_is_present_count_once(tasks, counts, expected):
-    np.testing.assert_array_equal(task_weights(batch_of(tasks, counts)), np.float32(expected))
+def test_task_weights_make_every_task_that_is_present_count_once(tasks, mask, expected):
+    np.testing.assert_array_equal(task_weights(batch_of(tasks, mask)), np.float32(expected))
 
 
 class Averaging(BatchModel):
@@ -110,8 +110,8 @@ class Averaging(BatchModel):
     def __call__(self, x):
         return self.weight @ (x - self.seen.mean)
 
-    def in_training(self, x, counts=None):
-        mean = x.mean(axis=0, where=None if counts is None else counts[:, None])
+    def in_training(self, x, mask=None):
+        mean = x.mean(axis=0, where=None if mask is None else mask[:, None])
         return (x - mean[None]) @ self.weight.T, Averaging(self.weight, Statistics(mean, self.seen.variance))
 
 
@@ -119,9 +119,9 @@ class Averaging(BatchModel):
 def test_absent_memories_do_not_enter_the_statistics_of_a_batch(cls, x64):
     model = Averaging(jnp.eye(4, 3), Statistics(jnp.zeros(3), jnp.ones(3)))
     arriving, memories = example(9, 1), [example(0, 0)]
-    state = state_of(memories)._replace(model=model, optimizer=start_descent(model, optax.sgd(0.2)).optimizer)
+    state = state_of(memories)._replace(model=model, optimizer=init_train_state(model, optax.sgd(0.2)).optimizer)
     after = observe_with(cls(**REPLAY), state, arriving, draws([0, 3, 4, 5]))
-    # One memory is held, so that one draw of four counts.
+    # One memory is held, so that one draw of four mask.
     np.testing.assert_allclose(after.model.seen.mean, (arriving.x + memories[0].x) / 2, rtol=1e-12)
     full = state_of([example(n, 0) for n in range(6)])._replace(model=model, optimizer=state.optimizer)
     after = observe_with(cls(**REPLAY), full, arriving, draws([0, 3, 4, 5]))
@@ -134,7 +134,7 @@ def test_absent_memories_do_not_enter_the_statistics_of_a_batch(cls, x64):
 def test_weights_add_up_to_one_a_mean(tasks, held):
     batch = batch_of(tasks, np.arange(6) <= held)
     present = tasks[: held + 1]
-    assert float(equal_weights(batch.counts).sum()) == pytest.approx(1)
+    assert float(equal_weights(batch.mask).sum()) == pytest.approx(1)
     weights = np.asarray(task_weights(batch))
     assert weights[held + 1 :].sum() == 0
     for task in set(present):

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from perdure.core import Example
 from perdure.learners.ewc import EWC, fisher_information
 from perdure.learners.online import Online
-from perdure.memory import Reservoir
+from perdure.memory import Buffer
 from perdure.models import MLP
 from perdure.updates.gradient import example_gradient, example_loss
 from perdure.updates.losses import cross_entropy
@@ -83,11 +83,11 @@ def test_the_step_is_down_the_loss_and_the_penalty():
 
     for n in range(9, 12):
         weights = flat(states[n].model)
-        slope = (weights - flat(states[n + 1].model)) / RATE
-        of_loss = flat(example_gradient(states[n].model, *at(stream, n)[:2]).slope)
+        grads = (weights - flat(states[n + 1].model)) / RATE
+        of_loss = flat(example_gradient(states[n].model, *at(stream, n)[:2]).grads)
         nudges = 1e-3 * np.eye(len(weights))  # a parabola: central differences are exact
         differences = [(penalty(weights + nudge) - penalty(weights - nudge)) / 2e-3 for nudge in nudges]
-        np.testing.assert_allclose(slope - of_loss, differences, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(grads - of_loss, differences, rtol=0, atol=1e-11)
         assert np.abs(differences).max() > 1e-4
 
 
@@ -114,7 +114,7 @@ def test_fisher_information_of_softmax_regression_has_a_closed_form(held):
     """The gradient of the mean cross entropy is mean (p − e_y) xᵀ over the examples held, and no others."""
     stream = stream_of([0] * 3)
     model = eqx.nn.Linear(3, 3, key=KEY)
-    memory = Reservoir(jax.tree.map(jnp.asarray, stream), jnp.asarray(held, jnp.int32))
+    memory = Buffer(jax.tree.map(jnp.asarray, stream), jnp.asarray(held, jnp.int32))
     information = jax.jit(lambda: fisher_information(model, memory, cross_entropy))()
     x, y = jnp.asarray(stream.x[:held]), stream.y[:held]
     errors = np.asarray(jax.nn.softmax(jax.vmap(model)(x))) - np.eye(3)[y]

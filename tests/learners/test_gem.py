@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from perdure.core import Example, StreamFacts
+from perdure.core import Example, StreamInfo
 from perdure.learners.gem import AGEM, GEM, GEMState, past_gradients
 from perdure.learners.online import Online
 from perdure.memory import ring
@@ -32,17 +32,28 @@ def stream_of(n_tasks, per_task, seed=0):
 
 
 def facts(n_tasks, per_task=6):
-    return StreamFacts(n_tasks, (per_task,) * n_tasks)
+    return StreamInfo(n_tasks, (per_task,) * n_tasks)
 
 
 def gem(n_tasks=3, slots=4, **changes):
     return GEM(
-        **{"learning_rate": RATE, "memory_size": slots * n_tasks, "margin": 0.0, "facts": facts(n_tasks), **changes}
+        **{
+            "learning_rate": RATE,
+            "memory_size": slots * n_tasks,
+            "margin": 0.0,
+            "stream_info": facts(n_tasks),
+            **changes,
+        }
     )
 
 
 def agem(n_tasks=3, slots=4, **changes):
-    values = {"learning_rate": RATE, "memory_size": slots * n_tasks, "replay_batch_size": 5, "facts": facts(n_tasks)}
+    values = {
+        "learning_rate": RATE,
+        "memory_size": slots * n_tasks,
+        "replay_batch_size": 5,
+        "stream_info": facts(n_tasks),
+    }
     return AGEM(**{**values, **changes})
 
 
@@ -167,7 +178,7 @@ def test_a_task_shorter_than_its_ring_counts_with_what_it_has(x64):
     learner = gem(2, slots=5)
     state = at(states_along(learner, network(), stream), 3)
     rows = past_gradients(state.model, state.memory, jnp.asarray(1, jnp.int32), 1, cross_entropy)
-    each = [flat(example_gradient(state.model, stream.x[n], stream.y[n]).slope) for n in range(3)]
+    each = [flat(example_gradient(state.model, stream.x[n], stream.y[n]).grads) for n in range(3)]
     np.testing.assert_allclose(rows[0], np.mean(each, axis=0), rtol=0, atol=1e-13)
 
 
@@ -265,5 +276,5 @@ def test_fewer_memories_than_tasks_are_refused(make):
 
 @pytest.mark.parametrize("make", [gem, agem], ids=["gem", "a-gem"])
 def test_without_facts_it_says_what_to_do(make):
-    with pytest.raises(ValueError, match=r"does not know its stream.*facts=StreamFacts"):
-        make(facts=None).init(network(), at(stream_of(1, 1), 0), KEY)
+    with pytest.raises(ValueError, match=r"does not know its stream.*stream_info=StreamInfo"):
+        make(stream_info=None).init(network(), at(stream_of(1, 1), 0), KEY)

@@ -5,15 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.core import StreamFacts
+from perdure.core import StreamInfo
 from perdure.learners.er import ER
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
-    facts_field,
     flag,
     hyperparameters,
-    known_facts,
+    known_stream_info,
     required_and_known,
+    stream_info_field,
 )
 from perdure.learners.mer import MER, MERAlgorithm6, MERAlgorithm7
 from perdure.learners.online import Online
@@ -153,7 +153,7 @@ class Flagged(Online):
     """`Online` with a flag, told about its stream."""
 
     warm: bool = flag("begin warm", default=True)
-    facts: StreamFacts | None = facts_field()
+    stream_info: StreamInfo | None = stream_info_field()
 
 
 def test_a_flag_is_a_hyperparameter_that_shapes_the_program():
@@ -176,8 +176,8 @@ def test_loss_optimizer_and_facts_are_no_hyperparameters():
 
 
 def test_a_learner_that_has_not_been_told_of_its_stream_says_how():
-    message = r"^Flagged does not know its stream; .* Flagged\(…, facts=StreamFacts\(n_tasks, task_sizes\)\)$"
+    message = r"^Flagged does not know its stream; .* Flagged\(…, stream_info=StreamInfo\(n_tasks, task_sizes\)\)$"
     with pytest.raises(ValueError, match=message):
-        known_facts(Flagged(0.1))
-    facts = StreamFacts(2, (5, 5))
-    assert known_facts(Flagged(0.1, facts=facts)) is facts
+        known_stream_info(Flagged(0.1))
+    facts = StreamInfo(2, (5, 5))
+    assert known_stream_info(Flagged(0.1, stream_info=facts)) is facts

@@ -12,7 +12,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from scipy import stats
 
-from perdure.core import Example, StreamFacts
+from perdure.core import Example, StreamInfo
 from perdure.learners.icarl import ICaRL, draw_exemplars
 from perdure.memory import no_exemplars, plan_exemplars
 from perdure.models import MLP
@@ -30,8 +30,14 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("x64")]
 
 
 def icarl(**changes):
-    facts = StreamFacts(len(SIZES), SIZES, CLASS_TASKS)
-    values = {"learning_rate": RATE, "memory_size": MEMORY, "strength": STRENGTH, "batch_size": BATCH, "facts": facts}
+    facts = StreamInfo(len(SIZES), SIZES, CLASS_TASKS)
+    values = {
+        "learning_rate": RATE,
+        "memory_size": MEMORY,
+        "strength": STRENGTH,
+        "batch_size": BATCH,
+        "stream_info": facts,
+    }
     return ICaRL(**{**values, **changes})
 
 
@@ -209,8 +215,8 @@ def test_draws_are_uniform_over_what_each_class_holds():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"facts": None}, r"ICaRL does not know its stream.*facts=StreamFacts"),
-        ({"facts": StreamFacts(3, SIZES)}, r"class_tasks is None; use a benchmark that has them"),
+        ({"stream_info": None}, r"ICaRL does not know its stream.*stream_info=StreamInfo"),
+        ({"stream_info": StreamInfo(3, SIZES)}, r"class_tasks is None; use a benchmark that has them"),
         ({"memory_size": 6}, r"memory_size = 6 for 7 classes.*at least 7"),
     ],
 )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.core import Example, StreamFacts
+from perdure.core import Example, StreamInfo
 from perdure.learners.icarl import ICaRL
 from perdure.memory import plan_exemplars
 
@@ -28,7 +28,7 @@ def learner(icarl_run):
         int(numbers["hp_n_memories"]),
         float(numbers["hp_memory_strength"]),
         BATCH,
-        facts=StreamFacts(N_TASKS, (PER_TASK,) * N_TASKS, CLASS_TASKS),
+        stream_info=StreamInfo(N_TASKS, (PER_TASK,) * N_TASKS, CLASS_TASKS),
     )
 
 
@@ -86,7 +86,7 @@ def test_every_number_of_every_tensor(icarl_run, states, moment):
 @pytest.mark.parametrize("task", range(N_TASKS))
 def test_exemplars_and_the_outputs_stored_for_them(icarl_run, learner, states, task):
     numbers, memory = icarl_run.numbers, after_task(states, task).exemplars
-    plan = plan_exemplars(CLASS_TASKS, learner.facts.task_sizes, learner.memory_size)
+    plan = plan_exemplars(CLASS_TASKS, learner.stream_info.task_sizes, learner.memory_size)
     for label, indices in enumerate(numbers["exemplar_stream_index_after_task"][task]):
         indices = indices[indices >= 0]
         assert memory.held[label] == len(indices)

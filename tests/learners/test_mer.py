@@ -11,9 +11,9 @@ import pytest
 from perdure.core import Example
 from perdure.learners.mer import MER, MERAlgorithm6, MERAlgorithm7
 from perdure.learners.replay import Draws, ReplayState
-from perdure.memory import Reservoir
+from perdure.memory import Buffer
 from perdure.models import MLP
-from perdure.updates.gradient import example_loss, start_descent
+from perdure.updates.gradient import example_loss, init_train_state
 
 RATE = 0.2
 REPLAY = {"learning_rate": RATE, "memory_size": 6, "replay_batch_size": 3}
@@ -36,8 +36,8 @@ def network():
 def state_of(held):
     """Return a state whose memory of six holds examples 0, 1, … held − 1."""
     slots = [example(n) if n < held else jax.tree.map(np.zeros_like, example(0)) for n in range(6)]
-    memory = Reservoir(jax.tree.map(stack, *slots), jnp.asarray(held, jnp.int32))
-    return ReplayState(*start_descent(network(), optax.sgd(RATE)), memory)
+    memory = Buffer(jax.tree.map(stack, *slots), jnp.asarray(held, jnp.int32))
+    return ReplayState(*init_train_state(network(), optax.sgd(RATE)), memory)
 
 
 def stack(*leaves):
@@ -62,8 +62,8 @@ def observed(learner, held, slots, position=0):
 
 @jax.jit
 def sgd_step(model, example, rate):
-    slope = jax.grad(example_loss)(model, example.x, example.y)
-    return jax.tree.map(lambda w, g: w - rate * g, model, slope)
+    grads = jax.grad(example_loss)(model, example.x, example.y)
+    return jax.tree.map(lambda w, g: w - rate * g, model, grads)
 
 
 def sgd(model, visits, arriving_weight=1.0):

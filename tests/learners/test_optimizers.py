@@ -118,8 +118,8 @@ def test_by_default_online_takes_the_steps_of_plain_sgd():
     state, _ = learnt(Online(RATE), examples)
     model = network()
     for n in range(N):
-        slope = jax.jit(jax.grad(lambda model, x, y: cross_entropy(model(x), y)))(model, *pick(n, examples)[:2])
-        model = jax.tree.map(lambda weight, by: weight - RATE * by, model, slope)
+        grads = jax.jit(jax.grad(lambda model, x, y: cross_entropy(model(x), y)))(model, *pick(n, examples)[:2])
+        model = jax.tree.map(lambda weight, by: weight - RATE * by, model, grads)
     assert_close(state.model, model)
     assert jax.tree.leaves(state.optimizer) == []
 
@@ -181,7 +181,7 @@ def test_the_arriving_examples_weight_multiplies_its_gradient():
 
     def squared(rate):
         """Moves by the square of the gradient, so that factors of loss and rate differ."""
-        return optax.stateless(lambda slope, _: jax.tree.map(lambda by: -rate * by**2, slope))
+        return optax.stateless(lambda grads, _: jax.tree.map(lambda by: -rate * by**2, grads))
 
     examples = stream()
     learner = MERAlgorithm7(**REPLAY, gamma=1.0, current_example_weight=3.0, optimizer=squared)
@@ -192,8 +192,8 @@ def test_the_arriving_examples_weight_multiplies_its_gradient():
     after, _ = jax.jit(lambda *arguments: learner.observe_with(*arguments))(state, pick(0, examples), draws)
     model = network()
     for n, weight in ((0, 3.0), (1, 1.0)):
-        slope = jax.jit(jax.grad(lambda model, x, y: cross_entropy(model(x), y)))(model, *pick(n, examples)[:2])
-        model = jax.tree.map(lambda old, by, w=weight: old - RATE * (w * by) ** 2, model, slope)
+        grads = jax.jit(jax.grad(lambda model, x, y: cross_entropy(model(x), y)))(model, *pick(n, examples)[:2])
+        model = jax.tree.map(lambda old, by, w=weight: old - RATE * (w * by) ** 2, model, grads)
     assert_close(after.model, model)
 
 

@@ -15,9 +15,9 @@ from perdure.core import Example
 from perdure.learners.er import ER
 from perdure.learners.mer import MER
 from perdure.learners.replay import Draws, ReplayState, gather_batches, move_arriving
-from perdure.memory import Reservoir
+from perdure.memory import Buffer
 from perdure.models import MLP
-from perdure.updates.gradient import example_loss, start_descent
+from perdure.updates.gradient import example_loss, init_train_state
 
 
 def numbered(n):
@@ -33,7 +33,7 @@ def memory_of(numbers, size):
     """Return a memory of `size` slots that holds the examples of these numbers."""
     empty = [jax.tree.map(np.zeros_like, numbered(0))] * (size - len(numbers))
     examples = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *map(numbered, numbers), *empty)
-    return Reservoir(examples, jnp.asarray(len(numbers), jnp.int32))
+    return Buffer(examples, jnp.asarray(len(numbers), jnp.int32))
 
 
 def er(memory_size=6, replay_batch_size=4):
@@ -46,7 +46,7 @@ def network():
 
 
 def state_of(memory):
-    return ReplayState(*start_descent(network(), optax.sgd(0.1)), memory)
+    return ReplayState(*init_train_state(network(), optax.sgd(0.1)), memory)
 
 
 @jax.jit
@@ -74,14 +74,14 @@ def test_batches_are_the_arriving_example_and_then_the_memories_drawn():
     np.testing.assert_array_equal(batches.examples.x[..., 0], [[43, 32, 10], [43, 21, 21]])
     np.testing.assert_array_equal(batches.examples.y, [[3, 0, 2], [3, 1, 1]])
     np.testing.assert_array_equal(batches.examples.task, [[4, 3, 1], [4, 2, 2]])
-    np.testing.assert_array_equal(batches.counts, np.ones((2, 3), bool))
+    np.testing.assert_array_equal(batches.mask, np.ones((2, 3), bool))
     np.testing.assert_array_equal(batches.arriving, [[True, False, False]] * 2)
 
 
 @pytest.mark.parametrize("held", [0, 1, 2, 3, 4, 6])
 def test_as_many_memories_count_as_the_memory_holds(held):
     batches = gather_batches(memory_of(range(held), 6), arriving(9), slots([0, 0, 0, 0]))
-    np.testing.assert_array_equal(batches.counts, [[True] + [n < held for n in range(4)]])
+    np.testing.assert_array_equal(batches.mask, [[True] + [n < held for n in range(4)]])
 
 
 @pytest.mark.parametrize("position", range(5))
@@ -95,7 +95,7 @@ def test_the_arriving_example_moves_to_its_place_and_the_others_keep_their_order
     np.testing.assert_array_equal(moved.arriving, np.broadcast_to(np.arange(5) == position, (2, 5)))
     counts = [True, True, False, False]
     counts.insert(position, True)
-    np.testing.assert_array_equal(moved.counts, [counts, counts])
+    np.testing.assert_array_equal(moved.mask, [counts, counts])
 
 
 @pytest.mark.parametrize("held", [0, 1, 3, 4, 6])

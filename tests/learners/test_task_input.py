@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.core import Example, StreamFacts
+from perdure.core import Example, StreamInfo
 from perdure.learners.online import Online, OnlineState
 from perdure.learners.task_input import TaskInput
 from perdure.models import MLP
 from perdure.updates.gradient import predict_batch
 
 N_TASKS = 3
-FACTS = StreamFacts(N_TASKS, (4,) * N_TASKS)
+FACTS = StreamInfo(N_TASKS, (4,) * N_TASKS)
 KEY = jax.random.key(0)
-LEARNER = TaskInput(0.1, facts=FACTS)
+LEARNER = TaskInput(0.1, stream_info=FACTS)
 
 
 def example(n, task):
@@ -98,5 +98,5 @@ def test_another_network_is_refused():
 
 
 def test_without_facts_it_says_what_to_do():
-    with pytest.raises(ValueError, match=r"TaskInput does not know its stream.*facts=StreamFacts"):
+    with pytest.raises(ValueError, match=r"TaskInput does not know its stream.*stream_info=StreamInfo"):
         TaskInput(0.1).init(MLP(5, 3, (4,), key=KEY), example(0, 0), KEY)

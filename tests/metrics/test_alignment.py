@@ -14,10 +14,10 @@ from perdure.core import Example
 from perdure.learners.er import ER
 from perdure.learners.online import Online, OnlineState
 from perdure.learners.replay import ReplayState
-from perdure.memory import empty_reservoir
+from perdure.memory import empty_buffer
 from perdure.metrics.alignment import gradient_alignment, gradient_cosine
 from perdure.models import MLP, Statistics
-from perdure.updates.gradient import example_loss, start_descent
+from perdure.updates.gradient import example_loss, init_train_state
 from perdure.updates.losses import mean_squared_error
 
 LEARNER = Online(learning_rate=0.1)
@@ -37,12 +37,12 @@ def network():
 
 @jax.jit
 def alignment(learner, model, arriving, past):
-    return gradient_alignment(learner, OnlineState(*start_descent(model, optax.sgd(0.1))), arriving, past)
+    return gradient_alignment(learner, OnlineState(*init_train_state(model, optax.sgd(0.1))), arriving, past)
 
 
 @jax.jit
 def cosine(learner, model, arriving, past):
-    return gradient_cosine(learner, OnlineState(*start_descent(model, optax.sgd(0.1))), arriving, past)
+    return gradient_cosine(learner, OnlineState(*init_train_state(model, optax.sgd(0.1))), arriving, past)
 
 
 @jax.jit
@@ -60,17 +60,17 @@ def test_is_what_one_small_step_on_the_one_takes_from_the_loss_on_the_other():
     """For a small rate, loss(other) after − before = −rate · alignment (Riemer et al. 2019, section 2)."""
     arriving, past, rate = example(0), example(4), 1e-5
     flat, restore = ravel_pytree(network())
-    slope = flat_gradient(network(), arriving)
+    grads = flat_gradient(network(), arriving)
     loss = jax.jit(lambda weights: example_loss(restore(weights), past.x, past.y))
-    change = float(loss(flat - rate * slope) - loss(flat + rate * slope))
+    change = float(loss(flat - rate * grads) - loss(flat + rate * grads))
     assert -change / (2 * rate) == pytest.approx(float(alignment(LEARNER, network(), arriving, past)), rel=1e-6)
 
 
 def test_an_example_helps_itself():
-    slope = flat_gradient(network(), example(3))
+    grads = flat_gradient(network(), example(3))
     aligned = float(alignment(LEARNER, network(), example(3), example(3)))
     assert aligned > 0
-    assert aligned == pytest.approx(float(np.sum(np.square(slope))), rel=1e-12)
+    assert aligned == pytest.approx(float(np.sum(np.square(grads))), rel=1e-12)
 
 
 def test_the_same_input_under_another_label_interferes():
@@ -89,7 +89,7 @@ def test_is_symmetric():
 
 def test_is_a_matter_of_the_model_alone():
     learner = ER(learning_rate=0.7, memory_size=3, replay_batch_size=1)
-    state = ReplayState(*start_descent(network(), optax.sgd(0.7)), empty_reservoir(example(0), 3))
+    state = ReplayState(*init_train_state(network(), optax.sgd(0.7)), empty_buffer(example(0), 3))
     with_memory = gradient_alignment(learner, state, example(0), example(4))
     assert float(with_memory) == pytest.approx(float(alignment(LEARNER, network(), example(0), example(4))), rel=1e-12)
 
@@ -97,8 +97,8 @@ def test_is_a_matter_of_the_model_alone():
 def test_is_that_of_the_loss_that_the_learner_makes_small():
     target = {0: np.asarray([0.5, -1.0, 2.0]), 4: np.asarray([1.0, 0.0, -0.5])}
     arriving, past = (example(n)._replace(y=jnp.asarray(y)) for n, y in target.items())
-    slope = jax.jit(jax.grad(lambda model, it: example_loss(model, it.x, it.y, mean_squared_error)))
-    one, other = (ravel_pytree(slope(network(), it))[0] for it in (arriving, past))
+    grads = jax.jit(jax.grad(lambda model, it: example_loss(model, it.x, it.y, mean_squared_error)))
+    one, other = (ravel_pytree(grads(network(), it))[0] for it in (arriving, past))
     learner = Online(learning_rate=0.1, loss=mean_squared_error)
     assert float(alignment(learner, network(), arriving, past)) == pytest.approx(float(one @ other), rel=1e-12)
 
@@ -132,7 +132,7 @@ def test_pixels_count_as_fractions():
 @pytest.mark.parametrize(("one", "other"), [(0, 1), (2, 7), (0, 4)])
 def test_the_cosine_is_the_dot_product_of_the_gradients_at_length_one(one, other):
     slopes = [np.asarray(flat_gradient(network(), example(n))) for n in (one, other)]
-    expected = np.dot(*(slope / np.linalg.norm(slope) for slope in slopes))
+    expected = np.dot(*(grads / np.linalg.norm(grads) for grads in slopes))
     assert float(cosine(LEARNER, network(), example(one), example(other))) == pytest.approx(expected, rel=1e-12)
 
 

@@ -38,9 +38,9 @@ def test_a_module_with_functions_behaves_the_same_and_holds_arrays_only():
     assert not all(eqx.is_array(leaf) for leaf in jax.tree.leaves(module))
     assert all(eqx.is_array(leaf) for leaf in jax.tree.leaves(model))
     np.testing.assert_array_equal(model(X.ravel()), module(X.ravel()))
-    slope = jax.grad(lambda model: model(X.ravel()).sum())(model)
+    grads = jax.grad(lambda model: model(X.ravel()).sum())(model)
     expected = eqx.filter_grad(lambda module: module(X.ravel()).sum())(module)
-    for one, other in zip(jax.tree.leaves(slope), jax.tree.leaves(expected), strict=True):
+    for one, other in zip(jax.tree.leaves(grads), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

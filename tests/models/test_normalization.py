@@ -24,8 +24,8 @@ class Tiny(BatchModel):
     def __call__(self, x):
         return self.norm(x, training=False)[0].mean(axis=(0, 1))
 
-    def in_training(self, x, counts=None):
-        x, norm = self.norm(x, training=True, counts=counts)
+    def in_training(self, x, mask=None):
+        x, norm = self.norm(x, training=True, mask=mask)
         return x.mean(axis=(1, 2)), Tiny(norm)
 
 
@@ -60,10 +60,10 @@ def test_training_normalises_with_the_batch_and_moves_the_running_statistics(sha
 def test_only_those_of_a_batch_that_count_make_its_statistics(shape, x64):
     rng = np.random.default_rng(0)
     layer, x = any_norm(rng), jnp.asarray(rng.normal(size=shape))
-    counts = jnp.arange(len(x)) % 2 == 0
-    some, after = layer(x, training=True, counts=counts)
-    alone, expected = layer(x[counts], training=True)
-    np.testing.assert_allclose(some[counts], alone, rtol=0, atol=1e-12)
+    mask = jnp.arange(len(x)) % 2 == 0
+    some, after = layer(x, training=True, mask=mask)
+    alone, expected = layer(x[mask], training=True)
+    np.testing.assert_allclose(some[mask], alone, rtol=0, atol=1e-12)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), after, expected)
 
 
@@ -112,8 +112,8 @@ def test_a_reptile_step_moves_running_statistics_with_the_weights(rate, x64):
         outputs, after = eqx.combine(weights, rest).in_training(x)
         return jnp.sum(outputs**2), split_trainable(after)[1]
 
-    slope, rest_after = jax.grad(loss, has_aux=True)(weights, jnp.asarray(rng.normal(size=(1, 4, 4, 3))))
-    after = eqx.combine(jax.tree.map(lambda weight, by: weight - by, weights, slope), rest_after)
+    grads, rest_after = jax.grad(loss, has_aux=True)(weights, jnp.asarray(rng.normal(size=(1, 4, 4, 3))))
+    after = eqx.combine(jax.tree.map(lambda weight, by: weight - by, weights, grads), rest_after)
     part_way = reptile_step(before, after, rate)
     for one, other, between in zip(*(jax.tree.leaves(it) for it in (before, after, part_way)), strict=True):
         np.testing.assert_allclose(between, one + rate * (other - one), rtol=1e-12)

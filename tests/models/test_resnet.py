@@ -33,8 +33,8 @@ def training_step(model, x, y, rate):
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs[:, :2], y)
         return losses.mean(), split_trainable(after)[1]
 
-    slope, rest = jax.grad(loss, has_aux=True)(weights)
-    return eqx.combine(jax.tree.map(lambda weight, by: weight - rate * by, weights, slope), rest)
+    grads, rest = jax.grad(loss, has_aux=True)(weights)
+    return eqx.combine(jax.tree.map(lambda weight, by: weight - rate * by, weights, grads), rest)
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(jnp.float64, 1e-9), (jnp.float32, 1e-5)], ids=["64", "32"])

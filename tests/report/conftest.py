@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from perdure.experiments.measurements import alignment_curves, write_accuracy, write_alignment
-from perdure.experiments.results import ALIGNMENTS, RunRecord, Summary, open_folder, write_summary
 from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
+from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
+from perdure.records.run import ALIGNMENTS, RunRecord, Summary, open_folder, write_summary
 from perdure.streams.catalog import BENCHMARKS
 
 MER = {"memory_size": 200, "learning_rate": 0.1}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from perdure.experiments.evaluation_record import ClassResult, Evaluation, SineResult
-from perdure.experiments.learners_record import LearnerCell
+from perdure.records.evaluation import ClassResult, Evaluation, SineResult
+from perdure.records.feature_learners import LearnerCell
 from perdure.report.representations import evaluation_tables, learners_table
 
 

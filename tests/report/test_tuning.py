@@ -9,8 +9,8 @@ import pytest
 from matplotlib.collections import PathCollection
 from rich.console import Console
 
-from perdure.experiments.trials import LogUniform, Trial, TuningResult, best_first
 from perdure.metrics.transfer import mean_and_interval
+from perdure.records.tuning import LogUniform, Trial, TuningResult, best_first
 from perdure.report.figures.style import COLOURS
 from perdure.report.tuning import save_search_figure, search_figure, trials_table
 

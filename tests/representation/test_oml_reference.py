@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from perdure.representation.oml import OML, meta_gradient
-from perdure.updates.gradient import optimizer_step, start_descent
+from perdure.updates.gradient import init_train_state, optimizer_step
 from perdure.updates.losses import cross_entropy, mean_squared_error
 from perdure.updates.unroll import unroll
 
@@ -63,7 +63,7 @@ def test_meta_gradient(recording, first_order, which):
         model = before(recording, update)
         gradient, _ = gradient_of(recording, update, first_order=first_order)
         expected = recording.parameters(f"u{update}.{which}", model)
-        assert largest_deviation(recording.leaves(gradient.slope), expected) < 1e-8
+        assert largest_deviation(recording.leaves(gradient.grads), expected) < 1e-8
 
 
 def test_second_order_is_not_first_order(recording):
@@ -71,7 +71,7 @@ def test_second_order_is_not_first_order(recording):
         model = before(recording, update)
         gradient, _ = gradient_of(recording, update)
         first_order = recording.parameters(f"u{update}.grad_first_order", model)
-        assert largest_deviation(recording.leaves(gradient.slope), first_order) > 0.01
+        assert largest_deviation(recording.leaves(gradient.grads), first_order) > 0.01
 
 
 def test_meta_loss(recording):
@@ -91,7 +91,7 @@ def test_accuracy_before_and_after(name, recordings):
 
 def test_meta_updates_follow_one_another(recording):
     learner = method(recording)
-    optimizer = start_descent(before(recording, 0), learner.optimizer()).optimizer
+    optimizer = init_train_state(before(recording, 0), learner.optimizer()).optimizer
     for update in range(n_updates(recording)):
         gradient, _ = gradient_of(recording, update)
         now = optimizer_step(gradient, optimizer, learner.optimizer())
@@ -133,5 +133,5 @@ def test_meta_gradient_by_finite_differences(recordings):
         moved = jax.tree.map(lambda leaf, by: leaf + size * by, model, direction)
         return meta_gradient(learner, moved, given)[1].loss
 
-    slope = sum(jax.tree.leaves(jax.tree.map(lambda by, way: jnp.sum(by * way), gradient.slope, direction)))
-    np.testing.assert_allclose((loss(step) - loss(-step)) / (2 * step), slope, rtol=1e-6)
+    grads = sum(jax.tree.leaves(jax.tree.map(lambda by, way: jnp.sum(by * way), gradient.grads, direction)))
+    np.testing.assert_allclose((loss(step) - loss(-step)) / (2 * step), grads, rtol=1e-6)

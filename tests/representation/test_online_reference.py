@@ -7,8 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from perdure.experiments.evaluation_record import SineResult
 from perdure.models import MLP
+from perdure.records.evaluation import SineResult
 from perdure.representation.online import learn_online
 from perdure.representation.score import score
 from perdure.representation.sine_protocol import errors_after_each

@@ -7,7 +7,7 @@ import pytest
 
 from perdure.representation.pretraining import Pretraining, batch_gradient, sparsity_penalty
 from perdure.representation.statistics import representation_statistics
-from perdure.updates.gradient import optimizer_step, start_descent
+from perdure.updates.gradient import init_train_state, optimizer_step
 from perdure.updates.losses import cross_entropy
 
 
@@ -21,15 +21,15 @@ def in_float64():
 def test_penalty_and_its_gradient(beta, recordings, in_float64):
     recording = recordings("srnn")
     raw = jnp.asarray(recording["features_raw"])
-    value, slope = jax.value_and_grad(lambda raw: sparsity_penalty(jax.nn.relu(raw), beta))(raw)
+    value, grads = jax.value_and_grad(lambda raw: sparsity_penalty(jax.nn.relu(raw), beta))(raw)
     np.testing.assert_allclose(value, recording[f"beta{beta}.loss"], rtol=1e-10)
-    np.testing.assert_allclose(slope, recording[f"beta{beta}.grad"], rtol=1e-8, atol=1e-14)
+    np.testing.assert_allclose(grads, recording[f"beta{beta}.grad"], rtol=1e-8, atol=1e-14)
 
 
 def test_training_steps_with_the_penalty(recordings, in_float64):
     recording = recordings("srnn")
     method = Pretraining(float(recording["lr"]), sparsity=float(recording["betas"][0]))
-    now = start_descent(recording.network("init", (12, 12)), method.optimizer())
+    now = init_train_state(recording.network("init", (12, 12)), method.optimizer())
     x, y = jnp.asarray(recording["x"][:, 0]), jnp.asarray(recording["y"])
     for step in range(2):
         gradient, _ = batch_gradient(now.model, x, y, cross_entropy, method.sparsity)

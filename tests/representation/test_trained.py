@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from perdure.experiments.meta_evaluation import evaluate_classes, evaluate_sines, evaluation_images
-from perdure.experiments.representation_file import load_representation, shipped_representations
+from perdure.experiments.representations.evaluate import evaluate_classes, evaluate_sines, evaluation_images
+from perdure.representation.file import load_representation, shipped_representations
 from perdure.representation.network import ConvEncoder
 from perdure.representation.sine_protocol import SineTrajectory
 

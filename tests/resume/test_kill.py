@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from perdure.experiments.results import RunRecord
+from perdure.records.run import RunRecord
 
 pytestmark = pytest.mark.long
 

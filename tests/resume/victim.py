@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-import perdure.experiments.run as running
+import perdure.experiments.supervised.run as running
 from perdure.learners.mer import MER
 from perdure.models import MLP
 from perdure.streams.arrays import from_arrays

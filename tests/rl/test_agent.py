@@ -42,11 +42,11 @@ def lived(agent, count):
 
 
 @pytest.mark.parametrize(("error", "loss", "slope"), [(0.5, 0.125, 0.5), (-3.0, 2.5, -1.0), (7.0, 6.5, 1.0)])
-def test_the_loss_is_hubers_of_the_action_taken_alone(error, loss, slope):
+def test_the_loss_is_hubers_of_the_action_taken_alone(error, loss, grads):
     y = Target(jnp.asarray(1, jnp.int32), jnp.asarray(2.0))
     value, by = jax.value_and_grad(td_loss)(jnp.asarray([10.0, 2.0 + error, -10.0]), y)
     np.testing.assert_allclose(value, loss)
-    np.testing.assert_allclose(by, [0, slope, 0])
+    np.testing.assert_allclose(by, [0, grads, 0])
 
 
 def test_targets_stop_at_the_end_of_the_game_only():

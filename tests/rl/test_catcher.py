@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.rl.catcher import SPEEDS, Catcher, CatcherParams, Fruit, advance, draw_fruit, start
+from perdure.rl.games.catcher import SPEEDS, Catcher, CatcherParams, Fruit, advance, draw_fruit, start
 
 LEFT, RIGHT, NEITHER = range(3)
 LEVEL = Catcher.params()

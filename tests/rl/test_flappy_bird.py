@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.rl import flappy_bird
-from perdure.rl.flappy_bird import (
+from perdure.rl.games import flappy_bird
+from perdure.rl.games.flappy_bird import (
     GROUND_Y,
     LARGEST_GAP,
     SMALLEST_GAP,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perdure.rl.catcher import Catcher
-from perdure.rl.flappy_bird import FlappyBird
-from perdure.rl.frames import FrameObservations
+from perdure.rl.games.catcher import Catcher
+from perdure.rl.games.flappy_bird import FlappyBird
+from perdure.rl.games.frames import FrameObservations
 
 GAMES = {"catcher": Catcher(), "flappy_bird": FlappyBird()}
 SEEN_AS = {

@@ -12,8 +12,8 @@ from gymnasium.utils.env_checker import check_env
 from matplotlib import pyplot
 from matplotlib.backends.registry import backend_registry
 
-from perdure.rl import gymnasium_envs
-from perdure.rl.gymnasium_envs import GYMNASIUM_IDS, GameEnv
+from perdure.rl.games import gymnasium_envs
+from perdure.rl.games.gymnasium_envs import GYMNASIUM_IDS, GameEnv
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 NAMES = list(GYMNASIUM_IDS.values())
@@ -133,7 +133,7 @@ def test_refuses_actions_that_are_none_and_steps_before_the_start():
 
 
 def test_gymnasium_finds_the_games_where_it_is_told_to_look():
-    program = "import gymnasium; gymnasium.make('perdure.rl.gymnasium_envs:perdure/Catcher-v0')"
+    program = "import gymnasium; gymnasium.make('perdure.rl.games.gymnasium_envs:perdure/Catcher-v0')"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-W", "error", "-c", program], env=environment, check=True)
 

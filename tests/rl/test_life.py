@@ -1,4 +1,4 @@
-"""An agent's life: what it remembers of ends, chunks that do not matter, levels that compile nothing, scores."""
+"""An agent's runner: what it remembers of ends, chunks that do not matter, levels that compile nothing, scores."""
 
 import equinox as eqx
 import jax
@@ -8,8 +8,8 @@ import pytest
 
 from perdure.models import MLP
 from perdure.rl.agent import DQN
-from perdure.rl.life import begin_life, greedy_scores, play_frames
-from perdure.rl.schedule import Stage, make_schedule, stack_params, usual_stages
+from perdure.rl.runner import greedy_scores, init_runner, play_frames
+from perdure.rl.schedule import Stage, default_stages, make_schedule, stack_params
 
 pytestmark = pytest.mark.long
 
@@ -26,16 +26,16 @@ AGENT = DQN(
 
 
 def begun(corridor, params):
-    return begin_life(AGENT, corridor, MLP(2, 2, (4,), key=jax.random.key(0)), params, jax.random.key(1))
+    return init_runner(AGENT, corridor, MLP(2, 2, (4,), key=jax.random.key(0)), params, jax.random.key(1))
 
 
-def played(corridor, life, schedule, *ends):
+def played(corridor, runner, schedule, *ends):
     play = jax.jit(
-        lambda life, start, stop: play_frames(AGENT, corridor, life, schedule, jax.random.key(2), start, stop)
+        lambda runner, start, stop: play_frames(AGENT, corridor, runner, schedule, jax.random.key(2), start, stop)
     )
     for start, stop in zip((0, *ends[:-1]), ends, strict=True):
-        life = play(life, jnp.asarray(start), jnp.asarray(stop))
-    return life
+        runner = play(runner, jnp.asarray(start), jnp.asarray(stop))
+    return runner
 
 
 class Stubborn(eqx.Module):
@@ -49,8 +49,8 @@ class Stubborn(eqx.Module):
 
 def test_the_end_of_the_game_stops_the_discount_and_a_time_limit_does_not(corridor, level):
     params = level(3, limit=4)
-    life = played(corridor, begun(corridor, params), make_schedule([params], [Stage(0, 64)]), 40)
-    remembered = life.agent.learning.memory.examples
+    runner = played(corridor, begun(corridor, params), make_schedule([params], [Stage(0, 64)]), 40)
+    remembered = runner.agent.learning.memory.examples
     there = np.asarray(remembered.next_observation[:40, 0]) >= 1 - 1e-6
     np.testing.assert_array_equal(np.asarray(remembered.discount[:40]), 1.0 - there)
     np.testing.assert_array_equal(np.asarray(remembered.reward[:40]), there.astype(np.float32))
@@ -58,8 +58,8 @@ def test_the_end_of_the_game_stops_the_discount_and_a_time_limit_does_not(corrid
     moved = np.asarray(remembered.action[:40]) == 1
     before, after = (np.asarray(leaf[:40, 0]) for leaf in (remembered.observation, remembered.next_observation))
     np.testing.assert_allclose(after, before + moved / 3, atol=1e-6)
-    assert 0 < there.sum() < int(life.episodes)  # some ran into the limit
-    assert float(life.total_score) == there.sum()
+    assert 0 < there.sum() < int(runner.episodes)  # some ran into the limit
+    assert float(runner.total_score) == there.sum()
 
 
 def test_chunks_do_not_matter(corridor, level):
@@ -74,9 +74,9 @@ def test_another_schedule_compiles_nothing(corridor):
     traced = []
 
     @jax.jit
-    def play(life, schedule):
+    def play(runner, schedule):
         traced.append(1)
-        return play_frames(AGENT, corridor, life, schedule, jax.random.key(2), jnp.asarray(0), jnp.asarray(20))
+        return play_frames(AGENT, corridor, runner, schedule, jax.random.key(2), jnp.asarray(0), jnp.asarray(20))
 
     for stages in ([Stage(0, 10), Stage(1, 10)], [Stage(1, 12), Stage(0, 30)]):
         play(begun(corridor, corridor.levels[0]), make_schedule(corridor.levels, stages))
@@ -87,7 +87,7 @@ def test_a_schedule_tells_the_level_of_each_frame(corridor):
     schedule = make_schedule(corridor.levels, [Stage(1, 10), Stage(0, 15), Stage(1, 10)])
     lengths = [int(schedule.at(jnp.asarray(frame)).length) for frame in (0, 9, 10, 24, 25, 34, 99)]
     assert lengths == [4, 4, 2, 2, 4, 4, 4]
-    assert usual_stages(2) == [(0, 25_000), (1, 25_000)]
+    assert default_stages(2) == [(0, 25_000), (1, 25_000)]
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_greedy_scores_are_those_of_whole_episodes_at_each_level(corridor, level
 def test_an_agent_learns_to_go_on(corridor, level):
     agent = DQN(**{**{name: getattr(AGENT, name) for name in AGENT.__dataclass_fields__}, "exploration_end": 0.3})
     params = level(3)
-    life = begin_life(agent, corridor, MLP(2, 2, (16,), key=jax.random.key(0)), params, jax.random.key(1))
+    runner = init_runner(agent, corridor, MLP(2, 2, (16,), key=jax.random.key(0)), params, jax.random.key(1))
     schedule = make_schedule([params], [Stage(0, 400)])
-    life = play_frames(agent, corridor, life, schedule, jax.random.key(2), jnp.asarray(0), jnp.asarray(400))
-    scores = greedy_scores(corridor, life.agent.learning.model, stack_params([params]), 1, jax.random.key(3))
+    runner = play_frames(agent, corridor, runner, schedule, jax.random.key(2), jnp.asarray(0), jnp.asarray(400))
+    scores = greedy_scores(corridor, runner.agent.learning.model, stack_params([params]), 1, jax.random.key(3))
     assert float(scores[0, 0]) == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perdure.models import MLP
-from perdure.rl.networks import MnihNetwork, usual_network
+from perdure.rl.networks import MnihNetwork, default_network
 
 pytestmark = pytest.mark.long
 
@@ -34,8 +34,8 @@ def test_its_convolutions_are_xlas(network):
 
 
 def test_frames_get_convolutions_and_numbers_a_perceptron():
-    assert isinstance(usual_network(jnp.zeros((4, 84, 84), jnp.uint8), 2, jax.random.key(0)), MnihNetwork)
-    made = usual_network(jnp.zeros(8), 3, jax.random.key(0))
+    assert isinstance(default_network(jnp.zeros((4, 84, 84), jnp.uint8), 2, jax.random.key(0)), MnihNetwork)
+    made = default_network(jnp.zeros(8), 3, jax.random.key(0))
     assert isinstance(made, MLP)
     assert [layer.weight.shape for layer in made.layers] == [(64, 8), (64, 64), (3, 64)]
 

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.rl.catcher import Catcher, Fruit
-from perdure.rl.catcher import start as start_catcher
 from perdure.rl.environment import Environment, Step
-from perdure.rl.flappy_bird import FlappyBird, FlappyBirdParams
-from perdure.rl.flappy_bird import start as start_bird
-from perdure.rl.frames import FrameObservations, FrameState
-from perdure.rl.pictures import colour_picture
+from perdure.rl.games.catcher import Catcher, Fruit
+from perdure.rl.games.catcher import start as start_catcher
+from perdure.rl.games.flappy_bird import FlappyBird, FlappyBirdParams
+from perdure.rl.games.flappy_bird import start as start_bird
+from perdure.rl.games.frames import FrameObservations, FrameState
+from perdure.rl.games.pictures import colour_picture
 
 LEVEL = FlappyBird.params(gap=100)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.rl.rules import check_positive, draw_below, whole_number
+from perdure.rl.games.rules import check_positive, draw_below, whole_number
 
 
 @pytest.mark.parametrize("value", ["fast", None, True, 1j])

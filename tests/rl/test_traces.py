@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.rl import catcher, flappy_bird
-from perdure.rl.rules import MAX_STEPS
+from perdure.rl.games import catcher, flappy_bird
+from perdure.rl.games.rules import MAX_STEPS
 
 FOLDER = Path(__file__).parents[1] / "reference" / "ple"
 

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perdure.streams import files
-from perdure.streams.archives import pictures_sha256
-from perdure.streams.registry import DATA_SETS, DataSet, RawFile
+from perdure.streams.raw import files
+from perdure.streams.raw.archives import pictures_sha256
+from perdure.streams.raw.registry import DATA_SETS, DataSet, RawFile
 
 N_TRAIN, N_TEST = 40, 12
 ALPHABETS = {"background": {"Greek": [3, 1], "Braille": [2]}, "evaluation": {"Angelic": [6, 4, 5]}}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perdure.streams import archives
-from perdure.streams.registry import DataError
+from perdure.streams.raw import archives
+from perdure.streams.raw.registry import DataError
 
 
 def png(pixels: np.ndarray, **options) -> bytes:

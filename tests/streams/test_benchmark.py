@@ -9,26 +9,26 @@ from hypothesis import strategies as st
 from perdure.core import Example
 from perdure.streams import benchmark as benchmark_module
 from perdure.streams import tasks
-from perdure.streams.benchmark import Benchmark, PixelMapTests, TestSet, checksum, pixel_map_benchmark
+from perdure.streams.benchmark import Benchmark, LabelledSet, PixelMapSets, checksum, pixel_map_benchmark
 
 SIZES = [3, 1, 2]
 
 
-def arrays(dtype: str = "float32") -> tuple[Example, list[TestSet]]:
+def arrays(dtype: str = "float32") -> tuple[Example, list[LabelledSet]]:
     """A valid stream of three tasks of 3, 1 and 2 examples, and its test sets; three classes."""
     train = Example(
         x=np.arange(24).reshape(6, 2, 2).astype(dtype),
         y=np.array([0, 1, 2, 0, 1, 2], dtype=np.int32),
         task=np.repeat(np.arange(3, dtype=np.int32), SIZES),
     )
-    test = [TestSet(np.ones((n, 2, 2), dtype), np.zeros(n, np.int32)) for n in (2, 1, 4)]
+    test = [LabelledSet(np.ones((n, 2, 2), dtype), np.zeros(n, np.int32)) for n in (2, 1, 4)]
     return train, test
 
 
-def pixel_map_tests() -> PixelMapTests:
+def pixel_map_tests() -> PixelMapSets:
     images = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     maps = np.array([[0, 1, 2, 3], [3, 2, 1, 0], [-1, 0, 0, 0]], dtype=np.int32)
-    return PixelMapTests(images, np.array([2, 0], dtype=np.int32), maps)
+    return PixelMapSets(images, np.array([2, 0], dtype=np.int32), maps)
 
 
 class TestValid:
@@ -54,14 +54,14 @@ class TestValid:
         task = np.repeat(np.arange(len(sizes)), sizes)
         x, y = np.zeros((len(task), 1), np.float32), np.zeros(len(task), np.int32)
         train = Example(x, y, task)
-        test = [TestSet(x[:1], y[:1])] * len(sizes)
+        test = [LabelledSet(x[:1], y[:1])] * len(sizes)
         assert Benchmark("b", train, test, 1).task_ends.tolist() == np.cumsum(sizes).tolist()
 
     def test_does_not_make_the_test_sets_of_all_tasks(self, monkeypatch):
         made = []
         monkeypatch.setattr(benchmark_module, "apply_pixel_map", lambda images, _: made.append(1) or images)
         x, y = np.ones((500, 2, 2), np.float32), np.zeros(500, np.int32)
-        Benchmark("b", Example(x, y, np.arange(500)), PixelMapTests(x, y, np.zeros((500, 4), np.int32)), 1)
+        Benchmark("b", Example(x, y, np.arange(500)), PixelMapSets(x, y, np.zeros((500, 4), np.int32)), 1)
         assert len(made) < 20  # type checks while testing may look at one or two
 
 
@@ -147,7 +147,7 @@ TEST_FAULTS = {
 def test_refuses_a_bad_test_set(damage, error, message):
     train, test = arrays()
     with pytest.raises(error, match=message):
-        Benchmark("b", train, [*test[:2], TestSet(*damage(*test[2]))], 3)
+        Benchmark("b", train, [*test[:2], LabelledSet(*damage(*test[2]))], 3)
 
 
 PIXEL_FAULTS = {
@@ -173,7 +173,7 @@ def test_refuses_bad_pixel_map_tests(part, damage, error, message):
     train, _ = arrays()
     parts = vars(pixel_map_tests())
     with pytest.raises(error, match=message):
-        Benchmark("b", train, PixelMapTests(**{**parts, part: damage(parts[part])}), 3)
+        Benchmark("b", train, PixelMapSets(**{**parts, part: damage(parts[part])}), 3)
 
 
 def test_refuses_no_test_sets_and_no_outputs():
@@ -203,10 +203,17 @@ class TestPixelMapTests:
 class TestPixelMapBenchmark:
     def make(self, **changed):
         rng = np.random.default_rng(0)
-        train = TestSet(rng.integers(0, 256, (20, 2, 3), dtype=np.uint8), np.arange(20) % 4)
-        test = TestSet(rng.integers(0, 256, (5, 2, 3), dtype=np.uint8), np.arange(5) % 4)
-        usual = tasks.StreamSize(3, 7)
-        options = {"n_outputs": 4, "seed": 1, "examples_per_task": 7, "usual": usual, "task_order": None, **changed}
+        train = LabelledSet(rng.integers(0, 256, (20, 2, 3), dtype=np.uint8), np.arange(20) % 4)
+        test = LabelledSet(rng.integers(0, 256, (5, 2, 3), dtype=np.uint8), np.arange(5) % 4)
+        default_size = tasks.StreamSize(3, 7)
+        options = {
+            "n_outputs": 4,
+            "seed": 1,
+            "examples_per_task": 7,
+            "default_size": default_size,
+            "task_order": None,
+            **changed,
+        }
         maps = tasks.permutation_maps(options["seed"], 3, 6)
         return train, maps, pixel_map_benchmark("b", train, test, maps, **options)
 
@@ -239,11 +246,11 @@ class TestPixelMapBenchmark:
         np.testing.assert_array_equal(fewer.train.x, more.train.x.reshape(3, 7, 2, 3)[:, :2].reshape(6, 2, 3))
 
 
-def targets(dtype: str = "float32") -> tuple[Example, list[TestSet]]:
+def targets(dtype: str = "float32") -> tuple[Example, list[LabelledSet]]:
     """A valid stream of three tasks with two targets an example, and its test sets."""
     train, test = arrays()
     y = np.arange(12).reshape(6, 2).astype(dtype)
-    return train._replace(y=y), [TestSet(x, np.arange(2 * len(x)).reshape(-1, 2).astype(dtype)) for x, _ in test]
+    return train._replace(y=y), [LabelledSet(x, np.arange(2 * len(x)).reshape(-1, 2).astype(dtype)) for x, _ in test]
 
 
 class TestRegression:
@@ -268,7 +275,7 @@ class TestRegression:
         train, test = targets()
         test[1] = test[0]
         with pytest.raises(error, match=message):
-            Benchmark("b", train, [*test[:2], TestSet(test[2].x, damage(test[2].y))], 2)
+            Benchmark("b", train, [*test[:2], LabelledSet(test[2].x, damage(test[2].y))], 2)
 
     def test_refuses_targets_of_a_single_test_example(self):
         with pytest.raises(ValueError, match=r"test\[1\].y has the same targets in all 1 examples"):
@@ -277,7 +284,7 @@ class TestRegression:
     def test_one_output_that_varies_is_enough(self):
         train, test = targets()
         y = np.array([[1, 5], [1, 6]], np.float32)
-        assert Benchmark("b", train, [TestSet(test[0].x, y)] * 3, 2).regression
+        assert Benchmark("b", train, [LabelledSet(test[0].x, y)] * 3, 2).regression
 
     def test_classes_have_no_place_in_it(self):
         train, test = targets()
@@ -288,7 +295,7 @@ class TestRegression:
 class TestClassTasks:
     def make(self, class_tasks, labels=(0, 1, 1, 2, 3, 3), tests=(1, 2, 3)):
         train, test = arrays()
-        test = [TestSet(x, np.full(len(x), label, np.int32)) for (x, _), label in zip(test, tests, strict=True)]
+        test = [LabelledSet(x, np.full(len(x), label, np.int32)) for (x, _), label in zip(test, tests, strict=True)]
         return Benchmark("b", train._replace(y=np.array(labels, np.int32)), test, 4, class_tasks)
 
     def test_is_kept_and_is_in_the_checksum(self):
@@ -322,7 +329,7 @@ def test_the_checksum_sees_every_array_of_stream_and_tests():
         x, y = np.arange(8, dtype=np.uint8).reshape(4, 2), np.array([0, 1, 0, 1], np.int32)
         parts = {"x": x, "y": y, "task": np.zeros(4, np.int32), "test_x": x, "test_y": y, "n_outputs": 2} | changes
         train = Example(parts["x"], parts["y"], parts["task"])
-        return Benchmark("it", train, [TestSet(parts["test_x"], parts["test_y"])], parts["n_outputs"])
+        return Benchmark("it", train, [LabelledSet(parts["test_x"], parts["test_y"])], parts["n_outputs"])
 
     x, y = np.full((4, 2), 7, np.uint8), np.ones(4, np.int32)
     others = [benchmark(**{name: new}) for name, new in [("x", x), ("y", y), ("test_x", x), ("test_y", y)]]
@@ -336,7 +343,7 @@ def test_the_checksum_of_mapped_tests_sees_images_labels_and_maps():
     stream = Example(images, labels, np.zeros(2, np.int32))
 
     def of(**changes):
-        tests = PixelMapTests(**({"images": images, "labels": labels, "maps": maps} | changes))
+        tests = PixelMapSets(**({"images": images, "labels": labels, "maps": maps} | changes))
         return checksum(Benchmark("it", stream, tests, 2))
 
     assert len({of(), of(images=images + 1), of(labels=labels + 1), of(maps=maps[:, ::-1])}) == 4

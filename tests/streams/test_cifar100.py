@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perdure.streams.cifar100 import cifar100, load_cifar100, read_binary_archive, read_python_archive
-from perdure.streams.registry import DataError
+from perdure.streams.raw.registry import DataError
 
 READERS = {"cifar-100-binary.tar.gz": read_binary_archive, "cifar-100-python.tar.gz": read_python_archive}
 

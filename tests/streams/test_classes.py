@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.core import AnyArray
-from perdure.streams.benchmark import TestSet
+from perdure.streams.benchmark import LabelledSet
 from perdure.streams.classes import class_benchmark
 
 TASK_OF_CLASS = np.array([0, 0, 1, 2, 2, 2])
@@ -18,7 +18,7 @@ def make(seed: int = 0, **changes):
     parts = []
     for part, each in enumerate((8, 3)):
         y = np.tile(np.arange(6), each)
-        parts.append(TestSet(np.stack([np.full(len(y), part), np.arange(len(y))], axis=1).astype(np.uint8), y))
+        parts.append(LabelledSet(np.stack([np.full(len(y), part), np.arange(len(y))], axis=1).astype(np.uint8), y))
     sizes = {"sizes": AVAILABLE, "usual_sizes": AVAILABLE}
     options = {"tasks": 3, **sizes, "task_order": None, "validation": False, **changes}
     return class_benchmark("b", parts[0], parts[1], TASK_OF_CLASS, seed=seed, **options)

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from perdure.streams import atomic, download, files
-from perdure.streams.files import _uncompressed, fetch, find_file, find_one, load_idx, read_idx, status, verify
-from perdure.streams.registry import DATA_SETS, DataError
+from perdure.storage import files as storage
+from perdure.streams.raw import download, files
+from perdure.streams.raw.files import _uncompressed, fetch, find_file, find_one, load_idx, read_idx, status, verify
+from perdure.streams.raw.registry import DATA_SETS, DataError
 
 LABELS = "train-labels-idx1-ubyte"
 
@@ -223,8 +224,8 @@ class TestDownload:
             monkeypatch.setattr(owner, name, recorded)
 
         spy(files, "verified")
-        spy(atomic.os, "fsync")
-        spy(atomic.Path, "replace")
+        spy(storage.os, "fsync")
+        spy(storage.Path, "replace")
         find_file(LABELS)
         assert steps == [("verified", False), ("fsync", False), ("replace", False), ("fsync", True)]
         assert everything_under(registry) == [f"{LABELS}.gz"]
@@ -349,7 +350,7 @@ def test_the_real_files_are_the_published_ones(mnist_dir):
 
 def test_files_and_catalog_load_without_jax():
     code = (
-        "import sys, perdure.streams.files, perdure.streams.catalog as c; c.summary('mnist-rotations');"
+        "import sys, perdure.streams.raw.files, perdure.streams.catalog as c; c.summary('mnist-rotations');"
         "sys.exit('jax loaded' if 'jax' in sys.modules else 0)"
     )
     source = str(Path(files.__file__).parents[2])

@@ -204,7 +204,7 @@ class TestDigits:
 MEASURE_MEMORY = """
 from unittest import mock
 import numpy as np
-from perdure.experiments.process import peak_memory
+from perdure.machine.process import peak_memory
 from perdure.streams import mnist
 
 images = [np.random.default_rng(0).integers(0, 256, (n, 28, 28), dtype=np.uint8) for n in (60_000, 10_000)]

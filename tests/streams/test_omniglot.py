@@ -10,7 +10,7 @@ import pytest
 from perdure.streams import omniglot as module
 from perdure.streams.benchmark import checksum
 from perdure.streams.omniglot import decode_drawings, load_omniglot, omniglot
-from perdure.streams.registry import DataError
+from perdure.streams.raw.registry import DataError
 
 
 @pytest.fixture

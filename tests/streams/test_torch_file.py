@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from perdure.streams import tasks
-from perdure.streams.registry import DataError
+from perdure.streams.raw.registry import DataError
 from perdure.streams.torch_file import DataFileRecipe, file_benchmark, read_torch_file
 
 torch = pytest.importorskip("torch")

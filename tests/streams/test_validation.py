@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.streams import digits, mnist, tasks
-from perdure.streams.benchmark import Benchmark, PixelMapTests, TestSet, pixel_map_benchmark
+from perdure.streams.benchmark import Benchmark, LabelledSet, PixelMapSets, pixel_map_benchmark
 from perdure.streams.validation import reported_subsets, validation_split
 
 SUBSETS = st.lists(st.lists(st.integers(0, 39), max_size=20).map(lambda it: np.array(it, dtype=int)), max_size=4)
@@ -37,15 +37,15 @@ def test_reported_streams_are_those_of_the_usual_size_too():
     def drawn(task, size):
         return shown(tasks.draw_subsets(seed, np.array([task]), 500, size)[0] for seed in range(tasks.REPORTED_SEEDS))
 
-    both, asked = map(shown, reported_subsets(500, asked={0: 3, 2: 9}, usual={0: 7, 1: 7, 2: 7}))
+    both, asked = map(shown, reported_subsets(500, asked={0: 3, 2: 9}, default_size={0: 7, 1: 7, 2: 7}))
     assert both == drawn(0, 7) | drawn(1, 7) | drawn(2, 9)
     assert asked == drawn(0, 3) | drawn(2, 9)
     assert shown(next(reported_subsets(5, {0: 1}, {0: 1000}))) == set(range(5))
 
 
 def test_a_short_validation_stream_shows_nothing_of_whole_reported_ones():
-    images, usual = np.arange(200, dtype=np.uint8).reshape(200, 1, 1), tasks.StreamSize(4, 10)
-    part = TestSet(images, np.arange(200) % 3)
+    images, default_size = np.arange(200, dtype=np.uint8).reshape(200, 1, 1), tasks.StreamSize(4, 10)
+    part = LabelledSet(images, np.arange(200) % 3)
 
     def make(seed, n_tasks, size, validation):
         return pixel_map_benchmark(
@@ -56,14 +56,14 @@ def test_a_short_validation_stream_shows_nothing_of_whole_reported_ones():
             n_outputs=3,
             seed=seed,
             examples_per_task=size,
-            usual=usual,
+            default_size=default_size,
             task_order=None,
             validation=validation,
         )
 
     short = make(1000, 1, 5, True)
-    assert isinstance(short.test, PixelMapTests)
-    whole = set().union(*(make(seed, *usual, False).train.x.ravel() for seed in range(tasks.REPORTED_SEEDS)))
+    assert isinstance(short.test, PixelMapSets)
+    whole = set().union(*(make(seed, *default_size, False).train.x.ravel() for seed in range(tasks.REPORTED_SEEDS)))
     assert whole.isdisjoint(short.train.x.ravel())
     assert whole.isdisjoint(short.test.images.ravel())
 
@@ -82,7 +82,7 @@ def images_of(stream, base: np.ndarray) -> set[int]:
 
 
 def maps_of(benchmark: Benchmark) -> np.ndarray:
-    assert isinstance(benchmark.test, PixelMapTests)
+    assert isinstance(benchmark.test, PixelMapSets)
     return benchmark.test.maps
 
 
@@ -91,7 +91,7 @@ def test_permutations_share_neither_images_nor_maps_with_the_reported_streams(sm
     train_x = mnist.load_mnist(small_mnist_dir)[0]
     reported = [mnist.mnist_permutations(seed, **options) for seed in range(tasks.REPORTED_SEEDS)]
     made = mnist.mnist_permutations(0, **options, validation=True)
-    assert isinstance(made.test, PixelMapTests)
+    assert isinstance(made.test, PixelMapSets)
     shown = set().union(*(images_of(it.train.x, train_x) for it in reported))
     trained, tested = images_of(made.train.x, train_x), images_of(made.test.images, train_x)
     assert not shown & (trained | tested)
@@ -114,7 +114,7 @@ def test_rotations_have_other_angles_in_the_same_bins(small_mnist_dir):
 def test_digits_hold_a_quarter_of_the_training_images_out():
     (train_x, _), _ = digits.load_digits()
     made = digits.digits_rotations(0, validation=True)
-    assert isinstance(made.test, PixelMapTests)
+    assert isinstance(made.test, PixelMapSets)
     assert len(made.train.y) == 5000
     assert len(made.test.images) == 1442 // 4
     known = {image.tobytes() for image in train_x}
@@ -136,7 +136,7 @@ def test_mnist_has_thousands_of_images_that_no_reported_stream_shows(mnist_dir, 
     made = make(0, data_dir=mnist_dir, validation=True)
     assert made.train.x.shape == (20_000, 28, 28)
     train_x, _, _, _ = mnist.load_mnist(mnist_dir)
-    assert isinstance(made.test, PixelMapTests)
+    assert isinstance(made.test, PixelMapSets)
     # 100,000 draws in subsets of 1/60 or 1/300 of the images leave 60,000 · exp(−5/3) of them, about 11,300
     assert 11_000 / 4 < len(made.test.images) < 11_600 / 4
     assert {image.tobytes() for image in made.test.images} <= {image.tobytes() for image in train_x}

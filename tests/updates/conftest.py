@@ -18,8 +18,8 @@ class Normalizing(BatchModel):
     def __call__(self, x):
         return self._outputs(x, self.statistics.mean, self.statistics.variance)
 
-    def in_training(self, x, counts=None):
-        where = True if counts is None else counts[:, None, None]
+    def in_training(self, x, mask=None):
+        where = True if mask is None else mask[:, None, None]
         mean, variance = x.mean(axis=(0, 1), where=where), x.var(axis=(0, 1), where=where)
         outputs = jnp.stack([self._outputs(one, mean, variance) for one in x])
         moved = Statistics(0.9 * self.statistics.mean + 0.1 * mean, 0.9 * self.statistics.variance + 0.1 * variance)

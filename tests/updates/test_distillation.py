@@ -16,11 +16,11 @@ def test_is_the_divergence_of_what_is_answered_from_what_was():
     np.testing.assert_allclose(distillation(jnp.asarray(logits), jnp.asarray(before)), expected, rtol=1e-12)
 
 
-def test_vanishes_with_its_slope_where_nothing_has_changed():
+def test_vanishes_with_its_gradient_where_nothing_has_changed():
     before = jnp.asarray([0.3, -2.0, 5.0])
-    divergence, slope = jax.value_and_grad(distillation)(before + 7, before)
+    divergence, grads = jax.value_and_grad(distillation)(before + 7, before)
     np.testing.assert_allclose(divergence, 0, atol=1e-15)
-    np.testing.assert_allclose(slope, 0, atol=1e-15)
+    np.testing.assert_allclose(grads, 0, atol=1e-15)
 
 
 def test_outputs_of_other_tasks_do_not_matter():
@@ -28,5 +28,5 @@ def test_outputs_of_other_tasks_do_not_matter():
     masked = [within_task(it, (0, 1, 0, 1), jnp.asarray(1)) for it in (logits, before)]
     own = jnp.asarray([1, 3])
     np.testing.assert_allclose(distillation(*masked), distillation(logits[own], before[own]), rtol=1e-12)
-    slope = jax.grad(lambda it: distillation(within_task(it, (0, 1, 0, 1), jnp.asarray(1)), masked[1]))(logits)
-    np.testing.assert_array_equal(slope[jnp.asarray([0, 2])], 0)
+    grads = jax.grad(lambda it: distillation(within_task(it, (0, 1, 0, 1), jnp.asarray(1)), masked[1]))(logits)
+    np.testing.assert_array_equal(grads[jnp.asarray([0, 2])], 0)

@@ -11,13 +11,13 @@ import pytest
 
 from perdure.models import MLP
 from perdure.updates.gradient import (
-    Descent,
-    descend,
+    TrainState,
     example_gradient,
     example_loss,
+    init_train_state,
     optimizer_step,
     predict_batch,
-    start_descent,
+    sgd_step,
     weighted_gradient,
 )
 from perdure.updates.losses import mean_squared_error
@@ -92,7 +92,7 @@ def test_gradient_equals_finite_differences(loss, x64):
     def gradient(*leaves):
         return weighted_gradient(jax.tree.unflatten(structure, leaves), x, y, weights, **options)
 
-    slopes = jax.tree.leaves(gradient(*leaves).slope)
+    slopes = jax.tree.leaves(gradient(*leaves).grads)
     rng, step = np.random.default_rng(3), 1e-6
     for _ in range(10):
         ways = [rng.normal(size=leaf.shape) for leaf in leaves]
@@ -100,7 +100,7 @@ def test_gradient_equals_finite_differences(loss, x64):
             gradient(*(leaf + sign * step * way for leaf, way in zip(leaves, ways, strict=True))).loss
             for sign in (1, -1)
         )
-        along = sum(np.sum(slope * way) for slope, way in zip(slopes, ways, strict=True))
+        along = sum(np.sum(grads * way) for grads, way in zip(slopes, ways, strict=True))
         assert (ahead - behind) / (2 * step) == pytest.approx(float(along), rel=1e-6, abs=1e-8)
 
 
@@ -116,17 +116,17 @@ def test_the_loss_given_is_the_one_that_is_taken():
 
 def test_descend_subtracts_rate_times_gradient():
     model = {"weight": jnp.asarray([1.0, -2.0]), "bias": jnp.asarray(4.0)}
-    slope = {"weight": jnp.asarray([2.0, 4.0]), "bias": jnp.asarray(-8.0)}
+    grads = {"weight": jnp.asarray([2.0, 4.0]), "bias": jnp.asarray(-8.0)}
     for rate in (0.25, jnp.asarray(0.25)):
-        after = descend(model, slope, rate)
+        after = sgd_step(model, grads, rate)
         np.testing.assert_array_equal(after["weight"], [0.5, -3.0])
         assert after["bias"] == 6
-    np.testing.assert_array_equal(descend(model, slope, 0.0)["weight"], model["weight"])
+    np.testing.assert_array_equal(sgd_step(model, grads, 0.0)["weight"], model["weight"])
 
 
-def test_leaves_without_slope_stay_as_they_are():
+def test_leaves_without_gradients_stay_as_they_are():
     model = {"weight": jnp.asarray([1.0]), "count": jnp.asarray(7, jnp.int32)}
-    after = descend(model, {"weight": jnp.asarray([2.0]), "count": None}, 0.5)
+    after = sgd_step(model, {"weight": jnp.asarray([2.0]), "count": None}, 0.5)
     assert after == {"weight": jnp.asarray([0.0]), "count": 7}
 
 
@@ -146,8 +146,8 @@ class Numbered(eqx.Module):
 def test_integers_of_a_model_are_not_differentiated_and_no_optimizer_sees_them():
     model, adam = Numbered(network(), jnp.asarray(7, jnp.int32)), optax.adam(0.1)
     x, y = random_batch(0, 1)
-    start, gradient = start_descent(model, adam), example_of(model, x[0], y[0])
-    assert gradient.slope.number is None
+    start, gradient = init_train_state(model, adam), example_of(model, x[0], y[0])
+    assert gradient.grads.number is None
     after = step(gradient, start.optimizer, adam)
     assert after.model.number.dtype == jnp.int32
     assert after.model.number == 7
@@ -158,11 +158,11 @@ def test_integers_of_a_model_are_not_differentiated_and_no_optimizer_sees_them()
 @pytest.mark.parametrize("transformation", [optax.sgd(0.1), optax.adam(0.1), optax.sgd(0.1, momentum=0.9)])
 def test_an_optimizers_state_is_all_arrays_and_keeps_its_form(transformation):
     x, y = random_batch(0, 1)
-    start = start_descent(network(), transformation)
+    start = init_train_state(network(), transformation)
     same(start.model, network())
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(start))
     after = step(example_of(network(), x[0], y[0]), start.optimizer, transformation)
-    assert isinstance(after, Descent)
+    assert isinstance(after, TrainState)
     forms = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), it) for it in (start, after)]
     assert forms[0] == forms[1]
 
@@ -170,20 +170,20 @@ def test_an_optimizers_state_is_all_arrays_and_keeps_its_form(transformation):
 def test_plain_sgd_is_a_descent():
     x, y = random_batch(0, 3)
     gradient = batch_of(network(), x, y, jnp.full(3, 1 / 3))
-    start = start_descent(network(), optax.sgd(0.1))
+    start = init_train_state(network(), optax.sgd(0.1))
     after = step(gradient, start.optimizer, optax.sgd(0.1))
-    same(after.model, descend(network(), gradient.slope, 0.1))
+    same(after.model, sgd_step(network(), gradient.grads, 0.1))
 
 
 def test_momentum_by_hand(x64):
     model, slopes = {"w": jnp.asarray(1.0)}, [2.0, -1.0, 4.0]
     transformation = optax.sgd(0.1, momentum=0.5)
-    now, weight, velocity = start_descent(model, transformation), 1.0, 0.0
+    now, weight, velocity = init_train_state(model, transformation), 1.0, 0.0
     example = example_gradient(lambda x: jnp.zeros(2), jnp.zeros(1), jnp.asarray(0, jnp.int32))
-    for slope in slopes:
-        gradient = example._replace(slope={"w": jnp.asarray(slope)}, model=now.model)
+    for grads in slopes:
+        gradient = example._replace(grads={"w": jnp.asarray(grads)}, model=now.model)
         now = step(gradient, now.optimizer, transformation)
-        velocity = 0.5 * velocity + slope
+        velocity = 0.5 * velocity + grads
         weight -= 0.1 * velocity
         assert float(now.model["w"]) == pytest.approx(weight, rel=1e-12)
 
@@ -192,16 +192,16 @@ def test_momentum_by_hand(x64):
 
 
 def by_hand(model, x, y, weights):
-    """Return loss and slope of the weighted cross entropy, and the statistics after it, in NumPy."""
+    """Return loss and gradient of the weighted cross entropy, and the statistics after it, in NumPy."""
     x, weight = np.asarray(x), np.asarray(model.weight)
     mean, variance = x.mean(axis=(0, 1)), x.var(axis=(0, 1))
     rows = ((x - mean) / np.sqrt(variance + 0.1)).reshape(len(x), -1)
     logits = rows @ weight.T
     likely = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     loss = -np.sum(weights * np.log(likely[np.arange(len(y)), y]))
-    slope = ((likely - np.eye(3)[y]) * weights[:, None]).T @ rows
+    grads = ((likely - np.eye(3)[y]) * weights[:, None]).T @ rows
     moved = [0.9 * np.asarray(old) + 0.1 * new for old, new in zip(statistics(model), (mean, variance), strict=True)]
-    return loss, slope, moved
+    return loss, grads, moved
 
 
 def statistics(model):
@@ -218,7 +218,7 @@ def test_training_normalises_with_the_batch_and_moves_the_running_statistics(nor
         (alone, by_hand(normalizing, x[3:4], y[3:4], np.ones(1))),
     ):
         assert float(found.loss) == pytest.approx(expected[0], rel=1e-12)
-        np.testing.assert_allclose(found.slope.weight, expected[1], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(found.grads.weight, expected[1], rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(statistics(found.model), expected[2], rtol=1e-12)
         same(found.model.weight, normalizing.weight)
 
@@ -236,11 +236,11 @@ def test_predicting_normalises_with_the_running_statistics_and_moves_nothing(nor
 def test_running_statistics_are_not_differentiated(normalizing):
     x, y = jnp.asarray(np.random.default_rng(0).normal(size=(4, 2))), jnp.asarray(1, jnp.int32)
     gradient = example_of(normalizing, x, y)
-    assert (gradient.slope.statistics.mean, gradient.slope.statistics.variance) == (None, None)
+    assert (gradient.grads.statistics.mean, gradient.grads.statistics.variance) == (None, None)
     for rate in (0.5, 0.0):
-        same(statistics(descend(gradient.model, gradient.slope, rate)), statistics(gradient.model))
+        same(statistics(sgd_step(gradient.model, gradient.grads, rate)), statistics(gradient.model))
     adam = optax.adam(0.5)
-    start = start_descent(normalizing, adam)
+    start = init_train_state(normalizing, adam)
     assert {leaf.shape for leaf in jax.tree.leaves(start.optimizer)} == {(), normalizing.weight.shape}
     after = step(gradient, start.optimizer, adam)
     same(statistics(after.model), statistics(gradient.model))

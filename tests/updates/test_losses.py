@@ -48,11 +48,11 @@ def test_mean_squared_error_by_hand():
 def test_within_its_task_a_label_competes_with_the_tasks_own_classes_alone(logits, y):
     own = [n for n in range(5) if CLASS_TASKS[n] == CLASS_TASKS[y]]
     with jax.enable_x64(True):
-        loss, slope = within_own_task(jnp.asarray(logits), label(y))
+        loss, grads = within_own_task(jnp.asarray(logits), label(y))
         alone = among_all(jnp.asarray(logits[own]), label(own.index(y)))
     np.testing.assert_allclose(loss, alone[0], rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(slope[np.asarray(own)], alone[1], rtol=1e-12, atol=1e-12)
-    assert not np.delete(slope, own).any(), "classes of other tasks are neither raised nor lowered"
+    np.testing.assert_allclose(grads[np.asarray(own)], alone[1], rtol=1e-12, atol=1e-12)
+    assert not np.delete(grads, own).any(), "classes of other tasks are neither raised nor lowered"
 
 
 def test_the_only_class_of_its_task_is_certain():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from perdure.models import MLP, Statistics
 from perdure.updates import sequential
-from perdure.updates.gradient import start_descent
+from perdure.updates.gradient import init_train_state
 from perdure.updates.losses import cross_entropy, mean_squared_error
 from perdure.updates.sequential import general_meta_steps, gram_meta_steps, meta_steps, optimized_meta_steps
 
@@ -259,7 +259,7 @@ def test_an_optimizer_of_optax_equals_itself_by_hand(loss, x64):
     batches = Batches(3, 4) if loss is cross_entropy else with_targets(3, 4)
     batches.without(np.random.default_rng(5).random((3, 4)) < 0.3)
     adam = optax.adam(0.05)
-    learnt = optimized(start_descent(batches.model(), adam), *batches.arrays(), batches.meta_rate, adam, loss)
+    learnt = optimized(init_train_state(batches.model(), adam), *batches.arrays(), batches.meta_rate, adam, loss)
     model, state = by_adam(batches, loss)
     assert_close(jax.tree.leaves(learnt.model), jax.tree.leaves(model), rtol=1e-12)
     assert_close(jax.tree.leaves(learnt.optimizer), jax.tree.leaves(state), rtol=1e-12)
@@ -269,14 +269,14 @@ def test_an_optimizer_of_optax_equals_itself_by_hand(loss, x64):
 def test_plain_sgd_as_an_optimizer_equals_the_other_forms(x64):
     batches, sgd = Batches(3, 4), optax.sgd(1.0)
     batches.without(np.random.default_rng(5).random((3, 4)) < 0.3)
-    learnt = optimized(start_descent(batches.model(), sgd), *batches.arrays(), batches.meta_rate, sgd, cross_entropy)
+    learnt = optimized(init_train_state(batches.model(), sgd), *batches.arrays(), batches.meta_rate, sgd, cross_entropy)
     assert_close(jax.tree.leaves(learnt.model), by_hand(batches), rtol=1e-12)
 
 
 def test_an_absent_memory_leaves_model_and_optimizer_untouched(x64):
     """Once Adam has moments, even an example without gradient would move the weights."""
     adam, batches = optax.adam(0.05), Batches(2, 3)
-    start = start_descent(batches.model(), adam)
+    start = init_train_state(batches.model(), adam)
     underway = optimized(start, *batches.arrays(), 1.0, adam, cross_entropy)
     assert np.abs(jax.tree.leaves(underway.optimizer)[1]).max() > 0
     batches.without(True)
@@ -316,7 +316,7 @@ def test_statistics_move_with_present_examples_and_are_interpolated(normalizing,
     arrays = tuple(map(jnp.asarray, (x, y, rates)))
     if as_optimizer:
         sgd = optax.sgd(1.0)
-        learnt = optimized(start_descent(normalizing, sgd), *arrays, meta_rate, sgd, cross_entropy).model
+        learnt = optimized(init_train_state(normalizing, sgd), *arrays, meta_rate, sgd, cross_entropy).model
     else:
         learnt = jax.jit(meta_steps)(normalizing, *arrays, meta_rate)
     expected = normalizing_by_hand(normalizing, x, y, rates, meta_rate)

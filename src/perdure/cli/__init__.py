@@ -21,7 +21,7 @@ from perdure.cli.reproduce import reproduce
 from perdure.cli.rl import rl_app
 from perdure.cli.run import report, results, resume, run_app
 from perdure.cli.tune import tune_app
-from perdure.experiments.interrupt import InterruptedRunError
+from perdure.machine.signals import InterruptedRunError
 
 
 class _Commands(typer.core.TyperGroup):

@@ -15,7 +15,7 @@ data_app = typer.Typer(no_args_is_help=True, help="List, fetch and verify the ra
 @data_app.command("list")
 def list_data(data_dir: DataDir = None) -> None:
     """List the data sets, their files and where they are."""
-    from perdure.streams.files import dataset_names, status
+    from perdure.streams.raw.files import dataset_names, status
 
     _print_status({name: status(name, data_dir) for name in dataset_names()})
 
@@ -23,7 +23,7 @@ def list_data(data_dir: DataDir = None) -> None:
 @data_app.command("fetch")
 def fetch_data(name: Annotated[str, typer.Argument(help="Name of the data set.")], data_dir: DataDir = None) -> None:
     """Download what is missing of a data set, and verify all of it."""
-    from perdure.streams.files import fetch
+    from perdure.streams.raw.files import fetch
 
     for path in fetch(name, data_dir):
         OUTPUT.print(str(path), highlight=False, soft_wrap=True)
@@ -32,7 +32,7 @@ def fetch_data(name: Annotated[str, typer.Argument(help="Name of the data set.")
 @data_app.command("verify")
 def verify_data(name: Annotated[str, typer.Argument(help="Name of the data set.")], data_dir: DataDir = None) -> None:
     """Check the content of a data set's files; exit status 1 if one is missing or wrong."""
-    from perdure.streams.files import verify
+    from perdure.streams.raw.files import verify
 
     rows = verify(name, data_dir)
     _print_status({name: rows})

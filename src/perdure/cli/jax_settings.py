@@ -6,7 +6,7 @@ import os
 
 from platformdirs import user_cache_path
 
-from perdure.experiments.cores import usable_cpus
+from perdure.machine.cores import usable_cpus
 
 _WHOLE_LOOPS = "xla_backend_extra_options"
 _DEFAULTS = {

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from perdure.experiments.interrupt import signals_later
 from perdure.learners.catalog import CATALOG
+from perdure.machine.signals import signals_later
 
 
 class Learners(typer.core.TyperGroup):

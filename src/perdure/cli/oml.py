@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from perdure.cli.console import OUTPUT, DataDir, Previous, Quiet, print_table
-from perdure.experiments.interrupt import signals_later
+from perdure.machine.signals import signals_later
 
 oml_app = typer.Typer(
     no_args_is_help=True,
@@ -54,8 +54,8 @@ def train(
 ) -> None:
     """Train a representation; the same command goes on with one that was stopped."""
     with signals_later():
-        from perdure.experiments.meta_training import train_representation
-        from perdure.experiments.representation_presets import make_recipe
+        from perdure.experiments.representations.plan import make_recipe
+        from perdure.experiments.representations.train import train_representation
 
     size = size or ("paper" if domain == "sine" else "small")
     given = {
@@ -110,11 +110,11 @@ def evaluate(
 ) -> None:
     """Test representations by the published protocol: a sweep of rates, then many runs, and what they retain."""
     with signals_later():
-        from perdure.experiments.evaluation_record import save_evaluations
-        from perdure.experiments.files import make_folder
-        from perdure.experiments.meta_evaluation import evaluate_all
+        from perdure.experiments.representations.evaluate import evaluate_all
+        from perdure.records.evaluation import save_evaluations
         from perdure.report.figures.representations import save_evaluation_figures
         from perdure.report.representations import evaluation_tables
+        from perdure.storage.files import make_folder
 
     if not all(it.strip().isdecimal() for it in classes.split(",")):
         raise ValueError(f"--classes is {classes!r}, expected numbers separated by commas, as {EVALUATION_CLASSES}")
@@ -147,11 +147,11 @@ def visualize(
 ) -> None:
     """Show how sparse the features of representations are, and draw them as heat maps side by side."""
     with signals_later():
-        from perdure.experiments.meta_evaluation import features_of
-        from perdure.experiments.representation_file import representation_name
+        from perdure.experiments.representations.evaluate import features_of
         from perdure.report.figures.representations import activation_maps
         from perdure.report.figures.saving import save_figure
         from perdure.report.representations import statistics_table
+        from perdure.representation.file import representation_name
         from perdure.representation.statistics import representation_statistics
 
     features = {representation_name(name): features_of(name, data_dir) for name in representations}
@@ -177,9 +177,9 @@ def learners(
     The same command again goes on after the last figure measured.
     """
     with signals_later():
-        from perdure.experiments.feature_learners import compare_learners
-        from perdure.experiments.files import make_folder
+        from perdure.experiments.representations.learners import compare_learners
         from perdure.report.representations import learners_table
+        from perdure.storage.files import make_folder
 
     make_folder(out)
     record = out / "learners.json"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from perdure.cli.console import ERRORS, OUTPUT, DataDir, Quiet
-from perdure.experiments.interrupt import signals_later
+from perdure.machine.signals import signals_later
 
 
 def reproduce(
@@ -40,10 +40,10 @@ def reproduce(
     status is 1.
     """
     with signals_later():
-        from perdure.experiments.cores import usable_cpus
-        from perdure.experiments.files import make_folder, write_atomically
-        from perdure.experiments.reproduce import measure
-        from perdure.experiments.studies import load_study
+        from perdure.experiments.reproduction.measure import measure
+        from perdure.machine.cores import usable_cpus
+        from perdure.presets.studies import load_study
+        from perdure.storage.files import make_folder, write_atomically
 
     root = out or Path("runs", "quick") if quick else out or Path("runs")
     measured = measure(

@@ -10,7 +10,7 @@ import typer.core
 
 from perdure.cli.console import OUTPUT, Previous, Quiet, print_table
 from perdure.cli.learners import command_with_hyperparameters
-from perdure.experiments.interrupt import signals_later
+from perdure.machine.signals import signals_later
 from perdure.rl.catalog import AGENTS, GAMES
 
 rl_app = typer.Typer(
@@ -68,9 +68,9 @@ def _train(
     quiet: Quiet = False,
 ) -> None:
     with signals_later():
-        from perdure.experiments.agent_presets import make_agent
-        from perdure.experiments.agent_record import AgentRecord
-        from perdure.experiments.agent_run import run_agent
+        from perdure.experiments.agents.plan import make_agent
+        from perdure.experiments.agents.run import run_agent
+        from perdure.records.agent import AgentRecord
         from perdure.report.agents import agents_table
         from perdure.rl.catalog import make_game
 
@@ -111,7 +111,7 @@ def compare(
     figures: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("runs/figures"),
 ) -> None:
     """Compare agents: scores at each level, and as a figure over frames."""
-    from perdure.experiments.agent_record import AgentRecord
+    from perdure.records.agent import AgentRecord
     from perdure.report.agents import agents_table
     from perdure.report.figures.agents import scores_over_frames
     from perdure.report.figures.saving import save_figure
@@ -137,13 +137,13 @@ def play(
 ) -> None:
     """Watch a trained agent play: a film, its last picture in the terminal, and a window if asked for."""
     with signals_later():
-        from perdure.experiments.agent_play import play_episode, show_pictures
-        from perdure.experiments.film import film_encoder, save_film
+        from perdure.experiments.agents.film import film_encoder, save_film
+        from perdure.experiments.agents.play import play_episode, show_pictures
         from perdure.report.terminal import picture_of
 
     path = out or run / f"level-{level}.gif"
     film_encoder(path)  # refuses other kinds before anything is played
-    played = play_episode(run, level=level - 1, seed=seed, episode=episode, most_frames=frames)
+    played = play_episode(run, level=level - 1, seed=seed, episode=episode, max_frames=frames)
     save_film(path, played.pictures)
     if OUTPUT.is_terminal:
         OUTPUT.print(picture_of(played.pictures[-1]))

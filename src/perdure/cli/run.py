@@ -9,7 +9,7 @@ import typer
 
 from perdure.cli.console import OUTPUT, DataDir, ExamplesPerTask, Previous, Quiet, Tasks, note, print_table
 from perdure.cli.learners import Learners, learner_command
-from perdure.experiments.interrupt import signals_later
+from perdure.machine.signals import signals_later
 from perdure.streams.catalog import benchmark_names
 
 
@@ -68,10 +68,10 @@ def _run(
     quiet: Quiet = False,
 ) -> None:
     with signals_later():
-        from perdure.experiments.plan import choose_learner, default_folder
-        from perdure.experiments.results import is_finished
-        from perdure.experiments.run import run
-        from perdure.experiments.session import describe_run, usual_model
+        from perdure.experiments.supervised.plan import choose_learner, default_folder
+        from perdure.experiments.supervised.run import run
+        from perdure.experiments.supervised.spec import default_model, describe_run
+        from perdure.records.run import is_finished
 
     options = {
         "tasks": tasks,
@@ -86,7 +86,7 @@ def _run(
     arguments = {
         "learner": learner,
         "benchmark": recipe,
-        "model": usual_model(recipe),
+        "model": default_model(recipe),
         "seeds": range(seed, seed + seeds),
         "evaluation": "full" if full_matrix else "needed",
         "alignment": alignment,
@@ -127,7 +127,7 @@ def _numbers(text: str | None) -> list[int] | None:
 
 def _report_run(folder: Path) -> None:
     """Show what came of a finished run."""
-    from perdure.experiments.results import RunRecord
+    from perdure.records.run import RunRecord
     from perdure.report.figures import save_figures
     from perdure.report.tables import comparison_table
 
@@ -145,9 +145,9 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped; it ends as if it had not been."""
     with signals_later():
-        from perdure.experiments.plan import arguments_of
-        from perdure.experiments.results import RunRecord
-        from perdure.experiments.run import run
+        from perdure.experiments.supervised.plan import arguments_of
+        from perdure.experiments.supervised.run import run
+        from perdure.records.run import RunRecord
 
     record = RunRecord.load(folder)
     if not record.finished:
@@ -159,7 +159,7 @@ def results(
     root: Annotated[Path, typer.Argument(help="Folder that holds the folders of runs.")] = Path("runs"),
 ) -> None:
     """List runs, finished and unfinished."""
-    from perdure.experiments.results import list_runs
+    from perdure.records.run import list_runs
     from perdure.report.tables import runs_table
 
     print_table(runs_table(list_runs(root)))
@@ -170,7 +170,7 @@ def report(
     figures: Annotated[Path | None, typer.Option(help="Folder to draw figures in.", show_default="none drawn")] = None,
 ) -> None:
     """Compare runs: a table beside the published figures, and figures as PNG and SVG."""
-    from perdure.experiments.results import RunRecord
+    from perdure.records.run import RunRecord
     from perdure.report.figures import save_figures
     from perdure.report.notes import comparison_notes
     from perdure.report.tables import comparison_table

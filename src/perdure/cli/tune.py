@@ -12,11 +12,11 @@ import typer
 
 from perdure.cli.console import OUTPUT, DataDir, ExamplesPerTask, Quiet, Tasks, note, print_table
 from perdure.cli.learners import Learners, learner_command
-from perdure.experiments.interrupt import signals_later
+from perdure.machine.signals import signals_later
 from perdure.streams.catalog import benchmark_names
 
 if TYPE_CHECKING:
-    from perdure.experiments.trials import TuningResult
+    from perdure.records.tuning import TuningResult
 
 
 class _LearnersToTune(Learners):
@@ -57,11 +57,11 @@ def _tune(
     quiet: Quiet = False,
 ) -> None:
     with signals_later():
-        from perdure.experiments.preset_file import add_preset
-        from perdure.experiments.search import parse_values
-        from perdure.experiments.tune import default_search_folder, describe_search, tune
+        from perdure.experiments.tuning.space import parse_values
+        from perdure.experiments.tuning.tune import default_search_folder, describe_search, tune
         from perdure.learners.catalog import learner_class
         from perdure.learners.hyperparameters import hyperparameters
+        from perdure.presets.file import add_preset
         from perdure.streams.catalog import BenchmarkRecipe
 
     if trials is not None and search is _SearchKind.grid:
@@ -80,7 +80,7 @@ def _tune(
 
 def _report_search(result: TuningResult, folder: Path, preset: Path, data_dir: Path | None) -> None:
     """Show what came of a search."""
-    from perdure.experiments.trials import edge_notes
+    from perdure.records.tuning import edge_notes
     from perdure.report.tuning import save_search_figure, trials_table
 
     print_table(trials_table(result))

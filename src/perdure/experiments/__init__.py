@@ -1,1 +1,1 @@
-"""What owns time, disk and devices: runs, checkpoints, records and the published configurations."""
+"""Experiments of every kind; each folder knows `supervised` and none of the others."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from perdure.learners.replay import Batch, ReplayLearner
-from perdure.updates.gradient import Descent, optimizer_step, weighted_gradient
+from perdure.updates.gradient import TrainState, optimizer_step, weighted_gradient
 from perdure.updates.weights import equal_weights
 
 
@@ -23,9 +23,9 @@ class ER(ReplayLearner):
         """Return 1."""
         return 1
 
-    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+    def update(self, now: TrainState, batches: Batch, position: Int[Array, ""]) -> TrainState:
         """Take one step on the mean loss."""
-        return mean_gradient_step(self, now, batches, lambda batch: equal_weights(batch.counts))
+        return mean_gradient_step(self, now, batches, lambda batch: equal_weights(batch.mask))
 
 
 class ERAlgorithm5(ReplayLearner):
@@ -41,7 +41,7 @@ class ERAlgorithm5(ReplayLearner):
         """Return 1."""
         return 1
 
-    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+    def update(self, now: TrainState, batches: Batch, position: Int[Array, ""]) -> TrainState:
         """Take one step on the sum of the tasks' mean losses."""
         return mean_gradient_step(self, now, batches, task_weights)
 
@@ -50,16 +50,16 @@ def task_weights(batch: Batch) -> Float[Array, " k"]:
     """Return weights that make the weighted loss the sum over tasks of their mean losses."""
     same_task = batch.examples.task[:, None] == batch.examples.task[None]
     # An absent memory may be alone with its task number: at least 1 keeps its weight from being 0 / 0.
-    present = jnp.maximum(jnp.sum(same_task & batch.counts[None], axis=1), 1)
-    return jnp.where(batch.counts, 1 / present, 0.0)
+    present = jnp.maximum(jnp.sum(same_task & batch.mask[None], axis=1), 1)
+    return jnp.where(batch.mask, 1 / present, 0.0)
 
 
 def mean_gradient_step(
     learner: ReplayLearner,
-    now: Descent,
+    now: TrainState,
     batches: Batch,
     weights: Callable[[Batch], Float[Array, " k"]],
-) -> Descent:
+) -> TrainState:
     """Return model and optimizer after one step on the weighted loss of the only batch."""
     batch = jax.tree.map(lambda leaf: leaf[0], batches)
     gradient = weighted_gradient(now.model, batch.examples.x, batch.examples.y, weights(batch), learner.loss)

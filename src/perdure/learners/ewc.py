@@ -9,17 +9,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Learner, Rate
-from perdure.learners.hyperparameters import check_hyperparameters, count, loss_field, rate
-from perdure.memory import Reservoir, empty_reservoir, filled, store
+from perdure.learners.hyperparameters import check_hyperparameters, integer, loss_field, rate
+from perdure.memory import Buffer, empty_buffer, filled, store
 from perdure.models import split_trainable
 from perdure.updates.branches import where_needed
-from perdure.updates.gradient import descend, example_gradient, predict_batch, weighted_gradient
+from perdure.updates.gradient import example_gradient, predict_batch, sgd_step, weighted_gradient
 from perdure.updates.losses import Loss
 from perdure.updates.weights import equal_weights
 
 
 class Consolidation(NamedTuple):
-    """The sum over past tasks of F · (θ − θ*)², as far as its slope needs it: two numbers a weight, however many tasks.
+    """The sum over past tasks of F · (θ − θ*)², as its gradient needs it: two numbers a weight, whatever the tasks.
 
     F is a task's Fisher information, θ* the weights at its end.
     """
@@ -35,7 +35,7 @@ class EWCState(NamedTuple):
 
     model: PyTree
     consolidation: Consolidation
-    memory: Reservoir
+    memory: Buffer
     """The first examples of the current task."""
     task: Int[Array, ""]
     """Number of the current task."""
@@ -52,7 +52,7 @@ class EWC(Learner[EWCState]):
     needs_task: ClassVar[bool] = True
 
     learning_rate: Rate = rate("learning rate α of SGD")
-    fisher_examples: int = count("examples of each task that its Fisher information is estimated on")
+    fisher_examples: int = integer("examples of each task that its Fisher information is estimated on")
     strength: Rate = rate("strength of the penalty")
     loss: Loss = loss_field()
 
@@ -62,7 +62,7 @@ class EWC(Learner[EWCState]):
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> EWCState:
         """Return the state before the first example."""
         nothing = jax.tree.map(jnp.zeros_like, split_trainable(model)[0])
-        memory = empty_reservoir(example, self.fisher_examples)
+        memory = empty_buffer(example, self.fisher_examples)
         return EWCState(model, Consolidation(nothing, nothing), memory, jnp.zeros((), jnp.int32))
 
     def observe(self, state: EWCState, example: Example, key: PRNGKeyArray) -> tuple[EWCState, Info]:
@@ -72,13 +72,13 @@ class EWC(Learner[EWCState]):
         emptied = state.memory._replace(seen=jnp.where(ended, 0, state.memory.seen))
         memory = store(emptied, example, emptied.seen)  # beyond the capacity nothing is stored
         gradient = example_gradient(state.model, example.x, example.y, self.loss)
-        slope = jax.tree.map(
-            lambda slope, weight, stiffness, pull: slope + 2 * self.strength * (stiffness * weight - pull),
-            gradient.slope,
+        grads = jax.tree.map(
+            lambda grads, weight, stiffness, pull: grads + 2 * self.strength * (stiffness * weight - pull),
+            gradient.grads,
             split_trainable(state.model)[0],
             *consolidation,
         )
-        model = descend(gradient.model, slope, self.learning_rate)
+        model = sgd_step(gradient.model, grads, self.learning_rate)
         task = jnp.asarray(example.task, jnp.int32)
         return EWCState(model, consolidation, memory, task), Info(gradient.loss)
 
@@ -96,9 +96,9 @@ class EWC(Learner[EWCState]):
         )
 
 
-def fisher_information(model: PyTree, memory: Reservoir, loss: Loss) -> PyTree:
+def fisher_information(model: PyTree, memory: Buffer, loss: Loss) -> PyTree:
     """Return the square of each derivative of the mean loss over the examples held, at the labels they have."""
     x, y, _ = memory.examples
     held = jnp.arange(len(y), dtype=jnp.int32) < filled(memory)
     gradient = weighted_gradient(model, x, y, equal_weights(held), loss)
-    return jax.tree.map(jnp.square, gradient.slope)
+    return jax.tree.map(jnp.square, gradient.grads)

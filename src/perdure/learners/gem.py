@@ -10,19 +10,19 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from perdure.core import Example, Info, Learner, Rate, StreamFacts
+from perdure.core import Example, Info, Learner, Rate, StreamInfo
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
-    count,
-    facts_field,
-    known_facts,
+    integer,
+    known_stream_info,
     loss_field,
     rate,
+    stream_info_field,
 )
 from perdure.memory import TaskRings, draw_past, empty_rings, ring, store_in_ring
 from perdure.models import split_trainable
 from perdure.updates.branches import for_as_many_as
-from perdure.updates.gradient import descend, example_gradient, predict_batch, weighted_gradient
+from perdure.updates.gradient import example_gradient, predict_batch, sgd_step, weighted_gradient
 from perdure.updates.losses import Loss
 from perdure.updates.projection import average_projection, project
 from perdure.updates.weights import equal_weights
@@ -41,9 +41,9 @@ class EpisodicLearner(Learner[GEMState]):
     needs_task: ClassVar[bool] = True
 
     learning_rate: Rate = rate("learning rate α of SGD")
-    memory_size: int = count("number of examples that the memory holds, for all tasks together")
+    memory_size: int = integer("number of examples that the memory holds, for all tasks together")
     loss: Loss = loss_field()
-    facts: StreamFacts | None = facts_field()
+    stream_info: StreamInfo | None = stream_info_field()
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
@@ -54,7 +54,7 @@ class EpisodicLearner(Learner[GEMState]):
         Raises:
             ValueError: if the memory has less than one slot a task.
         """
-        return GEMState(model, divided_memory(example, self.memory_size, known_facts(self).n_tasks))
+        return GEMState(model, divided_memory(example, self.memory_size, known_stream_info(self).n_tasks))
 
     def predict(self, state: GEMState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
         """Return outputs for x: (batch, ...)."""
@@ -75,8 +75,8 @@ class EpisodicLearner(Learner[GEMState]):
         """
         memory = store_in_ring(state.memory, example)
         gradient = example_gradient(state.model, example.x, example.y, self.loss)
-        flat, restore = ravel_pytree(gradient.slope)
-        model = descend(gradient.model, restore(projected(flat, memory)), self.learning_rate)
+        flat, restore = ravel_pytree(gradient.grads)
+        model = sgd_step(gradient.model, restore(projected(flat, memory)), self.learning_rate)
         return GEMState(model, memory), Info(gradient.loss)
 
 
@@ -101,7 +101,7 @@ class GEM(EpisodicLearner):
                 past = past_gradients(state.model, memory, n_past, most, self.loss)
                 return project(past, flat, self.margin, jnp.arange(most, dtype=jnp.int32) < n_past)
 
-            return for_as_many_as(n_past, known_facts(self).n_tasks - 1, among, flat)
+            return for_as_many_as(n_past, known_stream_info(self).n_tasks - 1, among, flat)
 
         return self.step(state, example, projected)
 
@@ -113,7 +113,7 @@ class AGEM(EpisodicLearner):
     has a negative dot product with that of the mean loss on the batch, its component along that one is taken out.
     """
 
-    replay_batch_size: int = count("memories drawn for the reference gradient")
+    replay_batch_size: int = integer("memories drawn for the reference gradient")
 
     def observe(self, state: GEMState, example: Example, key: PRNGKeyArray) -> tuple[GEMState, Info]:
         """Store the example, then take one step of SGD along its gradient, projected if it harms past tasks."""
@@ -123,7 +123,7 @@ class AGEM(EpisodicLearner):
     def observe_with(self, state: GEMState, example: Example, drawn: Example) -> tuple[GEMState, Info]:
         """`observe` with the batch of past tasks' memories given, leaves (replay_batch_size, ...)."""
         mean = jnp.full(self.replay_batch_size, 1 / self.replay_batch_size)
-        reference, _ = ravel_pytree(weighted_gradient(state.model, drawn.x, drawn.y, mean, self.loss).slope)
+        reference, _ = ravel_pytree(weighted_gradient(state.model, drawn.x, drawn.y, mean, self.loss).grads)
 
         def projected(flat: Float[Array, " p"], memory: TaskRings) -> Float[Array, " p"]:
             return jnp.where(example.task > 0, average_projection(flat, reference), flat)
@@ -156,7 +156,7 @@ def past_gradients(
     def put(task: Int[Array, ""], rows: Float[Array, "most p"]) -> Float[Array, "most p"]:
         (x, y, _), held = ring(memory, task)
         gradient = weighted_gradient(model, x, y, equal_weights(held), loss)
-        return rows.at[task].set(ravel_pytree(gradient.slope)[0])
+        return rows.at[task].set(ravel_pytree(gradient.grads)[0])
 
     n_weights = sum(leaf.size for leaf in jax.tree.leaves(split_trainable(model)[0]))
     return jax.lax.fori_loop(0, n_past, put, jnp.zeros((most, n_weights)))

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from perdure.core import StreamFacts
+from perdure.core import StreamInfo
 from perdure.updates.losses import cross_entropy
 
 
@@ -37,7 +37,7 @@ def rate(help: str) -> Any:
     return eqx.field(converter=_number_to_float, metadata={"help": help, "kind": float, "minimum": 0.0})
 
 
-def count(help: str, default: Any = dataclasses.MISSING) -> Any:
+def integer(help: str, default: Any = dataclasses.MISSING) -> Any:
     """Declare an integer hyper-parameter ≥ 1."""
     metadata = {"help": help, "kind": int, "minimum": 1}
     return eqx.field(converter=_number_to_int, static=True, default=default, metadata=metadata)
@@ -59,24 +59,24 @@ def optimizer_field() -> Any:
     return eqx.field(static=True, default=optax.sgd, kw_only=True)
 
 
-def facts_field() -> Any:
-    """Declare the learner as one that must know `StreamFacts`; a run fills them in."""
+def stream_info_field() -> Any:
+    """Declare the learner as one that must know `StreamInfo`; a run fills them in."""
     return eqx.field(static=True, default=None, kw_only=True)
 
 
-def known_facts(learner: Any) -> StreamFacts:
+def known_stream_info(learner: Any) -> StreamInfo:
     """Return what the learner has been told of its stream.
 
     Raises:
         ValueError: if it has not been told.
     """
-    if learner.facts is None:
+    if learner.stream_info is None:
         name = type(learner).__name__
         raise ValueError(
             f"{name} does not know its stream; perdure.run tells it, otherwise make it {name}(…, "
-            "facts=StreamFacts(n_tasks, task_sizes))"
+            "stream_info=StreamInfo(n_tasks, task_sizes))"
         )
-    return learner.facts
+    return learner.stream_info
 
 
 def hyperparameters(learner: eqx.Module | type[eqx.Module]) -> list[Hyperparameter]:

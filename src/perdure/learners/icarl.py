@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
-from perdure.core import AnyArray, Example, Info, Learner, Rate, StreamFacts, as_features
-from perdure.learners.hyperparameters import check_hyperparameters, count, facts_field, known_facts, rate
+from perdure.core import AnyArray, Example, Info, Learner, Rate, StreamInfo, as_features
+from perdure.learners.hyperparameters import check_hyperparameters, integer, known_stream_info, rate, stream_info_field
 from perdure.memory import (
+    Buffer,
     ExemplarPlan,
     Exemplars,
-    Reservoir,
-    empty_reservoir,
+    empty_buffer,
     exemplar_slots,
     filled,
     keep_exemplars,
@@ -26,7 +26,7 @@ from perdure.memory import (
 from perdure.models import BatchModel
 from perdure.updates.branches import for_as_many_as, where_needed
 from perdure.updates.distillation import distillation
-from perdure.updates.gradient import Gradient, descend, example_loss, predict_batch, weighted_gradient
+from perdure.updates.gradient import Gradient, example_loss, predict_batch, sgd_step, weighted_gradient
 from perdure.updates.herding import herd
 from perdure.updates.losses import MASKED, CrossEntropyWithinTask, Loss, within_task
 from perdure.updates.weights import equal_weights
@@ -39,7 +39,7 @@ class ICaRLState(NamedTuple):
     """State of `ICaRL`."""
 
     model: PyTree
-    current: Reservoir
+    current: Buffer
     """All examples of the current task so far, in order."""
     exemplars: Exemplars
     task: Int[Array, ""]
@@ -64,10 +64,10 @@ class ICaRL(Learner[ICaRLState]):
     needs_task: ClassVar[bool] = True
 
     learning_rate: Rate = rate("learning rate α of SGD")
-    memory_size: int = count("number of exemplars that the classes of a task share with all before")
+    memory_size: int = integer("number of exemplars that the classes of a task share with all before")
     strength: Rate = rate("strength of the distillation")
-    batch_size: int = count("examples of the stream that make one step")
-    facts: StreamFacts | None = facts_field()
+    batch_size: int = integer("examples of the stream that make one step")
+    stream_info: StreamInfo | None = stream_info_field()
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
@@ -84,7 +84,7 @@ class ICaRL(Learner[ICaRLState]):
                 f"memory_size = {self.memory_size} for {classes} classes is less than one exemplar for each; "
                 f"give it at least {classes}"
             )
-        current = empty_reservoir(example, max(known_facts(self).task_sizes))
+        current = empty_buffer(example, max(known_stream_info(self).task_sizes))
         return ICaRLState(model, current, no_exemplars(example, self._plan()), jnp.zeros((), jnp.int32))
 
     def observe(self, state: ICaRLState, example: Example, key: PRNGKeyArray) -> tuple[ICaRLState, Info]:
@@ -100,7 +100,7 @@ class ICaRL(Learner[ICaRLState]):
         seen = jnp.where(task == state.task, state.current.seen, 0)
         current = store(state.current._replace(seen=seen), example, seen)
         state = ICaRLState(state.model, current, state.exemplars, task)
-        ended = current.seen == jnp.asarray(known_facts(self).task_sizes, jnp.int32)[task]
+        ended = current.seen == jnp.asarray(known_stream_info(self).task_sizes, jnp.int32)[task]
         complete = ended | (current.seen % self.batch_size == 0)
         state = state._replace(model=where_needed(complete, lambda: self._stepped(state, drawn), state.model))
         after = where_needed(ended, lambda: self._remembered(state), (state.model, state.exemplars))
@@ -119,7 +119,7 @@ class ICaRL(Learner[ICaRLState]):
         return jnp.where(known, -distances, alike)
 
     def _class_tasks(self) -> tuple[int, ...]:
-        class_tasks = known_facts(self).class_tasks
+        class_tasks = known_stream_info(self).class_tasks
         if class_tasks is None:
             raise ValueError(
                 "iCaRL needs classes that belong to one task each, but the stream's class_tasks is None; use a "
@@ -128,7 +128,7 @@ class ICaRL(Learner[ICaRLState]):
         return class_tasks
 
     def _plan(self) -> ExemplarPlan:
-        return plan_exemplars(self._class_tasks(), known_facts(self).task_sizes, self.memory_size)
+        return plan_exemplars(self._class_tasks(), known_stream_info(self).task_sizes, self.memory_size)
 
     def _loss(self) -> Loss:
         return CrossEntropyWithinTask(self._class_tasks())
@@ -152,13 +152,13 @@ class ICaRL(Learner[ICaRLState]):
 
             def with_past() -> Gradient:
                 of_past = weighted_gradient(so_far.model, x, before, equal_weights(there), divergence)
-                slope = jax.tree.map(lambda old, new: old + self.strength * new, so_far.slope, of_past.slope)
-                return of_past._replace(slope=slope)
+                grads = jax.tree.map(lambda old, new: old + self.strength * new, so_far.grads, of_past.grads)
+                return of_past._replace(grads=grads)
 
             return jax.lax.cond(jnp.any(there), with_past, lambda: so_far)
 
         gradient = jax.lax.fori_loop(0, state.task, distilled, gradient)
-        return descend(gradient.model, gradient.slope, self.learning_rate)
+        return sgd_step(gradient.model, gradient.grads, self.learning_rate)
 
     def _remembered(self, state: ICaRLState) -> tuple[PyTree, Exemplars]:
         """Return model and exemplars when those of the task's classes have been chosen."""
@@ -214,12 +214,12 @@ class ICaRL(Learner[ICaRLState]):
         """Return outputs in training for the inputs in the first `n` places, zeros after them, and the model then."""
 
         def answer(most: int) -> tuple[Float[Array, "most classes"], PyTree]:
-            inputs, counts = as_features(jnp.asarray(x).at[places[:most]].get(mode="clip")), _first(n, most)
+            inputs, mask = as_features(jnp.asarray(x).at[places[:most]].get(mode="clip")), _first(n, most)
             if isinstance(model, BatchModel):
-                outputs, after = model.in_training(inputs, counts)
+                outputs, after = model.in_training(inputs, mask)
             else:
                 outputs, after = jax.vmap(model)(inputs), model
-            return jnp.pad(jnp.where(counts[:, None], outputs, 0), [(0, len(places) - most), (0, 0)]), after
+            return jnp.pad(jnp.where(mask[:, None], outputs, 0), [(0, len(places) - most), (0, 0)]), after
 
         return for_as_many_as(
             n, len(places), answer, (jnp.zeros((len(places), len(self._class_tasks()))), model), _LEAST

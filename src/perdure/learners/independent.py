@@ -9,17 +9,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from perdure.core import Example, Info, Learner, Rate, StreamFacts
+from perdure.core import Example, Info, Learner, Rate, StreamInfo
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
-    facts_field,
     flag,
-    known_facts,
+    known_stream_info,
     loss_field,
     rate,
+    stream_info_field,
 )
 from perdure.models import Narrowable
-from perdure.updates.gradient import descend, example_gradient, predict_by_task
+from perdure.updates.gradient import example_gradient, predict_by_task, sgd_step
 from perdure.updates.losses import Loss
 
 
@@ -44,7 +44,7 @@ class Independent(Learner[IndependentState]):
     learning_rate: Rate = rate("learning rate α of SGD")
     from_previous: bool = flag("start each network from the weights of the previous task's", default=True)
     loss: Loss = loss_field()
-    facts: StreamFacts | None = facts_field()
+    stream_info: StreamInfo | None = stream_info_field()
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
@@ -60,7 +60,7 @@ class Independent(Learner[IndependentState]):
                 f"Independent divides a network's units among the tasks, which {type(model).__name__} does not let it; "
                 "use a perdure model such as MLP, or give yours a method narrowed(n, key)"
             )
-        n_tasks = known_facts(self).n_tasks
+        n_tasks = known_stream_info(self).n_tasks
         models = [model.narrowed(n_tasks, task_key) for task_key in jax.random.split(key, n_tasks)]
         return IndependentState(jax.tree.map(lambda *leaves: jnp.stack(leaves), *models), jnp.array(-1, jnp.int32))
 
@@ -69,7 +69,7 @@ class Independent(Learner[IndependentState]):
         task = jnp.asarray(example.task, jnp.int32)
         start = jnp.where(self.from_previous & (state.task >= 0), state.task, task)
         gradient = example_gradient(network(state.model, start), example.x, example.y, self.loss)
-        after = descend(gradient.model, gradient.slope, self.learning_rate)
+        after = sgd_step(gradient.model, gradient.grads, self.learning_rate)
         models = jax.tree.map(lambda all_tasks, one: all_tasks.at[task].set(one), state.model, after)
         return IndependentState(models, task), Info(gradient.loss)
 

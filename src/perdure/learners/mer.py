@@ -16,9 +16,9 @@ import optax
 from jaxtyping import Array, Int
 
 from perdure.core import Rate
-from perdure.learners.hyperparameters import count, rate
+from perdure.learners.hyperparameters import integer, rate
 from perdure.learners.replay import Batch, ReplayLearner, move_arriving
-from perdure.updates.gradient import Descent
+from perdure.updates.gradient import TrainState
 from perdure.updates.reptile import reptile_step
 from perdure.updates.sequential import meta_steps, optimized_meta_steps
 
@@ -32,13 +32,13 @@ class MER(ReplayLearner):
 
     beta: Rate = rate("within-batch meta-rate β, of the Reptile step after each batch")
     gamma: Rate = rate("across-batch meta-rate γ, of the Reptile step after all batches")
-    batches_per_example: int = count("batches replayed with each arriving example (s)")
+    batches_per_example: int = integer("batches replayed with each arriving example (s)")
 
     def n_batches(self) -> int:
         """Return `batches_per_example`."""
         return self.batches_per_example
 
-    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+    def update(self, now: TrainState, batches: Batch, position: Int[Array, ""]) -> TrainState:
         """Learn batch after batch, then take the across-batch Reptile step."""
         after = _learn_batches(self, now, batches, self.beta)
         return after._replace(model=reptile_step(now.model, after.model, self.gamma))
@@ -51,13 +51,13 @@ class MERAlgorithm6(ReplayLearner):
     """
 
     gamma: Rate = rate("meta-rate γ of the Reptile step after each batch")
-    batches_per_example: int = count("batches replayed with each arriving example (s)", default=1)
+    batches_per_example: int = integer("batches replayed with each arriving example (s)", default=1)
 
     def n_batches(self) -> int:
         """Return `batches_per_example`."""
         return self.batches_per_example
 
-    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+    def update(self, now: TrainState, batches: Batch, position: Int[Array, ""]) -> TrainState:
         """Learn batch after batch."""
         batches = move_arriving(batches, self.replay_batch_size)
         return _learn_batches(self, now, batches, self.gamma)
@@ -78,17 +78,17 @@ class MERAlgorithm7(ReplayLearner):
         """Return 1."""
         return 1
 
-    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+    def update(self, now: TrainState, batches: Batch, position: Int[Array, ""]) -> TrainState:
         """Learn the batch, unless the memory is empty."""
-        has_memories = batches.counts.sum() > 1
+        has_memories = batches.mask.sum() > 1
         weight = jnp.where(has_memories, self.current_example_weight, 0.0)
         batches = move_arriving(batches, position)
         return _learn_batches(self, now, batches, self.gamma, weight)
 
 
 def _learn_batches(
-    learner: ReplayLearner, now: Descent, batches: Batch, meta_rate: Rate, arriving_weight: Rate = 1.0
-) -> Descent:
+    learner: ReplayLearner, now: TrainState, batches: Batch, meta_rate: Rate, arriving_weight: Rate = 1.0
+) -> TrainState:
     """Return model and optimizer after SGD on each batch, one example at a time, each followed by a Reptile step.
 
     Args:
@@ -98,10 +98,10 @@ def _learn_batches(
         meta_rate: of the Reptile step after each batch.
         arriving_weight: factor of the arriving example's loss.
     """
-    weights = jnp.where(batches.arriving, arriving_weight, jnp.where(batches.counts, 1.0, 0.0))
+    weights = jnp.where(batches.arriving, arriving_weight, jnp.where(batches.mask, 1.0, 0.0))
     x, y = batches.examples.x, batches.examples.y
     if learner.optimizer is optax.sgd:
         model = meta_steps(now.model, x, y, learner.learning_rate * weights, meta_rate, learner.loss)
-        return Descent(model, now.optimizer)
+        return TrainState(model, now.optimizer)
     transformation = learner.optimizer(learner.learning_rate)
     return optimized_meta_steps(now, x, y, weights, meta_rate, transformation, learner.loss)

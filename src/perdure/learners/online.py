@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Learner, Rate
 from perdure.learners.hyperparameters import check_hyperparameters, loss_field, optimizer_field, rate
-from perdure.updates.gradient import Optimizer, example_gradient, optimizer_step, predict_batch, start_descent
+from perdure.updates.gradient import Optimizer, example_gradient, init_train_state, optimizer_step, predict_batch
 from perdure.updates.losses import Loss
 
 
@@ -33,7 +33,7 @@ class Online(Learner[OnlineState]):
 
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> OnlineState:
         """Return the state before the first example."""
-        return OnlineState(*start_descent(model, self.optimizer(self.learning_rate)))
+        return OnlineState(*init_train_state(model, self.optimizer(self.learning_rate)))
 
     def observe(self, state: OnlineState, example: Example, key: PRNGKeyArray) -> tuple[OnlineState, Info]:
         """Take one step of SGD, or of the optimizer, on the example."""

@@ -10,18 +10,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Example, Info, Learner, Rate
-from perdure.learners.hyperparameters import check_hyperparameters, count, loss_field, optimizer_field, rate
+from perdure.learners.hyperparameters import check_hyperparameters, integer, loss_field, optimizer_field, rate
 from perdure.memory import (
-    Reservoir,
+    Buffer,
     draw_slot,
     draw_slots,
     drawn_mask,
-    empty_reservoir,
+    empty_buffer,
     filled,
     recall,
     store,
 )
-from perdure.updates.gradient import Descent, Optimizer, example_loss, predict_batch, start_descent
+from perdure.updates.gradient import Optimizer, TrainState, example_loss, init_train_state, predict_batch
 from perdure.updates.losses import Loss
 
 
@@ -30,7 +30,7 @@ class ReplayState(NamedTuple):
 
     model: PyTree
     optimizer: PyTree
-    memory: Reservoir
+    memory: Buffer
 
 
 class Draws(NamedTuple):
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
     examples: Any
     """Leaves (k, ...) or (batches, k, ...), k = memories + 1, in the order in which they are learnt from; an `Example`
     or another tuple of arrays."""
-    counts: Bool[Array, "*batches k"]
+    mask: Bool[Array, "*batches k"]
     """False for memories drawn while there were fewer to draw from."""
     arriving: Bool[Array, "*batches k"]
     """True for the arriving example."""
@@ -65,8 +65,8 @@ class ReplayLearner(Learner[ReplayState]):
     needs_task: ClassVar[bool] = False
 
     learning_rate: Rate = rate("learning rate α of SGD")
-    memory_size: int = count("number of examples that the memory holds")
-    replay_batch_size: int = count("memories drawn for each batch (k − 1)")
+    memory_size: int = integer("number of examples that the memory holds")
+    replay_batch_size: int = integer("memories drawn for each batch (k − 1)")
     loss: Loss = loss_field()
     optimizer: Optimizer = optimizer_field()
 
@@ -83,7 +83,7 @@ class ReplayLearner(Learner[ReplayState]):
         """Return the number of batches replayed with each arriving example."""
 
     @abstractmethod
-    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+    def update(self, now: TrainState, batches: Batch, position: Int[Array, ""]) -> TrainState:
         """Return the model that has learnt from the batches, and its optimizer.
 
         Args:
@@ -94,14 +94,14 @@ class ReplayLearner(Learner[ReplayState]):
 
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> ReplayState:
         """Return the state before the first example: the model and an empty memory."""
-        start = start_descent(model, self.optimizer(self.learning_rate))
-        return ReplayState(*start, empty_reservoir(example, self.memory_size))
+        start = init_train_state(model, self.optimizer(self.learning_rate))
+        return ReplayState(*start, empty_buffer(example, self.memory_size))
 
     def observe(self, state: ReplayState, example: Example, key: PRNGKeyArray) -> tuple[ReplayState, Info]:
         """Learn from the example among memories, then offer it to the memory."""
         return self.observe_with(state, example, self.draw(state.memory, key))
 
-    def draw(self, memory: Reservoir, key: PRNGKeyArray) -> Draws:
+    def draw(self, memory: Buffer, key: PRNGKeyArray) -> Draws:
         """Draw all that one observation leaves to chance."""
         slots_key, position_key, storing_key = jax.random.split(key, 3)
         counting = jnp.minimum(filled(memory), self.replay_batch_size)
@@ -115,7 +115,7 @@ class ReplayLearner(Learner[ReplayState]):
         """`observe` with the draws given."""
         loss = example_loss(state.model, example.x, example.y, self.loss)
         batches = gather_batches(state.memory, example, draws.slots)
-        after = self.update(Descent(state.model, state.optimizer), batches, draws.position)
+        after = self.update(TrainState(state.model, state.optimizer), batches, draws.position)
         return ReplayState(*after, store(state.memory, example, draws.stored_in)), Info(loss)
 
     def predict(self, state: ReplayState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
@@ -123,7 +123,7 @@ class ReplayLearner(Learner[ReplayState]):
         return predict_batch(state.model, x)
 
 
-def gather_batches(memory: Reservoir, example: tuple, slots: Int[Array, "batches replay"]) -> Batch:
+def gather_batches(memory: Buffer, example: tuple, slots: Int[Array, "batches replay"]) -> Batch:
     """Return batches of the arriving example followed by the memories in `slots`, leaves (batches, k, ...).
 
     All batches of an observation are gathered at once, so that the loop over batches does not carry the memory.
@@ -135,14 +135,14 @@ def gather_batches(memory: Reservoir, example: tuple, slots: Int[Array, "batches
         return jnp.concatenate([new, old], axis=1)
 
     examples = jax.tree.map(put_first, example, recall(memory, slots))
-    counts = jnp.append(True, drawn_mask(memory, n_draws))
+    mask = jnp.append(True, drawn_mask(memory, n_draws))
     arriving = jnp.arange(n_draws + 1) == 0
     shape = (n_batches, n_draws + 1)
-    return Batch(examples, jnp.broadcast_to(counts, shape), jnp.broadcast_to(arriving, shape))
+    return Batch(examples, jnp.broadcast_to(mask, shape), jnp.broadcast_to(arriving, shape))
 
 
 def move_arriving(batches: Batch, position: int | Int[Array, ""]) -> Batch:
     """Return the batches with the arriving example moved from the front to `position`, 0 ≤ position < k."""
-    place = jnp.arange(batches.counts.shape[1], dtype=jnp.int32)
+    place = jnp.arange(batches.mask.shape[1], dtype=jnp.int32)
     source = jnp.where(place == position, 0, jnp.where(place < position, place + 1, place))
     return jax.tree.map(lambda leaf: leaf[:, source], batches)

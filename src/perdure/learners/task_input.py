@@ -9,10 +9,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from perdure.core import Example, Info, Learner, Rate, StreamFacts
-from perdure.learners.hyperparameters import check_hyperparameters, facts_field, known_facts, loss_field, rate
+from perdure.core import Example, Info, Learner, Rate, StreamInfo
+from perdure.learners.hyperparameters import (
+    check_hyperparameters,
+    known_stream_info,
+    loss_field,
+    rate,
+    stream_info_field,
+)
 from perdure.models import MLP
-from perdure.updates.gradient import descend, example_gradient, predict_by_task
+from perdure.updates.gradient import example_gradient, predict_by_task, sgd_step
 from perdure.updates.losses import Loss
 
 
@@ -52,7 +58,7 @@ class TaskInput(Learner[TaskInputState]):
 
     learning_rate: Rate = rate("learning rate α of SGD")
     loss: Loss = loss_field()
-    facts: StreamFacts | None = facts_field()
+    stream_info: StreamInfo | None = stream_info_field()
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
@@ -69,7 +75,7 @@ class TaskInput(Learner[TaskInputState]):
                 f"{type(model).__name__}: use MLP, or another learner"
             )
         first_key, upper_key = jax.random.split(key)
-        first_keys = jax.random.split(first_key, known_facts(self).n_tasks)
+        first_keys = jax.random.split(first_key, known_stream_info(self).n_tasks)
         first = jax.vmap(lambda key: _fresh(model.layers[0], key))(first_keys)
         upper_keys = jax.random.split(upper_key, len(model.layers) - 1)
         upper = [_fresh(layer, key) for layer, key in zip(model.layers[1:], upper_keys, strict=True)]
@@ -80,7 +86,7 @@ class TaskInput(Learner[TaskInputState]):
         """Take one step of SGD on the example."""
         task = jnp.asarray(example.task, jnp.int32)
         gradient = example_gradient(state.model.of_task(task), example.x, example.y, self.loss)
-        after = descend(gradient.model, gradient.slope, self.learning_rate)
+        after = sgd_step(gradient.model, gradient.grads, self.learning_rate)
         return TaskInputState(state.model.updated(task, after)), Info(gradient.loss)
 
     def predict(self, state: TaskInputState, x: Any, task: Any) -> Float[Array, "batch outputs"]:

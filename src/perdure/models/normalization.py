@@ -47,20 +47,20 @@ class BatchNorm(eqx.Module):
         self.running = Statistics(jnp.zeros(channels), jnp.ones(channels))
 
     def __call__(
-        self, x: Float[Array, "batch *axes channels"], training: bool, counts: Bool[Array, " batch"] | None = None
+        self, x: Float[Array, "batch *axes channels"], training: bool, mask: Bool[Array, " batch"] | None = None
     ) -> tuple[Float[Array, "batch *axes channels"], BatchNorm]:
         """Return the values, normalised with the running statistics, and the layer as it is.
 
         Args:
             x: values; in training, all axes but the last are summed over.
             training: normalise with the statistics of `x` itself, and return the layer with moved ones.
-            counts: which of the batch the statistics are of, in training; all if None.
+            mask: which of the batch the statistics are of, in training; all if None.
 
         Raises:
             ValueError: if `x` holds one value a channel in training, which has no variance.
         """
         rows = x.reshape(-1, x.shape[-1])
-        weights = None if counts is None else jnp.repeat(counts.astype(x.dtype), len(rows) // len(x))
+        weights = None if mask is None else jnp.repeat(mask.astype(x.dtype), len(rows) // len(x))
         layer, statistics = self._moved(rows, weights) if training else (self, self.running)
         factor = self.scale * jax.lax.rsqrt(statistics.variance + _EPSILON)
         normalised = (rows - statistics.mean[None]) * factor[None] + self.shift[None]
@@ -94,13 +94,13 @@ class BatchModel(eqx.Module):
 
     @abstractmethod
     def in_training(
-        self, x: Float[Array, "batch ..."], counts: Bool[Array, " batch"] | None = None
+        self, x: Float[Array, "batch ..."], mask: Bool[Array, " batch"] | None = None
     ) -> tuple[Float[Array, "batch outputs"], BatchModel]:
         """Return the outputs of a batch, normalised with its own statistics, and the model with moved statistics.
 
         Args:
             x: inputs.
-            counts: which of them the statistics are of, at least one; all if None. Outputs for the others mean nothing.
+            mask: which of them the statistics are of, at least one; all if None. Outputs for the others mean nothing.
         """
 
 

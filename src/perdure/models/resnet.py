@@ -12,7 +12,7 @@ from perdure.models.convolution import convolve
 from perdure.models.narrowing import narrowed_width
 from perdure.models.normalization import BatchModel, BatchNorm
 
-Counts = Bool[Array, " batch"] | None
+Mask = Bool[Array, " batch"] | None
 """Which of a batch its statistics are of; None for all."""
 
 _SIDE = 32
@@ -28,10 +28,10 @@ class NormalizedConvolution(eqx.Module):
     stride: int = eqx.field(static=True)
 
     def __call__(
-        self, x: Float[Array, "batch h w channels"], training: bool, counts: Counts
+        self, x: Float[Array, "batch h w channels"], training: bool, mask: Mask
     ) -> tuple[Float[Array, "batch h2 w2 filters"], NormalizedConvolution]:
         """Return the output and the layer, its running statistics moved in training."""
-        x, norm = self.norm(convolve(x, self.filters, self.stride), training, counts)
+        x, norm = self.norm(convolve(x, self.filters, self.stride), training, mask)
         return x, NormalizedConvolution(self.filters, norm, self.stride)
 
 
@@ -44,12 +44,12 @@ class Block(eqx.Module):
     """1×1 convolution that gives the input the output's shape; None where it has it."""
 
     def __call__(
-        self, x: Float[Array, "batch h w channels"], training: bool, counts: Counts
+        self, x: Float[Array, "batch h w channels"], training: bool, mask: Mask
     ) -> tuple[Float[Array, "batch h2 w2 filters"], Block]:
         """Return the output and the block, its running statistics moved in training."""
-        inner, first = self.first(x, training, counts)
-        inner, second = self.second(jax.nn.relu(inner), training, counts)
-        passed, shortcut = (x, None) if self.shortcut is None else self.shortcut(x, training, counts)
+        inner, first = self.first(x, training, mask)
+        inner, second = self.second(jax.nn.relu(inner), training, mask)
+        passed, shortcut = (x, None) if self.shortcut is None else self.shortcut(x, training, mask)
         return jax.nn.relu(inner + passed), Block(first, second, shortcut)
 
 
@@ -101,21 +101,21 @@ class ResNet18(BatchModel):
         return self._forward(x[None], training=False)[0][0]
 
     def in_training(
-        self, x: Float[Array, "batch ..."], counts: Counts = None
+        self, x: Float[Array, "batch ..."], mask: Mask = None
     ) -> tuple[Float[Array, "batch outputs"], ResNet18]:
         """Return the outputs of a batch, normalised with its own statistics, and the model with moved statistics.
 
         Args:
             x: images.
-            counts: which of them the statistics are of, at least one; all if None. Outputs for the others mean nothing.
+            mask: which of them the statistics are of, at least one; all if None. Outputs for the others mean nothing.
 
         Raises:
             ValueError: if the images are not (channels, 32, 32) with the channels that the model was made for.
         """
-        return self._forward(x, training=True, counts=counts)
+        return self._forward(x, training=True, mask=mask)
 
     def _forward(
-        self, x: Float[Array, "batch ..."], training: bool, counts: Counts = None
+        self, x: Float[Array, "batch ..."], training: bool, mask: Mask = None
     ) -> tuple[Float[Array, "batch outputs"], ResNet18]:
         expected = (self.stem.filters.shape[2], _SIDE, _SIDE)
         if x.shape[1:] != expected:
@@ -123,10 +123,10 @@ class ResNet18(BatchModel):
                 f"the input has shape {x.shape[1:]}, the model expects {expected} (channels, height, width); "
                 "bring the images to that shape"
             )
-        x, stem = self.stem(jnp.moveaxis(x, 1, -1), training, counts)
+        x, stem = self.stem(jnp.moveaxis(x, 1, -1), training, mask)
         x, blocks = jax.nn.relu(x), []
         for block in self.blocks:
-            x, block = block(x, training, counts)
+            x, block = block(x, training, mask)
             blocks.append(block)
         outputs = jax.vmap(self.head)(x.mean(axis=(1, 2)))
         return outputs, eqx.tree_at(lambda it: (it.stem, it.blocks), self, (stem, tuple(blocks)))

@@ -8,9 +8,9 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from perdure.experiments.agent_record import AgentRecord
-from perdure.experiments.measurements import ResultsError
 from perdure.metrics.transfer import Statistic, mean_and_interval
+from perdure.records.agent import AgentRecord
+from perdure.records.measurements import ResultsError
 
 
 def check_comparable(records: Sequence[AgentRecord]) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perdure.experiments.presets import Published, published_alignment, published_figures
-from perdure.experiments.results import ALIGNMENTS, RunRecord
 from perdure.metrics.transfer import Statistic
+from perdure.presets.learners import Published, published_alignment, published_figures
+from perdure.records.run import ALIGNMENTS, RunRecord
 from perdure.report.blocks import Table
 from perdure.report.names import benchmark_title, learner_title
 from perdure.report.tables import DASH, metric_of, published_figure

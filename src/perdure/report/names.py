@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.experiments.results import RunRecord
+from perdure.records.run import RunRecord
 
 _LEARNERS = {
     "online": "Online",

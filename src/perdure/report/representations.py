@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 from rich.table import Table
 
-from perdure.experiments.evaluation_record import Evaluation, SineResult
-from perdure.experiments.learners_record import LearnerCell
 from perdure.metrics.bootstrap import bootstrap_mean
 from perdure.metrics.transfer import mean_and_interval
+from perdure.records.evaluation import Evaluation, SineResult
+from perdure.records.feature_learners import LearnerCell
 from perdure.representation.statistics import Statistics
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from perdure.experiments.results import ALIGNMENTS, RunRecord
+from perdure.records.run import ALIGNMENTS, RunRecord
 from perdure.report.blocks import Block, Heading, Paragraph, Picture
 from perdure.report.cells import (
     MER_TOLERANCE,

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
-from perdure.experiments.presets import Published, follows_protocol, published
-from perdure.experiments.results import RunRecord
 from perdure.metrics.transfer import Statistic
+from perdure.presets.learners import Published, follows_protocol, published
+from perdure.records.run import RunRecord
 from perdure.streams.catalog import BENCHMARKS
 
 DASH = "–"

@@ -15,10 +15,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from perdure.experiments.files import make_folder, write_atomically
-from perdure.experiments.trials import LogUniform, Trial, TuningResult, Values
+from perdure.records.tuning import LogUniform, Trial, TuningResult, Values
 from perdure.report.figures.style import COLOURS, GREY, image_of, tidy
 from perdure.report.tables import DASH
+from perdure.storage.files import make_folder, write_atomically
 
 _PANELS_PER_ROW = 3
 _PANEL = (2.9, 2.7)  # inches

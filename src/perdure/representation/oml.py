@@ -16,7 +16,7 @@ from perdure.representation.domains import Domain
 from perdure.representation.episodes import Episode
 from perdure.representation.network import Representation
 from perdure.representation.score import score
-from perdure.updates.gradient import Descent, Gradient, optimizer_step
+from perdure.updates.gradient import Gradient, TrainState, optimizer_step
 from perdure.updates.losses import Loss, cross_entropy
 from perdure.updates.unroll import ask_adapted
 
@@ -40,7 +40,7 @@ class Method(eqx.Module):
         """Return what moves encoder and head."""
 
     @abstractmethod
-    def step(self, now: Descent, domain: Domain, key: PRNGKeyArray) -> tuple[Descent, Measured]:
+    def step(self, now: TrainState, domain: Domain, key: PRNGKeyArray) -> tuple[TrainState, Measured]:
         """Return representation and optimizer after a step on what `key` draws from the domain."""
 
 
@@ -70,7 +70,7 @@ class OML(Method):
         share = optax.cosine_decay_schedule(1.0, self.decay_steps)
         return optax.chain(optax.adam(self.meta_rate), optax.scale_by_schedule(share))
 
-    def step(self, now: Descent, domain: Domain, key: PRNGKeyArray) -> tuple[Descent, Measured]:
+    def step(self, now: TrainState, domain: Domain, key: PRNGKeyArray) -> tuple[TrainState, Measured]:
         """Return representation and optimizer after one episode."""
         episode_key, output_key = jax.random.split(key)
         episode = domain.draw(episode_key)
@@ -101,8 +101,8 @@ def meta_gradient(
         value = jnp.mean(jax.vmap(loss)(asked.after, episode.asked_y))
         return value, Measured(value, *(score(outputs, episode.asked_y) for outputs in asked))
 
-    (value, measured), slope = jax.value_and_grad(meta_loss, has_aux=True)(start)
-    return Gradient(value, slope, start), measured
+    (value, measured), grads = jax.value_and_grad(meta_loss, has_aux=True)(start)
+    return Gradient(value, grads, start), measured
 
 
 def with_fresh_outputs(model: Representation, outputs: Int[Array, " t"], key: PRNGKeyArray) -> Representation:

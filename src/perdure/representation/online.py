@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Shaped
 
 from perdure.core import Rate
 from perdure.models import MLP
-from perdure.updates.gradient import Descent, Optimizer, optimizer_step, start_descent, weighted_gradient
+from perdure.updates.gradient import Optimizer, TrainState, init_train_state, optimizer_step, weighted_gradient
 from perdure.updates.losses import Loss
 
 
@@ -35,9 +35,9 @@ def learn_online(
     transformation = optimizer(rate)
     weights = jnp.full(features.shape[1], 1 / features.shape[1], features.dtype)
 
-    def step(now: Descent, batch: tuple[Any, ...]) -> tuple[Descent, None]:
+    def step(now: TrainState, batch: tuple[Any, ...]) -> tuple[TrainState, None]:
         features, y = batch
         gradient = weighted_gradient(now.model, features, y, weights, loss)
         return optimizer_step(gradient, now.optimizer, transformation), None
 
-    return jax.lax.scan(step, start_descent(head, transformation), (features, y))[0].model
+    return jax.lax.scan(step, init_train_state(head, transformation), (features, y))[0].model

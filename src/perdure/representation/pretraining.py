@@ -13,7 +13,7 @@ from perdure.representation.domains import Domain
 from perdure.representation.network import Representation
 from perdure.representation.oml import Measured, Method
 from perdure.representation.score import score
-from perdure.updates.gradient import Descent, Gradient, optimizer_step
+from perdure.updates.gradient import Gradient, TrainState, optimizer_step
 from perdure.updates.losses import Loss
 
 _SMALL = 1e-4
@@ -35,7 +35,7 @@ class Pretraining(Method):
         """Return Adam."""
         return optax.adam(self.rate)
 
-    def step(self, now: Descent, domain: Domain, key: PRNGKeyArray) -> tuple[Descent, Measured]:
+    def step(self, now: TrainState, domain: Domain, key: PRNGKeyArray) -> tuple[TrainState, Measured]:
         """Return representation and optimizer after a random batch; the score is that before the step, twice."""
         x, y = domain.draw_batch(self.batch_size, key)
         gradient, scored = batch_gradient(now.model, x, y, domain.loss, self.sparsity)
@@ -55,8 +55,8 @@ def batch_gradient(
             mean += sparsity_penalty(features, sparsity)
         return mean, score(outputs, y)
 
-    (mean, scored), slope = jax.value_and_grad(value, has_aux=True)(model)
-    return Gradient(mean, slope, model), scored
+    (mean, scored), grads = jax.value_and_grad(value, has_aux=True)(model)
+    return Gradient(mean, grads, model), scored
 
 
 def sparsity_penalty(features: Float[Array, "n d"], beta: Rate) -> Float[Array, ""]:

@@ -4,20 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perdure.rl.catcher import Catcher
     from perdure.rl.environment import Environment, GymnaxLike, Step
-    from perdure.rl.flappy_bird import FlappyBird
-    from perdure.rl.frames import FrameObservations
-    from perdure.rl.pictures import colour_picture
+    from perdure.rl.games.catcher import Catcher
+    from perdure.rl.games.flappy_bird import FlappyBird
+    from perdure.rl.games.frames import FrameObservations
+    from perdure.rl.games.pictures import colour_picture
 
 _HOME = {
-    "Catcher": "catcher",
+    "Catcher": "games.catcher",
     "Environment": "environment",
-    "FlappyBird": "flappy_bird",
-    "FrameObservations": "frames",
+    "FlappyBird": "games.flappy_bird",
+    "FrameObservations": "games.frames",
     "GymnaxLike": "environment",
     "Step": "environment",
-    "colour_picture": "pictures",
+    "colour_picture": "games.pictures",
 }
 
 __all__ = [

@@ -19,12 +19,12 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Rate, as_features
 from perdure.learners.er import mean_gradient_step
-from perdure.learners.hyperparameters import check_hyperparameters, count, flag, rate
+from perdure.learners.hyperparameters import check_hyperparameters, flag, integer, rate
 from perdure.learners.mer import MER
 from perdure.learners.replay import Batch, ReplayLearner, ReplayState, gather_batches
-from perdure.memory import empty_reservoir, ring_slot, store
-from perdure.rl.transition import Lesson, Transition, td_loss, td_targets
-from perdure.updates.gradient import Descent, start_descent
+from perdure.memory import empty_buffer, ring_slot, store
+from perdure.rl.transition import TDBatch, Transition, td_loss, td_targets
+from perdure.updates.gradient import TrainState, init_train_state
 from perdure.updates.weights import equal_weights
 
 
@@ -41,13 +41,13 @@ class Agent(eqx.Module):
     """A way to learn the values of actions: a frozen record of hyper-parameters."""
 
     learning_rate: Rate = rate("learning rate α")
-    memory_size: int = count("transitions that the memory holds")
-    replay_batch_size: int = count("transitions drawn for each batch")
+    memory_size: int = integer("transitions that the memory holds")
+    replay_batch_size: int = integer("transitions drawn for each batch")
     discount: Rate = rate("discount of a frame")
-    target_period: int = count("frames between two updates of the target network")
+    target_period: int = integer("frames between two updates of the target network")
     exploration_end: Rate = rate("ε at the end of its schedule; it begins at 1")
-    exploration_frames: int = count("frames over which ε falls to its end")
-    warmup_frames: int = count("frames before the first update")
+    exploration_frames: int = integer("frames over which ε falls to its end")
+    warmup_frames: int = integer("frames before the first update")
     reservoir: bool = flag("keep a uniform sample of all transitions, not the last ones", default=False)
 
     def __check_init__(self) -> None:
@@ -70,8 +70,8 @@ class Agent(eqx.Module):
             transition: one, read for its shapes and dtypes only.
         """
         learner = self.learner()
-        start = start_descent(network, learner.optimizer(learner.learning_rate))
-        memory = empty_reservoir(transition, self.memory_size)
+        start = init_train_state(network, learner.optimizer(learner.learning_rate))
+        memory = empty_buffer(transition, self.memory_size)
         return AgentState(ReplayState(*start, memory), jax.tree.map(jnp.copy, network))
 
     def exploration(self, frame: Int[Array, ""]) -> Float[Array, ""]:
@@ -92,18 +92,18 @@ class Agent(eqx.Module):
     ) -> AgentState:
         """Learn from a transition among remembered ones, then remember it."""
         learner, memory = self.learner(), state.learning.memory
-        now = Descent(state.learning.model, state.learning.optimizer)
+        now = TrainState(state.learning.model, state.learning.optimizer)
         draws = learner.draw(memory, key)
 
-        def learn() -> Descent:
+        def learn() -> TrainState:
             batches = gather_batches(memory, transition, draws.slots)
             remembered = batches.examples
             targets = td_targets(state.target, remembered, self.discount)
-            lessons = Lesson(remembered.observation, targets)
-            return learner.update(now, batches._replace(examples=lessons), draws.position)
+            td_batch = TDBatch(remembered.observation, targets)
+            return learner.update(now, batches._replace(examples=td_batch), draws.position)
 
         # All seeds are at the same frame, so that under vmap these stay branches.
-        after: Descent = jax.lax.cond(frame >= self.warmup_frames, learn, lambda: now)
+        after: TrainState = jax.lax.cond(frame >= self.warmup_frames, learn, lambda: now)
         renewed = (frame + 1) % self.target_period == 0
         target = jax.tree.map(lambda new, old: jnp.where(renewed, new, old), after.model, state.target)
         slot = draws.stored_in if self.reservoir else ring_slot(memory)
@@ -136,7 +136,7 @@ class DQNMER(Agent):
 
     beta: Rate = rate("within-batch meta-rate β, of the Reptile step after each batch")
     gamma: Rate = rate("across-batch meta-rate γ, of the Reptile step after all batches")
-    batches_per_frame: int = count("batches replayed with each transition (s)")
+    batches_per_frame: int = integer("batches replayed with each transition (s)")
 
     def learner(self) -> ReplayLearner:
         """Return MER."""
@@ -158,10 +158,10 @@ class DrawnReplay(ReplayLearner):
         """Return 1."""
         return 1
 
-    def update(self, now: Descent, batches: Batch, position: Int[Array, ""]) -> Descent:
+    def update(self, now: TrainState, batches: Batch, position: Int[Array, ""]) -> TrainState:
         """Take one step on the mean loss."""
         return mean_gradient_step(self, now, batches, lambda batch: equal_weights(_drawn(batch)))
 
 
 def _drawn(batch: Batch) -> Bool[Array, " k"]:
-    return batch.counts & ~batch.arriving
+    return batch.mask & ~batch.arriving

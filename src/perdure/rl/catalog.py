@@ -16,13 +16,13 @@ AGENTS = {
     "dqn-mer": Entry("perdure.rl.agent", "DQNMER", "DQN with the updates of Meta-Experience Replay"),
 }
 GAMES = {
-    "catcher": Entry("perdure.rl.catcher", "Catcher", "Fruit falls faster and faster; a paddle catches it"),
-    "flappy-bird": Entry("perdure.rl.flappy_bird", "FlappyBird", "A bird flaps through pipes whose gaps shrink"),
+    "catcher": Entry("perdure.rl.games.catcher", "Catcher", "Fruit falls faster and faster; a paddle catches it"),
+    "flappy-bird": Entry("perdure.rl.games.flappy_bird", "FlappyBird", "A bird flaps through pipes whose gaps shrink"),
 }
 
 OBSERVATIONS = {
     "state": Entry("perdure.rl.environment", "Environment", "Numbers: places and speeds, as the game tells them"),
-    "frames": Entry("perdure.rl.frames", "FrameObservations", "The last four pictures"),
+    "frames": Entry("perdure.rl.games.frames", "FrameObservations", "The last four pictures"),
 }
 
 

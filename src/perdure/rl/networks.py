@@ -66,7 +66,7 @@ class MnihNetwork(eqx.Module):
         return self.head(x)
 
 
-def usual_network(observation: Shaped[AnyArray, ...], n_actions: int, key: PRNGKeyArray) -> MLP | MnihNetwork:
+def default_network(observation: Shaped[AnyArray, ...], n_actions: int, key: PRNGKeyArray) -> MLP | MnihNetwork:
     """Return a perceptron with two layers of 64 units for state vectors, `MnihNetwork` for frames.
 
     Args:

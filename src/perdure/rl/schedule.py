@@ -42,7 +42,7 @@ class Schedule(NamedTuple):
         return jax.tree.map(lambda leaf: leaf[stage], self.params)
 
 
-def usual_stages(n_levels: int) -> list[Stage]:
+def default_stages(n_levels: int) -> list[Stage]:
     """Return the stages of the paper: every level in turn for 25,000 frames."""
     return [Stage(level, FRAMES_A_LEVEL) for level in range(n_levels)]
 

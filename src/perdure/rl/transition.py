@@ -37,7 +37,7 @@ class Target(NamedTuple):
     value: Float[Array, ...]
 
 
-class Lesson(NamedTuple):
+class TDBatch(NamedTuple):
     """What a replay learner learns of transitions, named as the parts of an `Example`."""
 
     x: Shaped[Array, ...]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from perdure.streams.benchmark import Benchmark, TestSet, stream_of
+from perdure.streams.benchmark import Benchmark, LabelledSet, stream_of
 from perdure.streams.checks import check_examples, check_output_count
 
 MAX_LABEL = np.iinfo(np.int32).max
@@ -56,24 +56,26 @@ def from_arrays(
     if n_outputs is None:
         n_outputs = 1 + max(int(y.max()) for _, y in (*train_sets, *test_sets))
     if not regression:
-        train_sets, test_sets = ([TestSet(x, y.astype(np.int32)) for x, y in sets] for sets in (train_sets, test_sets))
+        train_sets, test_sets = (
+            [LabelledSet(x, y.astype(np.int32)) for x, y in sets] for sets in (train_sets, test_sets)
+        )
     return Benchmark(name, stream_of(train_sets), test_sets, n_outputs, hides_tasks=hides_tasks)
 
 
-def _task_arrays(where: str, pair: Any) -> TestSet:
+def _task_arrays(where: str, pair: Any) -> LabelledSet:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{where} is {_described(pair)}, expected a pair (x, y); give inputs and labels")
     x, y = np.asarray(pair[0]), np.asarray(pair[1])
     if y.ndim == 1 and np.issubdtype(y.dtype, np.floating):
         y = y[:, None]
-    return TestSet(x, y)
+    return LabelledSet(x, y)
 
 
 def _described(pair: Any) -> str:
     return f"a {type(pair).__name__}" + (f" of length {len(pair)}" if hasattr(pair, "__len__") else "")
 
 
-def _check_alike(train: list[TestSet]) -> None:
+def _check_alike(train: list[LabelledSet]) -> None:
     first = train[0].x
     for task, (x, _) in enumerate(train):
         if x.shape[1:] != first.shape[1:] or x.dtype != first.dtype:

@@ -25,7 +25,7 @@ from perdure.streams.tasks import StreamSize, apply_pixel_map, complete_order, d
 from perdure.streams.validation import reported_subsets, stream_prefix, validation_split
 
 
-class TestSet(NamedTuple):
+class LabelledSet(NamedTuple):
     """Test examples of one task."""
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
@@ -36,7 +36,7 @@ class TestSet(NamedTuple):
     """Labels, (n,), int32; or for regression targets, (n, n_outputs), floats."""
 
 
-class PixelMapTests(Sequence[TestSet]):
+class PixelMapSets(Sequence[LabelledSet]):
     """Test sets that are one set of images seen through one pixel map a task, made when asked for.
 
     Only the images and the maps are stored: 100 tasks of 10,000 images take 8 MB instead of 784 MB.
@@ -62,8 +62,8 @@ class PixelMapTests(Sequence[TestSet]):
     def __len__(self) -> int:
         return len(self.maps)
 
-    def __getitem__(self, task: SupportsIndex) -> TestSet:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return TestSet(apply_pixel_map(self.images, self.maps[index(task)]), self.labels)
+    def __getitem__(self, task: SupportsIndex) -> LabelledSet:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return LabelledSet(apply_pixel_map(self.images, self.maps[index(task)]), self.labels)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Benchmark:
     name: str
     train: Example
     """Training stream in order of arrival: x (N, ...), y (N,) or for regression (N, n_outputs), task (N,)."""
-    test: Sequence[TestSet]
+    test: Sequence[LabelledSet]
     """One test set a task."""
     n_outputs: int
     """Number of classes, so that 0 ≤ y < n_outputs; or of targets, for regression."""
@@ -112,7 +112,7 @@ def checksum(benchmark: Benchmark) -> str:
     """Return the SHA-256, in hexadecimal, of all that a benchmark holds but its name."""
     test = benchmark.test
     arrays = [np.asarray(leaf) for leaf in benchmark.train]
-    if isinstance(test, PixelMapTests):
+    if isinstance(test, PixelMapSets):
         arrays += [test.images, test.labels, test.maps]
     else:
         arrays += [array for one in test for array in one]
@@ -125,7 +125,7 @@ def checksum(benchmark: Benchmark) -> str:
     return digest.hexdigest()
 
 
-def stream_of(parts: Sequence[TestSet]) -> Example:
+def stream_of(parts: Sequence[LabelledSet]) -> Example:
     """Return the stream that shows the examples given, task after task: one (x, y) a task, all of them alike."""
     sizes = [len(y) for _, y in parts]
     return Example(
@@ -137,14 +137,14 @@ def stream_of(parts: Sequence[TestSet]) -> Example:
 
 def pixel_map_benchmark(
     name: str,
-    train: TestSet,
-    test: TestSet,
+    train: LabelledSet,
+    test: LabelledSet,
     maps: Int[np.ndarray, "tasks pixels"],
     *,
     n_outputs: int,
     seed: int,
     examples_per_task: int,
-    usual: StreamSize,
+    default_size: StreamSize,
     task_order: Sequence[int] | None,
     validation: bool = False,
 ) -> Benchmark:
@@ -161,14 +161,16 @@ def pixel_map_benchmark(
     order = complete_order(task_order, len(maps))
     if validation:
         asked = dict.fromkeys(range(len(maps)), examples_per_task)
-        reported = reported_subsets(len(train.x), asked, dict.fromkeys(range(usual.tasks), usual.examples_per_task))
+        reported = reported_subsets(
+            len(train.x), asked, dict.fromkeys(range(default_size.tasks), default_size.examples_per_task)
+        )
         chosen = validation_split(len(train.x), reported, examples_per_task)
-        train, test = (TestSet(train.x[part], train.y[part]) for part in chosen)
+        train, test = (LabelledSet(train.x[part], train.y[part]) for part in chosen)
         examples_per_task = min(examples_per_task, len(train.x))
     subsets = draw_subsets(seed, order, len(train.x), examples_per_task, prefix=stream_prefix(validation))
     shown = maps[order]
     stream = mapped_stream(train.x, train.y, shown, subsets)
-    return Benchmark(name, stream, PixelMapTests(test.x, test.y.astype(np.int32), shown), n_outputs)
+    return Benchmark(name, stream, PixelMapSets(test.x, test.y.astype(np.int32), shown), n_outputs)
 
 
 def validate(benchmark: Benchmark) -> None:
@@ -194,8 +196,8 @@ def validate(benchmark: Benchmark) -> None:
         _check_class_tasks(benchmark, benchmark.class_tasks)
 
 
-def _distinct_tests(test: Sequence[TestSet]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    if isinstance(test, PixelMapTests):
+def _distinct_tests(test: Sequence[LabelledSet]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    if isinstance(test, PixelMapSets):
         yield "test", test.images, test.labels
     else:
         for task, (x, y) in enumerate(test):
@@ -219,8 +221,8 @@ def _check_class_tasks(benchmark: Benchmark, class_tasks: tuple[int, ...]) -> No
         refuse_first(f"{where}.y", y, tasks_of[y] != task, expected)
 
 
-def labels_of(test: Sequence[TestSet]) -> list[np.ndarray]:
+def labels_of(test: Sequence[LabelledSet]) -> list[np.ndarray]:
     """Return the labels of each task's test set, (n,), without making the inputs of those from pixel maps."""
-    if isinstance(test, PixelMapTests):
+    if isinstance(test, PixelMapSets):
         return [test.labels] * len(test)
     return [np.asarray(y) for _, y in test]

@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from perdure.streams.archives import GET_ANOTHER, tar_members
-from perdure.streams.benchmark import Benchmark, TestSet
+from perdure.streams.benchmark import Benchmark, LabelledSet
 from perdure.streams.classes import class_benchmark
-from perdure.streams.files import find_one, verified
-from perdure.streams.registry import DataError, RawFile
+from perdure.streams.raw.archives import GET_ANOTHER, tar_members
+from perdure.streams.raw.files import find_one, verified
+from perdure.streams.raw.registry import DataError, RawFile
 from perdure.streams.tasks import StreamSize
 
 N_CLASSES = 100
 CLASSES_PER_TASK = 5
-USUAL = StreamSize(tasks=N_CLASSES // CLASSES_PER_TASK, examples_per_task=2500)
+DEFAULT_SIZE = StreamSize(tasks=N_CLASSES // CLASSES_PER_TASK, examples_per_task=2500)
 SHAPE = (3, 32, 32)
 RECORD = 2 + 3 * 32 * 32
 """Bytes of an example in the binary archive: coarse label, fine label, pixels."""
@@ -30,17 +30,17 @@ RECORD = 2 + 3 * 32 * 32
 class Cifar100(NamedTuple):
     """Both parts of CIFAR-100, read-only, with the labels of the 100 classes."""
 
-    train: TestSet
+    train: LabelledSet
     """50,000 images, x (n, 3, 32, 32) uint8."""
-    test: TestSet
+    test: LabelledSet
     """10,000 images, likewise."""
 
 
 def cifar100(
     seed: int,
     *,
-    tasks: int = USUAL.tasks,
-    examples_per_task: int = USUAL.examples_per_task,
+    tasks: int = DEFAULT_SIZE.tasks,
+    examples_per_task: int = DEFAULT_SIZE.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -73,8 +73,8 @@ def cifar100(
         np.arange(N_CLASSES) // CLASSES_PER_TASK,
         seed=seed,
         tasks=tasks,
-        sizes=np.full(USUAL.tasks, examples_per_task),
-        usual_sizes=np.full(USUAL.tasks, USUAL.examples_per_task),
+        sizes=np.full(DEFAULT_SIZE.tasks, examples_per_task),
+        usual_sizes=np.full(DEFAULT_SIZE.tasks, DEFAULT_SIZE.examples_per_task),
         task_order=task_order,
         validation=validation,
         masked=True,
@@ -127,7 +127,7 @@ def read_python_archive(content: bytes, where: str) -> Cifar100:
     return Cifar100(*map(_from_pickle, tar_members(content, names, where), [f"{name} in {where}" for name in names]))
 
 
-def _from_records(content: bytes, where: str) -> TestSet:
+def _from_records(content: bytes, where: str) -> LabelledSet:
     if len(content) % RECORD or not content:
         raise DataError(
             f"{where} has {len(content)} bytes, expected a multiple of {RECORD}, the bytes of an image; {GET_ANOTHER}"
@@ -136,7 +136,7 @@ def _from_records(content: bytes, where: str) -> TestSet:
     return _checked(records[:, 2:], records[:, 1], where)
 
 
-def _from_pickle(content: bytes, where: str) -> TestSet:
+def _from_pickle(content: bytes, where: str) -> LabelledSet:
     try:
         facts = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
     except DataError as error:
@@ -156,7 +156,7 @@ def _from_pickle(content: bytes, where: str) -> TestSet:
     return _checked(pixels, np.array(labels, dtype=np.uint8), where)
 
 
-def _checked(pixels: np.ndarray, labels: UInt8[np.ndarray, " n"], where: str) -> TestSet:
+def _checked(pixels: np.ndarray, labels: UInt8[np.ndarray, " n"], where: str) -> LabelledSet:
     """Return images and labels, read-only, if there are as many of both and the labels are CIFAR-100's."""
     n = len(labels)
     if pixels.dtype != np.uint8 or pixels.shape != (n, RECORD - 2) or n == 0:
@@ -168,7 +168,7 @@ def _checked(pixels: np.ndarray, labels: UInt8[np.ndarray, " n"], where: str) ->
         raise DataError(f"{where} has the label {labels.max()}, expected 0 to {N_CLASSES - 1}; {GET_ANOTHER}")
     x, y = np.ascontiguousarray(pixels.reshape(n, *SHAPE)), labels.astype(np.int32)
     x.flags.writeable = y.flags.writeable = False
-    return TestSet(x, y)
+    return LabelledSet(x, y)
 
 
 class _PlainUnpickler(pickle.Unpickler):

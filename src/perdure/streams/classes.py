@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int, Integer
 
-from perdure.streams.benchmark import Benchmark, TestSet, stream_of
+from perdure.streams.benchmark import Benchmark, LabelledSet, stream_of
 from perdure.streams.tasks import check_task_count, complete_order, draw_subset, named_rng
 from perdure.streams.validation import reported_subsets, stream_prefix, validation_split
 
 
 def class_benchmark(
     name: str,
-    train: TestSet,
-    test: TestSet,
+    train: LabelledSet,
+    test: LabelledSet,
     task_of_class: Integer[np.ndarray, " classes"],
     *,
     seed: int,
@@ -69,5 +69,5 @@ def class_benchmark(
     return Benchmark(name, stream_of(train_parts), test_parts, len(shown), class_tasks)
 
 
-def _taken(examples: TestSet, which: Int[np.ndarray, " n"]) -> TestSet:
-    return TestSet(examples.x[which], examples.y[which].astype(np.int32))
+def _taken(examples: LabelledSet, which: Int[np.ndarray, " n"]) -> LabelledSet:
+    return LabelledSet(examples.x[which], examples.y[which].astype(np.int32))

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from perdure.streams.benchmark import Benchmark, TestSet, pixel_map_benchmark
+from perdure.streams.benchmark import Benchmark, LabelledSet, pixel_map_benchmark
 from perdure.streams.tasks import StreamSize, rotation_maps
 from perdure.streams.validation import stream_prefix
 
 SIDE = 8
 N_CLASSES = 10
-USUAL = StreamSize(tasks=10, examples_per_task=500)
+DEFAULT_SIZE = StreamSize(tasks=10, examples_per_task=500)
 TEST_SHARE = 5
 """Of each class, one example in so many, the last ones, is for testing."""
 
@@ -23,8 +23,8 @@ TEST_SHARE = 5
 def digits_rotations(
     seed: int,
     *,
-    tasks: int = USUAL.tasks,
-    examples_per_task: int = USUAL.examples_per_task,
+    tasks: int = DEFAULT_SIZE.tasks,
+    examples_per_task: int = DEFAULT_SIZE.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -55,14 +55,14 @@ def digits_rotations(
         n_outputs=N_CLASSES,
         seed=seed,
         examples_per_task=examples_per_task,
-        usual=USUAL,
+        default_size=DEFAULT_SIZE,
         task_order=task_order,
         validation=validation,
     )
 
 
 @cache
-def load_digits() -> tuple[TestSet, TestSet]:
+def load_digits() -> tuple[LabelledSet, LabelledSet]:
     """Return training and test digits: read-only x (n, 8, 8) uint8, 0..255, and y (n,) int32, 0..9.
 
     The split does not depend on any seed: the last fifth of each class, in the data set's order, is for
@@ -90,6 +90,6 @@ def last_of_each_class(y: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _read_only(x: np.ndarray, y: np.ndarray) -> TestSet:
+def _read_only(x: np.ndarray, y: np.ndarray) -> LabelledSet:
     x.flags.writeable = y.flags.writeable = False
-    return TestSet(x, y)
+    return LabelledSet(x, y)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from perdure.streams.benchmark import Benchmark, TestSet, pixel_map_benchmark
+from perdure.streams.benchmark import Benchmark, LabelledSet, pixel_map_benchmark
 from perdure.streams.classes import class_benchmark
-from perdure.streams.files import load_idx
+from perdure.streams.raw.files import load_idx
 from perdure.streams.tasks import StreamSize, permutation_maps, rotation_maps
 from perdure.streams.validation import stream_prefix
 
@@ -18,7 +18,7 @@ SIDE = 28
 N_CLASSES = 10
 CLASSES_PER_TASK = 2
 """Of Split MNIST."""
-USUAL = StreamSize(tasks=20, examples_per_task=1000)
+DEFAULT_SIZE = StreamSize(tasks=20, examples_per_task=1000)
 """Of Rotations and Permutations."""
 USUAL_MANY = StreamSize(tasks=100, examples_per_task=200)
 """Of Many Permutations."""
@@ -29,8 +29,8 @@ USUAL_SPLIT = StreamSize(tasks=N_CLASSES // CLASSES_PER_TASK, examples_per_task=
 def mnist_rotations(
     seed: int,
     *,
-    tasks: int = USUAL.tasks,
-    examples_per_task: int = USUAL.examples_per_task,
+    tasks: int = DEFAULT_SIZE.tasks,
+    examples_per_task: int = DEFAULT_SIZE.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -57,14 +57,16 @@ def mnist_rotations(
         DataError: if the files cannot be found or downloaded, or are not MNIST's.
     """
     maps = rotation_maps(seed, tasks, SIDE, SIDE, stream_prefix(validation))
-    return _mnist_benchmark("mnist-rotations", maps, USUAL, seed, examples_per_task, task_order, data_dir, validation)
+    return _mnist_benchmark(
+        "mnist-rotations", maps, DEFAULT_SIZE, seed, examples_per_task, task_order, data_dir, validation
+    )
 
 
 def mnist_permutations(
     seed: int,
     *,
-    tasks: int = USUAL.tasks,
-    examples_per_task: int = USUAL.examples_per_task,
+    tasks: int = DEFAULT_SIZE.tasks,
+    examples_per_task: int = DEFAULT_SIZE.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -78,7 +80,7 @@ def mnist_permutations(
     """
     maps = permutation_maps(seed, tasks, SIDE * SIDE, stream_prefix(validation))
     name = "mnist-permutations"
-    return _mnist_benchmark(name, maps, USUAL, seed, examples_per_task, task_order, data_dir, validation)
+    return _mnist_benchmark(name, maps, DEFAULT_SIZE, seed, examples_per_task, task_order, data_dir, validation)
 
 
 def mnist_many_permutations(
@@ -120,8 +122,8 @@ def mnist_split(
     task_of_class = np.arange(N_CLASSES) // CLASSES_PER_TASK
     return class_benchmark(
         "mnist-split",
-        TestSet(train_x, train_y),
-        TestSet(test_x, test_y),
+        LabelledSet(train_x, train_y),
+        LabelledSet(test_x, test_y),
         task_of_class,
         seed=seed,
         tasks=tasks,
@@ -159,7 +161,7 @@ def load_mnist(
 def _mnist_benchmark(
     name: str,
     maps: Int[np.ndarray, "tasks 784"],
-    usual: StreamSize,
+    default_size: StreamSize,
     seed: int,
     examples_per_task: int,
     task_order: Sequence[int] | None,
@@ -169,13 +171,13 @@ def _mnist_benchmark(
     train_x, train_y, test_x, test_y = load_mnist(data_dir)
     return pixel_map_benchmark(
         name,
-        TestSet(train_x, train_y),
-        TestSet(test_x, test_y),
+        LabelledSet(train_x, train_y),
+        LabelledSet(test_x, test_y),
         maps,
         n_outputs=N_CLASSES,
         seed=seed,
         examples_per_task=examples_per_task,
-        usual=usual,
+        default_size=default_size,
         task_order=task_order,
         validation=validation,
     )

@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from perdure.streams.archives import zip_pictures
-from perdure.streams.atomic import whole_file
-from perdure.streams.benchmark import Benchmark, TestSet
+from perdure.storage.files import whole_file
+from perdure.streams.benchmark import Benchmark, LabelledSet
 from perdure.streams.classes import class_benchmark
-from perdure.streams.files import cache_folder, find_file, raw_file, verified
-from perdure.streams.registry import DataError
+from perdure.streams.raw.archives import zip_pictures
+from perdure.streams.raw.files import cache_folder, find_file, raw_file, verified
+from perdure.streams.raw.registry import DataError
 
 Split = Literal["background", "evaluation"]
 
@@ -173,9 +173,9 @@ def decode_drawings(content: bytes, side: int, where: str) -> Drawings:
     )
 
 
-def _labelled(images: UInt8[np.ndarray, "characters drawers side side"]) -> TestSet:
+def _labelled(images: UInt8[np.ndarray, "characters drawers side side"]) -> LabelledSet:
     n_characters, n_drawers, *shape = images.shape
-    return TestSet(images.reshape(-1, *shape), np.repeat(np.arange(n_characters, dtype=np.int32), n_drawers))
+    return LabelledSet(images.reshape(-1, *shape), np.repeat(np.arange(n_characters, dtype=np.int32), n_drawers))
 
 
 def _write_cached(path: Path, source: bytes, drawings: Drawings) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from perdure.streams.benchmark import Benchmark, TestSet, stream_of
+from perdure.streams.benchmark import Benchmark, LabelledSet, stream_of
 from perdure.streams.checks import check_examples
-from perdure.streams.registry import DataError
+from perdure.streams.raw.registry import DataError
 from perdure.streams.tasks import check_task_count, complete_order, draw_subset, named_rng
 
 OPTIONS = ("tasks", "examples_per_task", "task_order")
@@ -102,13 +102,13 @@ def file_benchmark(
     for task in order:
         x, y = train[task]
         subset = draw_subset(named_rng(seed, f"subsets/{task}"), len(y), examples_per_task)
-        parts.append(TestSet(x[subset], y[subset]))
+        parts.append(LabelledSet(x[subset], y[subset]))
     tests = [test[task] for task in order]
     n_outputs = 1 + max(int(y.max()) for _, y in (*train, *test))
     return Benchmark(path.stem, stream_of(parts), tests, n_outputs)
 
 
-def read_torch_file(path: Path) -> tuple[list[TestSet], list[TestSet]]:
+def read_torch_file(path: Path) -> tuple[list[LabelledSet], list[LabelledSet]]:
     """Return the training sets and the test sets in a `.pt` file, one a task.
 
     Nothing in the file is run: it is read with `weights_only`. It is read once in a process, as long as it does not
@@ -126,7 +126,7 @@ def read_torch_file(path: Path) -> tuple[list[TestSet], list[TestSet]]:
 
 
 @cache
-def _read_torch_file(path: Path, _mtime_ns: int, _size: int) -> tuple[list[TestSet], list[TestSet]]:
+def _read_torch_file(path: Path, _mtime_ns: int, _size: int) -> tuple[list[LabelledSet], list[LabelledSet]]:
     content = _load(path)
     if not isinstance(content, list | tuple) or len(content) != 2:
         raise DataError(f"{path} holds {_described(content)}, {_LAYOUT}; give such a file")
@@ -155,13 +155,13 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _task_list(tasks: Any, where: str) -> list[TestSet]:
+def _task_list(tasks: Any, where: str) -> list[LabelledSet]:
     if not isinstance(tasks, list | tuple) or not tasks:
         raise DataError(f"{where} is {_described(tasks)}, {_LAYOUT}; give such a file")
     return [_task(it, f"{where}[{number}]") for number, it in enumerate(tasks)]
 
 
-def _task(task: Any, where: str) -> TestSet:
+def _task(task: Any, where: str) -> LabelledSet:
     if not isinstance(task, list | tuple) or len(task) != 3:
         raise DataError(f"{where} is {_described(task)}, {_LAYOUT}; give such a file")
     _, x, y = task
@@ -177,7 +177,7 @@ def _task(task: Any, where: str) -> TestSet:
         check_examples(where, x, y, _MAX_LABEL)
     except (TypeError, ValueError) as error:
         raise DataError(str(error)) from error
-    return TestSet(x, y.astype(np.int32))
+    return LabelledSet(x, y.astype(np.int32))
 
 
 def _described(it: Any) -> str:

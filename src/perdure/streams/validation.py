@@ -20,7 +20,7 @@ def stream_prefix(validation: bool) -> str:
 
 
 def reported_subsets(
-    n: int, asked: Mapping[int, int], usual: Mapping[int, int]
+    n: int, asked: Mapping[int, int], default_size: Mapping[int, int]
 ) -> Iterator[Iterator[Int[np.ndarray, " _"]]]:
     """Yield which of n training images reported streams show: those of the usual and the asked size, then the latter.
 
@@ -29,14 +29,14 @@ def reported_subsets(
     Args:
         n: number of training images.
         asked: number of each task and how many training examples it is asked to have.
-        usual: number of each task and how many it usually has; all, if there are fewer.
+        default_size: number of each task and how many it usually has; all, if there are fewer.
 
     Raises:
         ValueError: unless 1 ≤ size ≤ n for each size asked for.
     """
     for size in asked.values():
         check_subset_size(size, n)
-    both = {task: min(size, n) for task, size in usual.items()}
+    both = {task: min(size, n) for task, size in default_size.items()}
     # Of two sizes the larger one is enough: a smaller subset is the beginning of a larger one.
     both |= {task: max(size, both.get(task, 0)) for task, size in asked.items()}
     for sizes in (both, asked):

@@ -28,13 +28,13 @@ class Gradient(NamedTuple):
     """What differentiating a loss has found."""
 
     loss: Float[Array, ""]
-    slope: PyTree
+    grads: PyTree
     """Derivative by each trainable weight; None in place of every other leaf of the model."""
     model: PyTree
     """The model, its running statistics moved if it has any; its weights are as they were."""
 
 
-class Descent(NamedTuple):
+class TrainState(NamedTuple):
     """A model on its way down, and the state of the optimizer that takes it there."""
 
     model: PyTree
@@ -113,21 +113,21 @@ def _differentiate(value: Callable[[PyTree], tuple[Float[Array, ""], PyTree]], m
         loss, after = value(eqx.combine(weights, rest))
         return loss, split_trainable(after)[1]
 
-    (loss, rest), slope = jax.value_and_grad(of_weights, has_aux=True)(weights)
-    return Gradient(loss, slope, eqx.combine(weights, rest))
+    (loss, rest), grads = jax.value_and_grad(of_weights, has_aux=True)(weights)
+    return Gradient(loss, grads, eqx.combine(weights, rest))
 
 
-def descend(model: Model, slope: PyTree, rate: Rate) -> Model:
-    """Return ``weights − rate · slope``: one step of plain SGD. Leaves without a slope stay as they are."""
-    return jax.tree.map(lambda weight, by: weight if by is None else weight - rate * by, model, slope)
+def sgd_step(model: Model, grads: PyTree, rate: Rate) -> Model:
+    """Return ``weights − rate · grads``: one step of plain SGD. Leaves without a gradient stay as they are."""
+    return jax.tree.map(lambda weight, by: weight if by is None else weight - rate * by, model, grads)
 
 
-def start_descent(model: PyTree, transformation: optax.GradientTransformation) -> Descent:
+def init_train_state(model: PyTree, transformation: optax.GradientTransformation) -> TrainState:
     """Return the model at the beginning of an optimizer's way."""
-    return Descent(model, jax.tree.map(jnp.asarray, transformation.init(split_trainable(model)[0])))
+    return TrainState(model, jax.tree.map(jnp.asarray, transformation.init(split_trainable(model)[0])))
 
 
-def optimizer_step(gradient: Gradient, state: PyTree, transformation: optax.GradientTransformation) -> Descent:
+def optimizer_step(gradient: Gradient, state: PyTree, transformation: optax.GradientTransformation) -> TrainState:
     """Return the model and the optimizer after one step down the gradient.
 
     Args:
@@ -137,6 +137,6 @@ def optimizer_step(gradient: Gradient, state: PyTree, transformation: optax.Grad
     """
     weights, rest = split_trainable(gradient.model)
     with jax.numpy_dtype_promotion("standard"):  # optax counts on it: Adam raises a float to an integer power
-        updates, state = transformation.update(gradient.slope, state, weights)
+        updates, state = transformation.update(gradient.grads, state, weights)
     stepped: Any = optax.apply_updates(weights, updates)
-    return Descent(eqx.combine(stepped, rest), state)
+    return TrainState(eqx.combine(stepped, rest), state)

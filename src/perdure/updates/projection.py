@@ -24,9 +24,9 @@ def project(
     gradient_matrix: Float[Array, "t p"],
     gradient: Float[Array, " p"],
     margin: Rate,
-    counts: Bool[Array, " t"],
+    mask: Bool[Array, " t"],
 ) -> Float[Array, " p"]:
-    """Return GEM's gradient: the given one, unless its dot product with a row that counts is negative.
+    """Return GEM's gradient: the given one, unless its dot product with a row that mask is negative.
 
     If one is, return g + Gᵀv with v of `dual_solution` (Lopez-Paz & Ranzato 2017, section 3): at margin 0 the nearest
     vector whose dot products with the rows that count are all at least 0.
@@ -34,18 +34,18 @@ def project(
     Args:
         gradient_matrix: G, a row for the gradient of the mean loss on each past task's memory.
         gradient: g, of the current loss.
-        margin: least weight of every row that counts, ≥ 0; it draws a gradient that is projected towards all of them.
-        counts: which rows are past tasks; the others may hold any finite numbers.
+        margin: least weight of every row that mask, ≥ 0; it draws a gradient that is projected towards all of them.
+        mask: which rows are past tasks; the others may hold any finite numbers.
     """
     # Rows that nearly cancel out are lost in the reduced precision that accelerators use by default.
     with jax.default_matmul_precision("highest"):
         product = gradient_matrix @ gradient
 
         def projected() -> Float[Array, " p"]:
-            weights = dual_solution(_gram(gradient_matrix), product, margin, counts)
+            weights = dual_solution(_gram(gradient_matrix), product, margin, mask)
             return gradient + weights @ gradient_matrix
 
-        return jax.lax.cond(jnp.any(counts & (product < 0)), projected, lambda: gradient)
+        return jax.lax.cond(jnp.any(mask & (product < 0)), projected, lambda: gradient)
 
 
 @jax.custom_batching.sequential_vmap
@@ -67,7 +67,7 @@ def average_projection(gradient: Float[Array, " p"], reference: Float[Array, " p
 
 
 def dual_solution(
-    gram: Float[Array, "t t"], product: Float[Array, " t"], margin: Rate, counts: Bool[Array, " t"]
+    gram: Float[Array, "t t"], product: Float[Array, " t"], margin: Rate, mask: Bool[Array, " t"]
 ) -> Float[Array, " t"]:
     """Return v that minimises ½ vᵀGGᵀv + (Gg)ᵀv subject to v ≥ margin; 0 for rows that do not count.
 
@@ -78,16 +78,16 @@ def dual_solution(
     Args:
         gram: GGᵀ (Lopez-Paz & Ranzato 2017, equations 11–13), t ≥ 1.
         product: Gg.
-        margin: least v of every row that counts, ≥ 0.
-        counts: which rows there are; what `gram` and `product` hold for the others does not matter.
+        margin: least v of every row that mask, ≥ 0.
+        mask: which rows there are; what `gram` and `product` hold for the others does not matter.
     """
-    gram = jnp.where(counts[:, None] & counts[None, :], gram, 0)
+    gram = jnp.where(mask[:, None] & mask[None, :], gram, 0)
     squares = jnp.diagonal(gram)
     # Rows of unit length; zero rows, which no weight can make matter, stay zero.
     scale = jnp.where(squares > 0, jax.lax.rsqrt(jnp.where(squares > 0, squares, 1)), 0)
-    slopes = scale * (jnp.where(counts, product, 0) + margin * jnp.sum(gram, axis=1))
+    slopes = scale * (jnp.where(mask, product, 0) + margin * jnp.sum(gram, axis=1))
     excess = _nonnegative_minimum(scale[:, None] * gram * scale[None, :], slopes)
-    return jnp.where(counts, margin + scale * excess, 0)
+    return jnp.where(mask, margin + scale * excess, 0)
 
 
 class _Search(NamedTuple):

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
 from perdure.core import AnyArray, Rate, as_features
 from perdure.models import MLP, BatchModel
-from perdure.updates.gradient import Descent, descend, example_gradient, optimizer_step
+from perdure.updates.gradient import TrainState, example_gradient, optimizer_step, sgd_step
 from perdure.updates.losses import Loss, cross_entropy
 from perdure.updates.reptile import reptile_step
 
@@ -70,7 +70,7 @@ def general_meta_steps(
     def step(model: PyTree, example: tuple[Any, ...]) -> tuple[PyTree, None]:
         x, y, rate = example
         gradient = example_gradient(model, x, y, loss)
-        after = descend(gradient.model, gradient.slope, rate)
+        after = sgd_step(gradient.model, gradient.grads, rate)
         if isinstance(model, BatchModel):  # an absent memory moves no weight, and must move no statistics either
             after = _unless_absent(rate > 0, after, model)
         return after, None
@@ -83,14 +83,14 @@ def general_meta_steps(
 
 
 def optimized_meta_steps(
-    start: Descent,
+    start: TrainState,
     x: Shaped[AnyArray, "s k ..."],
     y: PyTree[Shaped[AnyArray, "s k ..."]],
     weights: Float[Array, "s k"],
     meta_rate: Rate,
     transformation: optax.GradientTransformation,
     loss: Loss = cross_entropy,
-) -> Descent:
+) -> TrainState:
     """`meta_steps` with an optimizer of optax in place of plain SGD.
 
     The Reptile step interpolates the model. The optimizer's own state, such as moments, goes on as the steps left it.
@@ -105,16 +105,16 @@ def optimized_meta_steps(
         loss: of the outputs for one example.
     """
 
-    def step(now: Descent, example: tuple[Any, ...]) -> tuple[Descent, None]:
+    def step(now: TrainState, example: tuple[Any, ...]) -> tuple[TrainState, None]:
         x, y, weight = example
         gradient = example_gradient(now.model, x, y, loss)
-        slope = jax.tree.map(lambda by: weight * by, gradient.slope)
-        after = optimizer_step(gradient._replace(slope=slope), now.optimizer, transformation)
+        grads = jax.tree.map(lambda by: weight * by, gradient.grads)
+        after = optimizer_step(gradient._replace(grads=grads), now.optimizer, transformation)
         return _unless_absent(weight > 0, after, now), None
 
-    def learn_batch(now: Descent, batch: tuple[Any, ...]) -> tuple[Descent, None]:
+    def learn_batch(now: TrainState, batch: tuple[Any, ...]) -> tuple[TrainState, None]:
         after, _ = jax.lax.scan(step, now, batch)
-        return Descent(reptile_step(now.model, after.model, meta_rate), after.optimizer), None
+        return TrainState(reptile_step(now.model, after.model, meta_rate), after.optimizer), None
 
     return jax.lax.scan(learn_batch, start, (x, y, weights))[0]
 
@@ -281,5 +281,5 @@ def link(
     def example_loss(upper: MLP, pre_activation: Float[Array, " h"]) -> Float[Array, ""]:
         return loss(upper.above_first(pre_activation), y)
 
-    slope, delta = jax.grad(example_loss, argnums=(0, 1))(upper, pre_activation)
-    return descend(upper, slope, rate), delta
+    grads, delta = jax.grad(example_loss, argnums=(0, 1))(upper, pre_activation)
+    return sgd_step(upper, grads, rate), delta

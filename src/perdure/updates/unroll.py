@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Shaped
 
 from perdure.core import AnyArray, Rate
 from perdure.models import MLP
-from perdure.updates.gradient import descend
+from perdure.updates.gradient import sgd_step
 from perdure.updates.losses import Loss
 from perdure.updates.sequential import chain
 
@@ -78,18 +78,18 @@ def unroll(
         def mean_loss(head: MLP) -> Float[Array, ""]:
             return jnp.mean(jax.vmap(loss)(jax.vmap(head)(features), y))
 
-        slope = jax.grad(mean_loss)(head)
+        grads = jax.grad(mean_loss)(head)
         if first_order:
-            slope = jax.lax.stop_gradient(slope)
+            grads = jax.lax.stop_gradient(grads)
         if clip is not None:
-            slope = _clipped(slope, clip)
-        return descend(head, slope, rate), None
+            grads = _clipped(grads, clip)
+        return sgd_step(head, grads, rate), None
 
     return jax.lax.scan(step, head, (features, y))[0]
 
 
-def _clipped(slope: MLP, bound: float) -> MLP:
-    return jax.tree.map(lambda by: jnp.clip(by, -bound, bound), slope)
+def _clipped(grads: MLP, bound: float) -> MLP:
+    return jax.tree.map(lambda by: jnp.clip(by, -bound, bound), grads)
 
 
 def gram_ask_adapted(

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from perdure.experiments.agent_record import AgentRecord
 from perdure.metrics.transfer import mean_and_interval
+from perdure.records.agent import AgentRecord
 from perdure.report.agents import check_comparable
 from perdure.report.figures.style import GREY, WIDTH, colour_of, tidy
 

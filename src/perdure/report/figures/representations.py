@@ -10,8 +10,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from perdure.experiments.evaluation_record import Evaluation, SineResult
 from perdure.metrics.bootstrap import bootstrap_mean
+from perdure.records.evaluation import Evaluation, SineResult
 from perdure.report.figures.saving import save_figure
 from perdure.report.figures.style import GREY, WIDTH, colour_of, tidy
 from perdure.representation.statistics import Statistics

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from perdure.experiments.files import make_folder, write_atomically
-from perdure.experiments.results import RunRecord
+from perdure.records.run import RunRecord
 from perdure.report.figures.bars import metric_bars
 from perdure.report.figures.matrix import accuracy_matrix
 from perdure.report.figures.stream import accuracy_over_stream
 from perdure.report.figures.style import accuracies, image_of, knows_the_past
+from perdure.storage.files import make_folder, write_atomically
 
 
 def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:

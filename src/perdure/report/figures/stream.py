@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.optimize import isotonic_regression
 
-from perdure.experiments.results import RunRecord
 from perdure.metrics.transfer import mean_and_interval
+from perdure.records.run import RunRecord
 from perdure.report.figures.style import (
     GREY,
     WIDTH,

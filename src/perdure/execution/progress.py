@@ -1,0 +1,165 @@
+"""How far things are: the progress bar of one run, and the display of many jobs at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 60.0  # for each job, where there is no terminal to draw bars on
+
+
+class ProgressUpdate(NamedTuple):
+    """Where a run stands."""
+
+    position: int
+    """Examples learned from."""
+    total: int
+    """Examples in the stream."""
+    examples_per_second: float
+    """Of each seed."""
+    accuracy: float | None
+    """Mean accuracy on each task just after learning it, so far; a fraction, None before the first."""
+
+
+Watch = Callable[[ProgressUpdate], object]
+"""Is told how a run goes on."""
+
+
+class RunProgress:
+    """Tells how far a run is, how fast, how well and for how long still."""
+
+    def __init__(self, watch: Watch, total: int):
+        """Tell `watch`, of a run of so many examples."""
+        self._watch = watch
+        self._total = total
+
+    def update(self, position: int, examples_per_second: float, accuracy: float | None) -> None:
+        """Tell of a new position; see `ProgressUpdate`."""
+        self._watch(ProgressUpdate(position, self._total, examples_per_second, accuracy))
+
+
+@contextmanager
+def run_progress(label: str, position: int, total: int, *, show: bool | Watch) -> Iterator[RunProgress]:
+    """Show a progress bar, under its label, on standard error while a block runs; nothing if not `show`.
+
+    A function as `show` is told instead.
+    """
+    if callable(show):
+        yield RunProgress(show, total)
+        return
+    with _one_bar(label, position, total, show=show) as update:
+
+        def draw(moment: ProgressUpdate) -> None:
+            accuracy = "" if moment.accuracy is None else f"accuracy so far {100 * moment.accuracy:.1f} %"
+            update(moment.position, f"{moment.examples_per_second:,.0f} examples/s", accuracy)
+
+        yield RunProgress(draw, total)
+
+
+@contextmanager
+def count_progress(
+    label: str, position: int, total: int, unit: str, *, show: bool
+) -> Iterator[Callable[[int, float, str], None]]:
+    """Show a progress bar likewise; the block tells it how many units are done, how many a second, and a few words."""
+    with _one_bar(label, position, total, show=show) as update:
+        yield lambda done, speed, words: update(done, f"{speed:,.1f} {unit}/s", words)
+
+
+@contextmanager
+def _one_bar(label: str, position: int, total: int, *, show: bool) -> Iterator[Callable[[int, str, str], None]]:
+    """Draw a bar that the block tells its position, a speed and a few words."""
+    columns = (
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TextColumn("{task.fields[words]}", style="green"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
+        if show:
+            bar.console.print(label, style="bold", highlight=False, markup=False)
+        line = bar.add_task("", completed=position, total=total, speed="compiling", words="")
+        yield lambda at, speed, words: bar.update(line, completed=at, speed=speed, words=words)
+
+
+class JobsProgress:
+    """Shows a bar for each running job and one for all; on what is no terminal, a line now and then."""
+
+    def __init__(self, bar: Progress, efforts: Mapping[str, float]):
+        """Show all jobs as waiting.
+
+        Args:
+            bar: where to draw.
+            efforts: of every job by name, in any unit: its share of the bar for all.
+        """
+        self._bar = bar
+        self._efforts = efforts
+        self._shares = dict.fromkeys(efforts, 0.0)
+        self._ended = 0
+        self._lines: dict[str, TaskID] = {}
+        self._said: dict[str, float] = {}
+        self._all = bar.add_task("", total=sum(efforts.values()), speed="", accuracy="")
+        self._show_all()
+
+    def started(self, name: str) -> None:
+        """Show a job as running."""
+        self._lines[name] = self._bar.add_task(escape(name), total=None, speed="starting", accuracy="")
+        self._said[name] = time.monotonic()
+
+    def moved(self, name: str, moment: ProgressUpdate) -> None:
+        """Show how far a running job is."""
+        self._shares[name] = moment.position / moment.total
+        speed = f"{moment.examples_per_second:,.0f}/s"
+        accuracy = "" if moment.accuracy is None else f"{100 * moment.accuracy:.0f} %"
+        line = self._lines[name]
+        self._bar.update(line, completed=moment.position, total=moment.total, speed=speed, accuracy=accuracy)
+        self._show_all()
+        if self._bar.disable and time.monotonic() - self._said[name] > _SECONDS_BETWEEN_LINES:
+            self._said[name] = time.monotonic()
+            self._say(f"{name}: {self._shares[name]:.0%}, {speed}")
+
+    def ended(self, name: str, how: str) -> None:
+        """Take away a job's bar and say how it ended."""
+        self._bar.remove_task(self._lines.pop(name))
+        self._shares[name] = 1.0
+        self._ended += 1
+        self._show_all()
+        self._say(f"{self._count()}: {name}: {how}")
+
+    def _count(self) -> str:
+        return f"{self._ended} of {len(self._efforts)}"
+
+    def _show_all(self) -> None:
+        done = sum(self._efforts[name] * share for name, share in self._shares.items())
+        self._bar.update(self._all, completed=done, description=f"[bold]all: {self._count()}")
+
+    def _say(self, line: str) -> None:
+        self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def jobs_progress(efforts: Mapping[str, float], *, show: bool) -> Iterator[JobsProgress]:
+    """Show how jobs go on, on standard error, while a block runs; nothing if not `show`.
+
+    Args:
+        efforts: of every job by name, in any unit.
+        show: show it.
+    """
+    console = Console(stderr=True, quiet=not show)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=10),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TextColumn("{task.fields[accuracy]}", style="green"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not (show and console.is_terminal)) as bar:
+        yield JobsProgress(bar, efforts)

@@ -1,0 +1,278 @@
+"""Evaluating representations: the meta-test's sweep and runs, divided among the devices, and their record."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from perdure.core import AnyArray
+from perdure.execution.division import Division, seed_devices
+from perdure.execution.progress import count_progress
+from perdure.records.evaluation import ClassResult, Evaluation, SineResult
+from perdure.representation.class_protocol import N_TRAIN, RATES, ClassScores, class_run
+from perdure.representation.file import load_representation, representation_name
+from perdure.representation.network import ConvEncoder, Representation, encode, n_inputs
+from perdure.representation.sine_protocol import SineTrajectory, sine_run
+from perdure.streams.omniglot import load_omniglot
+from perdure.streams.sine import draw_sines, sine_examples
+
+SWEEP_RUNS = 5
+SINE_RATES = (0.03, 0.01, 0.003, 0.001, 0.0003)
+"""Of SGD on the head; the published one is 0.003."""
+_PUBLISHED = SineTrajectory()
+N_LOOKED_AT = 900
+"""Characters over which statistics of features are taken, as in the released code."""
+_TOGETHER = 10
+"""Runs a program: progress is told in between."""
+
+
+def n_runs(rates: Sequence[float], runs: int) -> int:
+    """Return how many runs the sweep and the runs themselves are."""
+    return SWEEP_RUNS * len(rates) + runs
+
+
+def evaluate_classes(
+    model: Representation,
+    images: Shaped[AnyArray, "classes images ..."],
+    counts: Sequence[int],
+    *,
+    runs: int = 50,
+    rates: Sequence[float] = RATES,
+    n_train: int = N_TRAIN,
+    iid_passes: int | None = None,
+    seed: int = 0,
+    tell: Callable[[int], object] = lambda n: None,
+) -> list[ClassResult]:
+    """Return how well a representation serves to learn classes one after another, for each number of classes.
+
+    For each number: a sweep of `SWEEP_RUNS` class sets with every rate; the rate that is best most often, by accuracy
+    on the learned images, is used for the runs, each of which has classes of its own. Features are computed once.
+
+    Source: Javed & White (2019), section 4.2, and their released code. Accuracy is the mean over images, where the
+    released code takes that over batches of 32, the last of which may be smaller.
+
+    Args:
+        model: the representation.
+        images: of the evaluation classes.
+        counts: numbers of classes to learn.
+        runs: of each number of classes.
+        rates: of the sweep, from large to small.
+        n_train: images of a class to learn; the others are held out.
+        iid_passes: passes over the images in random order, instead of one in order: the Oracle.
+        seed: of class sets, heads and orders.
+        tell: is told of every few runs how many they were; there are as many as `n_runs` says.
+
+    Raises:
+        ValueError: if there are too few classes, images or outputs, or images of another size.
+    """
+    n_classes, n_images = images.shape[:2]
+    n_outputs = model.head.layers[-1].weight.shape[0]
+    if not counts or min(counts) < 1 or max(counts) > n_classes:
+        raise ValueError(
+            f"{list(counts)} classes were to be learned, but there are {n_classes}; ask for 1 to that many"
+        )
+    if n_classes > n_outputs:
+        raise ValueError(f"there are {n_classes} classes, but the head has {n_outputs} outputs; give fewer classes")
+    if not 0 < n_train < n_images:
+        raise ValueError(
+            f"{n_train} of {n_images} images of each class were to be learned, expected at least one on either side"
+        )
+    if runs < 1 or (iid_passes is not None and iid_passes < 1):
+        raise ValueError(f"runs = {runs} and iid_passes = {iid_passes}, expected numbers ≥ 1")
+    features = features_by_class(model, images)
+    one = partial(class_run, n_train=n_train, iid_passes=iid_passes)
+    results = []
+    for count in counts:
+        sweep_key, run_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), count))
+
+        def play(key: Array, n_sets: int, tried: Sequence[float], count: int = count) -> ClassScores:
+            keys = jax.random.split(key, n_sets)
+            chosen = jax.vmap(lambda key: jnp.sort(jax.random.permutation(key, n_classes)[:count]))(keys)
+            sets = (jnp.repeat(leaf, len(tried), axis=0) for leaf in (chosen, keys))
+            chosen, keys = sets
+            return _play(one, (features, model.head), (chosen, jnp.tile(jnp.asarray(tried), n_sets), keys), tell)
+
+        swept = np.asarray(play(sweep_key, SWEEP_RUNS, rates).trajectory).reshape(SWEEP_RUNS, len(rates))
+        rate = chosen_rate(swept, rates)
+        results.append(ClassResult(count, rate, *map(np.asarray, play(run_key, runs, [rate]))))
+    return results
+
+
+def chosen_rate(accuracy: Float[np.ndarray, "sets rates"], rates: Sequence[float]) -> float:
+    """Return the rate that wins most class sets.
+
+    Of equally accurate rates the first, the larger, wins a set; of equally frequent winners the smallest is taken.
+    """
+    wins = Counter(rates[best] for best in np.argmax(accuracy, axis=1))
+    return min(wins, key=lambda rate: (-wins[rate], rate))
+
+
+def evaluate_sines(
+    model: Representation,
+    *,
+    runs: int = 50,
+    rates: Sequence[float] = SINE_RATES,
+    trajectory: SineTrajectory = _PUBLISHED,
+    fresh: bool = False,
+    oracle: bool = False,
+    seed: int = 0,
+    tell: Callable[[int], object] = lambda n: None,
+) -> SineResult:
+    """Return how well a representation serves to learn sine waves one after another.
+
+    `SWEEP_RUNS` runs with every rate choose the one with the least mean error over all functions at the end.
+
+    Source: Javed & White (2019), section 4.1, and their released code; there the rate is 0.003.
+
+    Args:
+        model: the representation.
+        runs: number of runs, each on functions of its own.
+        rates: of SGD on the head.
+        trajectory: how many functions, and how much of each.
+        fresh: draw the head's weights anew?
+        oracle: show the batches in random order?
+        seed: of everything that is drawn.
+        tell: is told of every few runs how many they were; there are as many as `n_runs` says.
+    """
+
+    def one(model: Representation, rate: Array, key: Array) -> Float[Array, "functions functions"]:
+        return sine_run(model, trajectory, rate, key, fresh=fresh, oracle=oracle)
+
+    def play(key: Array, n: int, tried: Sequence[float]) -> Float[np.ndarray, "jobs functions functions"]:
+        jobs = (jnp.tile(jnp.asarray(tried), n), jnp.repeat(jax.random.split(key, n), len(tried)))
+        return np.asarray(_play(one, (model,), jobs, tell))
+
+    sweep_key, run_key = jax.random.split(jax.random.key(seed))
+    swept = play(sweep_key, SWEEP_RUNS, rates).reshape(SWEEP_RUNS, len(rates), trajectory.functions, -1)
+    finals = np.nan_to_num(swept[:, :, -1].mean(axis=(0, 2)), nan=np.inf)
+    rate = float(rates[int(np.argmin(finals))])
+    return SineResult(rate, play(run_key, runs, [rate]))
+
+
+def evaluate_all(
+    names: Sequence[str],
+    counts: Sequence[int],
+    *,
+    runs: int,
+    oracle: int | None,
+    fresh_head: bool,
+    seed: int,
+    data_dir: Path | None,
+    show: bool,
+) -> list[Evaluation]:
+    """Return evaluations of representations, each by the protocol of what it was trained for.
+
+    Args:
+        names: of representations, as `load_representation` takes them.
+        counts: numbers of classes.
+        runs: of each.
+        oracle: passes over a trajectory in random order; None for one in order.
+        fresh_head: for sine waves, draw the head anew too?
+        seed: of class sets, functions and heads.
+        data_dir: folder to search first for raw data files.
+        show: show a progress bar.
+    """
+    models = {name: load_representation(name).model for name in names}
+    evaluations = []
+    for name, model in models.items():
+        protocol = {"runs": runs, "oracle": oracle, "seed": seed}
+        if isinstance(model.encoder, ConvEncoder):
+            images = evaluation_images(model.encoder, data_dir)
+            total = len(counts) * n_runs(RATES, runs)
+            with count_progress(f"{name}: {len(counts)} numbers of classes", 0, total, "runs", show=show) as bar:
+                tell = _teller(bar)
+                results: Any = evaluate_classes(
+                    model, images, counts, runs=runs, iid_passes=oracle, seed=seed, tell=tell
+                )
+        else:
+            protocol["fresh_head"] = fresh_head
+            with count_progress(f"{name}: sine waves", 0, n_runs(SINE_RATES, runs), "runs", show=show) as bar:
+                results = evaluate_sines(
+                    model, runs=runs, fresh=fresh_head, oracle=oracle is not None, seed=seed, tell=_teller(bar)
+                )
+        evaluations.append(Evaluation(representation_name(name), protocol, results))
+    return evaluations
+
+
+def _teller(bar: Callable[[int, float, str], None]) -> Callable[[int], None]:
+    """Return what shows finished runs on a bar."""
+    began, done = time.monotonic(), 0
+
+    def tell(n: int) -> None:
+        nonlocal done
+        done += n
+        bar(done, done / (time.monotonic() - began), "")
+
+    return tell
+
+
+def evaluation_images(encoder: ConvEncoder, data_dir: Path | None) -> Shaped[np.ndarray, "classes images h w"]:
+    """Return Omniglot's evaluation characters at the size that an encoder was made for.
+
+    Raises:
+        ValueError: if that is not a grey square.
+    """
+    channels, height, width = encoder.input_shape
+    if channels != 1 or height != width:
+        raise ValueError(
+            f"the representation takes images of shape {encoder.input_shape}, expected grey squares, as Omniglot's "
+            "are; evaluate it on its own images from Python, with evaluate_classes"
+        )
+    return load_omniglot(height, splits=["evaluation"], data_dir=data_dir).images
+
+
+def features_of(name: str, data_dir: Path | None = None) -> Float[np.ndarray, "n d"]:
+    """Return a representation's features for many inputs: Omniglot's background characters, or sine waves' inputs."""
+    model = load_representation(name).model
+    if isinstance(model.encoder, ConvEncoder):
+        drawings = load_omniglot(model.encoder.input_shape[1], splits=["background"], data_dir=data_dir)
+        inputs = jnp.asarray(drawings.images[:N_LOOKED_AT]).reshape(-1, *drawings.images.shape[2:])
+    else:
+        n_numbers = n_inputs(model.encoder) - 1
+        sines = draw_sines(n_numbers, jax.random.key(0))
+        x, _ = sine_examples(sines, jnp.arange(n_numbers), n_numbers, 1000, jax.random.key(1))
+        inputs = x.reshape(-1, x.shape[-1])
+    return np.asarray(jax.jit(encode)(model.encoder, inputs))
+
+
+def features_by_class(
+    model: Representation, images: Shaped[AnyArray, "classes images ..."]
+) -> Float[Array, "classes images d"]:
+    """Return the features of all images, by class."""
+    flat = jnp.asarray(images).reshape(-1, *images.shape[2:])
+    return jax.jit(encode)(model.encoder, flat).reshape(*images.shape[:2], -1)
+
+
+def _play(
+    one: Callable[..., Any], shared: tuple[Any, ...], jobs: tuple[Any, ...], tell: Callable[[int], object]
+) -> Any:
+    """Return what `one` returns for each job, leaves (jobs, ...).
+
+    Jobs are divided among the devices, each of which does one after another: Adam's state of a head is some megabytes,
+    which stay in a core's cache as long as no other run's come between.
+    """
+    n_jobs = len(jobs[-1])
+    together = min(_TOGETHER, n_jobs)
+    division = Division(seed_devices(together), together)
+    axes = (None,) * len(shared) + (0,) * len(jobs)
+
+    def each(*arguments: Any) -> Any:
+        return jax.lax.map(lambda job: one(*arguments[: len(shared)], *job), arguments[len(shared) :])
+
+    program = jax.jit(division.on_each(each, axes))
+    parts = []
+    for start in range(0, n_jobs, together):
+        which = np.minimum(np.arange(start, start + together), n_jobs - 1)  # the last part is filled with its last job
+        arguments = division.spread(axes, (*shared, *(it[which] for it in jobs)))
+        parts.append(jax.tree.map(np.asarray, division.gathered(program(*arguments))))
+        tell(min(together, n_jobs - start))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:n_jobs], *parts)

@@ -1,0 +1,124 @@
+"""From names and options to a learner: published values where nothing else is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from perdure import models
+from perdure.core import Learner
+from perdure.learners.catalog import CATALOG, learner_class, make_learner
+from perdure.learners.hyperparameters import hyperparameters
+from perdure.presets.file import read_presets
+from perdure.presets.learners import find_preset
+from perdure.records.run import ResultsError, RunRecord, config_digest
+from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe
+from perdure.streams.raw.registry import DataError
+from perdure.streams.torch_file import FILE_DIGEST, DataFileRecipe
+
+
+class Choice(NamedTuple):
+    """A learner with its hyper-parameters, and what a careful colleague would say about them."""
+
+    learner: Learner[Any]
+    notes: list[str]
+
+
+def choose_learner(
+    name: str,
+    benchmark: str,
+    given: Mapping[str, float | int],
+    preset_file: Path | None = None,
+    *,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Choice:
+    """Return a learner with the hyper-parameters given and, for the others, those of its preset.
+
+    Args:
+        name: name of the learner.
+        benchmark: name of the benchmark that it will learn.
+        given: hyper-parameters that were asked for.
+        preset_file: whose presets to use; None for perdure's own.
+        options: of the benchmark.
+
+    Raises:
+        ValueError: if there is no such learner, a value is out of range, or the preset file is not one or holds no
+            preset of the learner for the benchmark.
+        TypeError: if a hyper-parameter is neither given nor in a preset.
+    """
+    known = [it.name for it in hyperparameters(learner_class(name))]
+    memory_size = given.get("memory_size") if "memory_size" in known else None
+    presets = None if preset_file is None else read_presets(preset_file)
+    preset = find_preset(name, benchmark, None if memory_size is None else int(memory_size), presets)
+    if presets is not None and preset is None:
+        there = ", ".join(f"{row.learner} for {row.benchmark}" for row in presets)
+        raise ValueError(f"{preset_file} holds no preset of {name} for {benchmark}, expected one; it holds {there}")
+    values = {**(preset.hyperparameters if preset else {}), **given}
+    notes = []
+    if preset is not None and set(known) - set(given):
+        if not preset.exact:
+            notes.append(
+                f"you asked for memory size {memory_size}; the hyper-parameters not given are those for "
+                f"{preset.memory_size} and may not suit it"
+            )
+        if any(options.get(option) != value for option, value in preset.options.items()):
+            part = ", ".join(f"{option} = {value}" for option, value in preset.options.items())
+            notes.append(
+                f"the hyper-parameters not given were chosen for a part of {benchmark}, {part}, and may not suit the "
+                "stream asked for; choose others with perdure tune"
+            )
+    return Choice(make_learner(name, **values), notes)
+
+
+def default_folder(config: Mapping[str, Any], root: Path = Path("runs")) -> Path:
+    """Return where a run goes unless told otherwise: one folder a configuration."""
+    return root / f"{config['learner']['name']}-{config['benchmark']['name']}-{config_digest(config)}"
+
+
+def arguments_of(record: RunRecord, data_dir: Path | None = None) -> dict[str, Any]:
+    """Return the arguments with which `perdure.experiments.supervised.run.run` goes on with a recorded run.
+
+    Args:
+        record: of the run.
+        data_dir: folder of the raw files, or of the `.pt` file that the run learns from.
+
+    Raises:
+        DataError: if the run's `.pt` file is not there, or not the one it began with.
+        ResultsError: if the run used a learner, benchmark or model that is not perdure's own, or was given a loss or
+            an optimizer.
+    """
+    config = record.config
+    learner, benchmark, model = config["learner"], config["benchmark"], config["model"]["name"]
+    given = [f"{part} {learner[part]}" for part in ("loss", "optimizer") if part in learner]
+    own_stream = benchmark["name"] not in BENCHMARKS and FILE_DIGEST not in benchmark["options"]
+    own_arrays = "sha256" in benchmark["options"]
+    if given or own_stream or own_arrays or learner["name"] not in CATALOG or model not in models.__all__:
+        parts = ", ".join([f"learner {learner['name']}", f"benchmark {benchmark['name']}", f"model {model}", *given])
+        raise ResultsError(
+            f"{record.folder} was written from Python with {parts}, not all of them what the command line would take; "
+            "go on from Python: perdure.run(…, folder=…)"
+        )
+    return {
+        "learner": make_learner(learner["name"], **learner["hyperparameters"]),
+        "benchmark": _recipe(record, data_dir),
+        "model": getattr(models, model),
+        "seeds": record.seeds,
+        "evaluation": config["evaluation"],
+        "alignment": config["alignment"],
+        "folder": record.folder,
+    }
+
+
+def _recipe(record: RunRecord, data_dir: Path | None) -> BenchmarkRecipe | DataFileRecipe:
+    name, options = record.benchmark, record.config["benchmark"]["options"]
+    if FILE_DIGEST not in options:
+        return BenchmarkRecipe(name, options, data_dir)
+    path = (data_dir or Path()) / f"{name}.pt"
+    if not path.exists():
+        raise DataError(
+            f"{path} does not exist, expected the file that the run in {record.folder} learns from; tell its folder: "
+            f"perdure resume {record.folder} --data-dir FOLDER"
+        )
+    return DataFileRecipe(path, options)

@@ -1,0 +1,185 @@
+"""Learners that differ only in their rates, side by side in one compiled program, over the same streams."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
+
+from perdure.core import AnyArray, Example, Info, Learner
+from perdure.execution.compilation import finite
+from perdure.experiments.supervised.program import (
+    Evaluator,
+    Keys,
+    Log,
+    Progress,
+    advance,
+    compiled,
+    named_keys,
+    start_state,
+)
+from perdure.experiments.supervised.spec import MakeModel, Session
+from perdure.machine.process import free_memory
+
+_CHUNK_SECONDS = 0.3  # between two looks at stop requests
+_FIRST_CHUNK = 20
+_MEMORY_SHARE = 0.25  # of what is available, for states: a program holds copies of parts of them, and more besides
+
+
+class Lane(NamedTuple):
+    """A learner and its state."""
+
+    learner: Any
+    state: Any
+
+
+class SideBySide(Learner[Lane]):
+    """A learner whose rates are a part of its state, so that states of different rates are states of one learner."""
+
+    needs_task: ClassVar[bool] = True
+
+    learner: Learner[Any]
+
+    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> Lane:
+        """Return the learner and its state before the first example."""
+        return Lane(self.learner, self.learner.init(model, example, key))
+
+    def observe(self, state: Lane, example: Example, key: PRNGKeyArray) -> tuple[Lane, Info]:
+        """Let the state's own learner observe the example."""
+        after, info = state.learner.observe(state.state, example, key)
+        return Lane(state.learner, after), info
+
+    def predict(self, state: Lane, x: Any, task: Any) -> Float[Array, "batch outputs"]:
+        """Return what the state's own learner predicts for x: (batch, ...)."""
+        return state.learner.predict(state.state, x, task)
+
+
+def score_side_by_side(
+    session: Session, learners: Sequence[Learner[Any]], make_model: MakeModel, after_step: Callable[[int], None]
+) -> Float64[np.ndarray, "learners seeds"]:
+    """Return each learner's retained accuracy with each of the session's seeds, NaN where it diverged.
+
+    Args:
+        session: streams and seeds; its learner does not matter.
+        learners: told the facts of the stream; they differ in nothing but rates.
+        make_model: makes the network from one example, the number of outputs and a key.
+        after_step: called several times a second with the number of examples learned from since the last call, by all
+            learners together with one seed; it may raise to end it all.
+    """
+    evaluator = Evaluator(SideBySide(learners[0]), session.benchmarks[0].class_tasks)
+    first = jax.jit(_start(session, make_model))(_stack(learners))
+    progress = _learn(session, SideBySide(learners[0]), first, len(learners), after_step)
+    learned = np.isfinite(np.asarray(progress.log.loss)).all(axis=1) & finite(progress.state)
+    scores = _scores(session, evaluator, progress, learned, after_step)
+    return scores.reshape(len(learners), -1)
+
+
+def learners_that_fit(session: Session, learner: Learner[Any], make_model: MakeModel) -> int:
+    """Return how many learners like this one may learn side by side in the memory available, at least 1."""
+    shapes = jax.eval_shape(_start(session, make_model), _stack([learner]))
+    n_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    return max(1, int(_MEMORY_SHARE * available_memory() / n_bytes))
+
+
+def available_memory() -> int:
+    """Return the bytes that are free on the device, or for this process if the device computes in its memory."""
+    statistics = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics["bytes_in_use"]
+    return free_memory()
+
+
+def _start(session: Session, make_model: MakeModel) -> Callable[[Learner[Any]], Progress]:
+    """Return a function from learners, leaves (learners,), to their progress before the first example."""
+    keys = jax.vmap(named_keys)(jnp.asarray(session.seeds))
+    n_outputs = session.benchmarks[0].n_outputs
+    example = session.first_example
+
+    def start(learner: Learner[Any], keys: Keys) -> Progress:
+        state = Lane(learner, start_state(learner, make_model, example, n_outputs, keys))
+        return Progress(state, Log(jnp.full(session.length, jnp.nan)))
+
+    return lambda learners: _together(jax.vmap(jax.vmap(start, (None, 0)), (0, None))(learners, keys))
+
+
+def _stack(learners: Sequence[Learner[Any]]) -> Learner[Any]:
+    return jax.tree.map(lambda *rates: jnp.asarray(rates), *learners)
+
+
+def _learn(
+    session: Session, learner: SideBySide, progress: Progress, n_learners: int, after_step: Callable[[int], None]
+) -> Progress:
+    """Return the progress after the last example."""
+    stream, keys = session.stream, jax.vmap(named_keys)(jnp.asarray(session.seeds))
+    of_all = _vectorized if learner.learner.vectorized else _one_by_one
+
+    def advance_all(progress: Progress, stream: Example, keys: Keys, start: Array, stop: Array) -> Progress:
+        return _together(of_all(learner, _apart(progress, n_learners), stream, keys, start, stop))
+
+    zero = jnp.zeros((), jnp.int32)
+    program = compiled(jax.jit(advance_all, donate_argnums=0), progress, stream, keys, zero, zero)
+    position, chunk = 0, _FIRST_CHUNK
+    while position < session.length:
+        stop = min(position + chunk, session.length)
+        began = time.perf_counter()
+        ends = (jnp.asarray(it, jnp.int32) for it in (position, stop))
+        progress = jax.block_until_ready(program(progress, stream, keys, *ends))
+        chunk = max(1, int(_CHUNK_SECONDS * (stop - position) / (time.perf_counter() - began)))
+        after_step(n_learners * (stop - position))
+        position = stop
+    return progress
+
+
+def _vectorized(
+    learner: SideBySide, progress: Progress, stream: Example, keys: Keys, start: Array, stop: Array
+) -> Progress:
+    """Return the progress of all, leaves (learners, seeds, ...), all at once."""
+    each_seed, one_for_all = cast(Any, 0), cast(Any, None)
+    seeds = (None, 0, Example(x=each_seed, y=each_seed, task=one_for_all), 0, None, None)
+    learners = (None, 0, None, None, None, None)
+    return jax.vmap(jax.vmap(advance, seeds), learners)(learner, progress, stream, keys, start, stop)
+
+
+def _one_by_one(
+    learner: SideBySide, progress: Progress, stream: Example, keys: Keys, start: Array, stop: Array
+) -> Progress:
+    """Return the progress of all, leaves (learners, seeds, ...), one after another."""
+
+    def of_seed(seed: tuple[Progress, AnyArray, AnyArray, Keys]) -> Progress:
+        progress, x, y, keys = seed
+        return advance(learner, progress, Example(x, y, stream.task), keys, start, stop)
+
+    return jax.lax.map(lambda one: jax.lax.map(of_seed, (one, stream.x, stream.y, keys)), progress)
+
+
+def _scores(
+    session: Session,
+    evaluator: Evaluator,
+    progress: Progress,
+    learned: Bool[np.ndarray, " lanes"],
+    after_step: Callable[[int], None],
+) -> Float64[np.ndarray, " lanes"]:
+    """Return the mean score over all tasks, NaN for lanes that have not learned."""
+    n_seeds, n_tasks = len(session.seeds), len(session.task_ends)
+    scores = np.full((len(learned), n_tasks), np.nan)
+    for seed, benchmark in enumerate(session.benchmarks):
+        for task in range(n_tasks):
+            test = benchmark.test[task]
+            for lane in range(seed, len(learned), n_seeds):
+                if learned[lane]:
+                    scores[lane, task] = evaluator.score(progress.state, lane, task, test)
+            after_step(0)
+    return scores.mean(axis=1)
+
+
+def _apart(progress: Progress, n_learners: int) -> Progress:
+    return jax.tree.map(lambda leaf: leaf.reshape(n_learners, -1, *leaf.shape[1:]), progress)
+
+
+def _together(progress: Progress) -> Progress:
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), progress)

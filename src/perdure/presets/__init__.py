@@ -1,0 +1,1 @@
+"""Published hyper-parameters and figures, and our own, each with its source."""

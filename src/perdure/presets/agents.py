@@ -1,0 +1,14 @@
+"""Hyper-parameters of the agents on the games, chosen on other seeds than those of the reported runs."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Any
+
+
+@cache
+def agent_presets() -> dict[str, Any]:
+    """Return hyper-parameters by game, observation and agent."""
+    return tomllib.loads(resources.files("perdure.presets").joinpath("agents.toml").read_text(encoding="utf-8"))

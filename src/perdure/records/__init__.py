@@ -1,0 +1,1 @@
+"""What a run leaves on disk: one folder format for every kind of run."""

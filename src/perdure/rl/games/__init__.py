@@ -1,0 +1,1 @@
+"""The games, their pictures, and adaptors to other libraries' environments."""

@@ -1,0 +1,1 @@
+"""Files, folders, arrays and checkpoints on disk: whole or not at all."""

@@ -1,0 +1,1 @@
+"""Raw data files: where they are, archives, downloads."""

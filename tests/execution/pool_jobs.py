@@ -1,0 +1,50 @@
+"""What the pool's workers do in its tests; they import it by this name."""
+
+import json
+import os
+import signal
+import time
+
+from perdure.execution.progress import ProgressUpdate
+from perdure.machine.signals import InterruptedRunError, StopRequests
+
+
+def note(path, watch):
+    """Leave on record which process this is, what it may use, and when it began and ended."""
+    began = time.time()
+    watch(ProgressUpdate(1, 2, 10.0, None))
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    time.sleep(0.1)
+    path.write_text(json.dumps({"pid": os.getpid(), "cores": cores, "began": began, "ended": time.time()}))
+
+
+def fail(watch):
+    raise KeyError("nothing here")
+
+
+def die(watch):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(watch):
+    os._exit(3)
+
+
+def work_until_stopped(path, watch):
+    """Work as a run does: note a stop request, save, raise."""
+    with StopRequests() as stop:
+        path.with_suffix(".began").touch()
+        while stop.received is None:
+            time.sleep(0.02)
+            watch(ProgressUpdate(1, 2, 10.0, 0.5))
+    path.write_text("saved")
+    raise InterruptedRunError("stopped at example 1", stop.received)
+
+
+def beat(path, watch):
+    """Leave a sign of life now and then, for ever."""
+    while True:
+        time.sleep(0.02)
+        with path.open("a") as file:
+            file.write(".")
+        watch(ProgressUpdate(1, 2, 10.0, None))

@@ -1,0 +1,40 @@
+"""Seeds divided among devices come to what they come to on one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from perdure.machine.cores import usable_cpus
+
+LEARN = """
+import json
+
+from perdure import ER, GEM, BenchmarkRecipe, run
+from perdure.execution.division import seed_devices
+
+digits = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 30})
+learners = [ER(0.1, 10, 4), GEM(learning_rate=0.03, memory_size=10, margin=0.5)]
+losses = [run(it, digits, seeds=3, progress=False).losses.tolist() for it in learners]
+print(json.dumps([[len(seed_devices(n)) for n in (1, 2, 50)], losses]))
+"""
+
+
+def learned(n_devices):
+    """Return the devices for 1, 2 and 50 seeds, and the losses of three seeds of each learner."""
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(n_devices)}
+    done = subprocess.run([sys.executable, "-c", LEARN], env=environment, check=True, capture_output=True, text=True)
+    devices, losses = json.loads(done.stdout)
+    return devices, np.asarray(losses)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(usable_cpus() < 2, reason="one core is one device")
+def test_three_seeds_on_two_devices_learn_what_they_learn_on_one():
+    (devices_of_one, alone), (devices_of_two, divided) = learned(1), learned(2)
+    assert devices_of_one == [1, 1, 1]
+    assert devices_of_two == [1, 2, 2]
+    np.testing.assert_allclose(divided, alone, rtol=1e-4, atol=1e-5)

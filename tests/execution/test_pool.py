@@ -1,0 +1,141 @@
+"""Jobs in processes of their own: what each has, what is left when one dies, and stopping them all."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from perdure.execution.pool import Failure, Job, run_jobs
+from perdure.machine.signals import InterruptedRunError
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def do(monkeypatch):
+    """The jobs' module, importable in the workers too."""
+    monkeypatch.syspath_prepend(HERE)
+    return importlib.import_module("pool_jobs")
+
+
+@pytest.fixture
+def notes(do, tmp_path):
+    """Function that runs jobs of the efforts given and returns what they noted, in the order of the efforts."""
+
+    def run(efforts, workers):
+        jobs = [Job(f"job {n}", float(effort), partial(do.note, tmp_path / f"{n}")) for n, effort in enumerate(efforts)]
+        assert run_jobs(jobs, workers, show=False) == []
+        return [json.loads((tmp_path / f"{n}").read_text()) for n in range(len(efforts))]
+
+    return run
+
+
+def test_each_job_has_a_fresh_process(notes):
+    pids = [note["pid"] for note in notes([1, 1, 1], workers=2)]
+    assert len(set(pids)) == 3
+    assert os.getpid() not in pids
+
+
+def test_the_longest_comes_first_and_one_worker_does_one_job_at_a_time(notes):
+    short, long, middle = notes([1, 3, 2], workers=1)
+    assert long["ended"] <= middle["began"]
+    assert middle["ended"] <= short["began"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the operating system does not pin processes")
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_share_the_cores_and_we_keep_ours(notes, workers):
+    ours = sorted(os.sched_getaffinity(0))
+    shares = {tuple(note["cores"]) for note in notes([1] * 4, workers)}
+    assert sorted(os.sched_getaffinity(0)) == ours
+    assert all(set(share) <= set(ours) for share in shares)
+    if workers == 1:
+        assert shares == {tuple(ours)}
+    if workers == 2 and len(ours) > 1:
+        first, second = sorted(shares)
+        assert sorted(first + second) == ours
+
+
+def test_what_fails_or_dies_is_told_by_name_and_the_others_finish(do, tmp_path):
+    jobs = [
+        Job("fails", 4.0, do.fail),
+        Job("is killed", 3.0, do.die),
+        Job("leaves", 2.0, do.leave),
+        Job("works", 1.0, partial(do.note, tmp_path / "note")),
+    ]
+    assert sorted(run_jobs(jobs, 2, show=False)) == [
+        Failure("fails", "KeyError: 'nothing here'"),
+        Failure("is killed", "its process was killed by SIGKILL"),
+        Failure("leaves", "its process ended with status 3"),
+    ]
+    assert (tmp_path / "note").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_lets_running_jobs_save_and_starts_no_more(do, tmp_path, number):
+    def stop():
+        while not (tmp_path / "a.began").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    jobs = [Job(name, 1.0, partial(do.work_until_stopped, tmp_path / name)) for name in ("b", "a")]
+    threading.Thread(target=stop).start()
+    with pytest.raises(InterruptedRunError, match="the same command goes on") as stopped:
+        run_jobs(jobs, 1, show=False)
+    assert stopped.value.signal_number == number
+    assert (tmp_path / "a").read_text() == "saved"
+    assert not (tmp_path / "b.began").exists()
+
+
+def test_workers_do_not_outlive_us(tmp_path):
+    program = (
+        "import sys; from functools import partial; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(HERE)!r})\n"
+        "import pool_jobs; from perdure.execution.pool import Job, run_jobs\n"
+        "if __name__ == '__main__':\n"
+        f"    beat = partial(pool_jobs.beat, Path({str(tmp_path / 'beats')!r}))\n"
+        "    run_jobs([Job('beats', 1.0, beat)], 1, show=False)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(program)
+    process = subprocess.Popen([sys.executable, str(script)])
+    beats = tmp_path / "beats"
+    while not beats.exists():
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+
+    def still_beating():
+        before = beats.stat().st_size
+        time.sleep(0.3)
+        return beats.stat().st_size > before
+
+    assert not all(still_beating() for _ in range(20))
+
+
+def test_how_jobs_go_on_is_told_in_lines_where_there_is_no_terminal(do, tmp_path, capsys):
+    run_jobs([Job("mine [bold]", 1.0, partial(do.note, tmp_path / "note")), Job("fails", 2.0, do.fail)], 1)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "1 of 2: fails: KeyError: 'nothing here'",
+        "2 of 2: mine [bold]: finished",
+    ]
+
+
+def test_no_jobs_are_done_at_once():
+    assert run_jobs([], 2, show=False) == []
+
+
+@pytest.mark.parametrize(("names", "workers"), [(["a", "a"], 1), (["a", "b"], 0)])
+def test_unclear_orders_are_refused(do, names, workers):
+    with pytest.raises(ValueError, match="expected at least 1 worker and different names"):
+        run_jobs([Job(name, 1.0, do.fail) for name in names], workers, show=False)

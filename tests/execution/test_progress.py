@@ -1,0 +1,102 @@
+import re
+
+import pytest
+
+from perdure.execution import progress
+from perdure.execution.progress import ProgressUpdate, jobs_progress, run_progress
+
+
+@pytest.fixture
+def shown(capsys, monkeypatch):
+    """Function that returns what a block of updates leaves on standard error, in plain words."""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def show(label, position, total, updates, *, show=True):
+        with run_progress(label, position, total, show=show) as bar:
+            for update in updates:
+                bar.update(*update)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", captured.err)
+
+    return show
+
+
+def test_position_speed_and_accuracy_are_shown(shown):
+    text = shown("er on digits", 0, 200, [(50, 10.0, None), (100, 12345.6, 0.876)])
+    assert text.startswith("er on digits\n")
+    assert "50%" in text
+    assert "12,346 examples/s" in text
+    assert "accuracy so far 87.6 %" in text
+
+
+def test_accuracy_is_not_shown_before_there_is_one(shown):
+    text = shown("er on digits", 0, 200, [(50, 10.0, None)])
+    assert "10 examples/s" in text
+    assert "accuracy" not in text
+
+
+def test_a_resumed_run_begins_where_it_was(shown):
+    assert "75%" in shown("er on digits", 150, 200, [])
+
+
+def test_label_is_not_taken_for_markup(shown):
+    assert shown("mine [/bold] on [red]stream", 0, 200, []).startswith("mine [/bold] on [red]stream\n")
+
+
+def test_nothing_is_shown_if_not_asked_for(shown):
+    assert shown("er on digits", 0, 200, [(100, 10.0, 0.5)], show=False) == ""
+
+
+def test_bar_ends_with_the_block_even_by_an_error(shown):
+    with pytest.raises(KeyError), run_progress("er", 0, 10, show=True):
+        raise KeyError
+    assert "100%" in shown("er again", 0, 10, [(10, 1.0, 1.0)])  # a second bar may be shown after it
+
+
+def test_a_function_is_told_instead(shown):
+    moments = []
+    assert shown("er on digits", 50, 200, [(100, 10.0, 0.5)], show=moments.append) == ""
+    assert moments == [ProgressUpdate(100, 200, 10.0, 0.5)]
+
+
+@pytest.fixture
+def all_jobs(capsys, monkeypatch):
+    """Function that shows three jobs while an action is taken, and returns what is left, in plain words."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def show(action, *, terminal):
+        monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")
+        with jobs_progress({"a": 1.0, "b": 2.0, "c [red]": 1.0}, show=True) as display:
+            action(display)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", captured.err)
+
+    return show
+
+
+def half_way(display):
+    for name in ("b", "c [red]"):
+        display.started(name)
+    display.moved("b", ProgressUpdate(50, 100, 1234.0, 0.876))
+    display.ended("c [red]", "its process was killed by SIGKILL")
+
+
+def test_on_a_terminal_there_is_a_bar_for_each_running_job_and_one_for_all(all_jobs):
+    text = all_jobs(half_way, terminal=True)
+    assert "1 of 3: c [red]: its process was killed by SIGKILL" in text
+    last = text.splitlines()[-2:]
+    assert last[0].startswith("all: 1 of 3")
+    assert "50%" in last[0]  # of efforts 1, 2 and 1: half of the second and all of the third
+    assert last[1].startswith("b ")
+    assert "1,234/s 88 %" in last[1]
+
+
+def test_elsewhere_there_are_lines_now_and_then(all_jobs, monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    assert all_jobs(half_way, terminal=False).splitlines() == [
+        "b: 50%, 1,234/s",
+        "1 of 3: c [red]: its process was killed by SIGKILL",
+    ]
