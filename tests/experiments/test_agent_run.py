@@ -11,7 +11,7 @@ from perdure.experiments.agents.networks import load_network
 from perdure.experiments.agents.plan import make_agent
 from perdure.experiments.agents.play import play_episode
 from perdure.experiments.agents.run import run_agent
-from perdure.experiments.supervised.run import DivergedError
+from perdure.execution.job import DivergedError
 from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.models import MLP
 from perdure.records.agent import NETWORKS, AgentRecord, score_metrics

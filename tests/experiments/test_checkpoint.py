@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 import perdure.experiments.supervised.run as running
 from perdure.experiments.supervised.program import Alignment, Log, Progress, Snapshot, named_keys
 from perdure.learners.online import Online
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 from perdure.storage.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from perdure.storage.files import StorageError
 

@@ -11,7 +11,7 @@ import pytest
 
 from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError, StopRequests, signals_later
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 
 VICTIM = Path(__file__).parents[1] / "resume" / "victim.py"
 SOURCE = Path(__file__).parents[2] / "src"

@@ -9,7 +9,7 @@ from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttribut
 
 from perdure.experiments.representations.train import TrainingDivergedError, train_representation
 from perdure.machine.signals import InterruptedRunError, StopRequests
-from perdure.records.run import ResultsError
+from perdure.records.errors import ResultsError
 from perdure.representation.domains import ImageClasses, SinePool, split_classes
 from perdure.representation.episodes import ClassEpisodes, SineEpisodes
 from perdure.representation.file import RepresentationError, load_representation, save_representation

@@ -11,7 +11,8 @@ import pytest
 import perdure.experiments.supervised.run as running
 from perdure.core import Info, Learner, PerdureWarning
 from perdure.learners.online import Online
-from perdure.records.run import ALIGNMENTS, RunRecord
+from perdure.records.learner import RunRecord
+from perdure.records.summary import ALIGNMENTS
 from perdure.streams.arrays import from_arrays
 from perdure.updates.gradient import example_loss, predict_batch
 from perdure.updates.losses import cross_entropy

@@ -10,10 +10,10 @@ import pytest
 
 import perdure.experiments.supervised.run as running
 from perdure.core import Learner
-from perdure.experiments.supervised.run import DivergedError
+from perdure.execution.job import DivergedError
 from perdure.learners.online import Online, OnlineState
 from perdure.models import MLP
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 from perdure.streams.arrays import from_arrays
 from perdure.streams.catalog import BenchmarkRecipe
 

@@ -15,12 +15,12 @@ import pytest
 import perdure.experiments.tuning.side_by_side as side_by_side
 import perdure.experiments.tuning.tune as tuning
 from perdure.core import Info, Learner, Rate
-from perdure.experiments.supervised.run import DivergedError
+from perdure.execution.job import DivergedError
 from perdure.learners.catalog import make_learner
 from perdure.learners.hyperparameters import rate
 from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
-from perdure.records.run import ResultsError
+from perdure.records.errors import ResultsError
 from perdure.records.tuning import LogUniform
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import PixelMapSets

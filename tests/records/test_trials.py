@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from perdure.metrics.transfer import mean_and_interval
-from perdure.records.run import ResultsError
+from perdure.records.errors import ResultsError
 from perdure.records.tuning import (
     LogUniform,
     Trial,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 
 pytestmark = pytest.mark.long
 

@@ -71,7 +71,7 @@ def _run(
         from perdure.experiments.supervised.plan import choose_learner, default_folder
         from perdure.experiments.supervised.run import run
         from perdure.experiments.supervised.spec import default_model, describe_run
-        from perdure.records.run import is_finished
+        from perdure.records.folder import is_finished
 
     options = {
         "tasks": tasks,
@@ -127,7 +127,7 @@ def _numbers(text: str | None) -> list[int] | None:
 
 def _report_run(folder: Path) -> None:
     """Show what came of a finished run."""
-    from perdure.records.run import RunRecord
+    from perdure.records.learner import RunRecord
     from perdure.report.figures import save_figures
     from perdure.report.tables import comparison_table
 
@@ -147,7 +147,7 @@ def resume(
     with signals_later():
         from perdure.experiments.supervised.plan import arguments_of
         from perdure.experiments.supervised.run import run
-        from perdure.records.run import RunRecord
+        from perdure.records.learner import RunRecord
 
     record = RunRecord.load(folder)
     if not record.finished:
@@ -170,7 +170,7 @@ def report(
     figures: Annotated[Path | None, typer.Option(help="Folder to draw figures in.", show_default="none drawn")] = None,
 ) -> None:
     """Compare runs: a table beside the published figures, and figures as PNG and SVG."""
-    from perdure.records.run import RunRecord
+    from perdure.records.learner import RunRecord
     from perdure.report.figures import save_figures
     from perdure.report.notes import comparison_notes
     from perdure.report.tables import comparison_table

@@ -18,57 +18,37 @@ class ProgressUpdate(NamedTuple):
     """Where a run stands."""
 
     position: int
-    """Examples learned from."""
+    """Units done: examples, steps, frames, …"""
     total: int
-    """Examples in the stream."""
-    examples_per_second: float
-    """Of each seed."""
-    accuracy: float | None
-    """Mean accuracy on each task just after learning it, so far; a fraction, None before the first."""
+    """Units in all."""
+    units_per_second: float
+    words: str = ""
+    """How it does: an accuracy, a loss, a score."""
 
 
 Watch = Callable[[ProgressUpdate], object]
-"""Is told how a run goes on."""
-
-
-class RunProgress:
-    """Tells how far a run is, how fast, how well and for how long still."""
-
-    def __init__(self, watch: Watch, total: int):
-        """Tell `watch`, of a run of so many examples."""
-        self._watch = watch
-        self._total = total
-
-    def update(self, position: int, examples_per_second: float, accuracy: float | None) -> None:
-        """Tell of a new position; see `ProgressUpdate`."""
-        self._watch(ProgressUpdate(position, self._total, examples_per_second, accuracy))
+"""A function to which progress is reported."""
 
 
 @contextmanager
-def run_progress(label: str, position: int, total: int, *, show: bool | Watch) -> Iterator[RunProgress]:
+def job_progress(label: str, position: int, total: int, unit: str, *, show: bool | Watch) -> Iterator[Watch]:
     """Show a progress bar, under its label, on standard error while a block runs; nothing if not `show`.
 
-    A function as `show` is told instead.
+    The block reports each update to what this yields: the bar, or the function given as `show` in its place.
     """
     if callable(show):
-        yield RunProgress(show, total)
+        yield show
         return
-    with _one_bar(label, position, total, show=show) as update:
-
-        def draw(moment: ProgressUpdate) -> None:
-            accuracy = "" if moment.accuracy is None else f"accuracy so far {100 * moment.accuracy:.1f} %"
-            update(moment.position, f"{moment.examples_per_second:,.0f} examples/s", accuracy)
-
-        yield RunProgress(draw, total)
+    with _one_bar(label, position, total, show=show) as draw:
+        yield lambda it: draw(
+            it.position, f"{it.units_per_second:,.{0 if it.units_per_second >= 10 else 1}f} {unit}/s", it.words
+        )
 
 
-@contextmanager
-def count_progress(
-    label: str, position: int, total: int, unit: str, *, show: bool
-) -> Iterator[Callable[[int, float, str], None]]:
-    """Show a progress bar likewise; the block tells it how many units are done, how many a second, and a few words."""
-    with _one_bar(label, position, total, show=show) as update:
-        yield lambda done, speed, words: update(done, f"{speed:,.1f} {unit}/s", words)
+def say(line: str, *, show: bool | Watch) -> None:
+    """Print a line on standard error, where progress is shown."""
+    if show is True:
+        Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -105,21 +85,20 @@ class JobsProgress:
         self._ended = 0
         self._lines: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
-        self._all = bar.add_task("", total=sum(efforts.values()), speed="", accuracy="")
+        self._all = bar.add_task("", total=sum(efforts.values()), speed="", words="")
         self._show_all()
 
     def started(self, name: str) -> None:
         """Show a job as running."""
-        self._lines[name] = self._bar.add_task(escape(name), total=None, speed="starting", accuracy="")
+        self._lines[name] = self._bar.add_task(escape(name), total=None, speed="starting", words="")
         self._said[name] = time.monotonic()
 
-    def moved(self, name: str, moment: ProgressUpdate) -> None:
+    def moved(self, name: str, update: ProgressUpdate) -> None:
         """Show how far a running job is."""
-        self._shares[name] = moment.position / moment.total
-        speed = f"{moment.examples_per_second:,.0f}/s"
-        accuracy = "" if moment.accuracy is None else f"{100 * moment.accuracy:.0f} %"
+        self._shares[name] = update.position / update.total
+        speed = f"{update.units_per_second:,.0f}/s"
         line = self._lines[name]
-        self._bar.update(line, completed=moment.position, total=moment.total, speed=speed, accuracy=accuracy)
+        self._bar.update(line, completed=update.position, total=update.total, speed=speed, words=update.words)
         self._show_all()
         if self._bar.disable and time.monotonic() - self._said[name] > _SECONDS_BETWEEN_LINES:
             self._said[name] = time.monotonic()
@@ -158,7 +137,7 @@ def jobs_progress(efforts: Mapping[str, float], *, show: bool) -> Iterator[JobsP
         BarColumn(bar_width=10),
         TaskProgressColumn(),
         TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[accuracy]}", style="green"),
+        TextColumn("{task.fields[words]}", style="green"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not (show and console.is_terminal)) as bar:

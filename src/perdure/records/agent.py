@@ -1,11 +1,7 @@
-"""The record of an agent's run, laid out as that of a learner's (see `perdure.records.run`).
+"""The record of an agent's run, laid out as `perdure.records.folder` tells.
 
-agent.json            what was asked; written first
-environment.json      versions and machine
-log.txt               what happened when
 scores.parquet        every score that was evaluated, a row each
 networks.safetensors  the networks at the end, leaves (seeds, ...)
-summary.json          metrics and cost; written last, so a folder without it is an unfinished run
 """
 
 from __future__ import annotations
@@ -20,13 +16,14 @@ import pandas as pd
 from jaxtyping import Float64, Int64
 
 from perdure.metrics.transfer import METRICS, Statistic, mean_and_interval, metrics_over_seeds
-from perdure.records.measurements import REPAIR, ResultsError, read_table
-from perdure.records.run import Summary, read_record, read_summary
+from perdure.records.errors import REPAIR, ResultsError, damaged
+from perdure.records.folder import CONFIG, read_config, seeds_in
+from perdure.records.measurements import read_table
+from perdure.records.summary import Summary, read_summary
 from perdure.storage.files import write_atomically
+from perdure.storage.reading import ContentError, checked, entry
 
-FORMAT = 1
-"""Version of the layout; a record of another format is refused, not guessed at."""
-CONFIG = "agent.json"
+KIND = "agent"
 NETWORKS = "networks.safetensors"
 _COLUMNS = {"seed": "int64", "frame": "int64", "level": "int64", "score": "float64"}
 
@@ -54,18 +51,20 @@ class AgentRecord:
             ResultsError: if the folder holds no run of an agent, or a file of it is missing, damaged, of another format
                 or at odds with the configuration.
         """
-        path = folder / CONFIG
-        if not path.exists():
-            raise ResultsError(f"{folder} holds no {CONFIG}, so no run of an agent; give the folder of one")
-        config = read_record(path, FORMAT)
-        if not {"agent", "environment", "levels", "stages", "network", "seeds", "evaluation"} <= config.keys():
-            raise ResultsError(
-                f"{path} lacks an agent, environment, levels, stages, network, seeds or evaluation; {REPAIR}"
-            )
-        summary = read_summary(folder / "summary.json")
+        config = read_config(folder)
+        try:
+            _check_config(config, folder)
+        except ContentError as cause:
+            raise damaged(cause) from cause
+        summary = read_summary(folder)
         if summary is None:
             return cls(folder, config, None, None, None)
         return cls(folder, config, *_read_scores(folder / "scores.parquet", config["seeds"]), summary)
+
+    @property
+    def finished(self) -> bool:
+        """Has the run written its summary?"""
+        return self.summary is not None
 
     @property
     def agent(self) -> str:
@@ -83,9 +82,34 @@ class AgentRecord:
         return tuple(self.config["seeds"])
 
     @property
+    def title(self) -> str:
+        """The run in a few words: "dqn-mer on catcher"."""
+        return f"{self.agent} on {self.environment}"
+
+    @property
     def stages(self) -> list[tuple[int, int]]:
         """Level, counted from 0, and number of frames of each stage."""
         return [(level, frames) for level, frames in self.config["stages"]]
+
+
+def _check_config(config: Mapping[str, Any], folder: Path) -> None:
+    where = folder / CONFIG
+    if config["kind"] != KIND:
+        raise ResultsError(f"{folder} holds a run of the kind {config['kind']}, expected one of an agent")
+    agent = entry(config, "agent", dict, where)
+    entry(agent, "name", str, f"{where}, 'agent'")
+    entry(agent, "hyperparameters", dict, f"{where}, 'agent'")
+    environment = entry(config, "environment", dict, where)
+    entry(environment, "name", str, f"{where}, 'environment'")
+    entry(environment, "observation", str, f"{where}, 'environment'")
+    entry(config, "levels", list, where)
+    for stage in entry(config, "stages", list, where):
+        level, frames = checked(stage, list, f"{where}, 'stages'")[:2] if stage else (None, None)
+        checked(level, int, f"{where}, 'stages', level")
+        checked(frames, int, f"{where}, 'stages', frames")
+    entry(entry(config, "network", dict, where), "name", str, f"{where}, 'network'")
+    entry(config, "evaluation", dict, where)
+    seeds_in(config, where)
 
 
 def score_metrics(

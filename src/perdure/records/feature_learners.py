@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from perdure.records.measurements import ResultsError
+from perdure.records.errors import ResultsError
 from perdure.records.run import misspelt, read_record
 from perdure.storage.files import write_json
 

@@ -9,14 +9,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64, Int64
+from pyarrow import ArrowException, parquet
 
+from perdure.records.errors import REPAIR, ResultsError
 from perdure.storage.files import write_atomically
 
 Matrices = Float64[np.ndarray, "seeds rows tasks"]
 
-REPAIR = "delete the folder and run again, or restore the file from a copy"
 WINDOWS = 200
 """Most stretches of the stream that alignment is averaged over for the record."""
+MAX_TABLE_BYTES = 500_000_000
+"""Largest table, and largest accuracy matrices, that are read into memory."""
 
 _COLUMNS = {"seed": "int64", "after_task": "int64", "test_task": "int64", "accuracy": "float64"}
 _ALIGNMENT_COLUMNS = {
@@ -26,10 +29,6 @@ _ALIGNMENT_COLUMNS = {
     "after": "float64",
     "cosine": "float64",
 }
-
-
-class ResultsError(Exception):
-    """A record is missing, damaged, of another format or of another configuration."""
 
 
 class AlignmentCurves(NamedTuple):
@@ -151,11 +150,16 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """Return a Parquet table that must have these columns, by name and dtype.
 
     Raises:
-        ResultsError: if it cannot be read, or has others.
+        ResultsError: if it cannot be read, is larger than `MAX_TABLE_BYTES`, or has others.
     """
     try:
+        rows = parquet.ParquetFile(path).metadata.num_rows
+        if rows * 8 * len(columns) > MAX_TABLE_BYTES:
+            raise ResultsError(
+                f"{path} has {rows:,} rows, expected at most {MAX_TABLE_BYTES // (8 * len(columns)):,}; {REPAIR}"
+            )
         table = pd.read_parquet(path)
-    except (OSError, ValueError) as cause:
+    except (OSError, ValueError, ArrowException) as cause:
         raise ResultsError(f"{path} cannot be read as Parquet ({cause}); {REPAIR}") from cause
     found = {str(name): str(dtype) for name, dtype in table.dtypes.items()}
     if found != columns:
@@ -168,8 +172,10 @@ def _problem_with_rows(table: pd.DataFrame, seeds: Sequence[int]) -> str | None:
     seed, after_task, test_task, accuracy = (table[name].to_numpy() for name in _COLUMNS)
     if sorted(set(seed.tolist())) != sorted(seeds):
         return f"has seeds {sorted(set(seed.tolist()))}, expected {sorted(seeds)} of config.json"
-    last = test_task.max()
-    if test_task.min() < 0 or after_task.min() < -1 or after_task.max() != last:
+    last = int(test_task.max(initial=-1))
+    if len(seeds) * (last + 2) * (last + 1) * 8 > MAX_TABLE_BYTES:
+        return f"has task {last:,}, which would make matrices of more than {MAX_TABLE_BYTES:,} bytes"
+    if last < 0 or test_task.min() < 0 or after_task.min() < -1 or after_task.max() != last:
         return f"has task numbers that do not fit together, expected after_task -1..{last} for {last + 1} tasks"
     if table.duplicated(["seed", "after_task", "test_task"]).any():
         return "has an entry twice, expected one row an entry"

@@ -17,7 +17,7 @@ import numpy as np
 
 from perdure.metrics.transfer import Statistic, mean_and_interval
 from perdure.presets.learners import Preset
-from perdure.records.run import ResultsError
+from perdure.records.errors import ResultsError
 from perdure.storage.files import make_folder, write_json
 
 FORMAT = 1

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from perdure.metrics.transfer import Statistic, mean_and_interval
 from perdure.records.agent import AgentRecord
-from perdure.records.measurements import ResultsError
+from perdure.records.errors import ResultsError
 
 
 def check_comparable(records: Sequence[AgentRecord]) -> None:

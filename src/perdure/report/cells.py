@@ -8,7 +8,8 @@ import numpy as np
 
 from perdure.metrics.transfer import Statistic
 from perdure.presets.learners import Published, published_alignment, published_figures
-from perdure.records.run import ALIGNMENTS, RunRecord
+from perdure.records.learner import RunRecord
+from perdure.records.summary import ALIGNMENTS
 from perdure.report.blocks import Table
 from perdure.report.names import benchmark_title, learner_title
 from perdure.report.tables import DASH, metric_of, published_figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 
 _LEARNERS = {
     "online": "Online",

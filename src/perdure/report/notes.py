@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 
 ENOUGH_SEEDS = 3
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from perdure.records.run import ALIGNMENTS, RunRecord
+from perdure.records.learner import RunRecord
+from perdure.records.summary import ALIGNMENTS
 from perdure.report.blocks import Block, Heading, Paragraph, Picture
 from perdure.report.cells import (
     MER_TOLERANCE,

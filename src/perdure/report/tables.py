@@ -13,7 +13,7 @@ from rich.table import Table
 
 from perdure.metrics.transfer import Statistic
 from perdure.presets.learners import Published, follows_protocol, published
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 from perdure.streams.catalog import BENCHMARKS
 
 DASH = "–"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 class StorageError(OSError):
@@ -100,7 +103,7 @@ def append_line(path: Path, line: str) -> None:
             file.write(line + "\n")
     except OSError as cause:
         raise StorageError(
-            cause.errno, f"{path} could not be written: {cause.strerror}; free some space or mend its rights"
+            cause.errno, f"{path} could not be written: {cause.strerror}; free some space or change its permissions"
         ) from cause
 
 
@@ -115,5 +118,16 @@ def make_folder(folder: Path) -> None:
     except OSError as cause:
         raise StorageError(
             cause.errno,
-            f"folder {folder} could not be made: {cause.strerror}; choose another place or mend its rights",
+            f"folder {folder} could not be made: {cause.strerror}; choose another place or change its permissions",
         ) from cause
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove the temporary files that a killed process has left in a folder and its `checkpoints`.
+
+    Only the folder's owner may call this: a file that is being written looks the same.
+    """
+    for place in (folder, folder / "checkpoints"):
+        for left in place.glob(".*.tmp"):
+            if _PARTIAL.fullmatch(left.name):
+                left.unlink(missing_ok=True)

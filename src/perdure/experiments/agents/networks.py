@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import PyTree
 
-from perdure.records.measurements import REPAIR, ResultsError
+from perdure.records.errors import REPAIR, ResultsError
 from perdure.storage.files import write_atomically
 
 

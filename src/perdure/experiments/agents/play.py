@@ -15,7 +15,7 @@ from perdure.experiments.agents.film import Picture
 from perdure.experiments.agents.networks import load_network
 from perdure.models import array_model
 from perdure.records.agent import NETWORKS, AgentRecord
-from perdure.records.measurements import ResultsError
+from perdure.records.errors import ResultsError
 from perdure.rl.catalog import GAMES, make_game
 from perdure.rl.games.pictures import colour_picture
 from perdure.rl.games.rules import FRAME_MS

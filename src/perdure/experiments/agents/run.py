@@ -15,10 +15,10 @@ from jaxtyping import Float64, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray
 from perdure.execution.compilation import finite
+from perdure.execution.job import DivergedError
 from perdure.execution.progress import count_progress
 from perdure.experiments.agents.networks import save_networks
 from perdure.experiments.agents.program import AgentKeys, AgentPrograms, agent_keys
-from perdure.experiments.supervised.run import DivergedError
 from perdure.experiments.supervised.spec import chosen_seeds, name_of
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.machine.process import peak_memory

@@ -15,16 +15,16 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, Shaped
 
 from perdure.core import Example, Learner
+from perdure.execution.job import DivergedError, run
 from perdure.execution.progress import count_progress
 from perdure.experiments.representations.evaluate import evaluation_images, features_by_class
-from perdure.experiments.supervised.run import DivergedError, run
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
 from perdure.learners.mer import MER
 from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
 from perdure.models import MLP
-from perdure.records.description import digest
+from perdure.records.describe import digest
 from perdure.records.feature_learners import LearnerCell, LearnersAsked, load_cells, save_cells
 from perdure.representation.class_protocol import N_TRAIN
 from perdure.representation.file import load_representation

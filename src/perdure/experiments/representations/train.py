@@ -16,7 +16,7 @@ from tensorboardX import SummaryWriter
 from perdure.execution.progress import count_progress
 from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.records import run as results
-from perdure.records.description import describe
+from perdure.records.describe import describe
 from perdure.representation.domains import Domain
 from perdure.representation.file import Trained, load_representation, save_representation
 from perdure.representation.network import Representation

@@ -14,7 +14,8 @@ from perdure.experiments.supervised.run import run
 from perdure.experiments.supervised.spec import default_model, describe_run
 from perdure.learners.catalog import make_learner
 from perdure.presets.studies import Cell, Study
-from perdure.records.run import RunRecord, is_finished
+from perdure.records.folder import is_finished
+from perdure.records.learner import RunRecord
 from perdure.streams.catalog import BenchmarkRecipe
 
 

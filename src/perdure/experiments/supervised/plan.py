@@ -13,7 +13,9 @@ from perdure.learners.catalog import CATALOG, learner_class, make_learner
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.presets.file import read_presets
 from perdure.presets.learners import find_preset
-from perdure.records.run import ResultsError, RunRecord, config_digest
+from perdure.records.errors import ResultsError
+from perdure.records.folder import config_digest
+from perdure.records.learner import RunRecord
 from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe
 from perdure.streams.raw.registry import DataError
 from perdure.streams.torch_file import FILE_DIGEST, DataFileRecipe

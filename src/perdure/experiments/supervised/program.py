@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from perdure.core import AnyArray, Example, Learner
 from perdure.execution.compilation import compiled
@@ -53,23 +53,6 @@ class Progress(NamedTuple):
 
     state: Any
     log: Log
-
-
-class Snapshot(NamedTuple):
-    """A run at one position of its stream."""
-
-    position: int
-    """Number of examples learned from."""
-    progress: Progress
-    """States and log of all seeds, leaves (seeds, ...)."""
-    keys: Keys
-    """Random keys of all seeds, leaves (seeds,)."""
-    accuracy: Float64[np.ndarray, "seeds rows tasks"]
-    """Accuracy matrices so far, as in `perdure.metrics.transfer`."""
-    training_seconds: float
-    """Time spent learning so far."""
-    compile_seconds: float
-    """Time spent compiling so far."""
 
 
 class Keys(NamedTuple):

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from perdure.core import Learner
+from perdure.execution.job import DivergedError
 from perdure.execution.progress import run_progress
 from perdure.experiments.supervised.plan import choose_learner
-from perdure.experiments.supervised.run import DivergedError
 from perdure.experiments.supervised.spec import (
     MakeModel,
     Session,
@@ -29,7 +29,7 @@ from perdure.learners.hyperparameters import hyperparameters
 from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.metrics.transfer import mean_and_interval
 from perdure.named import name_of_class
-from perdure.records.run import config_digest
+from perdure.records.folder import config_digest
 from perdure.records.tuning import FORMAT, Trial, TuningResult, best_first, open_search, save_search
 from perdure.streams.benchmark import Benchmark, checksum
 from perdure.streams.catalog import BenchmarkRecipe

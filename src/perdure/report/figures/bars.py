@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from perdure.metrics.transfer import Statistic
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 from perdure.report.figures.style import GREY, WIDTH, colour_of, heading, name_among, tidy
 from perdure.report.tables import published_figure
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 from perdure.report.figures.style import WIDTH, accuracies
 from perdure.report.names import run_title
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 from perdure.report.figures.style import GREY, WIDTH, colour_of_learner, tidy
 from perdure.report.names import benchmark_title, learner_title
 from perdure.report.tables import published_figure

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 from perdure.report.figures.bars import metric_bars
 from perdure.report.figures.matrix import accuracy_matrix
 from perdure.report.figures.stream import accuracy_over_stream

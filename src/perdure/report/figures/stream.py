@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.optimize import isotonic_regression
 
 from perdure.metrics.transfer import mean_and_interval
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 from perdure.report.figures.style import (
     GREY,
     WIDTH,

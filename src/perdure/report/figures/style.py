@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from perdure.records.run import RunRecord
+from perdure.records.learner import RunRecord
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe & Ito, which the colour-blind can tell apart."""

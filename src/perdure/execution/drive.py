@@ -1,0 +1,174 @@
+"""The one loop that drives a run of any kind: stretches, evaluation, progress, stop requests, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from perdure.core import PerdureWarning
+from perdure.execution.job import DivergedError, Job
+from perdure.execution.progress import ProgressUpdate, Watch, job_progress
+from perdure.machine.signals import InterruptedRunError, StopRequests
+from perdure.records.folder import RunFolder
+from perdure.storage.checkpoints import load_checkpoint, save_checkpoint
+
+STRETCH_SECONDS = 1.0
+"""Between two looks at the clock and at stop requests."""
+
+
+@dataclass
+class Costs:
+    """What a run has taken so far, in seconds."""
+
+    training_seconds: float = 0.0
+    """In `advance`."""
+    compile_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Driving:
+    """How a job is to be driven."""
+
+    folder: RunFolder | None = None
+    """Where checkpoints go; None keeps nothing."""
+    checkpoint_seconds: float = 30.0
+    """Time between two checkpoints."""
+    previous: bool = False
+    """If the newest checkpoint is damaged, resume from the one before?"""
+    progress: bool | Watch = True
+    """Show a progress bar; or a function to which progress is reported."""
+    resume_command: str = ""
+    """What resumes the run, for messages."""
+
+    def in_folder(self, folder: RunFolder) -> Driving:
+        """Return the same with a folder."""
+        return replace(self, folder=folder)
+
+
+def drive(job: Job, how: Driving) -> Costs:
+    """Do a job from where its folder has it, or from its beginning, to its end, and return what that took.
+
+    A job that is stopped and driven again ends bit-identical to one that was not.
+
+    Raises:
+        DivergedError: if something that was computed is NaN or infinite; earlier checkpoints remain.
+        InterruptedRunError: after a request to stop, with a checkpoint written if there is a folder.
+        CheckpointError: if the newest checkpoint is damaged, or not of this job.
+        StorageError: if a checkpoint cannot be written.
+    """
+    costs = _restore(job, how)
+    if not job.ended:
+        _Loop(job, how, costs).run()
+    return costs
+
+
+def _restore(job: Job, how: Driving) -> Costs:
+    """Bring the job to where its newest checkpoint has it."""
+    if how.folder is None:
+        return Costs()
+    checkpoint = load_checkpoint(how.folder.checkpoints, job.snapshot(), previous=how.previous)
+    if checkpoint is None:
+        return Costs()
+    job.restore(checkpoint.tree, checkpoint.position)
+    if not job.ended:
+        how.folder.log(f"resumed from position {checkpoint.position:,} of {job.length:,} {job.unit}")
+    return Costs(checkpoint.metadata["training_seconds"], checkpoint.metadata["compile_seconds"])
+
+
+class _Loop:
+    """A job under way."""
+
+    def __init__(self, job: Job, how: Driving, costs: Costs):
+        self._job = job
+        self._how = how
+        self._costs = costs
+        self._folder = how.folder
+        self._saved = time.monotonic()
+
+    def run(self) -> None:
+        job = self._job
+        with (
+            StopRequests() as stop,
+            job_progress(job.label, job.position, job.length, job.unit, show=self._how.progress) as report,
+        ):
+            self._costs.compile_seconds += _seconds(job.compile)
+            if job.position == 0 and 0 in job.boundaries:
+                job.evaluate()
+            stretch = job.first_stretch
+            while not job.ended:
+                speed = self._stretch(stretch)
+                stretch = max(1, int(speed * STRETCH_SECONDS))
+                report(ProgressUpdate(job.position, job.length, speed, job.report()))
+                self._notice_a_deleted_folder()
+                requested = None if job.ended else stop.received
+                if requested is not None or job.ended or self._is_due():
+                    self._save()
+                if requested is not None:
+                    raise self._interrupted(requested)
+
+    def _stretch(self, units: int) -> float:
+        """Do so many units, or fewer up to the next boundary, and evaluate there; return units a second."""
+        job, start = self._job, self._job.position
+        next_boundary = bisect_right(job.boundaries, start)
+        due = job.boundaries[next_boundary] if next_boundary < len(job.boundaries) else math.inf
+        try:
+            seconds = _seconds(job.advance, int(min(start + units, due, job.length)))
+            self._costs.training_seconds += seconds
+            if job.position == due:
+                job.evaluate()
+        except DivergedError as error:
+            raise self._diverged(error) from error
+        return (job.position - start) / seconds
+
+    def _is_due(self) -> bool:
+        return self._folder is not None and time.monotonic() - self._saved > self._how.checkpoint_seconds
+
+    def _save(self) -> None:
+        """Write a checkpoint, if what there is to keep is sound and the run has a folder."""
+        try:
+            self._job.check()
+        except DivergedError as error:
+            raise self._diverged(error) from error
+        if self._folder is not None:
+            costs = {"training_seconds": self._costs.training_seconds, "compile_seconds": self._costs.compile_seconds}
+            save_checkpoint(self._folder.checkpoints, self._job.position, self._job.snapshot(), costs)
+            self._saved = time.monotonic()
+
+    def _notice_a_deleted_folder(self) -> None:
+        if self._folder is not None and not self._folder.is_there():
+            warnings.warn(
+                f"the folder {self._folder.path} was deleted during the run: nothing more is kept of it, and it "
+                "continues in memory only; stop it and start again to keep a record",
+                PerdureWarning,
+                stacklevel=2,
+            )
+            self._folder = None
+
+    def _diverged(self, error: DivergedError) -> DivergedError:
+        message = f"training diverged: {error}"
+        if self._folder is not None and self._folder.is_there():
+            self._folder.log(message)
+            if self._folder.has_checkpoint:
+                message += f". Checkpoints written before stay in {self._folder.checkpoints}"
+        return DivergedError(message)
+
+    def _interrupted(self, signal_number: int) -> InterruptedRunError:
+        job = self._job
+        where = f"stopped at position {job.position:,} of {job.length:,} {job.unit}"
+        if self._folder is None:
+            return InterruptedRunError(f"{where}; nothing is kept of a run without a folder", signal_number)
+        self._folder.log(where)
+        how = f"resume with `{self._how.resume_command}`, or with the call or command that began it"
+        return InterruptedRunError(f"{where}; {how}", signal_number)
+
+
+def _seconds(work: Callable[..., Any], *arguments: Any) -> float:
+    """Do something and return how long it took."""
+    began = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - began

@@ -1,0 +1,142 @@
+"""A learner on a benchmark as a job: seeds side by side, the stream in stretches, tested at the end of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float64
+
+from perdure.core import Learner
+from perdure.execution.compilation import finite
+from perdure.execution.job import DivergedError, Job
+from perdure.experiments.supervised.program import (
+    Advance,
+    Alignment,
+    Evaluator,
+    Keys,
+    Log,
+    Progress,
+    named_keys,
+    start_state,
+)
+from perdure.experiments.supervised.spec import RunSpec, prepare
+from perdure.experiments.supervised.streams import SeedStreams
+from perdure.learners.catalog import learner_name
+
+
+class LearnerSnapshot(NamedTuple):
+    """All that learning from a stream changes, and the keys of its chance."""
+
+    progress: Progress
+    """States and log of all seeds, leaves (seeds, ...)."""
+    keys: Keys
+    """Random keys of all seeds, leaves (seeds,)."""
+    accuracy: Float64[np.ndarray, "seeds rows tasks"]
+    """Accuracy matrices so far, as in `perdure.metrics.transfer`."""
+
+
+class LearnerJob(Job):
+    """A run of a learner."""
+
+    unit: ClassVar[str] = "examples"
+    first_stretch: ClassVar[int] = 20
+
+    def __init__(self, spec: RunSpec):
+        """Make the streams and the states before the first example, all checked.
+
+        Raises:
+            TypeError: if the learner does not keep the contract of `Learner`.
+            ValueError: if the seeds' benchmarks differ in shape, or the model does not fit the examples.
+        """
+        self.streams = SeedStreams.of(spec.benchmark, spec.seeds)
+        self.learner: Learner[Any] = prepare(spec.learner, self.streams.first)
+        self.label = self.streams.label(learner_name(spec.learner))
+        self.length = self.streams.length
+        self.position = 0
+        self.accuracy = np.full((len(spec.seeds), len(self.streams.task_ends) + 1, len(self.streams.task_ends)), np.nan)
+        self._traced = jax.tree.map(jnp.asarray, self.learner)
+        self._is_full = spec.evaluation == "full"
+        self._keys = jax.vmap(named_keys)(jnp.asarray(spec.seeds))
+        self._progress = self._start(spec)
+        self._advance: Advance | None = None
+        self._evaluator = Evaluator(self._traced, self.streams.first.class_tasks)
+
+    @property
+    def boundaries(self) -> Sequence[int]:
+        """The ends of the tasks, and the beginning if all tasks are tested before it."""
+        return [*([0] if self._is_full else []), *map(int, self.streams.task_ends)]
+
+    @property
+    def ended(self) -> bool:
+        """Has all of the stream been learned?"""
+        return self.position >= self.length
+
+    @property
+    def progress(self) -> Progress:
+        """States and log of all seeds, leaves (seeds, ...); advancing consumes them."""
+        return self._progress if self._advance is None else self._advance.progress
+
+    def compile(self) -> None:
+        """Compile learning."""
+        self._advance = Advance(
+            self._traced, self._progress, self.streams.stream, self._keys, shared_stream=self.streams.shared
+        )
+
+    def advance(self, stop: int) -> None:
+        """Learn from the examples up to `stop`."""
+        assert self._advance is not None
+        losses = self._advance(self.position, stop)
+        bad = np.argwhere(~np.isfinite(losses.T))
+        if len(bad):
+            n, seed = bad[0]
+            raise self._diverged(int(seed), f"the loss is {losses[seed, n]} at example {self.position + n:,}")
+        self.position = stop
+
+    def evaluate(self) -> None:
+        """Fill the entries of a row of the accuracy matrices that the evaluation asks for."""
+        n_tasks = len(self.streams.task_ends)
+        row = int(np.searchsorted(self.streams.task_ends, self.position, side="right"))
+        whole_row = self._is_full or row == n_tasks
+        state = self.progress.state
+        for seed, benchmark in enumerate(self.streams.benchmarks):
+            for task in range(n_tasks) if whole_row else [row - 1]:
+                self.accuracy[seed, row, task] = self._evaluator.score(state, seed, task, benchmark.test[task])
+
+    def check(self) -> None:
+        """Check that all weights are finite."""
+        sound = finite(self.progress.state)
+        if not sound.all():
+            raise self._diverged(int(np.argmin(sound)), f"a weight is not finite after example {self.position - 1:,}")
+
+    def snapshot(self) -> LearnerSnapshot:
+        """Return states, log, keys and accuracies."""
+        return LearnerSnapshot(self.progress, self._keys, self.accuracy)
+
+    def restore(self, snapshot: LearnerSnapshot, position: int) -> None:
+        """Go to a position."""
+        self._progress, self._keys, self.accuracy = snapshot
+        self.position = position
+
+    def report(self) -> str:
+        """Return the mean accuracy on each task just after it was learned, so far."""
+        just_learned = np.diagonal(self.accuracy[:, 1:], axis1=1, axis2=2)
+        known = just_learned[~np.isnan(just_learned)]
+        return f"accuracy so far {100 * float(known.mean()):.1f} %" if known.size else ""
+
+    def _start(self, spec: RunSpec) -> Progress:
+        """Return the states before the first example."""
+        example, n_outputs = self.streams.first_example, self.streams.first.n_outputs
+
+        def start(keys: Keys) -> Progress:
+            state = start_state(self._traced, spec.model, example, n_outputs, keys)
+            empty = jnp.full(self.length, jnp.nan)
+            return Progress(state, Log(empty, Alignment(empty, empty, empty) if spec.alignment else None))
+
+        return jax.jit(jax.vmap(start))(self._keys)
+
+    def _diverged(self, seed: int, what: str) -> DivergedError:
+        return DivergedError(f"{what} (seed {self.streams.seeds[seed]}); lower the rates")

@@ -1,0 +1,124 @@
+"""What a learner's run has measured, for Python and for its record."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Float64
+
+from perdure.core import AnyArray, Learner, PerdureWarning
+from perdure.execution.drive import Costs
+from perdure.experiments.supervised.job import LearnerJob
+from perdure.experiments.supervised.program import Alignment
+from perdure.learners.catalog import learner_name
+from perdure.machine.process import peak_memory
+from perdure.metrics.transfer import Statistic, mean_and_interval, metrics_over_seeds
+from perdure.records.folder import RunFolder
+from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
+from perdure.records.summary import ALIGNMENTS, Summary, write_summary
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run has measured."""
+
+    learner: Learner[Any]
+    """The one that learned, with the information about its stream and its loss."""
+    seeds: tuple[int, ...]
+    accuracy: Float64[np.ndarray, "seeds rows tasks"]
+    """Accuracy matrices, as in `perdure.metrics.transfer`; NaN where not evaluated."""
+    metrics: dict[str, Statistic]
+    """`retained_accuracy` and the others as fractions; gradient alignments if requested."""
+    losses: Float[np.ndarray, "seeds N"]
+    """Loss on each arriving example before its update."""
+    alignments: Alignment | None
+    """Gradient alignment at each example, leaves (seeds, N); None if not requested."""
+    states: Any
+    """Final states, leaves (seeds, ...)."""
+    training_seconds: float
+    """Time spent learning, all seeds together."""
+    compile_seconds: float
+    from_record: bool = False
+    """Was the run finished before, so that all this comes from its folder?"""
+
+    def predict(self, x: AnyArray, seed: int | None = None, task: Any = 0) -> Float[np.ndarray, "batch outputs"]:
+        """Return what the learner of one seed answers in the end: logits, or values.
+
+        Args:
+            x: inputs, (batch, ...), like those that were learned from.
+            seed: one of `seeds`; None for the first.
+            task: number of the task of the inputs, or of each, (batch,), for learners that need it.
+
+        Raises:
+            ValueError: if the run had no such seed.
+        """
+        if seed is not None and seed not in self.seeds:
+            raise ValueError(f"seed = {seed}, expected one of the run's seeds {', '.join(map(str, self.seeds))}")
+        place = 0 if seed is None else self.seeds.index(seed)
+        state = jax.tree.map(lambda leaf: leaf[place], self.states)
+        inputs = jnp.asarray(x)
+        tasks = jnp.broadcast_to(jnp.asarray(task, jnp.int32), (len(inputs),))
+        return np.asarray(jax.jit(self.learner.predict)(state, inputs, tasks))
+
+
+def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
+    """Return what a finished job has measured."""
+    log = jax.tree.map(np.asarray, job.progress.log)
+    metrics = metrics_over_seeds(job.accuracy)
+    if log.alignment is not None:
+        for name, values in zip(ALIGNMENTS, log.alignment, strict=True):
+            metrics[name] = mean_and_interval(_means_over_learning(values))
+    return Result(
+        learner=job.learner,
+        seeds=job.streams.seeds,
+        accuracy=job.accuracy,
+        metrics=metrics,
+        losses=log.loss,
+        alignments=log.alignment,
+        states=job.progress.state,
+        training_seconds=costs.training_seconds,
+        compile_seconds=costs.compile_seconds,
+        from_record=from_record,
+    )
+
+
+def write_record(folder: RunFolder, result: Result) -> None:
+    """Write what a run has measured; the summary last, which marks it as finished.
+
+    Raises:
+        StorageError: if something cannot be written.
+    """
+    write_accuracy(folder.path, result.seeds, result.accuracy)
+    if result.alignments is not None:
+        curves = alignment_curves(*map(np.asarray, result.alignments))
+        write_alignment(folder.path, result.seeds, curves)
+    folder.log(f"finished: {result.training_seconds:.1f} s of training")
+    length = result.losses.shape[1]
+    write_summary(
+        folder.path, Summary(result.metrics, result.training_seconds, result.compile_seconds, peak_memory(), length)
+    )
+
+
+def warn_of_no_gradients(result: Result) -> None:
+    """Warn if gradient alignment was logged and is 0 throughout, which is no measurement."""
+    if result.alignments is None:
+        return
+    before = np.asarray(result.alignments.before)[:, 1:]
+    if before.size and not before.any():
+        warnings.warn(
+            f"the gradient alignment of {learner_name(result.learner)} is 0 at every example: what it predicts for an "
+            "arriving example does not depend on its weights, or not differentiably; leave its alignment out of "
+            "comparisons",
+            PerdureWarning,
+            stacklevel=3,
+        )
+
+
+def _means_over_learning(values: Float[np.ndarray, "seeds N"]) -> list[float]:
+    """Return each seed's mean over learning; the first example has no past and does not count."""
+    return [float(seed[1:].mean(dtype=np.float64)) if len(seed) > 1 else np.nan for seed in values]

@@ -1,0 +1,97 @@
+"""What came of a finished run, over its seeds: summary.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perdure.metrics.transfer import METRICS, Statistic
+from perdure.records.errors import damaged
+from perdure.records.folder import SUMMARY
+from perdure.storage.files import write_json
+from perdure.storage.reading import ContentError, checked, entry, read_json
+
+ALIGNMENTS = ("gradient_alignment", "gradient_alignment_after_update", "gradient_cosine")
+"""Names of the metrics that a run has only if they were requested."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a finished run, over its seeds."""
+
+    metrics: Mapping[str, Statistic]
+    """Transfer metrics, NaN where not evaluated, and `ALIGNMENTS` if they were logged."""
+    training_seconds: float
+    """Time in training, all seeds together, compilation and evaluation apart."""
+    compile_seconds: float
+    peak_memory_bytes: int
+    """Largest memory of the process."""
+    examples_seen: int
+    """Examples learned from, or frames played, per seed."""
+
+
+def write_summary(folder: Path, summary: Summary) -> None:
+    """Write summary.json, which marks the run as finished.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    content = {
+        "status": "finished",
+        **{name: _statistic_to_json(statistic) for name, statistic in summary.metrics.items()},
+        "training_seconds": summary.training_seconds,
+        "compile_seconds": summary.compile_seconds,
+        "peak_memory_bytes": summary.peak_memory_bytes,
+        "examples_seen": summary.examples_seen,
+    }
+    write_json(folder / SUMMARY, content)
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """Return what summary.json of a folder tells, None if it is not there.
+
+    Raises:
+        ResultsError: if it is damaged.
+    """
+    path = folder / SUMMARY
+    if not path.exists():
+        return None
+    try:
+        content = read_json(path)
+        names = [*METRICS, *(name for name in ALIGNMENTS if name in content)]
+        return Summary(
+            {name: _statistic_from_json(entry(content, name, dict, path), f"{path}, {name!r}") for name in names},
+            float(entry(content, "training_seconds", float, path)),
+            float(entry(content, "compile_seconds", float, path)),
+            entry(content, "peak_memory_bytes", int, path),
+            entry(content, "examples_seen", int, path),
+        )
+    except ContentError as cause:
+        raise damaged(cause) from cause
+
+
+def _statistic_to_json(statistic: Statistic) -> dict[str, Any]:
+    return {
+        "mean": _null_if_nan(statistic.mean),
+        "std": _null_if_nan(statistic.std),
+        "ci95": _null_if_nan(statistic.ci95),
+        "per_seed": [_null_if_nan(value) for value in statistic.per_seed],
+    }
+
+
+def _statistic_from_json(content: Mapping[str, Any], where: str) -> Statistic:
+    mean, std, ci95 = (_nan_if_null(content.get(name), f"{where}, {name!r}") for name in ("mean", "std", "ci95"))
+    per_seed = entry(content, "per_seed", list, where)
+    return Statistic(mean, std, ci95, tuple(_nan_if_null(value, f"{where}, 'per_seed'") for value in per_seed))
+
+
+def _null_if_nan(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _nan_if_null(value: Any, where: str) -> float:
+    return float("nan") if value is None else float(checked(value, float, where))

@@ -1,0 +1,83 @@
+"""One process owns a folder: a lock that names its owner and ends with it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+
+from perdure.storage.files import StorageError
+
+_FILE = ".lock"
+_OWNER_IS_WRITTEN_WITHIN = 1.0  # seconds after the lock was taken
+
+
+class FolderInUseError(StorageError):
+    """Another process, or another run of this one, owns the folder."""
+
+
+class FolderLock:
+    """The lock on a folder, held while a block runs.
+
+    The operating system gives the lock up when its owner ends, however it ends: a lock file that a killed process
+    has left behind is taken over.
+    """
+
+    def __init__(self, folder: Path):
+        """Take no lock yet; the folder must exist when the block begins."""
+        self._folder = folder
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> FolderLock:
+        """Take the lock.
+
+        Raises:
+            FolderInUseError: if it is held; the message tells the owner's process number.
+            StorageError: if the operating system refuses the lock file.
+        """
+        path = self._folder / _FILE
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as cause:
+            raise StorageError(
+                cause.errno,
+                f"{path} could not be opened: {cause.strerror}; check that the folder is there and writable",
+            ) from cause
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as cause:
+            owner = _owner(descriptor)
+            os.close(descriptor)
+            raise FolderInUseError(cause.errno, self._refusal(owner)) from cause
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the lock up."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _refusal(self, owner: int | None) -> str:
+        who = "another process" if owner is None else f"process {owner}"
+        if owner == os.getpid():
+            who = f"another run in this process ({owner})"
+        return f"{self._folder} is in use by {who}; wait for it to end, stop it, or give this run another folder"
+
+
+def _owner(descriptor: int) -> int | None:
+    """Return the process number in a lock file; its owner may be about to write it."""
+    until = time.monotonic() + _OWNER_IS_WRITTEN_WITHIN
+    while True:
+        text = os.pread(descriptor, 32, 0)
+        if text.endswith(b"\n") and text.strip().isdigit():
+            return int(text)
+        if time.monotonic() > until:
+            return None
+        time.sleep(0.01)

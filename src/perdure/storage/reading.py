@@ -1,0 +1,153 @@
+"""Reading files that may be damaged or hostile: bounded in size and depth, with errors that name the place."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+MAX_BYTES = 500_000_000
+"""Largest file that is read into memory."""
+MAX_TEXT_BYTES = 50_000_000
+"""Largest JSON file that is parsed: objects take many times the space of their text."""
+MAX_TOML_BYTES = 1_000_000
+MAX_DEPTH = 32
+"""Deepest nesting of lists and tables; records and presets need six."""
+
+_NOUNS = {
+    dict: "a table of names and values",
+    list: "a list",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+_TOML_STRING = re.compile(r'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'', re.DOTALL)
+
+
+class ContentError(ValueError):
+    """A file cannot be read or holds something else than expected; the message names the file and the place in it."""
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """Return the content of a file of at most `limit` bytes.
+
+    Raises:
+        ContentError: if the file cannot be read or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as cause:
+        raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
+    if len(content) > limit:
+        raise ContentError(f"{path} is larger than {limit:,} bytes, expected at most that")
+    return content
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        ContentError: if the file cannot be read, is too large or too deeply nested, or holds something else.
+    """
+    content = read_bytes(path, MAX_TEXT_BYTES)
+    try:
+        parsed = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise _too_deep(path) from None
+    except ValueError as cause:
+        raise ContentError(f"{path} cannot be read as JSON: {cause}") from cause
+    _check_depth(parsed, path)
+    if not isinstance(parsed, dict):
+        raise ContentError(f"{path} holds {_in_words(parsed)}, expected a JSON object")
+    return parsed
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file; a byte order mark at its beginning is passed over.
+
+    Raises:
+        ContentError: if the file cannot be read, is too large or too deeply nested, or is not TOML.
+    """
+    content = read_bytes(path, MAX_TOML_BYTES)
+    try:
+        text = content.decode("utf-8-sig")
+        _check_toml_depth(text, path)
+        return tomllib.loads(text)
+    except ContentError:
+        raise
+    except RecursionError:
+        raise _too_deep(path) from None
+    except ValueError as cause:
+        raise ContentError(f"{path} cannot be read as TOML: {cause}") from cause
+
+
+def entry(content: Mapping[str, Any], name: str, kind: type, where: object) -> Any:
+    """Return the value of a name in a table that was read from a file.
+
+    Args:
+        content: the table.
+        name: what it should have.
+        kind: dict, list, str, int, float or bool; a whole number is a number, true and false are neither.
+        where: file and place of the table, for errors.
+
+    Raises:
+        ContentError: if the table has no such name, or a value of another kind.
+    """
+    if name not in content:
+        raise ContentError(f"{where} has no {name!r}, expected {_NOUNS[kind]}")
+    return checked(content[name], kind, f"{where}, {name!r}")
+
+
+def checked(value: Any, kind: type, where: object) -> Any:
+    """Return a value that was read from a file, once it is known to be of a kind, as `entry` has it.
+
+    Raises:
+        ContentError: if it is of another.
+    """
+    accepted: Any = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise ContentError(f"{where} is {_in_words(value)}, expected {_NOUNS[kind]}")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _check_depth(parsed: Any, path: Path) -> None:
+    level, depth = [parsed], 0
+    while level:
+        if depth > MAX_DEPTH:
+            raise _too_deep(path)
+        inner = [it.values() if isinstance(it, dict) else it for it in level if isinstance(it, dict | list)]
+        level = [value for values in inner for value in values if isinstance(value, dict | list)]
+        depth += 1
+
+
+def _check_toml_depth(text: str, path: Path) -> None:
+    """Refuse what a parser would take quadratic time or deep recursion for: long dotted keys and nested brackets."""
+    bare = re.sub(r"#[^\n]*", "", _TOML_STRING.sub('""', text))
+    deepest = depth = 0
+    for bracket in re.finditer(r"[\[\]{}]", bare):
+        depth += 1 if bracket[0] in "[{" else -1
+        deepest = max(deepest, depth)
+    dots = max((len(run) for run in re.findall(r"(?:\.[^.\n=,\]}]*){2,}", bare) for run in [run.split(".")]), default=0)
+    if max(deepest, dots) > MAX_DEPTH:
+        raise _too_deep(path)
+
+
+def _too_deep(path: Path) -> ContentError:
+    return ContentError(f"{path} is nested more than {MAX_DEPTH} levels deep, expected at most that")
+
+
+def _in_words(value: Any) -> str:
+    text = repr(value)
+    short = text if len(text) <= 60 else text[:57] + "..."
+    if isinstance(value, dict):
+        return f"a table of {len(value)} names"
+    return f"a list of length {len(value)}" if isinstance(value, list) else short
