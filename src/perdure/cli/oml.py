@@ -54,8 +54,9 @@ def train(
 ) -> None:
     """Train a representation; the same command goes on with one that was stopped."""
     with signals_later():
+        from perdure.execution.drive import Driving
         from perdure.experiments.representations.plan import make_recipe
-        from perdure.experiments.representations.train import train_representation
+        from perdure.experiments.representations.train import train_recipe
 
     size = size or ("paper" if domain == "sine" else "small")
     given = {
@@ -68,20 +69,14 @@ def train(
     changes = {name: it for name, it in given.items() if it is not None} | (
         {"first_order": True} if first_order else {}
     )
-    recipe = make_recipe(domain, size, method, changes, data_dir)
+    command = shlex.join(["perdure", *sys.argv[1:]])
     folder = out or Path("runs") / f"{domain}-{size}-{method}"
-    train_representation(
-        recipe.domain,
-        recipe.method,
-        steps=recipe.steps,
-        folder=folder,
+    train_recipe(
+        make_recipe(domain, size, method, changes, data_dir, command),
+        Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=not quiet),
+        folder,
         seed=seed,
-        validate_every=recipe.validate_every,
         patience=patience,
-        checkpoint_seconds=checkpoint_seconds,
-        previous=previous,
-        progress=not quiet,
-        command=shlex.join(["perdure", *sys.argv[1:]]),
     )
     OUTPUT.print(f"representation: {folder / 'representation.safetensors'}", highlight=False, soft_wrap=True)
 

@@ -68,9 +68,10 @@ def _run(
     quiet: Quiet = False,
 ) -> None:
     with signals_later():
-        from perdure.experiments.supervised.plan import choose_learner, default_folder
-        from perdure.experiments.supervised.run import run
-        from perdure.experiments.supervised.spec import default_model, describe_run
+        from perdure.execution.drive import Driving
+        from perdure.experiments.supervised.plan import choose_learner
+        from perdure.experiments.supervised.run import run_of
+        from perdure.experiments.supervised.spec import run_spec
         from perdure.records.folder import is_finished
 
     options = {
@@ -83,21 +84,19 @@ def _run(
     learner, notes = choose_learner(learner_name, recipe.name, given, preset, options=recipe.options)
     for remark in notes:
         note(remark)
-    arguments = {
-        "learner": learner,
-        "benchmark": recipe,
-        "model": default_model(recipe),
-        "seeds": range(seed, seed + seeds),
-        "evaluation": "full" if full_matrix else "needed",
-        "alignment": alignment,
-    }
-    config = describe_run(**arguments)
-    folder = out or default_folder(config)
-    if is_finished(folder, config):
+    spec = run_spec(
+        learner,
+        recipe,
+        seeds=range(seed, seed + seeds),
+        evaluation="full" if full_matrix else "needed",
+        alignment=alignment,
+    )
+    folder = out or spec.default_folder()
+    if is_finished(folder, spec.config):
         OUTPUT.print("finished before; delete the folder to run it again", highlight=False)
     else:
-        arguments |= {"checkpoint_seconds": checkpoint_seconds, "previous": previous, "progress": not quiet}
-        run(folder=folder, **arguments)
+        how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=not quiet)
+        run_of(spec, how, folder)
     _report_run(folder)
 
 
@@ -145,13 +144,12 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped; it ends as if it had not been."""
     with signals_later():
-        from perdure.experiments.supervised.plan import arguments_of
-        from perdure.experiments.supervised.run import run
+        from perdure.execution.drive import Driving
+        from perdure.experiments.supervised.plan import resume_run
         from perdure.records.learner import RunRecord
 
-    record = RunRecord.load(folder)
-    if not record.finished:
-        run(**arguments_of(record, data_dir), previous=previous, progress=not quiet)
+    if not RunRecord.load(folder).finished:
+        resume_run(folder, data_dir, Driving(previous=previous, progress=not quiet))
     _report_run(folder)
 
 

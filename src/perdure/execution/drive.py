@@ -45,9 +45,18 @@ class Driving:
     resume_command: str = ""
     """What resumes the run, for messages."""
 
-    def in_folder(self, folder: RunFolder) -> Driving:
-        """Return the same with a folder."""
-        return replace(self, folder=folder)
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: if the time between two checkpoints is negative or not a number.
+        """
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds = {self.checkpoint_seconds}, expected a number ≥ 0")
+
+    def in_folder(self, folder: RunFolder, resume_command: str) -> Driving:
+        """Return the same with a folder, and what resumes the run there."""
+        return replace(self, folder=folder, resume_command=resume_command)
 
 
 def drive(job: Job, how: Driving) -> Costs:

@@ -82,7 +82,7 @@ def published_figure(record: RunRecord) -> Published | None:
     config = record.config
     if not follows_protocol(record.benchmark, config["benchmark"].get("options", {})):
         return None
-    has_own_parts = "loss" in config["learner"] or "optimizer" in config["learner"]
+    has_own_parts = "fields" in config["learner"] or "source" in config["learner"]
     if has_own_parts or config.get("model", {}).get("name") != BENCHMARKS[record.benchmark].network:
         return None
     return published(record.learner, record.benchmark, record.memory_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,15 +12,16 @@ import jax.numpy as jnp
 
 from perdure.core import as_features
 from perdure.experiments.agents.film import Picture
-from perdure.experiments.agents.networks import load_network
 from perdure.models import array_model
 from perdure.records.agent import NETWORKS, AgentRecord
-from perdure.records.errors import ResultsError
+from perdure.records.errors import ResultsError, damaged
 from perdure.rl.catalog import GAMES, make_game
 from perdure.rl.games.pictures import colour_picture
 from perdure.rl.games.rules import FRAME_MS
 from perdure.rl.games.window import Window
 from perdure.rl.networks import default_network
+from perdure.storage.arrays import load_arrays, restored
+from perdure.storage.reading import ContentError
 
 _ROWS = 256
 
@@ -50,10 +51,10 @@ def play_episode(run: Path, *, level: int, seed: int, episode: int, max_frames: 
     """
     record = AgentRecord.load(run)
     if record.summary is None:
-        raise ResultsError(f"{run} is unfinished; the command that began it goes on with it")
-    if record.environment not in GAMES or record.config["network"] != default_network.__name__:
+        raise ResultsError(f"{run} is unfinished; resume it with `perdure resume {run}`")
+    if record.environment not in GAMES or record.config["network"]["name"] != default_network.__name__:
         raise ResultsError(
-            f"{run} played {record.environment} with the network {record.config['network']}, expected one of "
+            f"{run} played {record.environment} with the network {record.config['network']['name']}, expected one of "
             f"{', '.join(GAMES)} with {default_network.__name__}; others can be played from Python"
         )
     environment = make_game(record.environment, record.config["environment"]["observation"])
@@ -68,7 +69,7 @@ def play_episode(run: Path, *, level: int, seed: int, episode: int, max_frames: 
     template = eqx.filter_eval_shape(
         lambda: array_model(default_network(observation, environment.num_actions, jax.random.key(0)))
     )
-    network = load_network(run / NETWORKS, template, seed)
+    network = _load_network(run / NETWORKS, template, seed)
     step = eqx.filter_jit(environment.step_env)
     act = eqx.filter_jit(lambda seen: jnp.argmax(network(as_features(seen))).astype(jnp.int32))
     pictures, score = [colour_picture(environment, state, params, _ROWS)], 0.0
@@ -80,6 +81,16 @@ def play_episode(run: Path, *, level: int, seed: int, episode: int, max_frames: 
         if after.done:
             break
     return Played(f"{record.agent} on {record.environment}", pictures, score)
+
+
+def _load_network(path: Path, template: Any, seed: int) -> Any:
+    """Return the network of the seed at a place among the run's seeds."""
+    try:
+        arrays, _ = load_arrays(path)
+        one = {name: leaves[seed] for name, leaves in arrays.items() if len(leaves) > seed}
+        return restored(template, one)
+    except ContentError as cause:
+        raise damaged(cause, path) from cause
 
 
 def show_pictures(title: str, pictures: Sequence[Picture]) -> None:

@@ -33,10 +33,12 @@ class Recipe(NamedTuple):
     steps: int
     validate_every: int
     """Steps between two validations."""
+    request: dict[str, Any]
+    """Domain, size, method and changes by name, and the command line, for the record."""
 
 
 def make_recipe(
-    domain: str, size: str, method: str, changes: Mapping[str, Any], data_dir: Path | None = None
+    domain: str, size: str, method: str, changes: Mapping[str, Any], data_dir: Path | None = None, command: str = ""
 ) -> Recipe:
     """Return what trains a representation.
 
@@ -46,6 +48,7 @@ def make_recipe(
         method: one of `METHODS`; "scratch" leaves the network as it was drawn.
         changes: values of the method, `steps` and `validate_every`, that replace the preset's.
         data_dir: folder to search first for raw data files.
+        command: what would do all this from the command line, for the record.
 
     Raises:
         ValueError: if there is no such preset, or the method has no such value.
@@ -70,7 +73,8 @@ def make_recipe(
     validate_every = values.pop("validate_every", _VALIDATE_EVERY)
     trains = Pretraining(**values) if method in ("pretraining", "sr-nn") else OML(**values)
     made = _DOMAIN_MAKERS[domain](dict(sizes[size]["domain"]), data_dir)
-    return Recipe(made, trains, 0 if method == "scratch" else steps, validate_every)
+    request = {"domain": domain, "size": size, "method": method, "changes": dict(changes), "command": command}
+    return Recipe(made, trains, 0 if method == "scratch" else steps, validate_every, request)
 
 
 def _omniglot_domain(values: dict[str, Any], data_dir: Path | None) -> ImageClasses:

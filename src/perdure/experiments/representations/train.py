@@ -1,53 +1,32 @@
-"""Training a representation: chunks of steps, validation, progress, checkpoints, logs."""
+"""Training a representation, and resuming its training."""
 
 from __future__ import annotations
 
-import time
-from functools import partial
+import shlex
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
-from tensorboardX import SummaryWriter
-
-from perdure.execution.progress import count_progress
-from perdure.machine.signals import InterruptedRunError, StopRequests
-from perdure.records import run as results
-from perdure.records.describe import describe
+from perdure.execution.drive import Costs, Driving, drive
+from perdure.execution.progress import Watch, say
+from perdure.experiments.representations.events import event_log
+from perdure.experiments.representations.job import PATIENCE, VALIDATE_EVERY, TrainingJob, TrainingSpec
+from perdure.experiments.representations.plan import Recipe, make_recipe
+from perdure.machine.process import peak_memory
+from perdure.records.folder import RunFolder, own_folder
+from perdure.records.representation import (
+    NETWORK,
+    TrainingRecord,
+    TrainingSummary,
+    read_recipe,
+    write_recipe,
+    write_training_summary,
+)
 from perdure.representation.domains import Domain
 from perdure.representation.file import Trained, load_representation, save_representation
-from perdure.representation.network import Representation
-from perdure.representation.oml import Measured, Method
-from perdure.storage.checkpoints import SAME_COMMAND, load_checkpoint, save_checkpoint
-from perdure.storage.files import make_folder, write_json
-from perdure.updates.gradient import TrainState, init_train_state
+from perdure.representation.oml import Method
 
-FORMAT = 1
-CONFIG = "training.json"
-_CHUNK_SECONDS = 1.0  # between two looks at the clock and at stop requests
-_FIRST_CHUNK = 5
-
-
-class TrainingDivergedError(ArithmeticError):
-    """Training has reached NaN or infinity."""
-
-
-class Training(NamedTuple):
-    """A training at one step."""
-
-    position: int
-    """Steps taken."""
-    now: TrainState
-    best: Representation
-    """The one with the best validation score so far."""
-    best_score: Float[Array, ""]
-    stale: int
-    """Validations since then."""
-    seconds: float
-    """Time spent so far."""
+CHECKPOINT_SECONDS = 60.0
+"""Time between two checkpoints unless told otherwise."""
 
 
 def train_representation(
@@ -57,18 +36,17 @@ def train_representation(
     steps: int,
     folder: Path | str,
     seed: int = 0,
-    validate_every: int = 5000,
-    patience: int = 10,
-    checkpoint_seconds: float = 60.0,
+    validate_every: int = VALIDATE_EVERY,
+    patience: int = PATIENCE,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     previous: bool = False,
-    progress: bool = True,
-    command: str = "",
+    progress: bool | Watch = True,
 ) -> Trained:
     """Train a representation, and return the one that validates best.
 
-    The folder comes to hold ``training.json``, what was asked; ``log.txt``; ``checkpoints``; event files that
-    TensorBoard reads; and ``representation.safetensors``, which is written last. A training that was stopped goes on
-    from its last checkpoint, and ends bit-identical to one that was not.
+    The folder is laid out as `perdure.records.folder` tells; it also comes to hold ``representation.safetensors`` and,
+    if tensorboardX is installed, event files that TensorBoard reads. A training that was stopped resumes from its last
+    checkpoint, and ends bit-identical to one that was not; a finished one is read.
 
     Args:
         domain: what the representation is trained for.
@@ -79,164 +57,71 @@ def train_representation(
         validate_every: steps between two validations.
         patience: validations without a better score after which training ends.
         checkpoint_seconds: time between two checkpoints.
-        previous: if the newest checkpoint is damaged, go on from the one before.
-        progress: show a progress bar.
-        command: what would do all this from the command line, for the record.
+        previous: if the newest checkpoint is damaged, resume from the one before.
+        progress: show a progress bar; or a function to which progress is reported.
 
     Raises:
+        TypeError: if a part of domain or method cannot be described in the record.
         ValueError: if a number is out of range.
-        TrainingDivergedError: if the loss is NaN or infinite; earlier checkpoints remain.
-        InterruptedRunError: after Ctrl-C or SIGTERM, with a checkpoint written.
-        ResultsError: if the folder holds a training of another configuration.
+        DivergedError: if the loss is NaN or infinite; earlier checkpoints remain.
+        InterruptedRunError: after Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written.
+        ResultsError: if the folder holds a run of another configuration, or of code that has changed.
+        FolderInUseError: if another process owns the folder.
         CheckpointError: if the newest checkpoint is damaged.
         StorageError: if something cannot be written.
     """
-    if steps < 0 or min(validate_every, patience) < 1 or seed < 0:
-        raise ValueError(
-            f"steps = {steps}, seed = {seed}, validate_every = {validate_every} and patience = {patience} were given, "
-            "expected steps and seed ≥ 0, the others ≥ 1; mend what is below"
-        )
-    folder = Path(folder)
-    config = {
-        "format": FORMAT,
-        "domain": describe(domain),
-        "method": describe(method),
-        "steps": steps,
-        "seed": seed,
-        "validate_every": validate_every,
-        "patience": patience,
-    }
-    finished = folder / "representation.safetensors"
-    _open(folder, config)
-    if not finished.exists():
-        start = load_checkpoint(
-            folder / "checkpoints", _start(domain, method, seed), previous=previous, remedy=SAME_COMMAND
-        )
-        settings = _Settings(domain, method, steps, seed, validate_every, patience, checkpoint_seconds, folder)
-        end = _train(settings, start or _start(domain, method, seed), show=progress)
-        save_representation(finished, end.best, config, command)
-        results.append_log(folder, f"finished after {end.position} steps and {end.seconds:.0f} s")
-    return load_representation(finished)
+    spec = TrainingSpec(domain, method, steps, seed, validate_every, patience)
+    how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=progress)
+    return _train(spec, how, Path(folder), None)
 
 
-class _Settings(NamedTuple):
-    domain: Domain
-    method: Method
-    steps: int
-    seed: int
-    validate_every: int
-    patience: int
-    checkpoint_seconds: float
-    folder: Path
+def train_recipe(recipe: Recipe, how: Driving, folder: Path, *, seed: int, patience: int) -> Trained:
+    """Train or resume what `perdure oml train` names, so that `perdure resume` can; see `train_representation`."""
+    spec = TrainingSpec(recipe.domain, recipe.method, recipe.steps, seed, recipe.validate_every, patience)
+    return _train(spec, how, folder, recipe.request)
 
 
-def _open(folder: Path, config: dict[str, Any]) -> None:
-    path = folder / CONFIG
-    if path.exists():
-        results.refuse_another(folder, results.read_json(path), config)
-        return
-    make_folder(folder)
-    write_json(path, config)
-    results.write_environment(folder, str(jax.devices()[0].device_kind), {})
+def resume_training(folder: Path, data_dir: Path | None, how: Driving) -> Trained:
+    """Resume the training in a folder that `perdure oml train` has begun; see `train_representation`.
+
+    Args:
+        folder: of the training.
+        data_dir: folder to search first for raw data files.
+        how: how to drive it.
+
+    Raises:
+        ResultsError: if the folder holds no training, or one that was begun from Python.
+    """
+    config, request = TrainingRecord.load(folder).config, read_recipe(folder)
+    recipe = make_recipe(
+        request["domain"], request["size"], request["method"], request["changes"], data_dir, request["command"]
+    )
+    return train_recipe(recipe, how, folder, seed=config["seed"], patience=config["patience"])
 
 
-def _start(domain: Domain, method: Method, seed: int) -> Training:
-    model = domain.new_model(_keys(seed)[0])
-    now = init_train_state(model, method.optimizer())
-    return Training(0, now, jax.tree.map(jnp.copy, model), jnp.asarray(-jnp.inf), 0, 0.0)
+def _train(spec: TrainingSpec, how: Driving, folder: Path, request: dict[str, Any] | None) -> Trained:
+    config = spec.config  # before anything is written, to refuse what it cannot hold
+    label = f"{config['method']['name']} on {config['domain']['name']}: {spec.steps:,} steps"
+    with own_folder(folder, config) as home:
+        home.begin(label, {})
+        if request is not None:
+            write_recipe(folder, request)
+        if home.finished:
+            say(f"this is the finished training in {folder}; delete it to train again", show=how.progress)
+        else:
+            _train_in_folder(TrainingJob(spec, label), how, home, request)
+        return load_representation(folder / NETWORK)
 
 
-def _keys(seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]:
-    """Return the keys of the first weights, of the steps and of validation."""
-    model_key, step_key, validation_key = jax.random.split(jax.random.key(seed), 3)
-    return model_key, step_key, validation_key
+def _train_in_folder(job: TrainingJob, how: Driving, home: RunFolder, request: dict[str, Any] | None) -> None:
+    with event_log(home.path) as job.log:
+        costs = drive(job, how.in_folder(home, shlex.join(["perdure", "resume", str(home.path)])))
+    command = "" if request is None else request["command"]
+    save_representation(home.path / NETWORK, job.best, dict(home.config), command)
+    home.log(f"finished: {job.position:,} steps, {costs.training_seconds:.1f} s of training")
+    write_training_summary(home.path, _summary(job, costs))
 
 
-@partial(jax.jit, donate_argnums=2)
-def take_steps(
-    method: Method, domain: Domain, now: TrainState, key: PRNGKeyArray, start: Array, stop: Array
-) -> tuple[TrainState, Measured]:
-    """Return the descent after steps start ≤ n < stop, and means of what they have measured; `now` is consumed."""
-
-    def step(n: Array, carry: tuple[TrainState, Measured]) -> tuple[TrainState, Measured]:
-        now, total = carry
-        now, measured = method.step(now, domain, jax.random.fold_in(key, n))
-        return now, jax.tree.map(jnp.add, total, measured)
-
-    nothing = Measured(*[jnp.zeros(())] * 3)
-    now, total = jax.lax.fori_loop(start, stop, step, (now, nothing))
-    return now, jax.tree.map(lambda it: it / (stop - start), total)
-
-
-@jax.jit
-def _validate(domain: Domain, model: Representation, key: PRNGKeyArray) -> Float[Array, ""]:
-    return domain.validation_score(model, key)
-
-
-def _train(settings: _Settings, training: Training, *, show: bool) -> Training:
-    """Return the training after its last step."""
-    _, step_key, validation_key = _keys(settings.seed)
-    method, domain = jax.tree.map(jnp.asarray, (settings.method, settings.domain))
-    if training.position == 0:
-        training = training._replace(best_score=_validate(domain, training.best, validation_key))
-    chunk, saved = _FIRST_CHUNK, time.monotonic()
-    label = f"{settings.folder}: {settings.steps:,} steps"
-    events = SummaryWriter(str(settings.folder), purge_step=training.position + 1)
-    with (
-        StopRequests() as stop,
-        count_progress(label, training.position, settings.steps, "steps", show=show) as tell,
-        events,
-    ):
-        while training.position < settings.steps and training.stale < settings.patience:
-            began = time.perf_counter()
-            start = training.position
-            due = (start // settings.validate_every + 1) * settings.validate_every
-            end = min(start + chunk, due, settings.steps)
-            now, measured = jax.block_until_ready(
-                take_steps(method, domain, training.now, step_key, jnp.asarray(start), jnp.asarray(end))
-            )
-            took = time.perf_counter() - began
-            _check(measured, start, end)
-            training = training._replace(position=end, now=now)
-            if end == due or end == settings.steps:
-                training = _validated(training, domain, validation_key)
-            training = training._replace(seconds=training.seconds + time.perf_counter() - began)
-            _log(events, training, measured, (end - start) / took)
-            tell(end, (end - start) / took, _words(measured, training))
-            chunk = max(1, int((end - start) / took * _CHUNK_SECONDS))
-            if stop.received is not None or time.monotonic() - saved > settings.checkpoint_seconds:
-                save_checkpoint(settings.folder / "checkpoints", training)
-                saved = time.monotonic()
-            if stop.received is not None and end < settings.steps:
-                where = f"stopped at step {end:,} of {settings.steps:,}"
-                results.append_log(settings.folder, where)
-                raise InterruptedRunError(f"{where}; the same command goes on", stop.received)
-    return training
-
-
-def _validated(training: Training, domain: Domain, key: PRNGKeyArray) -> Training:
-    """Return the training with its best network so far."""
-    score = _validate(domain, training.now.model, key)
-    if score > training.best_score:
-        return training._replace(best=jax.tree.map(jnp.copy, training.now.model), best_score=score, stale=0)
-    return training._replace(stale=training.stale + 1)
-
-
-def _check(measured: Measured, start: int, end: int) -> None:
-    if not np.isfinite(measured.loss):
-        raise TrainingDivergedError(
-            f"training diverged: the loss is {measured.loss} between steps {start:,} and {end:,}; lower the rates. "
-            "Checkpoints written before stay"
-        )
-
-
-def _log(events: SummaryWriter, training: Training, measured: Measured, speed: float) -> None:
-    for name, value in zip(Measured._fields, measured, strict=True):
-        events.add_scalar(f"training/{name}", float(value), training.position)
-    events.add_scalar("training/steps_per_second", speed, training.position)
-    events.add_scalar("validation/best_score", float(training.best_score), training.position)
-
-
-def _words(measured: Measured, training: Training) -> str:
-    loss, before, after = map(float, measured)
-    return f"loss {loss:.3f}, score {before:.3f} → {after:.3f}, best validation {float(training.best_score):.3f}"
+def _summary(job: TrainingJob, costs: Costs) -> TrainingSummary:
+    seconds = costs.training_seconds, costs.compile_seconds
+    return TrainingSummary(job.position, job.best_score, *seconds, peak_memory())

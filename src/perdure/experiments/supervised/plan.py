@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 
 from perdure import models
 from perdure.core import Learner
+from perdure.execution.drive import Driving
+from perdure.experiments.supervised.result import Result
+from perdure.experiments.supervised.run import run_of
+from perdure.experiments.supervised.spec import RunSpec, run_spec
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.presets.file import read_presets
 from perdure.presets.learners import find_preset
 from perdure.records.errors import ResultsError
-from perdure.records.folder import config_digest
 from perdure.records.learner import RunRecord
 from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe
 from perdure.streams.raw.registry import DataError
@@ -74,13 +77,8 @@ def choose_learner(
     return Choice(make_learner(name, **values), notes)
 
 
-def default_folder(config: Mapping[str, Any], root: Path = Path("runs")) -> Path:
-    """Return where a run goes unless told otherwise: one folder a configuration."""
-    return root / f"{config['learner']['name']}-{config['benchmark']['name']}-{config_digest(config)}"
-
-
-def arguments_of(record: RunRecord, data_dir: Path | None = None) -> dict[str, Any]:
-    """Return the arguments with which `perdure.experiments.supervised.run.run` goes on with a recorded run.
+def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:
+    """Return the specification of a recorded run, to resume it.
 
     Args:
         record: of the run.
@@ -88,29 +86,54 @@ def arguments_of(record: RunRecord, data_dir: Path | None = None) -> dict[str, A
 
     Raises:
         DataError: if the run's `.pt` file is not there, or not the one it began with.
-        ResultsError: if the run used a learner, benchmark or model that is not perdure's own, or was given a loss or
-            an optimizer.
+        ResultsError: if the run used a learner, benchmark or model that is not perdure's own, or a learner with other
+            settings than hyper-parameters.
     """
     config = record.config
-    learner, benchmark, model = config["learner"], config["benchmark"], config["model"]["name"]
-    given = [f"{part} {learner[part]}" for part in ("loss", "optimizer") if part in learner]
-    own_stream = benchmark["name"] not in BENCHMARKS and FILE_DIGEST not in benchmark["options"]
-    own_arrays = "sha256" in benchmark["options"]
-    if given or own_stream or own_arrays or learner["name"] not in CATALOG or model not in models.__all__:
-        parts = ", ".join([f"learner {learner['name']}", f"benchmark {benchmark['name']}", f"model {model}", *given])
+    learner, benchmark, model = config["learner"], config["benchmark"], config["model"]
+    own = [f"{part} {name}" for part, name in _own_parts(learner, benchmark, model)]
+    if own:
         raise ResultsError(
-            f"{record.folder} was written from Python with {parts}, not all of them what the command line would take; "
-            "go on from Python: perdure.run(…, folder=…)"
+            f"{record.folder} was begun from Python with its own {', '.join(own)}, which the command line cannot make; "
+            "resume it from Python with the same call: perdure.run(…, folder=…)"
         )
-    return {
-        "learner": make_learner(learner["name"], **learner["hyperparameters"]),
-        "benchmark": _recipe(record, data_dir),
-        "model": getattr(models, model),
-        "seeds": record.seeds,
-        "evaluation": config["evaluation"],
-        "alignment": config["alignment"],
-        "folder": record.folder,
-    }
+    return run_spec(
+        make_learner(learner["name"], **learner["hyperparameters"]),
+        _recipe(record, data_dir),
+        seeds=record.seeds,
+        model=getattr(models, model["name"]),
+        evaluation=config["evaluation"],
+        alignment=config["alignment"],
+    )
+
+
+def resume_run(folder: Path, data_dir: Path | None, how: Driving) -> Result:
+    """Resume the run in a folder that `perdure run` has begun; see `perdure.run`.
+
+    Args:
+        folder: of the run.
+        data_dir: as `spec_of`.
+        how: how to drive it.
+    """
+    return run_of(spec_of(RunRecord.load(folder), data_dir), how, folder)
+
+
+def _own_parts(learner: Mapping[str, Any], benchmark: Mapping[str, Any], model: Mapping[str, Any]) -> list[Any]:
+    """Return kind and name of what is not perdure's own."""
+    parts: list[Any] = []
+    if learner["name"] not in CATALOG or "source" in learner:
+        parts.append(("learner", learner["name"]))
+    parts += [(name, _short_name(value)) for name, value in learner.get("fields", {}).items()]
+    known = benchmark["name"] in BENCHMARKS or FILE_DIGEST in benchmark["options"]
+    if not known or "sha256" in benchmark["options"] or "code" in benchmark:
+        parts.append(("benchmark", benchmark["name"]))
+    if model["name"] not in models.__all__ or "code" in model:
+        parts.append(("model", model["name"]))
+    return parts
+
+
+def _short_name(value: Any) -> str:
+    return str(value.get("name", value)) if isinstance(value, dict) else str(value)
 
 
 def _recipe(record: RunRecord, data_dir: Path | None) -> BenchmarkRecipe | DataFileRecipe:
@@ -120,7 +143,7 @@ def _recipe(record: RunRecord, data_dir: Path | None) -> BenchmarkRecipe | DataF
     path = (data_dir or Path()) / f"{name}.pt"
     if not path.exists():
         raise DataError(
-            f"{path} does not exist, expected the file that the run in {record.folder} learns from; tell its folder: "
+            f"{path} does not exist, expected the file that the run in {record.folder} learns from; give its folder: "
             f"perdure resume {record.folder} --data-dir FOLDER"
         )
     return DataFileRecipe(path, options)

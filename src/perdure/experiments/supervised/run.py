@@ -68,25 +68,17 @@ def run(
         CheckpointError: if the newest checkpoint is damaged.
         StorageError: if the record or a checkpoint cannot be written.
     """
-    if not checkpoint_seconds >= 0:
-        raise ValueError(f"checkpoint_seconds = {checkpoint_seconds}, expected a number ≥ 0")
     spec = run_spec(learner, benchmark, seeds=seeds, model=model, evaluation=evaluation, alignment=alignment)
-    how = Driving(
-        checkpoint_seconds=checkpoint_seconds,
-        previous=previous,
-        progress=progress,
-        resume_command="" if folder is None else _resume_command(spec, Path(folder)),
-    )
+    how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=progress)
     return run_of(spec, how, None if folder is None else Path(folder))
 
 
 def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
     """Do or resume the run of a specification, in a folder or in memory only; see `run`."""
-    if folder is not None:
-        spec.config  # noqa: B018  refuses what no record can hold before anything is computed
+    config = None if folder is None else spec.config  # before anything is computed, to refuse what it cannot hold
     job = LearnerJob(spec)
     _warn_of_hidden_tasks(job)
-    if folder is None:
+    if folder is None or config is None:
         result = result_of(job, drive(job, how), from_record=False)
     else:
         result = _run_in_folder(spec, job, how, folder)
@@ -98,7 +90,7 @@ def _run_in_folder(spec: RunSpec, job: LearnerJob, how: Driving, folder: Path) -
     with own_folder(folder, spec.config) as home:
         home.begin(job.label, job.streams.checksums())
         was_finished = home.finished
-        costs = drive(job, how.in_folder(home))
+        costs = drive(job, how.in_folder(home, _resume_command(spec, folder)))
         result = result_of(job, costs, from_record=was_finished)
         if was_finished:
             say(f"these figures are those of the finished run in {folder}; delete it to run again", show=how.progress)

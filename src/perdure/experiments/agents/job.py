@@ -1,0 +1,148 @@
+"""An agent at play as a job: seeds side by side, evaluated at all levels at regular intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float64
+
+from perdure.execution.compilation import finite
+from perdure.execution.job import DivergedError, Job
+from perdure.experiments.agents.program import AgentKeys, AgentPrograms, agent_keys
+from perdure.experiments.agents.spec import AgentSpec
+from perdure.models import array_model
+from perdure.rl.runner import RunnerState, init_runner
+from perdure.rl.schedule import make_schedule, stack_params
+
+
+class AgentSnapshot(NamedTuple):
+    """All that playing changes, and the keys of its chance."""
+
+    runners: RunnerState
+    """Leaves (seeds, ...)."""
+    keys: AgentKeys
+    """Leaves (seeds,)."""
+    scores: Float64[np.ndarray, "seeds times levels"]
+    """Mean scores, NaN where not evaluated yet."""
+
+
+class EpisodeStats(NamedTuple):
+    """Episodes that have ended, for the progress bar."""
+
+    episodes: float
+    total: float
+    """Sum of their scores."""
+    mean: float | None = None
+    """Score of the episodes that ended last; None before the first has."""
+
+    def after(self, episodes: float, total: float) -> EpisodeStats:
+        """Return the statistics once so many episodes have ended, with this sum of scores."""
+        if episodes == self.episodes:
+            return self
+        return EpisodeStats(episodes, total, (total - self.total) / (episodes - self.episodes))
+
+
+class AgentJob(Job):
+    """A run of an agent."""
+
+    unit: ClassVar[str] = "frames"
+    first_stretch: ClassVar[int] = 200
+
+    def __init__(self, spec: AgentSpec):
+        """Make networks and games before the first frame.
+
+        Raises:
+            ValueError: if the schedule, the environment or the network does not fit.
+        """
+        self.spec = spec
+        self._levels = stack_params(spec.levels)
+        self._schedule = make_schedule(spec.levels, spec.stages)
+        self._agent = jax.tree.map(jnp.asarray, spec.agent)
+        self.length = int(self._schedule.ends[-1])
+        self.label = f"{spec.label}: {self.length:,} frames"
+        self.position = 0
+        self.evaluations = spec.evaluations
+        self.scores = np.full((len(spec.seeds), len(self.evaluations), len(spec.levels)), np.nan)
+        self._keys = jax.vmap(agent_keys)(jnp.asarray(spec.seeds))
+        self._runners = self._start()
+        self._programs: AgentPrograms | None = None
+        self._stats = EpisodeStats(0.0, 0.0)
+
+    @property
+    def boundaries(self) -> Sequence[int]:
+        """Frames at which the greedy policies are evaluated."""
+        return list(map(int, self.evaluations))
+
+    @property
+    def ended(self) -> bool:
+        """Have all frames been played?"""
+        return self.position >= self.length
+
+    @property
+    def runners(self) -> RunnerState:
+        """The agents and their games, leaves (seeds, ...); advancing consumes them."""
+        return self._runners if self._programs is None else self._programs.runners
+
+    def compile(self) -> None:
+        """Compile playing and evaluation."""
+        spec = self.spec
+        self._programs = AgentPrograms(
+            self._agent, spec.environment, self._schedule, self._levels, spec.episodes, self._runners, self._keys
+        )
+        self._stats = EpisodeStats(*self._programs.episodes)
+
+    def advance(self, stop: int) -> None:
+        """Play the frames up to `stop`."""
+        assert self._programs is not None
+        self._programs.play(self.position, stop)
+        self.position = stop
+
+    def evaluate(self) -> None:
+        """Fill the row of the scores at this frame."""
+        assert self._programs is not None
+        self.check()
+        self.scores[:, self.evaluations == self.position] = self._programs.evaluate(self.position)[:, None]
+
+    def check(self) -> None:
+        """Check that all networks are finite."""
+        networks = self._runners.agent.learning.model if self._programs is None else self._programs.networks
+        sound = finite(networks)
+        if not sound.all():
+            seed = self.spec.seeds[int(np.argmin(sound))]
+            raise DivergedError(
+                f"a weight is not finite after {self.position:,} frames (seed {seed}); lower the learning rate"
+            )
+
+    def snapshot(self) -> AgentSnapshot:
+        """Return agents, games, keys and scores."""
+        return AgentSnapshot(self.runners, self._keys, self.scores)
+
+    def restore(self, snapshot: AgentSnapshot, position: int) -> None:
+        """Go to a position."""
+        self._runners, self._keys, self.scores = snapshot
+        self.position = position
+
+    def report(self) -> str:
+        """Return the score of the last episodes, ε and the level."""
+        assert self._programs is not None
+        self._stats = self._stats.after(*self._programs.episodes)
+        stage = min(int(np.searchsorted(self._schedule.ends, self.position, side="right")), len(self.spec.stages) - 1)
+        epsilon = float(self._agent.exploration(jnp.asarray(self.position)))
+        score = "" if self._stats.mean is None else f"episode score {self._stats.mean:.1f}, "
+        return f"{score}ε {epsilon:.2f}, level {self.spec.stages[stage].level + 1}"
+
+    def _start(self) -> RunnerState:
+        """Return the agents before the first frame."""
+        environment, first = self.spec.environment, jax.tree.map(lambda leaf: leaf[0], self._schedule.params)
+        observation, _ = jax.eval_shape(environment.reset, jax.random.key(0), first)
+
+        def start(keys: AgentKeys) -> RunnerState:
+            network = self.spec.network(jnp.zeros_like(observation), environment.num_actions, keys.network)
+            return init_runner(self._agent, environment, array_model(network), first, keys.start)
+
+        runners: Any = jax.jit(jax.vmap(start))(self._keys)
+        return runners

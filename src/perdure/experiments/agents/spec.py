@@ -1,0 +1,111 @@
+"""What an agent's run is: agent, environment, levels and schedule; checked, and described for its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Int, PRNGKeyArray, PyTree
+
+from perdure.core import AnyArray
+from perdure.experiments.supervised.spec import chosen_seeds, describe_code, describe_learner
+from perdure.records.agent import KIND
+from perdure.records.describe import describe
+from perdure.records.folder import FORMAT
+from perdure.rl.agent import Agent
+from perdure.rl.catalog import agent_name, game_and_observation
+from perdure.rl.environment import GymnaxLike
+from perdure.rl.networks import default_network
+from perdure.rl.schedule import Stage, default_stages
+
+MakeNetwork = Callable[[AnyArray, int, PRNGKeyArray], PyTree]
+"""From an observation, the number of actions and a key to a network."""
+EVALUATE_EVERY = 5_000
+EPISODES = 20
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """All that decides the figures of an agent's run; made by `agent_spec`, which checks it."""
+
+    agent: Agent
+    environment: GymnaxLike
+    levels: list[Any]
+    stages: list[Stage]
+    seeds: tuple[int, ...]
+    network: MakeNetwork
+    evaluate_every: int
+    episodes: int
+
+    @property
+    def label(self) -> str:
+        """The run in a few words."""
+        return f"{agent_name(self.agent)} on {game_and_observation(self.environment)[0]}"
+
+    @property
+    def evaluations(self) -> Int[np.ndarray, " times"]:
+        """Frames played at each evaluation: 0, every so many, and the end of each stage."""
+        ends = np.cumsum([stage.frames for stage in self.stages])
+        return np.unique(np.concatenate([np.arange(0, ends[-1], self.evaluate_every), ends]))
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The run's config.json.
+
+        Raises:
+            TypeError: naming a part of the agent, environment or network that a record cannot hold.
+        """
+        agent = describe_learner(self.agent)
+        return {
+            "format": FORMAT,
+            "kind": KIND,
+            "agent": {**agent, "name": agent_name(self.agent)},
+            "environment": describe_environment(self.environment),
+            "levels": [[np.asarray(leaf).tolist() for leaf in jax.tree.leaves(level)] for level in self.levels],
+            "stages": [list(stage) for stage in self.stages],
+            "network": describe_code(self.network, "network"),
+            "seeds": list(self.seeds),
+            "evaluation": {"every": self.evaluate_every, "episodes": self.episodes},
+        }
+
+
+def agent_spec(
+    agent: Agent,
+    environment: GymnaxLike,
+    *,
+    levels: Sequence[Any] | None = None,
+    stages: Sequence[tuple[int, int]] | None = None,
+    seeds: int | Sequence[int] = 1,
+    network: MakeNetwork = default_network,
+    evaluate_every: int = EVALUATE_EVERY,
+    episodes: int = EPISODES,
+) -> AgentSpec:
+    """Return what a run is, given the arguments of `perdure.run_agent`.
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        ValueError: if a number is out of range.
+    """
+    if not isinstance(agent, Agent):
+        raise TypeError(f"agent is {agent!r}, expected an agent with its hyper-parameters, such as perdure.DQN(…)")
+    if min(evaluate_every, episodes) < 1:
+        raise ValueError(f"evaluate_every = {evaluate_every} and episodes = {episodes}, expected numbers ≥ 1")
+    levels = levels_of(environment) if levels is None else list(levels)
+    chosen = default_stages(len(levels)) if stages is None else [Stage(*stage) for stage in stages]
+    return AgentSpec(agent, environment, levels, chosen, chosen_seeds(seeds), network, evaluate_every, episodes)
+
+
+def levels_of(environment: GymnaxLike) -> list[Any]:
+    """Return the levels that an environment has itself: all of them, or its default parameters alone."""
+    return list(getattr(environment, "levels", [environment.default_params]))
+
+
+def describe_environment(environment: GymnaxLike) -> dict[str, Any]:
+    """Return name and observation of a game of perdure; of any other environment also all that it is made of."""
+    name, observation = game_and_observation(environment)
+    described = {"name": name, "observation": observation}
+    return described if observation != "own" else {**described, "parts": describe(environment, "environment")}
