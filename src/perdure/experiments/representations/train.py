@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from tensorboardX import SummaryWriter
 
 from perdure.execution.progress import count_progress
+from perdure.experiments.representations.events import event_log
 from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.records import run as results
 from perdure.records.description import describe
@@ -67,7 +67,7 @@ def train_representation(
     """Train a representation, and return the one that validates best.
 
     The folder comes to hold ``training.json``, what was asked; ``log.txt``; ``checkpoints``; event files that
-    TensorBoard reads; and ``representation.safetensors``, which is written last. A training that was stopped goes on
+    TensorBoard reads, if tensorboardX is installed; and ``representation.safetensors``, which is written last. A training that was stopped goes on
     from its last checkpoint, and ends bit-identical to one that was not.
 
     Args:
@@ -181,11 +181,10 @@ def _train(settings: _Settings, training: Training, *, show: bool) -> Training:
         training = training._replace(best_score=_validate(domain, training.best, validation_key))
     chunk, saved = _FIRST_CHUNK, time.monotonic()
     label = f"{settings.folder}: {settings.steps:,} steps"
-    events = SummaryWriter(str(settings.folder), purge_step=training.position + 1)
     with (
         StopRequests() as stop,
         count_progress(label, training.position, settings.steps, "steps", show=show) as tell,
-        events,
+        event_log(settings.folder, training.position + 1) as write_events,
     ):
         while training.position < settings.steps and training.stale < settings.patience:
             began = time.perf_counter()
@@ -201,7 +200,7 @@ def _train(settings: _Settings, training: Training, *, show: bool) -> Training:
             if end == due or end == settings.steps:
                 training = _validated(training, domain, validation_key)
             training = training._replace(seconds=training.seconds + time.perf_counter() - began)
-            _log(events, training, measured, (end - start) / took)
+            write_events(end, _curves(training, measured, (end - start) / took))
             tell(end, (end - start) / took, _words(measured, training))
             chunk = max(1, int((end - start) / took * _CHUNK_SECONDS))
             if stop.received is not None or time.monotonic() - saved > settings.checkpoint_seconds:
@@ -230,11 +229,10 @@ def _check(measured: Measured, start: int, end: int) -> None:
         )
 
 
-def _log(events: SummaryWriter, training: Training, measured: Measured, speed: float) -> None:
-    for name, value in zip(Measured._fields, measured, strict=True):
-        events.add_scalar(f"training/{name}", float(value), training.position)
-    events.add_scalar("training/steps_per_second", speed, training.position)
-    events.add_scalar("validation/best_score", float(training.best_score), training.position)
+def _curves(training: Training, measured: Measured, speed: float) -> dict[str, float]:
+    """Return the numbers to be logged, by the names of their curves."""
+    curves = {f"training/{name}": float(value) for name, value in zip(Measured._fields, measured, strict=True)}
+    return curves | {"training/steps_per_second": speed, "validation/best_score": float(training.best_score)}
 
 
 def _words(measured: Measured, training: Training) -> str:
