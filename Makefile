@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help run test lint bench clean
 .DEFAULT_GOAL := help
 
-help:  ## Show what there is to do
+help:  ## List these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 8
 
 run: .venv/installed  ## Watch MER learn a stream of real digits without forgetting
@@ -20,19 +20,19 @@ test: .venv/developed  ## Lint, type-check and test; long tests too with PYTEST_
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -n auto $(PYTEST_OPTIONS)
 
-lint: .venv/developed  ## Mend what can be mended, complain about the rest
+lint: .venv/developed  ## Fix what a tool can fix, report the rest
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/pyright
 
-bench: .venv/developed  ## Measure speed beside plain PyTorch; writes docs/performance.md
+bench: .venv/developed  ## Measure speed next to plain PyTorch; writes docs/performance.md
 	$(BIN)/python benchmarks/suite.py
 
 clean:  ## Remove the virtual environment
 	rm -rf .venv
 
 .venv/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say make PYTHON=…")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; give one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml .venv/bin/python

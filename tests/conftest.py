@@ -1,6 +1,6 @@
 """What every test runs under: strict promotion, shapes checked, real data or a reason why not.
 
-And the recorded ResNet-18 of iCaRL's reference run: its tensors by their recorded names, and back.
+And where recorded runs are found, with iCaRL's: its ResNet-18's tensors by their recorded names, and back.
 """
 
 from __future__ import annotations
@@ -31,11 +31,18 @@ hypothesis.settings.register_profile("perdure", deadline=None)
 hypothesis.settings.load_profile("perdure")
 
 COMPILED = pytest.StashKey[TemporaryDirectory]()
-RECORDING = Path(__file__).parent / "reference" / "mer" / "icarl.npz"
+RECORDINGS = Path(__file__).parent / "reference"
+REFERENCE = Path(os.environ.get("PERDURE_REFERENCE") or RECORDINGS).resolve()
+"""The folder of recorded runs; each test marked `reference` replays every recording of its program that is there."""
 
 
 def pytest_configure(config):
     """Compile each program once for all tests, worker processes and command lines: most of the time goes there."""
+    if not REFERENCE.is_dir():
+        raise pytest.UsageError(
+            f"PERDURE_REFERENCE names {REFERENCE}, which is no folder; give one that holds recorded runs in subfolders "
+            f"such as mer and oml, or unset it to replay those of {RECORDINGS}"
+        )
     if not hasattr(config, "workerinput"):
         config.stash[COMPILED] = TemporaryDirectory(prefix="perdure-tests-")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = config.stash[COMPILED].name
@@ -65,6 +72,29 @@ def real_data(pattern: str) -> Path:
             pytest.fail(absent)
         pytest.skip(absent)
     return folder.resolve()
+
+
+def reference_files(program: str, pattern: str) -> list[Path]:
+    """Return a program's recordings whose names match, to parametrize a test by: `reference_files("mer", "ewc*.npz")`.
+
+    A folder given by PERDURE_REFERENCE need not hold recordings of each kind: tests of the others are skipped.
+    """
+    found = sorted((REFERENCE / program).glob(pattern))
+    if not found and REFERENCE == RECORDINGS:
+        raise FileNotFoundError(f"no recording {program}/{pattern} in {REFERENCE}, expected at least one")
+    return found
+
+
+def reference_file(program: str, name: str) -> Path:
+    """Return a program's recording of this name; the test is skipped where PERDURE_REFERENCE has none."""
+    if not reference_files(program, name):
+        pytest.skip(f"no recording {program}/{name} in {REFERENCE}")
+    return REFERENCE / program / name
+
+
+def pytest_make_parametrize_id(val):
+    """Name a test of a file after the file."""
+    return val.stem if isinstance(val, Path) else None
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -108,7 +138,7 @@ def x64():
 
 
 class RecordedRun(NamedTuple):
-    """iCaRL's recorded run: numbers under the names of tests/reference/mer, and the network they belong to."""
+    """A recorded run of iCaRL: numbers under the names of tests/reference/mer, and the network they belong to."""
 
     numbers: dict[str, np.ndarray]
 
@@ -117,25 +147,24 @@ class RecordedRun(NamedTuple):
         from perdure.models import ResNet18
 
         width, n_outputs = int(self.numbers["resnet_base_width"]), int(self.numbers["n_outputs"])
-        model = eqx.filter_eval_shape(lambda key: ResNet18(3, n_outputs, width, key=key), jax.random.key(0))
+        n_channels = self.numbers[f"{moment}.conv1.weight"].shape[1]
+        model = eqx.filter_eval_shape(lambda key: ResNet18(n_channels, n_outputs, width, key=key), jax.random.key(0))
         leaves = [jnp.asarray(_turned(self.numbers[f"{moment}.{name}"], 2, 3, 1, 0), dtype) for name in named(model)]
         return eqx.tree_at(lambda it: list(named(it).values()), model, leaves)
 
-    def tensors(self, model: ResNet18) -> dict[str, np.ndarray]:
-        """Return a network's leaves under their recorded names and in the recorded layout."""
-        return {name: _turned(np.asarray(leaf), 3, 2, 0, 1) for name, leaf in named(model).items()}
+    def images(self, pixels: np.ndarray, dtype: type) -> jax.Array:
+        """Return recorded pixels (..., channels · 32 · 32) as images, (n, channels, 32, 32)."""
+        return jnp.asarray(pixels.reshape(-1, pixels.shape[-1] // 32**2, 32, 32) / 256, dtype)
 
-    def images(self, batch: int, dtype: type) -> jax.Array:
-        """Return the images of a training batch."""
-        pixels = self.numbers["stream_x_uint8"][self._rows(batch)]
-        return jnp.asarray(pixels.reshape(-1, 3, 32, 32) / 256, dtype)
+    def batch(self, number: int, dtype: type) -> tuple[jax.Array, jax.Array]:
+        """Return images and labels of a training batch."""
+        rows = slice(self.numbers["batch_start"][number], self.numbers["batch_end"][number])
+        return self.images(self.numbers["stream_x_uint8"][rows], dtype), jnp.asarray(self.numbers["stream_y"][rows])
 
-    def labels(self, batch: int) -> jax.Array:
-        """Return the labels of a training batch."""
-        return jnp.asarray(self.numbers["stream_y"][self._rows(batch)])
 
-    def _rows(self, batch: int) -> slice:
-        return slice(self.numbers["batch_start"][batch], self.numbers["batch_end"][batch])
+def recorded_tensors(model: ResNet18) -> dict[str, np.ndarray]:
+    """Return a network's leaves under their recorded names and in the recorded layout."""
+    return {name: _turned(np.asarray(leaf), 3, 2, 0, 1) for name, leaf in named(model).items()}
 
 
 def named(model: ResNet18) -> dict[str, jax.Array]:
@@ -161,8 +190,8 @@ def _turned(tensor: np.ndarray, *axes: int) -> np.ndarray:
     return tensor.transpose(axes) if tensor.ndim == 4 else tensor
 
 
-@pytest.fixture(scope="session")
-def icarl_run() -> RecordedRun:
-    """iCaRL's recorded run (tests/reference/README.md)."""
-    with np.load(RECORDING) as file:
+@pytest.fixture(scope="session", params=reference_files("mer", "icarl*.npz"))
+def icarl_run(request) -> RecordedRun:
+    """Each recorded run of iCaRL (tests/reference/README.md)."""
+    with np.load(request.param) as file:
         return RecordedRun(dict(file))

@@ -1,12 +1,14 @@
 """Training representations: what the folder holds, going on bit for bit, what is refused."""
 
 import json
+import sys
 
 import jax
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
+from perdure.experiments.representations import events
 from perdure.experiments.representations.train import TrainingDivergedError, train_representation
 from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.records.errors import ResultsError
@@ -76,6 +78,14 @@ def test_tensorboard_reads_the_log(tmp_path):
         tags |= {value.tag for value in event.summary.value}
         at += 16 + length
     assert {"training/loss", "training/before", "training/after", "validation/best_score"} <= tags
+
+
+def test_training_needs_no_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)  # as if it were not installed
+    monkeypatch.setattr(events, "find_spec", lambda name: None)
+    trained = train_representation(sine_domain(), METHODS[0], steps=2, folder=tmp_path, progress=False)
+    assert trained.metadata["training"]["steps"] == 2
+    assert not list(tmp_path.glob("events.*"))
 
 
 def test_the_best_is_kept_and_patience_ends(tmp_path):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from perdure.core import Example, Learner, StreamInfo
 from perdure.models import MLP
 
-RECORDINGS = Path(__file__).parents[1] / "reference" / "mer"
 KINDS = ("weight", "bias")
 
 
@@ -23,10 +22,30 @@ class Recording(NamedTuple):
     """One recorded run: numbers under the names of tests/reference/mer.
 
     A layer's weights are found by a moment and the layer's name, such as ``init`` and ``{}0`` for ``init_weight0``
-    and ``init_bias0``.
+    and ``init_bias0``. All sizes and hyper-parameters are those of the file.
     """
 
     numbers: dict[str, np.ndarray]
+
+    @classmethod
+    def read(cls, file: Path) -> Recording:
+        """Read a recorded run."""
+        with np.load(file) as numbers:
+            return cls(dict(numbers))
+
+    def hp(self, name: str) -> Any:
+        """Return a hyper-parameter by the name of the released program's option."""
+        return self.numbers[f"hp_{name}"].item()
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks."""
+        return int(self.numbers["n_tasks"])
+
+    def layers(self, prefix: str = "") -> list[str]:
+        """Return the names of a perceptron's layers, such as ``{}0``, next to the input first."""
+        names = (f"{prefix}{{}}{n}" for n in itertools.count())
+        return list(itertools.takewhile(lambda name: f"init_{name.format('weight')}" in self.numbers, names))
 
     def stream(self, dtype: type) -> Example:
         """Return what was learned from."""
@@ -39,7 +58,7 @@ class Recording(NamedTuple):
 
     def facts(self) -> StreamInfo:
         """Return what a run would tell the learner of the stream."""
-        sizes = np.bincount(self.numbers["stream_task"])
+        sizes = np.bincount(self.numbers["stream_task"], minlength=self.n_tasks)
         return StreamInfo(len(sizes), tuple(map(int, sizes)))
 
     def mlp(self, moment: str, layers: Sequence[str], dtype: type) -> MLP:
@@ -69,14 +88,3 @@ class Recording(NamedTuple):
 
 def _weights(network: MLP) -> list[Any]:
     return [getattr(layer, kind) for layer in network.layers for kind in KINDS]
-
-
-@pytest.fixture(scope="session")
-def recording() -> Callable[[str], Recording]:
-    """Recorded runs by the name of their file (tests/reference/README.md)."""
-
-    def load(name: str) -> Recording:
-        with np.load(RECORDINGS / f"{name}.npz") as file:
-            return Recording(dict(file))
-
-    return load

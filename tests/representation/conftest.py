@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -15,22 +14,25 @@ from perdure.models import MLP
 from perdure.representation.episodes import Episode
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation
 
-FOLDER = Path(__file__).parents[1] / "reference" / "oml"
 
-
-@pytest.fixture(scope="session")
-def recordings():
-    """Return what reads a recording by its name."""
-    return Recording
+@pytest.fixture
+def in_float64():
+    """Float64 for one test, as the recorded runs have it."""
+    with jax.enable_x64(True):
+        yield
 
 
 class Recording:
-    """A recorded run: its arrays by name, its networks and episodes."""
+    """A recorded run: its arrays by name, its networks and episodes. All sizes are those of the file."""
 
-    def __init__(self, name):
-        """Read the file."""
-        with np.load(FOLDER / f"{name}.npz") as file:
-            self.arrays = {key: file[key] for key in file.files}
+    def __init__(self, arrays):
+        self.arrays = arrays
+
+    @classmethod
+    def read(cls, file):
+        """Read a file."""
+        with np.load(file) as arrays:
+            return cls(dict(arrays))
 
     def __getitem__(self, key):
         return self.arrays[key]
@@ -38,7 +40,7 @@ class Recording:
     def __contains__(self, key):
         return key in self.arrays
 
-    def network(self, prefix, image_shape=()):
+    def network(self, prefix):
         """Return the network whose recorded parameters have names with this prefix, in float64."""
         config = json.loads(str(self["config"]))
         layers = [it for it in config if it["type"] in ("conv", "linear")]
@@ -46,11 +48,16 @@ class Recording:
         key = jax.random.key(0)
         head = MLP(upper[0]["inp"], upper[-1]["out"], [it["out"] for it in upper[:-1]], key=key)
         if lower[0]["type"] == "conv":
-            encoder = ConvEncoder(image_shape, lower[0]["out"], [it["stride"] for it in lower], key=key)
+            strides = [it["stride"] for it in lower]
+            encoder = ConvEncoder(self.image_shape(), lower[0]["out"], strides, key=key)
         else:
             encoder = DenseEncoder(lower[0]["inp"], [it["out"] for it in lower], key=key)
         model = Representation(encoder, head)
         return eqx.tree_at(self.leaves, model, self.parameters(prefix, model))
+
+    def image_shape(self):
+        """Return channels, height and width of the recorded images."""
+        return next(self[name].shape[-3:] for name in ("u0.x_traj", "x_train", "x") if name in self)
 
     @staticmethod
     def leaves(model):
@@ -74,23 +81,23 @@ class Recording:
             n = 2 * len(model.encoder.filters)
             for at in range(0, n, 2):
                 arrays[at] = np.moveaxis(arrays[at], (0, 1), (3, 2))  # out, in, k, k -> k, k, in, out
-            arrays[n] = channels_last(arrays[n], arrays[n - 1].size)
+            arrays[n] = channels_last(arrays[n], model.encoder)
         return [jnp.asarray(array) for array in arrays]
 
     def episode(self, update):
-        """Return a recorded episode; images (rows, columns), targets without the column that is not used."""
-        x, y, asked_x, asked_y = (self[f"u{update}.{name}"] for name in ("x_traj", "y_traj", "x_rand", "y_rand"))
-        asked_x, asked_y = asked_x[0], asked_y[0]
+        """Return a recorded episode; targets without the column that is not used."""
+        x, y, query_x, query_y = (self[f"u{update}.{name}"] for name in ("x_traj", "y_traj", "x_rand", "y_rand"))
+        query_x, query_y = query_x[0], query_y[0]
         if y.dtype.kind == "f":
-            y, asked_y = y[..., :1], asked_y[..., :1]
-        else:
-            x, asked_x = x[:, :, 0], asked_x[:, 0]
-        given = [jnp.asarray(it) for it in (x, y, asked_x, asked_y)]
-        return Episode(*given, fresh=jnp.zeros(0, jnp.int32))
+            y, query_y = y[..., :1], query_y[..., :1]
+        given = [jnp.asarray(it) for it in (x, y, query_x, query_y)]
+        return Episode(*given, jnp.zeros(0, jnp.int32))
 
 
-def channels_last(columns, channels):
+def channels_last(columns, encoder):
     """Return columns for features in order channel, row, column as columns for row, column, channel."""
-    side = int((columns.shape[-1] // channels) ** 0.5)
-    spread = columns.reshape(*columns.shape[:-1], channels, side, side)
+    _, *sides = encoder.input_shape
+    for filters, stride in zip(encoder.filters, encoder.strides, strict=True):
+        sides = [(side - size) // stride + 1 for side, size in zip(sides, filters.shape[:2], strict=True)]
+    spread = columns.reshape(*columns.shape[:-1], -1, *sides)
     return np.moveaxis(spread, -3, -1).reshape(columns.shape)

@@ -1,6 +1,6 @@
 """GEM's projection against recorded runs, quadprog, and what defines it; A-GEM's against its formula."""
 
-from pathlib import Path
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from perdure.updates.projection import average_projection, dual_solution, project
+from tests.conftest import reference_files
 
-RECORDINGS = Path(__file__).parents[1] / "reference" / "mer"
 SIZE = 99
-"""Rows that every random instance is padded to with rows that do not count, so that it is compiled but once."""
+"""Rows that every instance is padded to with rows that do not count, so that it is compiled but once."""
 
 solve = jax.jit(dual_solution)
 projected = jax.jit(project)
@@ -24,10 +24,11 @@ projected = jax.jit(project)
 def dual(rows, gradient, margin, dtype: type = np.float64):
     """Return v, found in `dtype` among rows that do not count and hold NaN."""
     t = len(rows)
+    size = max(t, SIZE)
     small = rows.astype(dtype)
-    gram, products = np.full((SIZE, SIZE), np.nan, dtype), np.full(SIZE, np.nan, dtype)
+    gram, products = np.full((size, size), np.nan, dtype), np.full(size, np.nan, dtype)
     gram[:t, :t], products[:t] = small @ small.T, small @ gradient.astype(dtype)
-    weights = np.asarray(solve(gram, products, dtype(margin), np.arange(SIZE) < t), np.float64)
+    weights = np.asarray(solve(gram, products, dtype(margin), np.arange(size) < t), np.float64)
     assert np.isfinite(weights).all()
     assert not weights[t:].any()
     assert (weights[:t] >= margin).all()
@@ -114,27 +115,43 @@ def instances(kind, n):
         yield rows, gradient, (0.0, 0.1, 0.5, 1.0)[number % 4]
 
 
-def load(name):
-    with np.load(RECORDINGS / f"{name}.npz") as file:
-        return dict(file)
+def load(file):
+    with np.load(file) as numbers:
+        return dict(numbers)
 
 
-@pytest.mark.parametrize(("margin", "name"), [(0.0, "margin0"), (0.5, "margin05")])
-def test_recorded_instances(x64, margin, name):
-    recorded = load("gem_projection")
-    for number in range(int(recorded["n_instances"])):
-        memories, gradient, weights, expected = (
-            recorded[f"inst{number:02}_{part}"]
-            for part in ("memories", "gradient", f"{name}_dual", f"{name}_projected")
-        )
-        rows = memories.T
-        np.testing.assert_allclose(dual(rows, gradient, margin), weights, rtol=0, atol=1e-10)
-        np.testing.assert_allclose(projection(rows, gradient, margin), expected, rtol=0, atol=1e-10)
+def margins(recorded):
+    """Return the recorded margins by their names, such as 0.5 for ``margin05``."""
+    names = {found[1] for found in (re.search("_(margin[0-9]+)_dual$", name) for name in recorded) if found}
+    return {name: float(f"{name[6]}.{name[7:]}") for name in sorted(names)}
 
 
-@pytest.mark.parametrize(("margin", "name"), [(0.0, "gem_margin0"), (0.5, "gem_margin05")])
-def test_recorded_steps(x64, margin, name):
-    run = load(name)
+@pytest.mark.reference
+@pytest.mark.parametrize("file", reference_files("mer", "gem_projection*.npz"))
+def test_recorded_instances(x64, file):
+    recorded = load(file)
+    assert margins(recorded)
+    for name, margin in margins(recorded).items():
+        for number in range(int(recorded["n_instances"])):
+            memories, gradient, weights, expected = (
+                recorded[f"inst{number:02}_{part}"]
+                for part in ("memories", "gradient", f"{name}_dual", f"{name}_projected")
+            )
+            rows = memories.T
+            np.testing.assert_allclose(dual(rows, gradient, margin), weights, rtol=0, atol=1e-10)
+            np.testing.assert_allclose(projection(rows, gradient, margin), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("digits", "margin"), [("0", 0.0), ("05", 0.5), ("1", 1.0), ("025", 0.25), ("15", 1.5)])
+def test_margins_are_named_by_their_digits(digits, margin):
+    assert margins({f"inst00_margin{digits}_dual": 0, "inst00_gradient": 0}) == {f"margin{digits}": margin}
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("file", reference_files("mer", "gem_margin*.npz"))
+def test_recorded_steps(x64, file):
+    run = load(file)
+    margin = float(run["hp_memory_strength"])
     names = ("memory_gradients", "gradient_before", "gradient_after")
     for memories, before, after in zip(*(run[f"example_{name}"] for name in names), strict=True):
         counts = np.isfinite(memories).all(0)
