@@ -174,7 +174,7 @@ def data_folder(benchmark: Benchmark | Callable[[int], Benchmark]) -> Path | Non
 
 def default_model(benchmark: Benchmark | Callable[[int], Benchmark]) -> MakeModel:
     """Return what makes the network that a benchmark is usually learned with."""
-    return getattr(models, benchmark.network) if isinstance(benchmark, BenchmarkRecipe) else models.benchmark_mlp
+    return getattr(models, getattr(benchmark, "network", "benchmark_mlp"))
 
 
 def prepare(learner: Learner[Any], benchmark: Benchmark) -> Learner[Any]:
