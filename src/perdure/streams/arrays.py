@@ -53,13 +53,13 @@ def from_arrays(
         refuse_labels_as_floats("train[0].y", targets)
         regression = bool(np.issubdtype(targets[0].dtype, np.floating))
     n_columns = targets[0].shape[1] if targets[0].ndim == 2 else 1
-    known = n_outputs or (n_columns if regression else MAX_LABEL)
+    known = int(n_outputs or (n_columns if regression else MAX_LABEL))
     for where, sets in (("train", train_sets), ("test", test_sets)):
         for task, (x, y) in enumerate(sets):
             check_examples(f"{where}[{task}]", x, y, known, regression=regression)
     _check_alike(train_sets)
     if regression:
-        return Benchmark(name, stream_of(train_sets), test_sets, int(known), hides_tasks=hides_tasks)
+        return Benchmark(name, stream_of(train_sets), test_sets, known, hides_tasks=hides_tasks)
     n_classes = int(n_outputs or count_outputs(targets))
     train_sets, test_sets = ([LabelledSet(x, y.astype(np.int32)) for x, y in it] for it in (train_sets, test_sets))
     benchmark = Benchmark(name, stream_of(train_sets), test_sets, n_classes, hides_tasks=hides_tasks)

@@ -9,6 +9,8 @@ import numpy as np
 
 NUMBER_LABELS = "classes, y = np.unique(y, return_inverse=True), with the labels of all tasks in one y"
 
+_NUMBERS = int | float | np.number
+
 
 def as_array(where: str, values: Any) -> np.ndarray:
     """Return values as a NumPy array, which shares memory with them where that is possible.
@@ -36,7 +38,7 @@ def as_array(where: str, values: Any) -> np.ndarray:
             "convert it with numpy.asarray first"
         ) from error
     if array.dtype == object:
-        raise TypeError(f"{where} holds {_first_object(array)}, expected numbers; {_remedy(array)}")
+        raise TypeError(f"{where} {_objects(array)}")
     return array
 
 
@@ -57,22 +59,17 @@ def _refuse(where: str, values: Any) -> None:
         )
 
 
-def _first_object(array: np.ndarray) -> str:
-    """Name the first object that is no number, or else the objects, and its place."""
-    for place, it in np.ndenumerate(array):
-        if not isinstance(it, int | float | np.number):
-            at = f" at [{', '.join(map(str, place))}]" if place else ""
-            return f"{_named(it)}{at}"
-    return "objects (dtype object)"
-
-
-def _named(it: Any) -> str:
-    return repr(it) if isinstance(it, str | None) else f"a {type(it).__name__}"
-
-
-def _remedy(array: np.ndarray) -> str:
+def _objects(array: np.ndarray) -> str:
+    """Say what an array of objects holds in place of numbers, and what to do."""
     if array.ndim == 0:
-        return "give an array, a row for each example"
+        return f"is a {type(array.item()).__name__}, expected an array; give an array, a row for each example"
+    wrong = next(((place, it) for place, it in np.ndenumerate(array) if not isinstance(it, _NUMBERS)), None)
+    if wrong is None:
+        return "has dtype object, expected numbers; convert it with .astype('float32'), or labels with .astype(int)"
+    place, it = wrong
+    held = repr(it) if isinstance(it, str | None) else f"a {type(it).__name__}"
     if all(isinstance(it, str) for it in array.flat):
-        return f"number the labels: {NUMBER_LABELS}"
-    return "fill or drop what is missing, turn the rest into numbers, then convert it with .astype('float32')"
+        remedy = f"number the labels: {NUMBER_LABELS}"
+    else:
+        remedy = "fill or drop what is missing and turn the rest into numbers, then convert it with .astype('float32')"
+    return f"has dtype object and holds {held} at [{', '.join(map(str, place))}], expected numbers; {remedy}"

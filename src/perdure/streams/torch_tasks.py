@@ -16,7 +16,7 @@ from perdure.streams.labels import MAX_OUTPUTS
 from perdure.streams.raw.registry import DataError
 from perdure.streams.tasks import MAX_TASKS
 
-SPARE_BYTES = 1 << 26
+SPARE_BYTES = 1 << 25
 """Bytes that the tensors of a file may have beyond twice the file's size: tasks may share what is stored once."""
 
 _LAYOUT = "expected what torch.save wrote of [training tasks, test tasks], each task [info, x, y]"
