@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.core import PerdureWarning
 from perdure.streams.arrays import from_arrays
+
+unchecked = getattr(from_arrays, "__wrapped__", from_arrays)  # without the type checks that only tests have
 
 
 def pair(n: int, dtype: str = "float32", label: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +22,8 @@ def good() -> list[tuple[np.ndarray, np.ndarray]]:
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 9)), min_size=1, max_size=5))
 def test_shows_the_arrays_in_order(tasks):
     train = [pair(n, label=label) for n, label in tasks]
-    made = from_arrays(train, [pair(1)] * len(train))
+    every_label = np.arange(1 + max(label for _, label in tasks))
+    made = from_arrays(train, [(np.zeros((len(every_label), 2), np.float32), every_label)] * len(train))
     sizes = [n for n, _ in tasks]
     assert made.task_ends.tolist() == np.cumsum(sizes).tolist()
     np.testing.assert_array_equal(made.train.x, np.concatenate([x for x, _ in train]))
@@ -29,9 +33,9 @@ def test_shows_the_arrays_in_order(tasks):
 
 
 def test_names_and_outputs():
-    assert from_arrays(good(), good()).name == "arrays"
-    made = from_arrays(good(), [pair(1), pair(1, label=7)], name="mine")
-    assert (made.name, made.n_outputs) == ("mine", 8)
+    assert from_arrays([pair(2)], [pair(3)]).name == "arrays"
+    made = from_arrays([pair(2), pair(1, label=1)], [pair(1), pair(1, label=2)], name="mine")
+    assert (made.name, made.n_outputs) == ("mine", 3)
     assert from_arrays(good(), good(), n_outputs=20).n_outputs == 20
 
 
@@ -141,8 +145,119 @@ def test_refuses(train, test, error, message):
         from_arrays(train, test)
 
 
-def test_refuses_labels_beyond_the_outputs_asked_for():
+def test_refuses_labels_beyond_the_requested_outputs():
     with pytest.raises(ValueError, match=r"train\[1\].y\[0\] is 4, expected a label from 0 to 3"):
         from_arrays(good(), good(), n_outputs=4)
     with pytest.raises(ValueError, match="n_outputs is 0, expected 1 or more"):
         from_arrays(good(), good(), n_outputs=0)
+
+
+class TestUnusedLabels:
+    """Labels that start at 1, or are identifiers, get outputs that no example uses."""
+
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            (range(1, 8), "no example has the label 0, yet labels go up to 7 and the network gets 8 outputs"),
+            ([0, 3], "no example has the labels 1, 2, yet labels go up to 3 and the network gets 4 outputs"),
+            ([0, 1000], "no example has the labels 1, 2, 3, 4, 5 and 994 more, yet"),
+        ],
+    )
+    def test_are_named(self, labels, message):
+        y = np.array(labels)
+        x = np.zeros((len(y), 2), np.float32)
+        with pytest.warns(PerdureWarning, match=message) as caught:
+            made = from_arrays([(x, y)], [(x, y)])
+        assert made.n_outputs == 1 + max(labels)
+        assert f"n_outputs={made.n_outputs}" in str(caught[0].message)
+        assert from_arrays([(x, y)], [(x, y)], n_outputs=made.n_outputs).n_outputs == made.n_outputs
+
+    def test_of_training_may_be_those_of_a_test(self):
+        assert from_arrays([pair(2), pair(1, label=2)], [pair(1), pair(1, label=1)]).n_outputs == 3
+
+    def test_the_remedy_works(self):
+        y = np.array([3, 1, 7, 7])
+        classes, numbered = np.unique(y, return_inverse=True)
+        x = np.zeros((4, 2), np.float32)
+        assert from_arrays([(x, numbered)], [(x, numbered)]).n_outputs == len(classes)
+
+    @pytest.mark.parametrize("largest", [100_000, 10**6, 2**31 - 1 - 1])
+    def test_are_refused_where_they_would_be_very_many(self, largest):
+        y = np.array([0, largest])
+        x = np.zeros((2, 2), np.float32)
+        with pytest.raises(ValueError, match=f"2 different labels go up to {largest:,} .*expected at most 100,000"):
+            from_arrays([(x, y)], [(x, y)])
+
+    def test_are_taken_up_to_the_limit_and_beyond_it_where_outputs_are_given(self):
+        x = np.zeros((2, 2), np.float32)
+        with pytest.warns(PerdureWarning, match="no example has the labels 2, 3"):
+            assert from_arrays([(x, np.array([0, 99_999]))], [(x, np.array([0, 1]))]).n_outputs == 100_000
+        given = (x, np.array([0, 10**6]))
+        assert from_arrays([given], [given], n_outputs=10**6 + 1).n_outputs == 10**6 + 1
+
+
+class TestLabelsAsFloats:
+    """What `np.loadtxt` reads."""
+
+    @pytest.mark.parametrize(
+        "y",
+        [
+            np.array([0.0, 1.0, 1.0, 0.0]),
+            np.array([[0.0], [2.0], [5.0]]),
+            np.arange(100, dtype="float32"),
+            np.repeat(np.arange(150.0), 10),
+        ],
+    )
+    def test_are_refused(self, y):
+        x = np.zeros((len(y), 2), np.float32)
+        with pytest.raises(TypeError, match=r"train\[0\].y has dtype float.* look like labels .*y.astype\(int\)"):
+            from_arrays([(x, y)], [(x, y)])
+        labels = y.astype(int).ravel()
+        assert not from_arrays([(x, labels)], [(x, labels)], n_outputs=150).regression
+        assert from_arrays([(x, y)], [(x, y)], regression=True).regression
+
+    def test_one_hot_rows_are_refused(self):
+        x, y = np.zeros((3, 2), np.float32), np.eye(3)
+        with pytest.raises(TypeError, match=r"a single 1 in each row, .*y.argmax\(axis=1\)"):
+            from_arrays([(x, y)], [(x, y)])
+        labels = y.argmax(axis=1)
+        assert from_arrays([(x, labels)], [(x, labels)]).n_outputs == 3
+        assert from_arrays([(x, y)], [(x, y)], regression=True).n_outputs == 3
+
+    @pytest.mark.parametrize(
+        "y", [np.array([0.0, 0.5]), np.array([0.0, -1.0]), np.arange(101.0), np.arange(6.0).reshape(3, 2)]
+    )
+    def test_numbers_are_not_taken_for_labels(self, y):
+        x = np.zeros((len(y), 2), np.float32)
+        assert from_arrays([(x, y)], [(x, y)]).regression
+
+    def test_all_sets_are_looked_at(self):
+        x, whole = np.zeros((2, 2), np.float32), np.array([0.0, 1.0])
+        assert from_arrays([(x, whole)] * 2, [(x, whole), (x, whole + 0.5)]).regression
+
+    def test_the_choice_is_kept_to(self):
+        x, y = np.zeros((2, 2), np.float32), np.array([0, 1])
+        with pytest.raises(TypeError, match=r"train\[0\].y has dtype int64, expected float32 or float64 for targets"):
+            from_arrays([(x, y)], [(x, y)], regression=True)
+        with pytest.raises(TypeError, match=r"train\[0\].y has dtype float64, expected integers; .*astype\(int\)"):
+            from_arrays([(x, y + 0.5)], [(x, y)], regression=False)
+
+
+class TestArguments:
+    @pytest.mark.parametrize("n_outputs", [3.5, 3.0, "3", True, np.float64(2)])
+    def test_the_number_of_outputs_is_a_whole_number(self, n_outputs):
+        with pytest.raises(TypeError, match=r"n_outputs is .*, expected a whole number; give the number of classes"):
+            unchecked([pair(2)], [pair(2)], n_outputs=n_outputs)
+
+    def test_the_number_of_outputs_is_not_absurd(self):
+        with pytest.raises(
+            ValueError, match=r"n_outputs is 1,000,000,000,000,000,000,000,000,000,000, expected at most"
+        ):
+            from_arrays([pair(2)], [pair(2)], n_outputs=10**30)
+        assert unchecked([pair(2)], [pair(2)], n_outputs=np.int64(4)).n_outputs == 4
+
+    @pytest.mark.parametrize("part", ["train", "test"])
+    def test_tasks_are_no_generator(self, part):
+        arguments = {"train": [pair(2)], "test": [pair(2)], part: (pair(2) for _ in range(1))}
+        with pytest.raises(TypeError, match=rf"{part} is a generator, expected a list of pairs .*give list\({part}\)"):
+            unchecked(**arguments)

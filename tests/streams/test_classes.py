@@ -19,7 +19,7 @@ def make(seed: int = 0, **changes):
     for part, each in enumerate((8, 3)):
         y = np.tile(np.arange(6), each)
         parts.append(LabelledSet(np.stack([np.full(len(y), part), np.arange(len(y))], axis=1).astype(np.uint8), y))
-    sizes = {"sizes": AVAILABLE, "usual_sizes": AVAILABLE}
+    sizes = {"sizes": AVAILABLE, "default_sizes": AVAILABLE}
     options = {"tasks": 3, **sizes, "task_order": None, "validation": False, **changes}
     return class_benchmark("b", parts[0], parts[1], TASK_OF_CLASS, seed=seed, **options)
 
@@ -97,9 +97,9 @@ def test_validation_keeps_to_what_no_reported_stream_shows_if_that_is_enough():
 
 
 def test_a_short_validation_stream_shows_nothing_of_whole_reported_ones():
-    usual = {"tasks": 1, "usual_sizes": np.array([2, 0, 0])}
-    made = make(7, **usual, sizes=np.array([1, 0, 0]), validation=True)
-    whole = set().union(*(rows(make(seed, **usual, sizes=usual["usual_sizes"]).train.x) for seed in range(5)))
+    default = {"tasks": 1, "default_sizes": np.array([2, 0, 0])}
+    made = make(7, **default, sizes=np.array([1, 0, 0]), validation=True)
+    whole = set().union(*(rows(make(seed, **default, sizes=default["default_sizes"]).train.x) for seed in range(5)))
     assert whole.isdisjoint(rows(made.train.x).union(*(rows(test.x) for test in made.test)))
 
 

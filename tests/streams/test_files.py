@@ -353,5 +353,5 @@ def test_files_and_catalog_load_without_jax():
         "import sys, perdure.streams.raw.files, perdure.streams.catalog as c; c.summary('mnist-rotations');"
         "sys.exit('jax loaded' if 'jax' in sys.modules else 0)"
     )
-    source = str(Path(files.__file__).parents[2])
+    source = str(Path(files.__file__).parents[3])
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": source})

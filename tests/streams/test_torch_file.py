@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perdure.core import PerdureWarning
+from perdure.experiments.supervised.spec import default_model
+from perdure.models import benchmark_mlp, reduced_resnet18
 from perdure.streams import tasks
 from perdure.streams.raw.registry import DataError
 from perdure.streams.torch_file import DataFileRecipe, file_benchmark, read_torch_file
+from perdure.streams.torch_tasks import class_ranges
 
 torch = pytest.importorskip("torch")
 
@@ -89,6 +93,7 @@ BAD = {
     "float labels": (lambda: damaged(y=torch.ones(4)), r"test\[1\].y has dtype float32, expected integers"),
     "negative label": (lambda: damaged(y=torch.arange(4) - 1), r"test\[1\].y\[0\] is -1, expected a label"),
     "empty": (lambda: damaged(x=torch.ones(0, 6), y=torch.arange(0)), r"test\[1\] is empty, expected at least one"),
+    "many tasks": (lambda: [[part(1, 0)] * 1001] * 2, r"pt, train has 1,001 tasks, expected at most 1,000"),
     "shapes": (lambda: damaged(x=torch.ones(4, 7)), r"inputs of the shapes \[\(6,\), \(7,\)\], expected one shape"),
 }
 
@@ -189,3 +194,111 @@ class TestRecipe:
         for make in (DataFileRecipe, read_torch_file):
             with pytest.raises(DataError, match=r"none.pt cannot be read: No such file or directory; give the path"):
                 make(tmp_path / "none.pt")
+
+
+def class_file(path: Path, infos: list | None = None, labels: list | None = None, shape: tuple = (3072,)) -> Path:
+    """Write tasks of two classes as `cifar100.pt` has them, x the label everywhere; or with other infos and labels."""
+    labels = labels or [[0, 1], [2, 3], [4, 5]]
+    infos = infos or [(its[0], its[-1] + 1) for its in labels]
+
+    def sets(each: int) -> list:
+        made = []
+        for info, its in zip(infos, labels, strict=True):
+            y = torch.tensor(its).repeat(each)
+            x = (y / 10).reshape(-1, *(1 for _ in shape)) * torch.ones(shape)
+            made.append([info, x, y])
+        return made
+
+    torch.save([sets(6), sets(2)], path)
+    return path
+
+
+PAIRS = {
+    "class after the last": [(0, 2), (2, 4), (4, 6)],
+    "last class": [(0, 1), (2, 3), (4, 5)],
+    "lists": [[0, 2], [2, 4], [4, 6]],
+}
+
+
+class TestClasses:
+    """The layout of the authors' `cifar100.pt`."""
+
+    @pytest.mark.parametrize("infos", PAIRS.values(), ids=PAIRS)
+    def test_outputs_of_other_tasks_are_masked(self, path, infos):
+        made = DataFileRecipe(class_file(path, infos), {"examples_per_task": 5})(0)
+        assert made.class_tasks == (0, 0, 1, 1, 2, 2)
+        assert made.n_outputs == 6
+        assert made.train.x.shape == (15, 3, 32, 32)
+        assert made.test[0].x.shape == (4, 3, 32, 32)
+
+    def test_images_are_the_pixels_channel_by_channel(self, path):
+        class_file(path)
+        content = torch.load(path)
+        content[1][2][1][:] = torch.arange(3072)[None] / 4096
+        torch.save(content, path)
+        made = file_benchmark(path, 0, examples_per_task=5)
+        np.testing.assert_array_equal(made.test[2].x[1, 2, 1], np.arange(2 * 1024 + 32, 2 * 1024 + 64) / 4096)
+
+    def test_the_order_of_tasks_moves_the_masks(self, path):
+        made = file_benchmark(class_file(path), 0, examples_per_task=5, task_order=[2, 0, 1])
+        assert made.class_tasks == (1, 1, 2, 2, 0, 0)
+        assert sorted(set(made.train.y[:5])) == [4, 5]
+
+    def test_fewer_tasks_have_fewer_outputs(self, path):
+        made = file_benchmark(class_file(path), 0, examples_per_task=5, tasks=2)
+        assert (made.class_tasks, made.n_outputs) == ((0, 0, 1, 1), 4)
+
+    def test_tasks_may_be_stored_in_another_order(self, path):
+        class_file(path, labels=[[4, 5], [0, 1], [2, 3]])
+        assert file_benchmark(path, 0, examples_per_task=5).class_tasks == (1, 1, 2, 2, 0, 0)
+        with pytest.raises(DataError, match=r"first 2 tasks are \[\(4, 6\), \(0, 2\)\], expected .*choose all tasks"):
+            file_benchmark(path, 0, examples_per_task=5, tasks=2)
+
+    def test_one_task_is_told_by_its_labels(self, path):
+        assert class_ranges(class_file(path, [(0, 3)], [[0, 1, 2]]), 1) == [range(3)]
+        assert class_ranges(class_file(path, [(0, 2)], [[0, 1, 2]]), 1) == [range(3)]
+
+    def test_the_network_is_one_for_images(self, path):
+        assert DataFileRecipe(class_file(path)).network == "reduced_resnet18"
+        assert default_model(DataFileRecipe(path)) is reduced_resnet18
+        assert DataFileRecipe(class_file(path, shape=(3, 32, 32))).network == "reduced_resnet18"
+
+    @pytest.mark.parametrize("infos", [[30.5, 40.5, 50.5], ["a", "b", "c"], [(0.0, 2.0)] * 3, [(0, 2, 4)] * 3])
+    def test_other_infos_change_nothing(self, path, infos):
+        made = DataFileRecipe(class_file(path, infos), {"examples_per_task": 5})
+        assert made(0).class_tasks is None
+        assert made(0).train.x.shape == (15, 3072)
+        assert made.network == "benchmark_mlp"
+        assert default_model(made) is benchmark_mlp
+
+    def test_classes_without_images_are_masked_too(self, path):
+        recipe = DataFileRecipe(class_file(path, shape=(6,)), {"examples_per_task": 5})
+        assert recipe(0).class_tasks == (0, 0, 1, 1, 2, 2)
+        assert recipe(0).train.x.shape == (15, 6)
+        assert recipe.network == "benchmark_mlp"
+
+    @pytest.mark.parametrize(
+        "infos",
+        [
+            [(0, 2), (2, 4), (4, 5)],  # too few for its labels
+            [(0, 2), (3, 4), (4, 6)],  # a gap
+            [(0, 3), (2, 4), (4, 6)],  # an overlap
+            [(1, 2)] * 3,
+            [(2, 0), (2, 4), (4, 6)],
+            [(0, 2), (2, 4), (4, 10**12)],
+        ],
+    )
+    def test_pairs_that_are_no_classes_are_refused(self, path, infos):
+        with pytest.raises(DataError, match=r"expected pairs \(first class, last class \+ 1\) .*such as None"):
+            file_benchmark(class_file(path, infos), 0, examples_per_task=5)
+
+    def test_pairs_of_training_and_test_are_the_same(self, path):
+        train, test = torch.load(class_file(path))
+        torch.save([train, [[(0, 1), x, y] for _, x, y in test]], path)
+        with pytest.raises(DataError, match="equal for training and test"):
+            file_benchmark(path, 0, examples_per_task=5)
+
+
+def test_unused_labels_are_told(path):
+    with pytest.warns(PerdureWarning, match="no example has the labels 0, 3"):
+        file_benchmark(class_file(path, [None] * 2, [[1, 2], [4, 5]], (6,)), 0, examples_per_task=5)

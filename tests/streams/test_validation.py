@@ -30,16 +30,16 @@ def test_the_split_is_by_the_first_streams_that_leave_enough():
         assert sorted(used) == list(range(first_unseen, 40))
 
 
-def test_reported_streams_are_those_of_the_usual_size_too():
+def test_reported_streams_are_those_of_the_default_size_too():
     def shown(subsets):
         return set().union(*(subset.tolist() for subset in subsets))
 
     def drawn(task, size):
         return shown(tasks.draw_subsets(seed, np.array([task]), 500, size)[0] for seed in range(tasks.REPORTED_SEEDS))
 
-    both, asked = map(shown, reported_subsets(500, asked={0: 3, 2: 9}, default_size={0: 7, 1: 7, 2: 7}))
+    both, requested = map(shown, reported_subsets(500, requested={0: 3, 2: 9}, default_size={0: 7, 1: 7, 2: 7}))
     assert both == drawn(0, 7) | drawn(1, 7) | drawn(2, 9)
-    assert asked == drawn(0, 3) | drawn(2, 9)
+    assert requested == drawn(0, 3) | drawn(2, 9)
     assert shown(next(reported_subsets(5, {0: 1}, {0: 1000}))) == set(range(5))
 
 

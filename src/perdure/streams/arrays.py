@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
 
 from perdure.streams.benchmark import Benchmark, LabelledSet, stream_of
 from perdure.streams.checks import check_examples, check_output_count
+from perdure.streams.conversion import as_array
+from perdure.streams.labels import count_outputs, refuse_labels_as_floats, warn_unused
 
 MAX_LABEL = np.iinfo(np.int32).max
 
@@ -20,52 +22,69 @@ def from_arrays(
     name: str = "arrays",
     n_outputs: int | None = None,
     hides_tasks: bool = False,
+    regression: bool | None = None,
 ) -> Benchmark:
     """Return the benchmark that shows the given arrays, task after task, in the order given.
 
     Args:
-        train: one pair (x, y) a task: x (n, ...) `uint8` pixels 0..255, `float32` or `float64`; y (n,)
+        train: one pair (x, y) per task: x (n, ...) `uint8` pixels 0..255, `float32` or `float64`; y (n,)
             integer labels ≥ 0; or, for regression, y (n,) or (n, k) floats everywhere. Shape per example and
             dtype are the same everywhere; n may differ.
-        test: likewise, one pair a task.
+        test: likewise, one pair per task.
         name: of the benchmark, for reports.
-        n_outputs: number of classes; the largest label + 1 if None. For regression k, also if None.
+        n_outputs: number of classes; the largest label + 1 if None, which must then be at most 100,000, with a
+            `PerdureWarning` if some labels below it are never used. For regression k, also if None.
         hides_tasks: are tasks there for evaluation only? A learner that reads their numbers is then warned of.
+        regression: are targets numbers to predict rather than labels of classes? If None, floats are numbers and
+            integers labels. Floats that are whole numbers ≥ 0, at most 100 different ones or one for ten examples, and
+            one-hot rows, may be either and are refused unless it is given: `np.loadtxt` reads labels as floats.
 
     Raises:
         ValueError: naming the array, if numbers of tasks, shapes, labels or values are not as described.
-        TypeError: naming the array, if it has another dtype.
+        TypeError: naming the array, if it has another dtype, is masked, sparse or no array, or floats look like labels.
     """
-    if len(train) != len(test) or len(train) == 0:
-        raise ValueError(
-            f"train has {len(train)} tasks and test has {len(test)}, expected the same number, at least one; "
-            "give one (x, y) pair a task in both"
-        )
+    _check_tasks(train, test)
     if n_outputs is not None:
         check_output_count(n_outputs)
     train_sets = [_task_arrays(f"train[{task}]", pair) for task, pair in enumerate(train)]
     test_sets = [_task_arrays(f"test[{task}]", pair) for task, pair in enumerate(test)]
-    first_y = train_sets[0].y
-    regression = np.issubdtype(first_y.dtype, np.floating)
-    if regression and n_outputs is None:
-        n_outputs = first_y.shape[1] if first_y.ndim == 2 else 1
+    targets = [y for _, y in (*train_sets, *test_sets)]
+    if regression is None:
+        refuse_labels_as_floats("train[0].y", targets)
+        regression = bool(np.issubdtype(targets[0].dtype, np.floating))
+    n_columns = targets[0].shape[1] if targets[0].ndim == 2 else 1
+    known = int(n_outputs or (n_columns if regression else MAX_LABEL))
     for where, sets in (("train", train_sets), ("test", test_sets)):
         for task, (x, y) in enumerate(sets):
-            check_examples(f"{where}[{task}]", x, y, n_outputs or MAX_LABEL, regression=regression)
+            check_examples(f"{where}[{task}]", x, y, known, regression=regression)
     _check_alike(train_sets)
+    if regression:
+        return Benchmark(name, stream_of(train_sets), test_sets, known, hides_tasks=hides_tasks)
+    n_classes = int(n_outputs or count_outputs(targets))
+    train_sets, test_sets = ([LabelledSet(x, y.astype(np.int32)) for x, y in it] for it in (train_sets, test_sets))
+    benchmark = Benchmark(name, stream_of(train_sets), test_sets, n_classes, hides_tasks=hides_tasks)
     if n_outputs is None:
-        n_outputs = 1 + max(int(y.max()) for _, y in (*train_sets, *test_sets))
-    if not regression:
-        train_sets, test_sets = (
-            [LabelledSet(x, y.astype(np.int32)) for x, y in sets] for sets in (train_sets, test_sets)
+        warn_unused(targets, n_classes)
+    return benchmark
+
+
+def _check_tasks(train: Any, test: Any) -> None:
+    for part, pairs in (("train", train), ("test", test)):
+        if not isinstance(pairs, Sized):
+            raise TypeError(
+                f"{part} is a {type(pairs).__name__}, expected a list of pairs (x, y), one per task; give list({part})"
+            )
+    if len(train) != len(test) or len(train) == 0:
+        raise ValueError(
+            f"train has {len(train)} tasks and test has {len(test)}, expected the same number, at least one; "
+            "give one (x, y) pair per task in both"
         )
-    return Benchmark(name, stream_of(train_sets), test_sets, n_outputs, hides_tasks=hides_tasks)
 
 
 def _task_arrays(where: str, pair: Any) -> LabelledSet:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{where} is {_described(pair)}, expected a pair (x, y); give inputs and labels")
-    x, y = np.asarray(pair[0]), np.asarray(pair[1])
+    x, y = as_array(f"{where}.x", pair[0]), as_array(f"{where}.y", pair[1])
     if y.ndim == 1 and np.issubdtype(y.dtype, np.floating):
         y = y[:, None]
     return LabelledSet(x, y)

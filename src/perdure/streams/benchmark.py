@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import NamedTuple, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
+import jax
 import numpy as np
 from jaxtyping import Int
 
@@ -21,12 +22,14 @@ from perdure.streams.checks import (
     check_varied,
     refuse_first,
 )
+from perdure.streams.conversion import as_array
+from perdure.streams.ranges import describe_range, warn_merged, warn_unscaled
 from perdure.streams.tasks import StreamSize, apply_pixel_map, complete_order, draw_subsets, mapped_stream
 from perdure.streams.validation import reported_subsets, stream_prefix, validation_split
 
 
 class LabelledSet(NamedTuple):
-    """Test examples of one task."""
+    """Labelled examples: of one task, or of a data set."""
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
 
@@ -37,7 +40,7 @@ class LabelledSet(NamedTuple):
 
 
 class PixelMapSets(Sequence[LabelledSet]):
-    """Test sets that are one set of images seen through one pixel map a task, made when asked for.
+    """Test sets that are one set of images seen through one pixel map a task, made when requested.
 
     Only the images and the maps are stored: 100 tasks of 10,000 images take 8 MB instead of 784 MB.
     """
@@ -54,6 +57,7 @@ class PixelMapSets(Sequence[LabelledSet]):
             ValueError: if the maps are not for images of this size, or a source is no pixel.
             TypeError: if the maps are not integers.
         """
+        images, labels = as_array("images", images), as_array("labels", labels)
         check_maps(images, maps)
         self.images = images
         self.labels = labels
@@ -72,9 +76,13 @@ class Benchmark:
 
     Raises:
         ValueError: naming the array and the place, if shapes disagree, a label or task number is
-            out of range, a float is NaN or infinite, tasks do not come in order, or a task is empty;
-            if targets to regress on are all the same in a test set; if a label is another task's.
-        TypeError: naming the array, if its dtype is not one a benchmark may have.
+            out of range, a float is NaN or infinite in the precision that is computed in (float32), tasks do not come
+            in order, or a task is empty; if targets to regress on are all the same in a test set; if a label is another
+            task's.
+        TypeError: naming the array, if its dtype is not one a benchmark may have, or it is masked, sparse or no array.
+
+    Warns by a `PerdureWarning` of float inputs beyond ±100, for which learning rates are usually too high, and of
+    columns whose different values float32 merges, such as time stamps.
     """
 
     name: str
@@ -90,6 +98,10 @@ class Benchmark:
     """Are task numbers there for evaluation only, not for the learner to read?"""
 
     def __post_init__(self) -> None:
+        train = Example(*(_array(f"train.{name}", it) for name, it in zip(Example._fields, self.train, strict=True)))
+        object.__setattr__(self, "train", train)
+        if isinstance(self.test, list | tuple):
+            object.__setattr__(self, "test", [_array_pair(f"test[{task}]", it) for task, it in enumerate(self.test)])
         validate(self)
 
     @property
@@ -106,6 +118,14 @@ class Benchmark:
     def task_ends(self) -> np.ndarray:
         """Position in the stream just after the last example of each task, (n_tasks,)."""
         return np.searchsorted(np.asarray(self.train.task), np.arange(self.n_tasks), side="right")
+
+
+def input_range(benchmark: Benchmark) -> str:
+    """Say in which range a benchmark's training inputs lie and, if they are unscaled, which scaler to use.
+
+    For messages about learning that diverges.
+    """
+    return describe_range(np.asarray(benchmark.train.x))
 
 
 def checksum(benchmark: Benchmark) -> str:
@@ -152,17 +172,17 @@ def pixel_map_benchmark(
 
     Every task trains on a random subset of its own and is tested on all test images. A task keeps its map
     and its subset wherever `task_order` puts it. With `validation`, training and test images are both
-    training images, as `validation_split` has it, and the test images given are not used; `usual` is the size of the
-    streams that figures are reported of.
+    training images, as `validation_split` has it, and the test images given are not used; `default_size` is the size
+    of the streams that figures are reported of.
 
     Raises:
         ValueError: if `examples_per_task` or `task_order` is out of range.
     """
     order = complete_order(task_order, len(maps))
     if validation:
-        asked = dict.fromkeys(range(len(maps)), examples_per_task)
+        requested = dict.fromkeys(range(len(maps)), examples_per_task)
         reported = reported_subsets(
-            len(train.x), asked, dict.fromkeys(range(default_size.tasks), default_size.examples_per_task)
+            len(train.x), requested, dict.fromkeys(range(default_size.tasks), default_size.examples_per_task)
         )
         chosen = validation_split(len(train.x), reported, examples_per_task)
         train, test = (LabelledSet(train.x[part], train.y[part]) for part in chosen)
@@ -182,6 +202,8 @@ def validate(benchmark: Benchmark) -> None:
         ValueError: if shapes or lengths disagree, a label or task number is out of range, an input is NaN
             or infinite, tasks do not come in order, or a task is empty.
         TypeError: if a dtype is not one a benchmark may have.
+
+    Warns as `Benchmark`.
     """
     check_output_count(benchmark.n_outputs)
     train_x, train_y, train_task = (np.asarray(leaf) for leaf in benchmark.train)
@@ -194,6 +216,20 @@ def validate(benchmark: Benchmark) -> None:
             check_varied(where, y)
     if benchmark.class_tasks is not None:
         _check_class_tasks(benchmark, benchmark.class_tasks)
+    warn_unscaled("train.x", train_x)
+    warn_merged("train.x", train_x)
+    warn_merged("train.y", train_y)
+
+
+def _array(where: str, values: Any) -> np.ndarray | jax.Array:
+    """Return values as an array; arrays, JAX's too, as they are."""
+    return values if isinstance(values, jax.Array) else as_array(where, values)
+
+
+def _array_pair(where: str, pair: Any) -> LabelledSet:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise TypeError(f"{where} is a {type(pair).__name__}, expected a pair (x, y); give inputs and labels")
+    return LabelledSet(*(as_array(f"{where}.{name}", it) for name, it in zip(LabelledSet._fields, pair, strict=True)))
 
 
 def _distinct_tests(test: Sequence[LabelledSet]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -201,7 +237,7 @@ def _distinct_tests(test: Sequence[LabelledSet]) -> Iterator[tuple[str, np.ndarr
         yield "test", test.images, test.labels
     else:
         for task, (x, y) in enumerate(test):
-            yield f"test[{task}]", np.asarray(x), np.asarray(y)
+            yield f"test[{task}]", as_array(f"test[{task}].x", x), as_array(f"test[{task}].y", y)
 
 
 def _check_class_tasks(benchmark: Benchmark, class_tasks: tuple[int, ...]) -> None:
@@ -213,11 +249,11 @@ def _check_class_tasks(benchmark: Benchmark, class_tasks: tuple[int, ...]) -> No
         )
     tasks_of = np.asarray(class_tasks)
     last = benchmark.n_tasks - 1
-    refuse_first("class_tasks", tasks_of, (tasks_of < 0) | (tasks_of > last), f"a task from 0 to {last}; mend it")
+    refuse_first("class_tasks", tasks_of, (tasks_of < 0) | (tasks_of > last), f"a task from 0 to {last}; correct it")
     labels = [("train", np.asarray(benchmark.train.y), np.asarray(benchmark.train.task))]
     labels += [(f"test[{task}]", y, np.full(len(y), task)) for task, y in enumerate(labels_of(benchmark.test))]
     for where, y, task in labels:
-        expected = "a label whose task in class_tasks is that of the example; mend the label or class_tasks"
+        expected = "a label whose task in class_tasks is that of the example; correct the label or class_tasks"
         refuse_first(f"{where}.y", y, tasks_of[y] != task, expected)
 
 

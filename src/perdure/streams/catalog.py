@@ -22,13 +22,13 @@ class Entry(NamedTuple):
     summary: str
     """One line on what it is."""
     network: str = "benchmark_mlp"
-    """The network that it is usually learned with, a function of `perdure.models`."""
+    """The network that it is learned with by default, a function of `perdure.models`."""
 
 
 BENCHMARKS = {
     "digits-rotations": Entry(
         "perdure.streams.digits:digits_rotations",
-        "scikit-learn's 8×8 digits at one angle a task; 10 tasks × 500 examples, no download",
+        "handwritten digits of 8×8 pixels at one angle a task; 10 tasks × 500 examples, no download",
     ),
     "mnist-rotations": Entry(
         "perdure.streams.mnist:mnist_rotations",
@@ -81,7 +81,7 @@ class BenchmarkRecipe:
 
     @property
     def network(self) -> str:
-        """Name of the network that it is usually learned with, a function of `perdure.models`."""
+        """Name of the network that it is learned with by default, a function of `perdure.models`."""
         return _entry(self.name).network
 
     def __call__(self, seed: int) -> Benchmark:
@@ -141,5 +141,5 @@ def _check_options(name: str, make: Callable[..., Benchmark], options: Mapping[s
     if unknown:
         raise TypeError(
             f"{name} has no option {', '.join(unknown)}, expected some of: {', '.join(taken)}; "
-            "leave it out or mend its spelling"
+            "leave it out or correct its spelling"
         )

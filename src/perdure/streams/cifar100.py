@@ -14,8 +14,9 @@ from jaxtyping import UInt8
 
 from perdure.streams.benchmark import Benchmark, LabelledSet
 from perdure.streams.classes import class_benchmark
-from perdure.streams.raw.archives import GET_ANOTHER, tar_members
-from perdure.streams.raw.files import find_one, verified
+from perdure.streams.raw.archives import tar_members
+from perdure.streams.raw.files import find_one, read_verified
+from perdure.streams.raw.reading import GET_ANOTHER
 from perdure.streams.raw.registry import DataError, RawFile
 from perdure.streams.tasks import StreamSize
 
@@ -54,7 +55,7 @@ def cifar100(
 
     Args:
         seed: of the subsets and the order within a task, ≥ 0.
-        tasks: number of tasks, the first so many, 1 to 20.
+        tasks: number of tasks, the first n, 1 to 20.
         examples_per_task: training examples of each task, 1 to 2,500.
         task_order: at position i of the stream, which task to show there; in order if None.
         data_dir: folder to search first for the archive.
@@ -74,7 +75,7 @@ def cifar100(
         seed=seed,
         tasks=tasks,
         sizes=np.full(DEFAULT_SIZE.tasks, examples_per_task),
-        usual_sizes=np.full(DEFAULT_SIZE.tasks, DEFAULT_SIZE.examples_per_task),
+        default_sizes=np.full(DEFAULT_SIZE.tasks, DEFAULT_SIZE.examples_per_task),
         task_order=task_order,
         validation=validation,
         masked=True,
@@ -88,13 +89,13 @@ def load_cifar100(data_dir: Path | None = None) -> Cifar100:
         DataError: if no archive can be found or downloaded, or it is not CIFAR-100's.
     """
     path, raw = find_one("cifar100", data_dir)
-    facts = path.stat()
-    return _load_cifar100(path, raw, facts.st_mtime_ns, facts.st_size)
+    stat = path.stat()
+    return _load_cifar100(path, raw, stat.st_mtime_ns, stat.st_size)
 
 
 @cache
 def _load_cifar100(path: Path, raw: RawFile, _mtime_ns: int, _size: int) -> Cifar100:
-    content = verified(path.read_bytes(), raw, str(path))
+    content = read_verified(path, raw)
     read = read_binary_archive if "binary" in raw.name else read_python_archive
     return read(content, str(path))
 
@@ -138,14 +139,14 @@ def _from_records(content: bytes, where: str) -> LabelledSet:
 
 def _from_pickle(content: bytes, where: str) -> LabelledSet:
     try:
-        facts = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
+        fields = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
     except DataError as error:
         raise DataError(f"{where} {error}") from error
     except Exception as error:  # a damaged pickle may fail in any way
         raise DataError(f"{where} is a damaged pickle ({error!r}), expected a whole one; {GET_ANOTHER}") from error
-    if not isinstance(facts, dict) or not {b"data", b"fine_labels"} <= facts.keys():
+    if not isinstance(fields, dict) or not {b"data", b"fine_labels"} <= fields.keys():
         raise DataError(f"{where} has no data and fine_labels, expected a dictionary of both; {GET_ANOTHER}")
-    pixels, labels = facts[b"data"], facts[b"fine_labels"]
+    pixels, labels = fields[b"data"], fields[b"fine_labels"]
     if not isinstance(pixels, np.ndarray) or not isinstance(labels, list):
         raise DataError(
             f"{where} has data of type {type(pixels).__name__} and labels of type {type(labels).__name__}, "

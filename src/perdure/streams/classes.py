@@ -21,7 +21,7 @@ def class_benchmark(
     seed: int,
     tasks: int,
     sizes: Integer[np.ndarray, " all_tasks"],
-    usual_sizes: Integer[np.ndarray, " all_tasks"],
+    default_sizes: Integer[np.ndarray, " all_tasks"],
     task_order: Sequence[int] | None,
     validation: bool,
     masked: bool = False,
@@ -38,9 +38,9 @@ def class_benchmark(
         test: all test examples.
         task_of_class: for each class its task; never less than the one before.
         seed: of the subsets, ≥ 0.
-        tasks: number of tasks, the first so many.
+        tasks: number of tasks, the first n.
         sizes: number of training examples, for each task that there can be.
-        usual_sizes: what `sizes` are in the streams that figures are reported of.
+        default_sizes: what `sizes` are in the streams that figures are reported of.
         task_order: at position i of the stream, which task to show there; in order if None.
         validation: train and test on training examples only, as `validation_split` divides them.
         masked: are the outputs of other tasks masked?
@@ -56,7 +56,7 @@ def class_benchmark(
         held_out = _taken(test, np.flatnonzero(task_of_class[test.y] == task))
         size = int(sizes[task])
         if validation:
-            reported = reported_subsets(len(pool), {task: size}, {task: int(usual_sizes[task])})
+            reported = reported_subsets(len(pool), {task: size}, {task: int(default_sizes[task])})
             trained, tested = validation_split(len(pool), reported, size)
             pool, held_out = pool[trained], _taken(train, pool[tested])
             size = min(size, len(pool))

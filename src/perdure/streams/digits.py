@@ -1,10 +1,12 @@
-"""Scikit-learn's handwritten digits, 8×8 pixels, built in: a benchmark that needs no download."""
+"""Handwritten digits of 8×8 pixels that come with the package: a benchmark that needs no download.
+
+Source: Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning Repository.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,9 @@ SIDE = 8
 N_CLASSES = 10
 DEFAULT_SIZE = StreamSize(tasks=10, examples_per_task=500)
 TEST_SHARE = 5
-"""Of each class, one example in so many, the last ones, is for testing."""
+"""One example in five of each class, the last ones, is for testing."""
+
+_FILE = Path(__file__).parent / "data" / "digits.npz"
 
 
 def digits_rotations(
@@ -39,7 +43,7 @@ def digits_rotations(
         tasks: number of tasks, ≥ 1.
         examples_per_task: training examples of each task, 1 to 1442.
         task_order: at position i of the stream, which task to show there; in order if None.
-        data_dir: not needed: the digits come with scikit-learn.
+        data_dir: not needed: the digits come with the package.
         validation: for choosing hyper-parameters: a quarter of the training images are for testing and training is on
             the others, which reported streams show too; angles and draws are others than any reported stream's.
 
@@ -68,17 +72,11 @@ def load_digits() -> tuple[LabelledSet, LabelledSet]:
     The split does not depend on any seed: the last fifth of each class, in the data set's order, is for
     testing.
     """
-    # Its own loader gives the same, but importing it takes as long as importing JAX.
-    rows = np.loadtxt(_sklearn_file("datasets/data/digits.csv.gz"), delimiter=",")
-    x = np.rint(rows[:, :-1].reshape(-1, SIDE, SIDE) * (255 / 16)).astype(np.uint8)
-    y = rows[:, -1].astype(np.int32)
+    with np.load(_FILE, allow_pickle=False) as arrays:
+        x = np.rint(arrays["pixels"] * (255 / 16)).astype(np.uint8)
+        y = arrays["labels"].astype(np.int32)
     is_test = last_of_each_class(y)
     return _read_only(x[~is_test], y[~is_test]), _read_only(x[is_test], y[is_test])
-
-
-def _sklearn_file(name: str) -> Path:
-    """Return where a file of scikit-learn's lies, without importing it."""
-    return Path(str(metadata.distribution("scikit-learn").locate_file(f"sklearn/{name}")))
 
 
 def last_of_each_class(y: np.ndarray) -> np.ndarray:

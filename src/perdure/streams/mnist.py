@@ -20,9 +20,9 @@ CLASSES_PER_TASK = 2
 """Of Split MNIST."""
 DEFAULT_SIZE = StreamSize(tasks=20, examples_per_task=1000)
 """Of Rotations and Permutations."""
-USUAL_MANY = StreamSize(tasks=100, examples_per_task=200)
+DEFAULT_MANY = StreamSize(tasks=100, examples_per_task=200)
 """Of Many Permutations."""
-USUAL_SPLIT = StreamSize(tasks=N_CLASSES // CLASSES_PER_TASK, examples_per_task=1000)
+DEFAULT_SPLIT = StreamSize(tasks=N_CLASSES // CLASSES_PER_TASK, examples_per_task=1000)
 """Of Split MNIST."""
 
 
@@ -49,7 +49,7 @@ def mnist_rotations(
         task_order: at position i of the stream, which task to show there; in order if None.
         data_dir: folder to search first for the files of MNIST.
         validation: for choosing hyper-parameters: training and test images are both from the 60,000, from those that
-            no reported stream shows, of this size or the usual one, if they are enough; angles and draws are others
+            no reported stream shows, of this size or the default one, if they are enough; angles and draws are others
             than any reported stream's.
 
     Raises:
@@ -86,8 +86,8 @@ def mnist_permutations(
 def mnist_many_permutations(
     seed: int,
     *,
-    tasks: int = USUAL_MANY.tasks,
-    examples_per_task: int = USUAL_MANY.examples_per_task,
+    tasks: int = DEFAULT_MANY.tasks,
+    examples_per_task: int = DEFAULT_MANY.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
@@ -98,21 +98,21 @@ def mnist_many_permutations(
     """
     maps = permutation_maps(seed, tasks, SIDE * SIDE, stream_prefix(validation))
     name = "mnist-many-permutations"
-    return _mnist_benchmark(name, maps, USUAL_MANY, seed, examples_per_task, task_order, data_dir, validation)
+    return _mnist_benchmark(name, maps, DEFAULT_MANY, seed, examples_per_task, task_order, data_dir, validation)
 
 
 def mnist_split(
     seed: int,
     *,
-    tasks: int = USUAL_SPLIT.tasks,
-    examples_per_task: int = USUAL_SPLIT.examples_per_task,
+    tasks: int = DEFAULT_SPLIT.tasks,
+    examples_per_task: int = DEFAULT_SPLIT.examples_per_task,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
 ) -> Benchmark:
     """Return Split MNIST with a single head: two new digits a task, 0 and 1, then 2 and 3, and so on.
 
-    A task trains on a random subset of its digits' training images, 1,000 unless told otherwise (our choice), and is
+    A task trains on a random subset of its digits' training images, 1,000 by default (our choice), and is
     tested on all test images of its digits. x is uint8, (N, 28, 28); no output is masked, and there are as many
     outputs as digits in the first `tasks` tasks, 10 in all. Arguments and errors: see `mnist_rotations`.
 
@@ -127,8 +127,8 @@ def mnist_split(
         task_of_class,
         seed=seed,
         tasks=tasks,
-        sizes=np.full(USUAL_SPLIT.tasks, examples_per_task),
-        usual_sizes=np.full(USUAL_SPLIT.tasks, USUAL_SPLIT.examples_per_task),
+        sizes=np.full(DEFAULT_SPLIT.tasks, examples_per_task),
+        default_sizes=np.full(DEFAULT_SPLIT.tasks, DEFAULT_SPLIT.examples_per_task),
         task_order=task_order,
         validation=validation,
     )

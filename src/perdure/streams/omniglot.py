@@ -18,8 +18,9 @@ from PIL import Image
 from perdure.storage.files import whole_file
 from perdure.streams.benchmark import Benchmark, LabelledSet
 from perdure.streams.classes import class_benchmark
-from perdure.streams.raw.archives import zip_pictures
+from perdure.streams.raw.archives import MAX_PICTURES, zip_pictures
 from perdure.streams.raw.files import cache_folder, find_file, raw_file, verified
+from perdure.streams.raw.reading import read_bytes
 from perdure.streams.raw.registry import DataError
 
 Split = Literal["background", "evaluation"]
@@ -29,8 +30,10 @@ SIDE = 28
 N_ALPHABETS = 50
 N_DRAWERS = 20
 N_TRAIN = 18
-"""Of the drawings of a character, the first so many are for training, the others for testing."""
+"""Of the drawings of a character, the first 18 are for training, the others for testing."""
 
+_NAMES_SIZE = 1 << 20
+"""Bytes of what is cached besides the pixels, an upper bound."""
 _MEMBER = re.compile(r"[^/]+/(?P<alphabet>[^/]+)/character\d\d/(?P<character>\d{4})_(?P<drawer>\d\d)\.png")
 
 
@@ -65,8 +68,8 @@ def omniglot(
 
     Args:
         seed: of the subsets and the order within a task, ≥ 0.
-        tasks: number of alphabets, the first so many, 1 to 50.
-        examples_per_task: at most so many training examples of each task; all the alphabet has if None.
+        tasks: number of alphabets, the first n, 1 to 50.
+        examples_per_task: largest number of training examples of each task; all that the alphabet has if None.
         task_order: at position i of the stream, which task to show there; in order if None.
         data_dir: folder to search first for the archives.
         validation: for choosing hyper-parameters: a quarter of each alphabet's training drawings are for testing and
@@ -87,7 +90,7 @@ def omniglot(
         seed=seed,
         tasks=tasks,
         sizes=available if examples_per_task is None else np.minimum(available, examples_per_task),
-        usual_sizes=available,
+        default_sizes=available,
         task_order=task_order,
         validation=validation,
     )
@@ -110,8 +113,8 @@ def load_omniglot(side: int = SIDE, splits: Sequence[Split] = SPLITS, data_dir: 
     parts = []
     for split in splits:
         path = find_file(f"images_{split}.zip", data_dir)
-        facts = path.stat()
-        parts.append(_load_split(path, side, facts.st_mtime_ns, facts.st_size))
+        stat = path.stat()
+        parts.append(_load_split(path, side, stat.st_mtime_ns, stat.st_size))
     offsets = np.cumsum([0, *(len(part.alphabet_names) for part in parts)])
     images = parts[0].images if len(parts) == 1 else np.concatenate([part.images for part in parts])
     images.flags.writeable = False
@@ -125,12 +128,15 @@ def load_omniglot(side: int = SIDE, splits: Sequence[Split] = SPLITS, data_dir: 
 @cache
 def _load_split(path: Path, side: int, _mtime_ns: int, _size: int) -> Drawings:
     """Return the drawings of an archive, decoded if it has never been before."""
-    content = path.read_bytes()
-    source = hashlib.sha256(content + f"{side} bilinear".encode()).digest()
+    raw = raw_file(path.name)
+    content = read_bytes(path, raw.file_limit, f"the published {raw.name}")
+    digest = hashlib.sha256(content)
+    digest.update(f"{side} bilinear".encode())
+    source = digest.digest()
     cached = cache_folder("omniglot") / f"{path.stem}-{side}.drawings"
-    drawings = _read_cached(cached, source)
+    drawings = _read_cached(cached, source, side)
     if drawings is None:
-        verified(content, raw_file(path.name), str(path))
+        verified(content, raw, str(path))
         drawings = decode_drawings(content, side, str(path))
         with suppress(OSError):  # without a cache the next process decodes again
             _write_cached(cached, source, drawings)
@@ -189,11 +195,11 @@ def _write_cached(path: Path, source: bytes, drawings: Drawings) -> None:
         file.write(_digest(source, content.getbuffer()))
 
 
-def _read_cached(path: Path, source: bytes) -> Drawings | None:
+def _read_cached(path: Path, source: bytes, side: int) -> Drawings | None:
     """Return what was written, or None unless it is whole and was made from the same source."""
     try:
-        content = memoryview(path.read_bytes())
-    except OSError:
+        content = memoryview(read_bytes(path, MAX_PICTURES * side**2 + _NAMES_SIZE, "cached drawings"))
+    except (OSError, DataError):
         return None
     body, digest = content[: -hashlib.sha256().digest_size], content[-hashlib.sha256().digest_size :]
     if _digest(source, body) != digest:

@@ -42,7 +42,7 @@ def named_rng(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose,)))
 
 
-MOST_TASKS = 1000
+MAX_TASKS = 1000
 """Tasks that one set of images is mapped to: a stream of that many is some gigabytes."""
 
 
@@ -54,7 +54,7 @@ def check_task_count(n_tasks: int, available: int | None = None) -> None:
     """
     if n_tasks < 1 or (available is not None and n_tasks > available):
         expected = "1 or more" if available is None else f"1 to {available}"
-        raise ValueError(f"number of tasks is {n_tasks}, expected {expected}; ask for a number in that range")
+        raise ValueError(f"number of tasks is {n_tasks}, expected {expected}; choose a number in that range")
 
 
 def rotation_angles(rng: np.random.Generator, n_tasks: int) -> Float[np.ndarray, " tasks"]:
@@ -92,9 +92,9 @@ def rotation_maps(
     """Return one rotation map a task, at the seed's `rotation_angles`; `prefix` begins the generator's name.
 
     Raises:
-        ValueError: if there is no task, or there are more than `MOST_TASKS`, or the seed is negative.
+        ValueError: if there is no task, or there are more than `MAX_TASKS`, or the seed is negative.
     """
-    check_task_count(n_tasks, MOST_TASKS)
+    check_task_count(n_tasks, MAX_TASKS)
     angles = rotation_angles(named_rng(seed, f"{prefix}angles"), n_tasks)
     return np.stack([rotation_map(float(angle), height, width) for angle in angles])
 
@@ -105,9 +105,9 @@ def permutation_maps(seed: int, n_tasks: int, n_pixels: int, prefix: str = "") -
     `prefix` begins the names of the generators that the permutations are drawn from.
 
     Raises:
-        ValueError: if there is no task, or there are more than `MOST_TASKS`, or the seed is negative.
+        ValueError: if there is no task, or there are more than `MAX_TASKS`, or the seed is negative.
     """
-    check_task_count(n_tasks, MOST_TASKS)
+    check_task_count(n_tasks, MAX_TASKS)
     generators = [named_rng(seed, f"{prefix}permutations/{task}") for task in range(n_tasks)]
     return np.stack([permutation_map(rng, n_pixels) for rng in generators])
 
@@ -122,7 +122,7 @@ def apply_pixel_map(
 
 
 def check_subset_size(size: int, n: int) -> None:
-    """Check that so many training examples can be drawn.
+    """Check that `size` of n training examples can be drawn.
 
     Raises:
         ValueError: unless 1 ≤ size ≤ n.
@@ -174,7 +174,7 @@ def complete_order(task_order: Sequence[int] | None, n_tasks: int) -> Int[np.nda
     if sorted(order) != list(range(n_tasks)):
         raise ValueError(
             f"task_order is {order}, expected each of the {n_tasks} task numbers 0 to {n_tasks - 1} "
-            "exactly once; mend the order or the number of tasks"
+            "exactly once; correct the order or the number of tasks"
         )
     return np.asarray(order)
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from perdure.streams.benchmark import Benchmark, LabelledSet, stream_of
-from perdure.streams.checks import check_examples
+from perdure.streams.labels import count_outputs, warn_unused
 from perdure.streams.raw.registry import DataError
 from perdure.streams.tasks import check_task_count, complete_order, draw_subset, named_rng
+from perdure.streams.torch_tasks import class_ranges, read_torch_file
 
 OPTIONS = ("tasks", "examples_per_task", "task_order")
 FILE_DIGEST = "file_sha256"
 
-_LAYOUT = "expected what torch.save wrote of [training tasks, test tasks], each task [info, x, y]"
-_MAX_LABEL = np.iinfo(np.int32).max
+IMAGE_SHAPE = (3, 32, 32)
+"""Channels, height and width of CIFAR's images."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class DataFileRecipe:
     """
 
     path: Path
-    """The file, `NAME.pt`: a run is recorded, and gone on with, by the name."""
+    """The file, `NAME.pt`: a run is recorded, and resumed, by the name."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of `file_benchmark`, and the SHA-256 of the file, `file_sha256`: the file must have it, where it is
     given, and it is filled in where it is not."""
@@ -44,7 +45,7 @@ class DataFileRecipe:
         if unknown:
             raise TypeError(
                 f"a data file has no option {', '.join(unknown)}, expected some of: {', '.join(OPTIONS)}; "
-                "leave it out or mend its spelling"
+                "leave it out or correct its spelling"
             )
         if self.path.suffix != ".pt":
             raise DataError(
@@ -63,6 +64,16 @@ class DataFileRecipe:
         """Name of the benchmark: that of the file, without its ending."""
         return self.path.stem
 
+    @property
+    def network(self) -> str:
+        """Name of the default network, a function of `perdure.models`; the file is read.
+
+        It is the reduced ResNet-18 for images with classes as in `cifar100.pt`, and the perceptron for other files.
+        """
+        train, _ = read_torch_file(self.path)
+        images = _are_images(train[0].x) and class_ranges(self.path, self.options.get("tasks") or len(train))
+        return "reduced_resnet18" if images else "benchmark_mlp"
+
     def __call__(self, seed: int) -> Benchmark:
         """Return the benchmark of a seed, as `file_benchmark`."""
         return file_benchmark(self.path, seed, **{name: it for name, it in self.options.items() if name in OPTIONS})
@@ -78,14 +89,16 @@ def file_benchmark(
 ) -> Benchmark:
     """Return the benchmark in a `.pt` file, with a random subset of each task's training examples.
 
-    x is float32, as on file, and every task is tested on all its test examples.
+    x is float32, as on file, and every task is tested on all its test examples. Where the tasks' info tells which
+    classes they show, as in the authors' `cifar100.pt`, the outputs of the other tasks' classes are masked, there are
+    as many outputs as classes in the tasks that are shown, and rows of 3,072 pixels become images (3, 32, 32).
 
     Source of the layout: the released code of Lopez-Paz and Ranzato (2017) and of Riemer et al. (2019).
 
     Args:
         path: the file.
         seed: of the subsets and their order, ≥ 0.
-        tasks: number of tasks, the first so many; all if None.
+        tasks: number of tasks, the first n; all if None.
         examples_per_task: training examples of each task.
         task_order: at position i of the stream, which task to show there; in order if None.
 
@@ -97,91 +110,38 @@ def file_benchmark(
     train, test = read_torch_file(path)
     n_tasks = len(train) if tasks is None else tasks
     check_task_count(n_tasks, len(train))
-    order = complete_order(task_order, n_tasks)
+    order = list(map(int, complete_order(task_order, n_tasks)))
     parts = []
     for task in order:
         x, y = train[task]
         subset = draw_subset(named_rng(seed, f"subsets/{task}"), len(y), examples_per_task)
         parts.append(LabelledSet(x[subset], y[subset]))
     tests = [test[task] for task in order]
-    n_outputs = 1 + max(int(y.max()) for _, y in (*train, *test))
-    return Benchmark(path.stem, stream_of(parts), tests, n_outputs)
+    classes = class_ranges(path, n_tasks)
+    if classes is None:
+        labels = [y for _, y in (*train, *test)]
+        n_outputs = count_outputs(labels)
+        warn_unused(labels, n_outputs)
+        return Benchmark(path.stem, stream_of(parts), tests, n_outputs)
+    if _are_images(train[0].x):
+        parts, tests = ([_shaped(it, IMAGE_SHAPE) for it in sets] for sets in (parts, tests))
+    class_tasks = _class_tasks(classes, order)
+    return Benchmark(path.stem, stream_of(parts), tests, len(class_tasks), class_tasks)
 
 
-def read_torch_file(path: Path) -> tuple[list[LabelledSet], list[LabelledSet]]:
-    """Return the training sets and the test sets in a `.pt` file, one a task.
-
-    Nothing in the file is run: it is read with `weights_only`. It is read once in a process, as long as it does not
-    change.
-
-    Raises:
-        DataError: if the file is missing or holds something else than tasks of finite float inputs and labels.
-        ModuleNotFoundError: if PyTorch is not installed.
-    """
-    try:
-        facts = path.stat()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}; give the path of a .pt file") from error
-    return _read_torch_file(path, facts.st_mtime_ns, facts.st_size)
+def _are_images(x: np.ndarray) -> bool:
+    """Tell whether inputs have the size of CIFAR's images, which are stored flat."""
+    return x.shape[1:] in (IMAGE_SHAPE, (math.prod(IMAGE_SHAPE),))
 
 
-@cache
-def _read_torch_file(path: Path, _mtime_ns: int, _size: int) -> tuple[list[LabelledSet], list[LabelledSet]]:
-    content = _load(path)
-    if not isinstance(content, list | tuple) or len(content) != 2:
-        raise DataError(f"{path} holds {_described(content)}, {_LAYOUT}; give such a file")
-    train, test = (_task_list(it, f"{path}, {part}") for it, part in zip(content, ("train", "test"), strict=True))
-    if len(train) != len(test):
-        raise DataError(f"{path} holds {len(train)} training and {len(test)} test tasks, expected as many of both")
-    shapes = {x.shape[1:] for x, _ in (*train, *test)}
-    if len(shapes) > 1:
-        raise DataError(f"{path} holds inputs of the shapes {sorted(shapes)}, expected one shape; give such a file")
-    return train, test
+def _class_tasks(classes: list[range], order: Sequence[int]) -> tuple[int, ...]:
+    """Return for each class the place in the stream of the task that shows it."""
+    owner = {label: place for place, task in enumerate(order) for label in classes[task]}
+    return tuple(owner[label] for label in range(len(owner)))
 
 
-def _load(path: Path) -> Any:
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{path} was written by PyTorch, which is not installed; install it with: pip install 'perdure[torch]'"
-        ) from error
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises what it likes for what is no file of its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise DataError(
-            f"{path} is no data file of tensors ({reason}), {_LAYOUT}; nothing in it was run, get another copy"
-        ) from error
-
-
-def _task_list(tasks: Any, where: str) -> list[LabelledSet]:
-    if not isinstance(tasks, list | tuple) or not tasks:
-        raise DataError(f"{where} is {_described(tasks)}, {_LAYOUT}; give such a file")
-    return [_task(it, f"{where}[{number}]") for number, it in enumerate(tasks)]
-
-
-def _task(task: Any, where: str) -> LabelledSet:
-    if not isinstance(task, list | tuple) or len(task) != 3:
-        raise DataError(f"{where} is {_described(task)}, {_LAYOUT}; give such a file")
-    _, x, y = task
-    try:
-        x, y = x.numpy(), y.numpy()
-    except (AttributeError, RuntimeError, TypeError) as error:  # no tensor, or not one of plain numbers
-        raise DataError(
-            f"{where} has x of type {type(x).__name__} and y of type {type(y).__name__}, {_LAYOUT}"
-        ) from error
-    if x.dtype != np.float32 or x.ndim < 2:
-        raise DataError(f"{where}.x is {x.dtype}{list(x.shape)}, expected float32 [examples, inputs]; give such a file")
-    try:
-        check_examples(where, x, y, _MAX_LABEL)
-    except (TypeError, ValueError) as error:
-        raise DataError(str(error)) from error
-    return LabelledSet(x, y.astype(np.int32))
-
-
-def _described(it: Any) -> str:
-    return f"a {type(it).__name__}" + (f" of length {len(it)}" if isinstance(it, list | tuple) else "")
+def _shaped(part: LabelledSet, shape: tuple[int, ...]) -> LabelledSet:
+    return LabelledSet(part.x.reshape(-1, *shape), part.y)
 
 
 def _sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ from perdure.streams.tasks import REPORTED_SEEDS, check_subset_size, draw_subset
 
 PREFIX = "validation/"
 TEST_SHARE = 4
-"""One in so many of the images for validation is for its tests."""
+"""One in four of the images for validation is for its tests."""
 
 
 def stream_prefix(validation: bool) -> str:
@@ -20,26 +20,26 @@ def stream_prefix(validation: bool) -> str:
 
 
 def reported_subsets(
-    n: int, asked: Mapping[int, int], default_size: Mapping[int, int]
+    n: int, requested: Mapping[int, int], default_size: Mapping[int, int]
 ) -> Iterator[Iterator[Int[np.ndarray, " _"]]]:
-    """Yield which of n training images reported streams show: those of the usual and the asked size, then the latter.
+    """Yield which of n training images reported streams show: of default and requested size, then of the latter.
 
-    Figures are reported of streams of the usual size, and of others as they are asked for.
+    Figures are reported of streams of the default size, and of others as they are requested.
 
     Args:
         n: number of training images.
-        asked: number of each task and how many training examples it is asked to have.
-        default_size: number of each task and how many it usually has; all, if there are fewer.
+        requested: number of each task and how many training examples are requested of it.
+        default_size: number of each task and how many it has by default; all, if there are fewer.
 
     Raises:
-        ValueError: unless 1 ≤ size ≤ n for each size asked for.
+        ValueError: unless 1 ≤ size ≤ n for each requested size.
     """
-    for size in asked.values():
+    for size in requested.values():
         check_subset_size(size, n)
     both = {task: min(size, n) for task, size in default_size.items()}
     # Of two sizes the larger one is enough: a smaller subset is the beginning of a larger one.
-    both |= {task: max(size, both.get(task, 0)) for task, size in asked.items()}
-    for sizes in (both, asked):
+    both |= {task: max(size, both.get(task, 0)) for task, size in requested.items()}
+    for sizes in (both, requested):
         yield _drawn(n, sizes)
 
 
@@ -64,7 +64,7 @@ def validation_split(
         wanted: how many to train on at least.
 
     Returns:
-        The numbers of the images to train on, fewer than `wanted` if there are not so many, and to test on.
+        The numbers of the images to train on, fewer than `wanted` if there are fewer, and to test on.
     """
     used = np.arange(n)
     for subsets in reported:

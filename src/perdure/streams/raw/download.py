@@ -5,33 +5,60 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pooch import HTTPDownloader
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from perdure.storage.files import whole_file
+from perdure.streams.raw.registry import DataError
 
 SILENCE_SECONDS = 30
 
 
-def download(url: str, target: Path, check: Callable[[bytes, str], object]) -> None:
+def download(url: str, target: Path, check: Callable[[bytes, str], object], limit: int) -> None:
     """Put the file at `url` in place, whole and checked, or leave `target` as it was.
 
     Args:
         url: of the file.
         target: where to put it; the folder is made if need be.
         check: given the content and the URL, raises if it is not the file wanted.
+        limit: bytes that the file may have.
 
     Raises:
+        DataError: if the server sends more bytes than that; the rest is not downloaded.
         OSError: if the network or the operating system refuses.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(target) as file:
         with _progress(target.name) as bar:
-            _downloader(bar)(url, file, None)
+            _downloader(bar)(url, _Limited(file, limit, url), None)
         file.seek(0)
         check(file.read(), url)
+
+
+class _Limited:
+    """A file to write, of no more than so many bytes."""
+
+    def __init__(self, file: BinaryIO, limit: int, url: str):
+        self._file = file
+        self._limit = limit
+        self._url = url
+
+    def write(self, content: bytes) -> None:
+        """Write the next bytes, unless they are too many.
+
+        Raises:
+            DataError: if they are.
+        """
+        if self._file.tell() + len(content) > self._limit:
+            raise DataError(f"sends more than {self._limit:,} bytes, the size of the published file")
+        self._file.write(content)
+
+    def flush(self) -> None:
+        """Give what was written to the operating system."""
+        self._file.flush()
 
 
 class _PoochBar:

@@ -9,6 +9,7 @@ import os
 import struct
 import zlib
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,10 @@ import requests
 from jaxtyping import UInt8
 from platformdirs import user_cache_path
 
-from perdure.streams.raw.archives import GET_ANOTHER, pictures_sha256
+from perdure.streams.raw.archives import pictures_sha256
 from perdure.streams.raw.download import download
-from perdure.streams.raw.registry import DATA_SETS, DataError, DataSet, RawFile
+from perdure.streams.raw.reading import GET_ANOTHER, read_bytes
+from perdure.streams.raw.registry import DATA_SETS, MAX_SIZE, DataError, DataSet, RawFile
 
 
 class FileStatus(NamedTuple):
@@ -74,7 +76,7 @@ def fetch(name: str, data_dir: Path | None = None) -> list[Path]:
     paths = []
     for raw in _wanted(_data_set(name), data_dir):
         path = find_file(raw.name, data_dir)
-        verified(path.read_bytes(), raw, str(path))
+        read_verified(path, raw)
         paths.append(path)
     return paths
 
@@ -107,13 +109,13 @@ def load_idx(name: str, data_dir: Path | None = None) -> UInt8[np.ndarray, "*sha
         DataError: if the file cannot be found or downloaded, or is not the published one.
     """
     path = find_file(name, data_dir)
-    facts = path.stat()
-    return _load_idx(path, raw_file(name), facts.st_mtime_ns, facts.st_size)
+    stat = path.stat()
+    return _load_idx(path, raw_file(name), stat.st_mtime_ns, stat.st_size)
 
 
 @cache
 def _load_idx(path: Path, raw: RawFile, _mtime_ns: int, _size: int) -> UInt8[np.ndarray, "*shape"]:
-    return read_idx(verified(path.read_bytes(), raw, str(path)), str(path))
+    return read_idx(read_verified(path, raw), str(path))
 
 
 def find_one(data_set: str, data_dir: Path | None = None) -> tuple[Path, RawFile]:
@@ -135,6 +137,15 @@ def raw_file(name: str) -> RawFile:
     return _registered(name)[1]
 
 
+def read_verified(path: Path, raw: RawFile) -> bytes:
+    """Return the content of a file as `verified`, without reading more than the published one can have.
+
+    Raises:
+        DataError: if the file is too large, damaged or another.
+    """
+    return verified(read_bytes(path, raw.file_limit, f"the published {raw.name}"), raw, str(path))
+
+
 def verified(content: bytes, raw: RawFile, where: str) -> bytes:
     """Return the content of a file, uncompressed if its form is `"gzip"`, once it is known to be the published one.
 
@@ -147,7 +158,7 @@ def verified(content: bytes, raw: RawFile, where: str) -> bytes:
         DataError: if it is damaged or another.
     """
     if raw.form == "gzip":
-        content = _uncompressed(content, where)
+        content = _uncompressed(content, where, raw.size)
     found = pictures_sha256(content, where) if raw.form == "pictures" else hashlib.sha256(content).hexdigest()
     if found != raw.sha256:
         what = {"gzip": "uncompressed content has", "archive": "content has", "pictures": "pictures have"}[raw.form]
@@ -237,20 +248,27 @@ def _locate(raw: RawFile, data_dir: Path | None) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _uncompressed(content: bytes, where: str) -> bytes:
+def _uncompressed(content: bytes, where: str, limit: int = MAX_SIZE) -> bytes:
     if not content.startswith(GZIP_MAGIC):  # the name does not tell: browsers unpack and keep the `.gz`
         return content
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=BytesIO(content)) as file:
+            uncompressed = file.read(limit + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(f"{where} is a damaged gzip file ({error}), expected a whole one; {GET_ANOTHER}") from error
+    if len(uncompressed) > limit:
+        raise DataError(
+            f"{where} unpacks to more than {limit:,} bytes, the size of the published content; nothing more was read, "
+            f"{GET_ANOTHER}"
+        )
+    return uncompressed
 
 
 def _verified_status(raw: RawFile, where: Path | None) -> FileStatus:
     if where is None:
         return FileStatus(raw.name, None, "missing")
     try:
-        verified(where.read_bytes(), raw, str(where))
+        read_verified(where, raw)
     except DataError as error:
         return FileStatus(raw.name, where, str(error))
     return FileStatus(raw.name, where, "verified")
@@ -262,7 +280,7 @@ def _download(data_set: DataSet, raw: RawFile, data_dir: Path | None) -> Path:
     for mirror in data_set.mirrors:
         url = mirror + target.name
         try:
-            download(url, target, lambda content, where: verified(content, raw, where))
+            download(url, target, lambda content, where: verified(content, raw, where), raw.download_limit)
         except (OSError, DataError) as error:  # network errors are OSErrors; the next mirror may do better
             reasons.append(f"{url}: {_reason(error)}")
         else:
