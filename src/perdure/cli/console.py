@@ -1,34 +1,61 @@
-"""What all commands share: where they print, and options that several have."""
+"""Where all commands print, and the options that several have.
+
+Nothing that is printed is read as markup: names, paths and labels come from users.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
-OUTPUT = Console()
-ERRORS = Console(stderr=True)
+from perdure.machine.status import STATUS
 
-DataDir = Annotated[Path | None, typer.Option(help="Folder to look for raw data files in, before $PERDURE_DATA.")]
-Previous = Annotated[
-    bool, typer.Option("--previous", help="Pass over a damaged checkpoint: go on from the one before.")
+_PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+OUTPUT = Console(**_PLAIN)
+_ERRORS = Console(stderr=True, **_PLAIN)
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder to look for raw data files in, before $PERDURE_DATA and the user's cache.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+Previous = Annotated[
+    bool, typer.Option("--previous", help="If the newest checkpoint is damaged, resume from the one before it.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Tasks = Annotated[int | None, typer.Option(help="Number of tasks.", show_default="of the benchmark")]
 ExamplesPerTask = Annotated[
     int | None, typer.Option(help="Training examples of each task.", show_default="of the benchmark")
 ]
 
 
-def note(text: str) -> None:
-    """Print a remark where errors go."""
-    ERRORS.print("[bold yellow]note:[/]", end=" ")
-    ERRORS.print(text, markup=False, highlight=False, soft_wrap=True)
+def say(text: str) -> None:
+    """Print lines of text as they are."""
+    show(text, soft_wrap=True)
+
+
+def show(what: RenderableType, *, soft_wrap: bool = False) -> None:
+    """Print a text or whatever Rich can print."""
+    STATUS.clear()
+    OUTPUT.print(what, soft_wrap=soft_wrap)
 
 
 def print_table(table: Table | Group) -> None:
     """Print a table whole: a narrow terminal may wrap its lines, but no number is cut off."""
-    Console(width=max(OUTPUT.width, 100)).print(table)
+    STATUS.clear()
+    Console(width=max(OUTPUT.width, 100), **_PLAIN).print(table)
+
+
+def note(text: str) -> None:
+    """Print a remark where errors go."""
+    complain(text, "note:", "bold yellow")
+
+
+def complain(text: str, first: str = "", style: str = "bold red") -> None:
+    """Print a text where errors go, after a first word in a style of its own."""
+    STATUS.clear()
+    if first:
+        _ERRORS.print(first, end=" ", style=style)
+    _ERRORS.print(text, soft_wrap=True)

@@ -7,37 +7,51 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from perdure.cli.console import OUTPUT, DataDir, print_table
+from perdure.cli.commands import examples, group, listed
+from perdure.cli.console import DataDir, print_table, say
+from perdure.machine.signals import loading
 
-data_app = typer.Typer(no_args_is_help=True, help="List, fetch and verify the raw data files.")
+Name = Annotated[str, typer.Argument(help="Name of the data set.")]
 
 
-@data_app.command("list")
 def list_data(data_dir: DataDir = None) -> None:
     """List the data sets, their files and where they are."""
-    from perdure.streams.raw.files import dataset_names, status
+    with loading():
+        from perdure.streams.raw.files import dataset_names, status
 
     _print_status({name: status(name, data_dir) for name in dataset_names()})
 
 
-@data_app.command("fetch")
-def fetch_data(name: Annotated[str, typer.Argument(help="Name of the data set.")], data_dir: DataDir = None) -> None:
-    """Download what is missing of a data set, and verify all of it."""
-    from perdure.streams.raw.files import fetch
+def fetch_data(name: Name, data_dir: DataDir = None) -> None:
+    """Download the files of a data set that are missing, and verify all of them."""
+    with loading():
+        from perdure.streams.raw.files import fetch
 
     for path in fetch(name, data_dir):
-        OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+        say(str(path))
 
 
-@data_app.command("verify")
-def verify_data(name: Annotated[str, typer.Argument(help="Name of the data set.")], data_dir: DataDir = None) -> None:
+def verify_data(name: Name, data_dir: DataDir = None) -> None:
     """Check the content of a data set's files; exit status 1 if one is missing or wrong."""
-    from perdure.streams.raw.files import verify
+    with loading():
+        from perdure.streams.raw.files import verify
 
     rows = verify(name, data_dir)
     _print_status({name: rows})
     if any(row.state not in ("verified", "built in") for row in rows):
         raise typer.Exit(1)
+
+
+data_app = group(
+    "command",
+    {
+        "list": listed("list", list_data, "perdure data list"),
+        "fetch": listed("fetch", fetch_data, "perdure data fetch mnist"),
+        "verify": listed("verify", verify_data, "perdure data verify mnist --data-dir /data"),
+    },
+    help="List, fetch and verify the raw data files.",
+    epilog=examples("perdure data list", "perdure data fetch mnist"),
+)
 
 
 def _print_status(datasets: dict[str, list[Any]]) -> None:

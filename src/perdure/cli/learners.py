@@ -3,51 +3,64 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-import typer.core
+from rich.markup import escape
 
+from perdure.cli.commands import ExplainingCommand, LazyCommand, command, examples
 from perdure.learners.catalog import CATALOG
-from perdure.machine.signals import signals_later
+from perdure.machine.signals import loading
+from perdure.named import Entry, named_class
 
 
-class Learners(typer.core.TyperGroup):
-    """A command for each learner, with an option for each of its hyper-parameters, made when it is asked for."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the learners in the catalogue's order."""
-        return list(CATALOG)
-
-
-def learner_command(learner_name: str, action: Callable[..., None], *, several: bool = False) -> Any:
-    """Return the command that does `action` with one learner; each hyper-parameter may have several values or one."""
-    with signals_later():
-        from perdure.learners.catalog import learner_class
-
-        made = learner_class(learner_name)
-    return command_with_hyperparameters(learner_name, made, CATALOG[learner_name].summary, action, several=several)
+def learner_commands(
+    action: Callable[..., None], example_lines: Mapping[str, Sequence[str]], *, several: bool = False
+) -> dict[str, LazyCommand]:
+    """Return a command for each learner, in the catalogue's order; see `commands_of`."""
+    return commands_of(CATALOG, "learner", action, example_lines, several=several)
 
 
-def command_with_hyperparameters(
-    name: str, record: type, summary: str, action: Callable[..., None], *, several: bool = False
-) -> Any:
-    """Return a command with an option for each hyper-parameter that a record, a learner's or an agent's, declares.
+def commands_of(
+    entries: Mapping[str, Entry],
+    kind: str,
+    action: Callable[..., None],
+    example_lines: Mapping[str, Sequence[str]],
+    *,
+    several: bool = False,
+) -> dict[str, LazyCommand]:
+    """Return a command for each class of a catalogue, with an option for each of its hyper-parameters.
 
     Args:
-        name: of the command.
-        record: declares the hyper-parameters.
-        summary: what the command's group says of it.
+        entries: the catalogue: of learners, or of agents.
+        kind: what its entries are, for messages.
         action: is called with the name, the hyper-parameters given and whatever else it asks for.
+        example_lines: what can be typed, by name; "" for all names that have none of their own, with NAME for the name.
         several: may a hyper-parameter have several values?
     """
-    with signals_later():
+
+    def load(name: str) -> Any:
+        with loading():
+            record = named_class(entries, kind, name)
+        lines = example_lines.get(name) or [line.replace("NAME", name) for line in example_lines[""]]
+        made = _with_hyperparameters(name, record, action, lines, several=several)
+        made.elsewhere = lambda option: _who_has(entries, kind, option)
+        return made
+
+    return {name: LazyCommand(entry.summary, lambda name=name: load(name)) for name, entry in entries.items()}
+
+
+def _with_hyperparameters(
+    name: str, record: type, action: Callable[..., None], example_lines: Iterable[str], *, several: bool
+) -> ExplainingCommand:
+    """Return a command with an option for each hyper-parameter that a class declares."""
+    with loading():
         from perdure.learners.hyperparameters import hyperparameters
 
         known = hyperparameters(record)
 
-    def command(**options: Any) -> None:
+    def act(**options: Any) -> None:
         given = {it.name: options.pop(it.name) for it in known}
         action(name, {name: value for name, value in given.items() if value is not None}, **options)
 
@@ -56,18 +69,30 @@ def command_with_hyperparameters(
             it.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[(str if several else it.kind) | None, _hyperparameter_option(it.help, several)],
+            annotation=Annotated[(str if several else it.kind) | None, _option(it.help, several)],
         )
         for it in known
     ]
     common = list(inspect.signature(action, eval_str=True).parameters.values())[2:]
-    command.__signature__ = inspect.Signature([common[0], *chosen, *common[1:]])  # pyright: ignore[reportFunctionMemberAccess]
-    command.__doc__ = inspect.getdoc(record)
-    single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    single.command(name, short_help=summary)(command)
-    return typer.main.get_command(single)
+    act.__signature__ = inspect.Signature([common[0], *chosen, *common[1:]])  # pyright: ignore[reportFunctionMemberAccess]
+    act.__doc__ = escape(inspect.getdoc(record) or "")
+    return command(act, name=name, epilog=examples(*example_lines))
 
 
-def _hyperparameter_option(text: str, several: bool) -> Any:
+def _option(text: str, several: bool) -> Any:
     metavar = "VALUES" if several else None
-    return typer.Option(help=text, metavar=metavar, show_default="of the preset", rich_help_panel="Hyper-parameters")
+    return typer.Option(
+        help=escape(text), metavar=metavar, show_default="of the preset", rich_help_panel="Hyper-parameters"
+    )
+
+
+def _who_has(entries: Mapping[str, Entry], kind: str, option: str) -> list[str]:
+    """Return the names in a catalogue whose classes declare the hyper-parameter that an option sets."""
+    from perdure.learners.hyperparameters import hyperparameters
+
+    wanted = option.removeprefix("--").replace("-", "_")
+    return [
+        name
+        for name in entries
+        if any(it.name == wanted for it in hyperparameters(named_class(entries, kind, name)))
+    ]

@@ -9,19 +9,12 @@ from typing import Annotated
 
 import typer
 
-from perdure.cli.console import OUTPUT, DataDir, Previous, Quiet, print_table
-from perdure.machine.signals import signals_later
+from perdure.cli.commands import examples, group, listed, required
+from perdure.cli.console import DataDir, Previous, Quiet, print_table, say
+from perdure.machine.signals import loading
 
-oml_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    help="Representations made for learning online: train, evaluate and look at them.",
-)
-
-
-@oml_app.command()
 def train(
-    domain: Annotated[str, typer.Argument(help="omniglot or sine.")],
+    domain: Annotated[str | None, typer.Argument(help="omniglot or sine.", show_default=False)] = None,
     *,
     method: Annotated[str, typer.Option(help="oml, pretraining, sr-nn or scratch (no training).")] = "oml",
     size: Annotated[
@@ -39,25 +32,26 @@ def train(
         float | None, typer.Option(min=0, help="Learning rate of Adam for the others.", show_default="of the preset")
     ] = None,
     first_order: Annotated[
-        bool, typer.Option("--first-order", help="Take the inner loop's gradients as constants.")
+        bool, typer.Option("--first-order", help="Treat the inner loop's gradients as constants.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     validate_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between two validations.", show_default="of the preset")
     ] = None,
-    patience: Annotated[int, typer.Option(min=1, help="Validations without a better score before it ends.")] = 20,
+    patience: Annotated[int, typer.Option(min=1, help="Stop after this many validations without a better score.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Folder of the training.", show_default="in runs/")] = None,
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Time between checkpoints.")] = 60.0,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints.")] = 60.0,
     data_dir: DataDir = None,
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a representation; the same command goes on with one that was stopped."""
-    with signals_later():
+    """Train a representation; the same command continues one that was stopped."""
+    with loading():
         from perdure.execution.drive import Driving
         from perdure.experiments.representations.plan import make_recipe
         from perdure.experiments.representations.train import train_recipe
 
+    domain = required(domain, "domain", ["omniglot", "sine"])
     size = size or ("paper" if domain == "sine" else "small")
     given = {
         "steps": steps,
@@ -78,7 +72,7 @@ def train(
         seed=seed,
         patience=patience,
     )
-    OUTPUT.print(f"representation: {folder / 'representation.safetensors'}", highlight=False, soft_wrap=True)
+    say(f"representation: {folder / 'representation.safetensors'}")
 
 
 EVALUATION_CLASSES = "10,50,75,100,150,200"
@@ -86,25 +80,24 @@ Names = Annotated[list[str], typer.Argument(help="Names of representations that 
 Out = Annotated[Path, typer.Option(help="Folder of the results.")]
 
 
-@oml_app.command()
 def evaluate(
     representations: Names,
     *,
     classes: Annotated[str, typer.Option(help="Numbers of classes, separated by commas.")] = EVALUATION_CLASSES,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 50,
+    runs: Annotated[int, typer.Option(min=1, help="Runs with each number of classes.")] = 50,
     oracle: Annotated[
         int | None, typer.Option(min=1, help="Passes in random order instead of one in order.", show_default="none")
     ] = None,
     fresh_head: Annotated[
-        bool, typer.Option("--fresh-head", help="Sine: draw the head anew too; for classes it always is.")
+        bool, typer.Option("--fresh-head", help="For sine, draw a new head too; for classes that is always done.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of class sets, functions and heads.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the class sets, functions and heads.")] = 0,
     out: Out = Path("runs/evaluation"),
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
     """Test representations by the published protocol: a sweep of rates, then many runs, and what they retain."""
-    with signals_later():
+    with loading():
         from perdure.experiments.representations.evaluate import evaluate_all
         from perdure.records.evaluation import save_evaluations
         from perdure.report.figures.representations import save_evaluation_figures
@@ -129,10 +122,9 @@ def evaluate(
     for table in evaluation_tables(evaluations):
         print_table(table)
     for path in save_evaluation_figures(evaluations, out):
-        OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+        say(str(path))
 
 
-@oml_app.command()
 def visualize(
     representations: Names,
     *,
@@ -141,7 +133,7 @@ def visualize(
     data_dir: DataDir = None,
 ) -> None:
     """Show how sparse the features of representations are, and draw them as heat maps side by side."""
-    with signals_later():
+    with loading():
         from perdure.experiments.representations.evaluate import features_of
         from perdure.report.figures.representations import activation_maps
         from perdure.report.figures.saving import save_figure
@@ -154,14 +146,13 @@ def visualize(
     print_table(statistics_table(statistics))
     spread = {name: it[:: max(1, len(it) // shown)][:shown] for name, it in features.items()}
     for path in save_figure(activation_maps(statistics, spread), out / "features"):
-        OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+        say(str(path))
 
 
-@oml_app.command()
 def learners(
     representations: Names,
     *,
-    raw: Annotated[bool, typer.Option("--raw", help="Also a network that learns from the images themselves.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Also measure a network that learns from the images themselves.")] = False,
     seeds: Annotated[int, typer.Option(min=2, help="Seeds of each figure.")] = 10,
     out: Out = Path("runs/learners"),
     data_dir: DataDir = None,
@@ -169,9 +160,9 @@ def learners(
 ) -> None:
     """Compare Online, EWC, ER and MER on top of fixed representations of Omniglot, beside the published figures.
 
-    The same command again goes on after the last figure measured.
+    The same command again continues after the last figure that was measured.
     """
-    with signals_later():
+    with loading():
         from perdure.experiments.representations.learners import compare_learners
         from perdure.report.representations import learners_table
         from perdure.storage.files import make_folder
@@ -180,3 +171,20 @@ def learners(
     record = out / "learners.json"
     cells = compare_learners(representations, raw=raw, seeds=seeds, record=record, data_dir=data_dir, show=not quiet)
     print_table(learners_table(cells))
+
+
+oml_app = group(
+    "command",
+    {
+        "train": listed(
+            "train", train, "perdure oml train omniglot --size small", "perdure oml train sine --method pretraining"
+        ),
+        "evaluate": listed(
+            "evaluate", evaluate, "perdure oml evaluate omniglot-small --runs 5", "perdure oml evaluate sine"
+        ),
+        "visualize": listed("visualize", visualize, "perdure oml visualize sine"),
+        "learners": listed("learners", learners, "perdure oml learners omniglot-small --seeds 3"),
+    },
+    help="Representations for learning online: train, evaluate and visualize them.",
+    epilog=examples("perdure oml evaluate omniglot-small", "perdure oml train --help"),
+)

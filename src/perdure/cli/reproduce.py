@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from perdure.cli.console import ERRORS, OUTPUT, DataDir, Quiet
-from perdure.machine.signals import signals_later
+from perdure.cli.commands import command, examples
+from perdure.cli.console import DataDir, Quiet, complain, say
+from perdure.machine.signals import loading
 
 
 def reproduce(
@@ -20,12 +21,12 @@ def reproduce(
     ] = "all",
     seeds: Annotated[
         int | None,
-        typer.Option(min=2, help="Seeds of each run, at most; the costliest have fewer.", show_default="of the study"),
+        typer.Option(min=2, help="Seeds of each run at most; the costliest runs have fewer.", show_default="of the study"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A pass over everything in minutes, on streams a twentieth as long.")
+        bool, typer.Option("--quick", help="Run everything in minutes, on streams a twentieth as long.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time.", show_default="one a CPU core")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per CPU core")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the runs' folders.", show_default="runs, or runs/quick")
     ] = None,
@@ -36,10 +37,10 @@ def reproduce(
 ) -> None:
     """Measure a published study with its published hyper-parameters, and set paper and measurement side by side.
 
-    What the folder already holds is not run again; after Ctrl-C the same command goes on. If a run failed, the exit
+    What the folder already holds is not run again; after Ctrl-C the same command continues. If a run failed, the exit
     status is 1.
     """
-    with signals_later():
+    with loading():
         from perdure.experiments.reproduction.measure import measure
         from perdure.machine.cores import usable_cpus
         from perdure.presets.studies import load_study
@@ -58,13 +59,19 @@ def reproduce(
     from perdure.report.markdown import markdown_page
     from perdure.report.study import study_blocks
 
-    command = shlex.join(["perdure", *sys.argv[1:]])
-    blocks = study_blocks(measured.tables, measured.timing, command, quick=quick)
+    typed = shlex.join(["perdure", *sys.argv[1:]])
+    blocks = study_blocks(measured.tables, measured.timing, typed, quick=quick)
     for path, render in ((page or root / "results.md", markdown_page), (html or root / "results.html", html_page)):
         make_folder(path.parent)
         write_atomically(path, render(blocks).encode())
-        OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+        say(str(path))
     for failure in measured.failures:
-        ERRORS.print(f"failed: {failure.name}: {failure.reason}", markup=False, highlight=False, soft_wrap=True)
+        complain(f"{failure.name}: {failure.reason}", "failed:")
     if measured.failures:
         raise typer.Exit(1)
+
+
+reproduce_command = command(
+    reproduce,
+    epilog=examples("perdure reproduce mer --quick", "perdure reproduce mer --table retained,alignment --seeds 5"),
+)

@@ -6,41 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
-from perdure.cli.console import OUTPUT, Previous, Quiet, print_table
-from perdure.cli.learners import command_with_hyperparameters
-from perdure.machine.signals import signals_later
+from perdure.cli.commands import LazyCommand, examples, group, listed, required
+from perdure.cli.console import OUTPUT, Previous, Quiet, print_table, say, show
+from perdure.cli.learners import commands_of
+from perdure.machine.signals import loading
 from perdure.rl.catalog import AGENTS, GAMES
 
-rl_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    help="Agents that learn while the game gets harder under them: train, watch and compare them.",
-)
-
-
-class _AgentsToTrain(typer.core.TyperGroup):
-    """A command for each agent, with an option for each of its hyper-parameters, made when it is asked for."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(AGENTS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        with signals_later():
-            from perdure.rl.catalog import agent_class
-
-            made = agent_class(cmd_name)
-        return command_with_hyperparameters(cmd_name, made, AGENTS[cmd_name].summary, _train)
-
-
-train_app = typer.Typer(
-    cls=_AgentsToTrain,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    help="Train an agent on a game that gets harder: perdure rl train AGENT GAME.",
-)
-rl_app.add_typer(train_app, name="train")
 Observation = Annotated[
     str, typer.Option(help="What the agent sees: state, a few numbers, or frames, the last four pictures.")
 ]
@@ -49,31 +21,32 @@ Observation = Annotated[
 def _train(
     agent_name: str,
     given: dict[str, Any],
-    game: Annotated[str, typer.Argument(help=f"One of: {', '.join(GAMES)}.")],
+    game: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(GAMES)}.", show_default=False)] = None,
     *,
     observation: Observation = "state",
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="Levels and frames of each, as 1:25000,2:25000.", show_default="every level for 25,000 frames"
+            help="Levels to play and frames of each, as 1:25000,2:25000.", show_default="every level for 25,000 frames"
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
-    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.")] = 0,
     evaluate_every: Annotated[int, typer.Option(min=1, help="Frames between two evaluations at all levels.")] = 5000,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of an evaluation at each level.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="in runs/")] = None,
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Time between checkpoints.")] = 60.0,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints.")] = 60.0,
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
-    with signals_later():
+    with loading():
         from perdure.experiments.agents.plan import make_agent
         from perdure.experiments.agents.run import run_agent
         from perdure.records.agent import AgentRecord
         from perdure.report.agents import agents_table
         from perdure.rl.catalog import make_game
 
+    game = required(game, "game", GAMES)
     environment = make_game(game, observation)
     folder = out or Path("runs") / f"{agent_name}-{game}"
     run_agent(
@@ -89,7 +62,7 @@ def _train(
         progress=not quiet,
     )
     print_table(agents_table([AgentRecord.load(folder)]))
-    OUTPUT.print(f"record: {folder}", highlight=False, soft_wrap=True)
+    say(f"record: {folder}")
 
 
 def _stages(text: str) -> list[Any]:
@@ -104,39 +77,39 @@ def _stages(text: str) -> list[Any]:
 Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]
 
 
-@rl_app.command()
 def compare(
     runs: Runs,
     *,
     figures: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("runs/figures"),
 ) -> None:
     """Compare agents: scores at each level, and as a figure over frames."""
-    from perdure.records.agent import AgentRecord
-    from perdure.report.agents import agents_table
-    from perdure.report.figures.agents import scores_over_frames
-    from perdure.report.figures.saving import save_figure
+    with loading():
+        from perdure.records.agent import AgentRecord
+        from perdure.report.agents import agents_table
+        from perdure.report.figures.agents import scores_over_frames
+        from perdure.report.figures.saving import save_figure
 
     records = [AgentRecord.load(run) for run in runs]
+    paths = list(save_figure(scores_over_frames(records), figures / f"scores-{records[0].environment}"))
     print_table(agents_table(records))
-    for path in save_figure(scores_over_frames(records), figures / f"scores-{records[0].environment}"):
-        OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+    for path in paths:
+        say(str(path))
 
 
-@rl_app.command()
 def play(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     *,
     level: Annotated[int, typer.Option(min=1, help="Level to play.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the agent: its place among the run's seeds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Which of the run's agents plays: its place among the seeds.")] = 0,
     episode: Annotated[int, typer.Option(min=0, help="Seed of the episode.")] = 0,
-    frames: Annotated[int, typer.Option(min=1, help="Most frames to play.")] = 300,
+    frames: Annotated[int, typer.Option(min=1, help="Frames to play at most.")] = 300,
     out: Annotated[
         Path | None, typer.Option(help="Film to write, .gif or .mp4.", show_default="a GIF in the run's folder")
     ] = None,
     window: Annotated[bool, typer.Option("--window", help="Show it in a window too.")] = False,
 ) -> None:
     """Watch a trained agent play: a film, its last picture in the terminal, and a window if asked for."""
-    with signals_later():
+    with loading():
         from perdure.experiments.agents.film import film_encoder, save_film
         from perdure.experiments.agents.play import play_episode, show_pictures
         from perdure.report.terminal import picture_of
@@ -146,8 +119,33 @@ def play(
     played = play_episode(run, level=level - 1, seed=seed, episode=episode, max_frames=frames)
     save_film(path, played.pictures)
     if OUTPUT.is_terminal:
-        OUTPUT.print(picture_of(played.pictures[-1]))
-    OUTPUT.print(f"score {played.score:g} after {len(played.pictures) - 1} frames", highlight=False)
-    OUTPUT.print(str(path), highlight=False, soft_wrap=True)
+        show(picture_of(played.pictures[-1]))
+    say(f"score {played.score:g} after {len(played.pictures) - 1} frames")
+    say(str(path))
     if window:
         show_pictures(f"{played.title}, level {level}", played.pictures)
+
+
+train_app = group(
+    "agent",
+    commands_of(
+        AGENTS,
+        "agent",
+        _train,
+        {"": ["perdure rl train NAME catcher", "perdure rl train NAME catcher --schedule 1:25000,2:25000 --seeds 3"]},
+    ),
+    help="Train an agent on a game that gets harder: perdure rl train AGENT GAME.",
+    epilog=examples("perdure rl train dqn-mer catcher --seeds 3", "perdure rl train dqn --help"),
+)
+rl_app = group(
+    "command",
+    {
+        "train": LazyCommand(
+            "Train an agent on a game that gets harder.", lambda: typer.main.get_command(train_app)
+        ),
+        "compare": listed("compare", compare, "perdure rl compare runs/dqn-catcher runs/dqn-mer-catcher"),
+        "play": listed("play", play, "perdure rl play runs/dqn-mer-catcher --level 3"),
+    },
+    help="Agents in games that get harder: train them, compare them and watch them play.",
+    epilog=examples("perdure rl train dqn-mer catcher --seeds 3", "perdure rl play runs/dqn-mer-catcher"),
+)

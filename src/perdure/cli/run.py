@@ -1,4 +1,4 @@
-"""perdure run and resume, results and report: making records, and looking at them."""
+"""perdure run: a learner learns a benchmark, and leaves a record."""
 
 from __future__ import annotations
 
@@ -7,23 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from perdure.cli.console import OUTPUT, DataDir, ExamplesPerTask, Previous, Quiet, Tasks, note, print_table
-from perdure.cli.learners import Learners, learner_command
-from perdure.machine.signals import signals_later
+from perdure.cli.commands import examples, group, required
+from perdure.cli.console import DataDir, ExamplesPerTask, Previous, Quiet, Tasks, note, say
+from perdure.cli.learners import learner_commands
+from perdure.cli.records import report_run
+from perdure.machine.signals import loading
 from perdure.streams.catalog import benchmark_names
-
-
-class _LearnersToRun(Learners):
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return learner_command(cmd_name, _run)
-
-
-run_app = typer.Typer(
-    cls=_LearnersToRun,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    help="Train a learner on a benchmark and measure what it retains: perdure run LEARNER BENCHMARK.",
-)
 
 
 def _run(
@@ -37,37 +26,46 @@ def _run(
     data_file: Annotated[
         Path | None,
         typer.Option(
-            help="A .pt file of GEM's and MER's authors to learn from (needs the extra torch).", show_default="none"
+            help="Learn from this .pt file, as GEM's and MER's authors write them (needs the extra torch).",
+            show_default="none",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, side by side.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, which run side by side.")] = 1,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.")] = 0,
     tasks: Tasks = None,
     examples_per_task: ExamplesPerTask = None,
     task_order: Annotated[
-        str | None, typer.Option(help="Tasks in the order to show them, as 2,0,1.", show_default="0,1,2,…")
+        str | None, typer.Option(help="Order in which to show the tasks, as 2,0,1.", show_default="0,1,2,…")
     ] = None,
     validation: Annotated[
         bool,
-        typer.Option("--validation", help="A stream to choose hyper-parameters on; no published test images."),
+        typer.Option(
+            "--validation", help="Learn and test on a validation stream, which uses no published test images."
+        ),
     ] = False,
     full_matrix: Annotated[
-        bool, typer.Option("--full-matrix", help="Test all tasks after each, for forward transfer and forgetting too.")
+        bool,
+        typer.Option(
+            "--full-matrix", help="Test all tasks after each one, which also gives forward transfer and forgetting."
+        ),
     ] = False,
     alignment: Annotated[
         bool,
-        typer.Option("--alignment", help="Log dot product and cosine with a past example's gradient at every example."),
+        typer.Option(
+            "--alignment", help="At every example, log how its gradient agrees with that of a random past example."
+        ),
     ] = False,
     preset: Annotated[
-        Path | None, typer.Option(help="TOML file of presets, such as perdure tune writes.", show_default="built in")
+        Path | None,
+        typer.Option(help="TOML file of presets, such as perdure tune writes.", show_default="those of perdure"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the record.", show_default="in runs/")] = None,
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Time between checkpoints.")] = 30.0,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints.")] = 30.0,
     data_dir: DataDir = None,
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
-    with signals_later():
+    with loading():
         from perdure.execution.drive import Driving
         from perdure.experiments.supervised.plan import choose_learner
         from perdure.experiments.supervised.run import run_of
@@ -87,17 +85,35 @@ def _run(
     spec = run_spec(
         learner,
         recipe,
-        seeds=range(seed, seed + seeds),
+        seeds=range(first_seed, first_seed + seeds),
         evaluation="full" if full_matrix else "needed",
         alignment=alignment,
     )
     folder = out or spec.default_folder()
     if is_finished(folder, spec.config):
-        OUTPUT.print("finished before; delete the folder to run it again", highlight=False)
+        say("finished before; delete the folder to run it again")
     else:
         how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=not quiet)
         run_of(spec, how, folder)
-    _report_run(folder)
+    report_run(folder)
+
+
+run_app = group(
+    "learner",
+    learner_commands(
+        _run,
+        {
+            "": ["perdure run NAME digits-rotations", "perdure run NAME digits-rotations --seeds 5 --full-matrix"],
+            "mer": [
+                "perdure run mer digits-rotations --seeds 3",
+                "perdure run mer mnist-rotations --memory-size 200",
+                "perdure run mer mnist-permutations --memory-size 500 --alignment",
+            ],
+        },
+    ),
+    help="Train a learner on a benchmark and measure what it retains: perdure run LEARNER BENCHMARK.",
+    epilog=examples("perdure run mer digits-rotations --seeds 3", "perdure run mer --help"),
+)
 
 
 def _recipe(benchmark: str | None, data_file: Path | None, options: dict[str, Any], data_dir: Path | None) -> Any:
@@ -105,14 +121,12 @@ def _recipe(benchmark: str | None, data_file: Path | None, options: dict[str, An
     from perdure.streams.catalog import BenchmarkRecipe
     from perdure.streams.torch_file import DataFileRecipe
 
-    if (benchmark is None) == (data_file is None):
-        raise ValueError(
-            f"the benchmark is {benchmark} and --data-file {data_file}, expected one of the two; "
-            f"name one of {', '.join(benchmark_names())}, or give a file"
-        )
+    if benchmark is not None and data_file is not None:
+        raise ValueError(f"give a benchmark or --data-file, not both: {benchmark} and {data_file} were given")
     if data_file is not None:
         return DataFileRecipe(data_file, options)
-    return BenchmarkRecipe(str(benchmark), options, data_dir)
+    name = required(benchmark, "benchmark", [*benchmark_names(), "or a file of your own with --data-file"])
+    return BenchmarkRecipe(name, options, data_dir)
 
 
 def _numbers(text: str | None) -> list[int] | None:
@@ -122,63 +136,3 @@ def _numbers(text: str | None) -> list[int] | None:
     if not all(number.strip().isdecimal() for number in text.split(",")):
         raise ValueError(f"--task-order is {text!r}, expected task numbers separated by commas, as 2,0,1")
     return [int(number) for number in text.split(",")]
-
-
-def _report_run(folder: Path) -> None:
-    """Show what came of a finished run."""
-    from perdure.records.learner import RunRecord
-    from perdure.report.figures import save_figures
-    from perdure.report.tables import comparison_table
-
-    record = RunRecord.load(folder)
-    print_table(comparison_table([record]))
-    save_figures([record], folder / "figures")
-    OUTPUT.print(f"record and figures: {folder}", highlight=False, soft_wrap=True)
-
-
-def resume(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run that was stopped.")],
-    data_dir: DataDir = None,
-    previous: Previous = False,
-    quiet: Quiet = False,
-) -> None:
-    """Go on with a run that was stopped; it ends as if it had not been."""
-    with signals_later():
-        from perdure.execution.drive import Driving
-        from perdure.experiments.supervised.plan import resume_run
-        from perdure.records.learner import RunRecord
-
-    if not RunRecord.load(folder).finished:
-        resume_run(folder, data_dir, Driving(previous=previous, progress=not quiet))
-    _report_run(folder)
-
-
-def results(
-    root: Annotated[Path, typer.Argument(help="Folder that holds the folders of runs.")] = Path("runs"),
-) -> None:
-    """List runs, finished and unfinished."""
-    from perdure.records.run import list_runs
-    from perdure.report.tables import runs_table
-
-    print_table(runs_table(list_runs(root)))
-
-
-def report(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
-    figures: Annotated[Path | None, typer.Option(help="Folder to draw figures in.", show_default="none drawn")] = None,
-) -> None:
-    """Compare runs: a table beside the published figures, and figures as PNG and SVG."""
-    from perdure.records.learner import RunRecord
-    from perdure.report.figures import save_figures
-    from perdure.report.notes import comparison_notes
-    from perdure.report.tables import comparison_table
-
-    records = [RunRecord.load(folder) for folder in folders]
-    if unfinished := [str(record.folder) for record in records if not record.finished]:
-        raise ValueError(f"not finished: {', '.join(unfinished)}; go on with perdure resume first, or leave them out")
-    print_table(comparison_table(records))
-    for remark in comparison_notes(records):
-        note(remark)
-    if figures is not None:
-        for path in save_figures(records, figures):
-            OUTPUT.print(str(path), highlight=False, soft_wrap=True)

@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perdure.cli.console import OUTPUT, DataDir, ExamplesPerTask, Quiet, Tasks, note, print_table
-from perdure.cli.learners import Learners, learner_command
-from perdure.machine.signals import signals_later
+from perdure.cli.commands import examples, group, required
+from perdure.cli.console import DataDir, ExamplesPerTask, Quiet, Tasks, note, print_table, say
+from perdure.cli.learners import learner_commands
+from perdure.machine.signals import loading
 from perdure.streams.catalog import benchmark_names
 
 if TYPE_CHECKING:
     from perdure.records.tuning import TuningResult
-
-
-class _LearnersToTune(Learners):
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return learner_command(cmd_name, _tune, several=True)
 
 
 class _SearchKind(StrEnum):
@@ -29,18 +25,12 @@ class _SearchKind(StrEnum):
     random = "random"
 
 
-tune_app = typer.Typer(
-    cls=_LearnersToTune,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    help="Choose a learner's hyper-parameters on validation streams: perdure tune LEARNER BENCHMARK.",
-)
-
-
 def _tune(
     learner_name: str,
     given: dict[str, str],
-    benchmark: Annotated[str, typer.Argument(help=f"One of: {', '.join(benchmark_names())}.")],
+    benchmark: Annotated[
+        str | None, typer.Argument(help=f"One of: {', '.join(benchmark_names())}.", show_default=False)
+    ] = None,
     *,
     search: Annotated[_SearchKind, typer.Option(help="Try every combination, or some at random.")] = _SearchKind.grid,
     trials: Annotated[
@@ -56,7 +46,7 @@ def _tune(
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
-    with signals_later():
+    with loading():
         from perdure.experiments.tuning.space import parse_values
         from perdure.experiments.tuning.tune import default_search_folder, describe_search, tune
         from perdure.learners.catalog import learner_class
@@ -67,7 +57,8 @@ def _tune(
     if trials is not None and search is _SearchKind.grid:
         raise ValueError(f"--trials is {trials}, but a grid is tried whole; leave it out, or add --search random")
     options = {"tasks": tasks, "examples_per_task": examples_per_task}
-    recipe = BenchmarkRecipe(benchmark, {name: it for name, it in options.items() if it is not None}, data_dir)
+    name = required(benchmark, "benchmark", benchmark_names())
+    recipe = BenchmarkRecipe(name, {option: it for option, it in options.items() if it is not None}, data_dir)
     known = {it.name: it for it in hyperparameters(learner_class(learner_name))}
     grid = {name: parse_values(known[name], text) for name, text in given.items()}
     folder = out or default_search_folder(describe_search(learner_name, recipe, seeds))
@@ -78,16 +69,36 @@ def _tune(
     _report_search(result, folder, file, data_dir)
 
 
+tune_app = group(
+    "learner",
+    learner_commands(
+        _tune,
+        {
+            "": ["perdure tune NAME digits-rotations --learning-rate 0.01,0.03,0.1"],
+            "mer": [
+                "perdure tune mer digits-rotations --learning-rate 0.03,0.1 --beta 0.01,0.03",
+                "perdure tune mer mnist-rotations --search random --trials 20 --learning-rate 0.01..0.3",
+            ],
+        },
+        several=True,
+    ),
+    help="Choose a learner's hyper-parameters on validation streams: perdure tune LEARNER BENCHMARK.",
+    epilog=examples(
+        "perdure tune online digits-rotations --learning-rate 0.01,0.03,0.1", "perdure tune mer --help"
+    ),
+)
+
+
 def _report_search(result: TuningResult, folder: Path, preset: Path, data_dir: Path | None) -> None:
     """Show what came of a search."""
     from perdure.records.tuning import edge_notes
     from perdure.report.tuning import save_search_figure, trials_table
 
+    save_search_figure(result, folder / "figures")
     print_table(trials_table(result))
     for remark in edge_notes(result):
         note(remark)
-    save_search_figure(result, folder / "figures")
     options = {"preset": preset, "seeds": 5, **result.options, "data_dir": data_dir}
     given = [(f"--{name.replace('_', '-')}", str(value)) for name, value in options.items() if value is not None]
     command = shlex.join(["perdure", "run", result.learner, result.benchmark, *chain.from_iterable(given)])
-    OUTPUT.print(f"\nrecord and figure: {folder}\nmeasure the chosen: {command}", highlight=False, soft_wrap=True)
+    say(f"\nrecord and figure: {folder}\nmeasure the chosen: {command}")

@@ -1,0 +1,98 @@
+"""The commands, and what happens to their errors."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from perdure._version import __version__
+from perdure.cli.commands import LazyCommand, examples, group
+from perdure.cli.console import complain, note, say
+from perdure.cli.jax_settings import configure_jax
+from perdure.machine.signals import InterruptedRunError, StoppedBySignal
+from perdure.machine.status import STATUS
+
+
+def _from(module: str, name: str) -> Callable[[], Any]:
+    """Return what loads a group, or a command made of a function, from a module of this package."""
+
+    def load() -> Any:
+        found = getattr(import_module(f"perdure.cli.{module}"), name)
+        return typer.main.get_command(found) if isinstance(found, typer.Typer) else found
+
+    return load
+
+
+COMMANDS = {
+    "run": LazyCommand("Train a learner on a benchmark and measure what it retains.", _from("run", "run_app")),
+    "resume": LazyCommand("Continue a run that was stopped.", _from("records", "resume_command")),
+    "tune": LazyCommand("Choose a learner's hyper-parameters on validation streams.", _from("tune", "tune_app")),
+    "results": LazyCommand("List runs, finished and unfinished.", _from("records", "results_command")),
+    "report": LazyCommand("Compare finished runs: a table, and figures.", _from("records", "report_command")),
+    "reproduce": LazyCommand(
+        "Measure a published study, beside its published figures.", _from("reproduce", "reproduce_command")
+    ),
+    "oml": LazyCommand("Representations for learning online: train, evaluate, visualize.", _from("oml", "oml_app")),
+    "rl": LazyCommand("Agents in games that get harder: train, compare, play.", _from("rl", "rl_app")),
+    "data": LazyCommand("List, fetch and verify the raw data files.", _from("data", "data_app")),
+}
+"""In the order in which a newcomer needs them."""
+
+
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        say(f"perdure {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    pass
+
+
+app = group(
+    "command",
+    COMMANDS,
+    callback=_options,
+    help="Learn from a stream that changes, one example at a time, without forgetting.",
+    epilog=examples(
+        "perdure run mer digits-rotations",
+        "perdure results",
+        "perdure run mer --help",
+    ),
+)
+
+
+def run_command_line(arguments: Sequence[str]) -> None:
+    """Run a command; errors are one message and exit status 2, unless ``--debug`` asks for the traceback."""
+    warnings.showwarning = _show_warning
+    configure_jax()
+    try:
+        app(args=[argument for argument in arguments if argument != "--debug"], prog_name="perdure")
+    except InterruptedRunError as stopped:
+        complain(str(stopped))
+        sys.exit(128 + stopped.signal_number)
+    except StoppedBySignal as stopped:
+        sys.exit(128 + stopped.signal_number)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        complain(str(error) or type(error).__name__, "error:")
+        sys.exit(2)
+    finally:
+        STATUS.clear()
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    note(str(message))
