@@ -55,7 +55,7 @@ def _train(
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="Levels and frames of each, as 1:25000,2:25000.", show_default="every level for 25,000 frames"
+            help="Levels, counted from 0, and frames of each, as 0:25000,1:25000.", show_default="every level for 25,000 frames"
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
@@ -97,8 +97,8 @@ def _stages(text: str) -> list[Any]:
 
     parts = [part.strip().split(":") for part in text.split(",")]
     if not all(len(part) == 2 and all(number.isdecimal() for number in part) for part in parts):
-        raise ValueError(f"--schedule is {text!r}, expected level:frames separated by commas, as 1:25000,2:25000")
-    return [Stage(int(level) - 1, int(frames)) for level, frames in parts]
+        raise ValueError(f"--schedule is {text!r}, expected level:frames separated by commas, as 0:25000,1:25000")
+    return [Stage(int(level), int(frames)) for level, frames in parts]
 
 
 Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]
@@ -126,7 +126,7 @@ def compare(
 def play(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     *,
-    level: Annotated[int, typer.Option(min=1, help="Level to play.")] = 1,
+    level: Annotated[int, typer.Option(min=0, help="Level to play, counted from 0.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the agent: its place among the run's seeds.")] = 0,
     episode: Annotated[int, typer.Option(min=0, help="Seed of the episode.")] = 0,
     frames: Annotated[int, typer.Option(min=1, help="Most frames to play.")] = 300,
@@ -143,7 +143,7 @@ def play(
 
     path = out or run / f"level-{level}.gif"
     film_encoder(path)  # refuses other kinds before anything is played
-    played = play_episode(run, level=level - 1, seed=seed, episode=episode, max_frames=frames)
+    played = play_episode(run, level=level, seed=seed, episode=episode, max_frames=frames)
     save_film(path, played.pictures)
     if OUTPUT.is_terminal:
         OUTPUT.print(picture_of(played.pictures[-1]))

@@ -29,10 +29,11 @@ from perdure.records import run as results
 from perdure.records.agent import CONFIG, FORMAT, NETWORKS, score_metrics, write_scores
 from perdure.rl.agent import Agent
 from perdure.rl.catalog import agent_name, game_and_observation
+from perdure.rl.checks import environment_and_levels
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.networks import default_network
 from perdure.rl.runner import RunnerState, init_runner
-from perdure.rl.schedule import Schedule, Stage, default_stages, make_schedule, stack_params
+from perdure.rl.schedule import Schedule, Stage, as_stages, make_schedule, stack_params
 from perdure.storage.checkpoints import SAME_COMMAND, load_checkpoint, save_checkpoint
 from perdure.storage.files import make_folder, write_json
 
@@ -78,10 +79,10 @@ class AgentSnapshot(NamedTuple):
 
 def run_agent(
     agent: Agent,
-    environment: GymnaxLike,
+    environment: Any,
     *,
     levels: Sequence[Any] | None = None,
-    stages: Sequence[tuple[int, int]] | None = None,
+    stages: Sequence[Any] | None = None,
     seeds: int | Sequence[int] = 1,
     network: MakeNetwork = default_network,
     evaluate_every: int = EVALUATE_EVERY,
@@ -98,7 +99,8 @@ def run_agent(
 
     Args:
         agent: method and hyper-parameters.
-        environment: one of perdure's games, or any with the interface of gymnax.
+        environment: one of perdure's games, any with the interface of gymnax (`perdure.rl.GymnaxLike`), or the pair of
+            environment and parameters that `gymnax.make` returns.
         levels: parameters of the environment, from easy to hard; None for the levels that it has itself.
         stages: which level, counted from 0, is played for how many frames, one after another; None for every level
             in turn, 25,000 frames each.
@@ -122,8 +124,8 @@ def run_agent(
     """
     if min(evaluate_every, episodes) < 1:
         raise ValueError(f"evaluate_every = {evaluate_every} and episodes = {episodes}, expected numbers ≥ 1")
-    levels = levels_of(environment) if levels is None else list(levels)
-    stages = default_stages(len(levels)) if stages is None else [Stage(*stage) for stage in stages]
+    environment, levels = environment_and_levels(environment, levels)
+    stages = as_stages(stages, len(levels))
     plan = _Plan(
         jax.tree.map(jnp.asarray, agent),
         environment,
@@ -171,11 +173,6 @@ class _Plan(NamedTuple):
     @property
     def n_levels(self) -> int:
         return len(jax.tree.leaves(self.levels)[0])
-
-
-def levels_of(environment: GymnaxLike) -> list[Any]:
-    """Return the levels that an environment has itself: all of them, or its default parameters alone."""
-    return list(getattr(environment, "levels", [environment.default_params]))
 
 
 def _evaluation_frames(stages: Sequence[Stage], every: int) -> Int[np.ndarray, " times"]:
@@ -301,7 +298,7 @@ def _words(plan: _Plan, frame: int, episode_stats: EpisodeStats) -> str:
     stage = min(int(np.searchsorted(plan.schedule.ends, frame, side="right")), len(plan.stages) - 1)
     epsilon = float(plan.agent.exploration(jnp.asarray(frame)))
     score = "" if episode_stats.mean is None else f"episode score {episode_stats.mean:.1f}, "
-    return f"{score}ε {epsilon:.2f}, level {plan.stages[stage].level + 1}"
+    return f"{score}ε {epsilon:.2f}, level {plan.stages[stage].level}"
 
 
 def _check(networks: PyTree, plan: _Plan, frame: int) -> None:
