@@ -2,7 +2,7 @@
 
 import pytest
 
-SHORT = ["--schedule", "1:1000", "--seeds", "2", "--episodes", "1", "--replay-batch-size", "2", "--quiet"]
+SHORT = ["--schedule", "0:1000", "--seeds", "2", "--episodes", "1", "--replay-batch-size", "2", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_the_same_command_again_plays_nothing(trained, perdure):
 
 def test_another_schedule_or_game_is_refused(trained, perdure):
     folder, _ = trained
-    process = perdure("rl", "train", "dqn", "catcher", *SHORT, "--schedule", "2:1000", "--out", folder)
+    process = perdure("rl", "train", "dqn", "catcher", *SHORT, "--schedule", "1:1000", "--out", folder)
     assert process.returncode == 2
     assert "stages: [[0, 1000]] there, [[1, 1000]] asked for" in process.stderr
     process = perdure("rl", "train", "dqn", "flappy-bird", *SHORT, "--out", folder)
@@ -44,7 +44,7 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
     process = perdure("rl", "compare", folder, "--figures", tmp_path)
     assert process.returncode == 0, process.stderr
     assert (tmp_path / "scores-catcher.png").exists()
-    process = perdure("rl", "play", folder, "--level", "2", "--frames", "5", "--out", tmp_path / "a.mp4")
+    process = perdure("rl", "play", folder, "--level", "1", "--frames", "5", "--out", tmp_path / "a.mp4")
     assert process.returncode == 0, process.stderr
     assert "score" in process.stdout
     assert "▀" not in process.stdout  # no pictures where there is no terminal
@@ -58,8 +58,8 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
         (["train", "dqn", "pong"], "unknown game 'pong'"),
         (["train", "dqn", "catcher", "--observation", "sound"], "unknown observation 'sound'"),
         (["train", "dqn", "catcher", "--schedule", "1-5"], "expected level:frames separated by commas"),
-        (["train", "dqn", "catcher", "--schedule", "1:500"], "lasts 500 frames, less than an episode"),
-        (["train", "dqn", "catcher", "--schedule", "9:5000"], "plays level 9, but there are levels 1 to 6"),
+        (["train", "dqn", "catcher", "--schedule", "0:500"], "lasts 500 frames, less than an episode"),
+        (["train", "dqn", "catcher", "--schedule", "6:5000"], "level = 6, expected a whole number from 0 to 5"),
         (["train", "dqn", "catcher", "--discount", "2"], "discount = 2.0, expected a number from 0 to 1"),
         (["play", "nowhere", "--out", "a.avi"], "a.avi was given as the film to write, expected a name that ends"),
         (["compare", "nowhere"], "nowhere holds no agent.json, so no run of an agent"),

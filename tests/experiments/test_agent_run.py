@@ -155,9 +155,9 @@ def test_runs_are_compared_in_a_table_and_a_figure(tmp_path):
     records = [AgentRecord.load(tmp_path / name) for name in ("a", "b")]
     table = agents_table(records)
     assert table.row_count == 2
-    assert [column.header for column in table.columns[:3]] == ["Run", "L1", "L2"]
+    assert [column.header for column in table.columns[:3]] == ["Run", "L0", "L1"]
     panels = [axes for axes in scores_over_frames(records).axes if axes.get_visible()]
-    assert [axes.get_title(loc="left") for axes in panels] == ["Level 1", "Level 2"]
+    assert [axes.get_title(loc="left") for axes in panels] == ["Level 0", "Level 1"]
     assert records[1].scores is not None
     np.testing.assert_allclose(np.asarray(panels[1].lines[-1].get_ydata()), records[1].scores[:, :, 1].mean(axis=0))
     ran(tmp_path / "c", stages=STAGES[:1])
@@ -176,7 +176,7 @@ def test_a_finished_run_can_be_watched(tmp_path):
     )
     played = play_episode(tmp_path / "r", level=2, seed=0, episode=0, max_frames=5)
     assert len(played.pictures) == 6
-    with pytest.raises(ValueError, match="there is no level 7, catcher has levels 1 to 6"):
+    with pytest.raises(ValueError, match="level = 6, expected a whole number from 0 to 5"):
         play_episode(tmp_path / "r", level=6, seed=0, episode=0, max_frames=5)
     with pytest.raises(ValueError, match="there is no seed at place 1"):
         play_episode(tmp_path / "r", level=0, seed=1, episode=0, max_frames=5)

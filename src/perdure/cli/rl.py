@@ -27,7 +27,8 @@ def _train(
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="Levels to play and frames of each, as 1:25000,2:25000.", show_default="every level for 25,000 frames"
+            help="Levels, counted from 0, and frames of each, as 0:25000,1:25000.",
+            show_default="every level for 25,000 frames",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
@@ -70,8 +71,8 @@ def _stages(text: str) -> list[Any]:
 
     parts = [part.strip().split(":") for part in text.split(",")]
     if not all(len(part) == 2 and all(number.isdecimal() for number in part) for part in parts):
-        raise ValueError(f"--schedule is {text!r}, expected level:frames separated by commas, as 1:25000,2:25000")
-    return [Stage(int(level) - 1, int(frames)) for level, frames in parts]
+        raise ValueError(f"--schedule is {text!r}, expected level:frames separated by commas, as 0:25000,1:25000")
+    return [Stage(int(level), int(frames)) for level, frames in parts]
 
 
 Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]
@@ -99,7 +100,7 @@ def compare(
 def play(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     *,
-    level: Annotated[int, typer.Option(min=1, help="Level to play.")] = 1,
+    level: Annotated[int, typer.Option(min=0, help="Level to play, counted from 0.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Which of the run's agents plays: its place among the seeds.")] = 0,
     episode: Annotated[int, typer.Option(min=0, help="Seed of the episode.")] = 0,
     frames: Annotated[int, typer.Option(min=1, help="Frames to play at most.")] = 300,
@@ -116,7 +117,7 @@ def play(
 
     path = out or run / f"level-{level}.gif"
     film_encoder(path)  # refuses other kinds before anything is played
-    played = play_episode(run, level=level - 1, seed=seed, episode=episode, max_frames=frames)
+    played = play_episode(run, level=level, seed=seed, episode=episode, max_frames=frames)
     save_film(path, played.pictures)
     if OUTPUT.is_terminal:
         show(picture_of(played.pictures[-1]))
@@ -132,7 +133,7 @@ train_app = group(
         AGENTS,
         "agent",
         _train,
-        {"": ["perdure rl train NAME catcher", "perdure rl train NAME catcher --schedule 1:25000,2:25000 --seeds 3"]},
+        {"": ["perdure rl train NAME catcher", "perdure rl train NAME catcher --schedule 0:25000,1:25000 --seeds 3"]},
     ),
     help="Train an agent on a game that gets harder: perdure rl train AGENT GAME.",
     epilog=examples("perdure rl train dqn-mer catcher --seeds 3", "perdure rl train dqn --help"),

@@ -44,7 +44,7 @@ def agents_table(records: Sequence[AgentRecord]) -> Table:
         "what later levels have added to the score at the end of each level's own stage. Time without evaluation.",
     )
     table.add_column("Run")
-    for header in (*(f"L{level + 1}" for level in range(n_levels)), "All levels", "Backward", "Frames/s"):
+    for header in (*(f"L{level}" for level in range(n_levels)), "All levels", "Backward", "Frames/s"):
         table.add_column(header, justify="right", no_wrap=True)
     for record in records:
         assert record.scores is not None

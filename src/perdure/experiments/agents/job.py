@@ -133,7 +133,7 @@ class AgentJob(Job):
         stage = min(int(np.searchsorted(self._schedule.ends, self.position, side="right")), len(self.spec.stages) - 1)
         epsilon = float(self._agent.exploration(jnp.asarray(self.position)))
         score = "" if self._stats.mean is None else f"episode score {self._stats.mean:.1f}, "
-        return f"{score}ε {epsilon:.2f}, level {self.spec.stages[stage].level + 1}"
+        return f"{score}ε {epsilon:.2f}, level {self.spec.stages[stage].level}"
 
     def _start(self) -> RunnerState:
         """Return the agents before the first frame."""

@@ -20,6 +20,7 @@ from perdure.rl.games.pictures import colour_picture
 from perdure.rl.games.rules import FRAME_MS
 from perdure.rl.games.window import Window
 from perdure.rl.networks import default_network
+from perdure.rl.schedule import check_level
 from perdure.storage.arrays import load_arrays, restored
 from perdure.storage.reading import ContentError
 
@@ -59,8 +60,7 @@ def play_episode(run: Path, *, level: int, seed: int, episode: int, max_frames: 
         )
     environment = make_game(record.environment, record.config["environment"]["observation"])
     levels = environment.levels
-    if not 0 <= level < len(levels):
-        raise ValueError(f"there is no level {level + 1}, {record.environment} has levels 1 to {len(levels)}")
+    check_level(level, len(levels))
     if not 0 <= seed < len(record.seeds):
         raise ValueError(f"there is no seed at place {seed}, the run has places 0 to {len(record.seeds) - 1}")
     params = levels[level]

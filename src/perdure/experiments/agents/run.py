@@ -27,7 +27,6 @@ from perdure.records.agent import NETWORKS, score_metrics, write_scores
 from perdure.records.folder import RunFolder, own_folder
 from perdure.records.summary import Summary, write_summary
 from perdure.rl.agent import Agent
-from perdure.rl.environment import GymnaxLike
 from perdure.rl.networks import default_network
 from perdure.rl.runner import RunnerState
 from perdure.storage.arrays import save_arrays
@@ -57,10 +56,10 @@ class AgentResult:
 
 def run_agent(
     agent: Agent,
-    environment: GymnaxLike,
+    environment: Any,
     *,
     levels: Sequence[Any] | None = None,
-    stages: Sequence[tuple[int, int]] | None = None,
+    stages: Sequence[Any] | None = None,
     seeds: int | Sequence[int] = 1,
     network: MakeNetwork = default_network,
     evaluate_every: int = EVALUATE_EVERY,
@@ -77,7 +76,8 @@ def run_agent(
 
     Args:
         agent: method and hyper-parameters.
-        environment: one of perdure's games, or any with the interface of gymnax.
+        environment: one of perdure's games, any with the interface of gymnax (`perdure.rl.GymnaxLike`), or the pair of
+            environment and parameters that `gymnax.make` returns.
         levels: parameters of the environment, from easy to hard; None for the levels that it has itself.
         stages: which level, counted from 0, is played for how many frames, one after another; None for every level
             in turn, 25,000 frames each.

@@ -18,9 +18,10 @@ from perdure.records.describe import describe
 from perdure.records.folder import FORMAT
 from perdure.rl.agent import Agent
 from perdure.rl.catalog import agent_name, game_and_observation
+from perdure.rl.checks import environment_and_levels
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.networks import default_network
-from perdure.rl.schedule import Stage, default_stages
+from perdure.rl.schedule import Stage, as_stages
 
 MakeNetwork = Callable[[AnyArray, int, PRNGKeyArray], PyTree]
 """From an observation, the number of actions and a key to a network."""
@@ -75,10 +76,10 @@ class AgentSpec:
 
 def agent_spec(
     agent: Agent,
-    environment: GymnaxLike,
+    environment: Any,
     *,
     levels: Sequence[Any] | None = None,
-    stages: Sequence[tuple[int, int]] | None = None,
+    stages: Sequence[Any] | None = None,
     seeds: int | Sequence[int] = 1,
     network: MakeNetwork = default_network,
     evaluate_every: int = EVALUATE_EVERY,
@@ -94,14 +95,9 @@ def agent_spec(
         raise TypeError(f"agent is {agent!r}, expected an agent with its hyper-parameters, such as perdure.DQN(…)")
     if min(evaluate_every, episodes) < 1:
         raise ValueError(f"evaluate_every = {evaluate_every} and episodes = {episodes}, expected numbers ≥ 1")
-    levels = levels_of(environment) if levels is None else list(levels)
-    chosen = default_stages(len(levels)) if stages is None else [Stage(*stage) for stage in stages]
+    environment, levels = environment_and_levels(environment, levels)
+    chosen = as_stages(stages, len(levels))
     return AgentSpec(agent, environment, levels, chosen, chosen_seeds(seeds), network, evaluate_every, episodes)
-
-
-def levels_of(environment: GymnaxLike) -> list[Any]:
-    """Return the levels that an environment has itself: all of them, or its default parameters alone."""
-    return list(getattr(environment, "levels", [environment.default_params]))
 
 
 def describe_environment(environment: GymnaxLike) -> dict[str, Any]:

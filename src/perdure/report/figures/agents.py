@@ -38,7 +38,7 @@ def scores_over_frames(records: Sequence[AgentRecord]) -> Figure:
         _mark_stages(axes, records[0].stages, level)
         for place, record in enumerate(records):
             _draw(axes, record, level, place)
-        axes.set_title(f"Level {level + 1}", loc="left", size=9)
+        axes.set_title(f"Level {level}", loc="left", size=9)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda frames, _: f"{frames / 1000:g}k"))
         tidy(axes, grid="y")
     figure.supxlabel("Frames played", size=9)

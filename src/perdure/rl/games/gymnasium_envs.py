@@ -19,6 +19,7 @@ from jaxtyping import Array
 from perdure.rl.catalog import make_game
 from perdure.rl.environment import Environment, Step
 from perdure.rl.games.pictures import colour_picture
+from perdure.rl.schedule import check_level
 
 FRAMES_PER_SECOND = 30
 GYMNASIUM_IDS = {"catcher": "perdure/Catcher-v0", "flappy-bird": "perdure/FlappyBird-v0"}
@@ -57,8 +58,7 @@ class GameEnv(gymnasium.Env[np.ndarray, np.int64]):
         """
         self._game = make_game(game, observation)
         levels = self._game.levels
-        if level not in range(len(levels)):
-            raise ValueError(f"level = {level!r}, expected a whole number from 0 to {len(levels) - 1}")
+        check_level(level, len(levels))
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             modes = " or ".join(repr(mode) for mode in self.metadata["render_modes"])
             raise ValueError(f"render_mode = {render_mode!r}, expected None, {modes}")

@@ -1,0 +1,218 @@
+"""Whether an agent can play an environment, and whether a network fits it: refusals that say what to do."""
+
+from __future__ import annotations
+
+import operator
+import reprlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from perdure.core import as_features
+from perdure.rl.environment import GymnaxLike
+
+_REQUIRED = ("num_actions", "default_params", "reset", "step_env")
+_SUCH_AS = 'perdure.make_game("catcher"), or gymnax.make("CartPole-v1") of the package gymnax'
+_INTERFACE = (
+    "an environment with the interface of gymnax: num_actions, default_params, reset(key, params) and "
+    f"step_env(key, state, action, params), such as {_SUCH_AS}"
+)
+
+
+def environment_and_levels(environment: Any, levels: Sequence[Any] | None = None) -> tuple[GymnaxLike, list[Any]]:
+    """Return a checked environment and the parameters of its levels.
+
+    Args:
+        environment: one with the interface of gymnax, or the pair (environment, parameters) that `gymnax.make` returns.
+        levels: parameters of the levels; None for those in the pair, the environment's own `levels`, or its
+            `default_params`, whichever there is first.
+
+    Raises:
+        TypeError: if it is no environment, or the levels are no list.
+        ValueError: if agents cannot play it, or the list of levels is empty.
+    """
+    own_levels = None
+    if isinstance(environment, tuple) and len(environment) == 2:
+        environment, params = environment
+        own_levels = [params]
+    _check_interface(environment)
+    if levels is None:
+        levels = own_levels or getattr(environment, "levels", [environment.default_params])
+    if not isinstance(levels, list | tuple) or hasattr(levels, "_fields"):
+        raise TypeError(f"levels = {levels!r}, expected a list of parameters; for a single level give levels=[params]")
+    if not levels:
+        raise ValueError("no levels were given, expected the parameters of at least one")
+    check_environment(environment, levels[0])
+    return environment, list(levels)
+
+
+def check_environment(environment: Any, params: Any = None) -> None:
+    """Check that an environment has what agents need; nothing is played.
+
+    Args:
+        environment: what was given as one.
+        params: of one level; None for `default_params`.
+
+    Raises:
+        TypeError: if it lacks a part of the interface.
+        ValueError: if its actions are not numbered, its observations are not one array, or its states change their
+            form from frame to frame.
+    """
+    _check_interface(environment)
+    params = environment.default_params if params is None else params
+    name = _name(environment)
+    _check_actions(environment, params, name)
+    key = jax.random.key(0)
+    try:
+        observation, state = jax.eval_shape(environment.reset, key, params)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{name}.reset(key, params) failed with {params!r}: {error}; expected that it returns an observation and a "
+            "state, both of arrays, and can be compiled by jax.jit"
+        ) from error
+    _check_observation(observation, name)
+    action = jnp.zeros((), jnp.int32)
+    try:
+        after, next_state, reward, done, _ = jax.eval_shape(environment.step_env, key, state, action, params)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{name}.step_env(key, state, action, params) failed with the state that {name}.reset returns: {error}; "
+            "expected observation, state, reward, done and info, from arrays that jax.jit can trace. Of a wrapper that "
+            "has no step_env of its own, give the environment inside"
+        ) from error
+    for what, first, then in (("observations", observation, after), ("states", state, next_state)):
+        if _form(first) != _form(then):
+            raise ValueError(
+                f"{name}.reset returns {what} of the form {_form(first)}, {name}.step_env of the form {_form(then)}; "
+                "expected one form for both. Of a wrapper that has no step_env of its own, give the environment inside"
+            )
+    for what, value in (("reward", reward), ("done", done)):
+        if jnp.shape(value) != ():
+            raise ValueError(f"the {what} of {name}.step_env has shape {jnp.shape(value)}, expected one number")
+
+
+def check_network(network: Callable[[Any], Any], observation: Any, n_actions: int) -> None:
+    """Check that a network has an output for each action.
+
+    Args:
+        network: from one observation, as floats, to the values of all actions.
+        observation: one, read for its shape and dtype only.
+        n_actions: number of actions of the environment.
+
+    Raises:
+        ValueError: if it cannot take such an observation, or returns another number of values.
+    """
+    shape = tuple(observation.shape)
+    remedy = (
+        f"make one that takes observations of shape {shape} and returns {n_actions} values, as by network=lambda "
+        f"observation, n_actions, key: perdure.MLP(observation.size, n_actions, (64, 64), key=key)"
+    )
+    try:
+        values = eqx.filter_eval_shape(lambda: network(as_features(jnp.zeros(shape, observation.dtype))))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the network cannot take observations of shape {shape}: {error}; {remedy}") from error
+    if jnp.shape(values) != (n_actions,):
+        raise ValueError(
+            f"the network returns values of shape {jnp.shape(values)} for an environment of {n_actions} actions, "
+            f"expected ({n_actions},); {remedy}"
+        )
+
+
+def _name(environment: Any) -> str:
+    """Return the name that a library gives the environment, or else that of its class."""
+    name = getattr(environment, "name", None)
+    return name if isinstance(name, str) else type(environment).__name__
+
+
+def _check_interface(environment: Any) -> None:
+    if isinstance(environment, type):
+        raise TypeError(
+            f"the class {environment.__name__} was given as the environment, expected an object of it; give "
+            f"{environment.__name__}()"
+        )
+    missing = [part for part in _REQUIRED if not _has(environment, part)]
+    if not missing:
+        return
+    if hasattr(environment, "unwrapped"):
+        raise TypeError(
+            f"{reprlib.repr(environment)} is an environment of Gymnasium, which JAX cannot compile, expected {_INTERFACE}. "
+            "gymnax has CartPole-v1, MountainCar-v0, Acrobot-v1 and the games of MinAtar"
+        )
+    raise TypeError(
+        f"{reprlib.repr(environment)} of type {type(environment).__name__} was given as the environment; it has no "
+        f"{', '.join(missing)}; expected {_INTERFACE}"
+    )
+
+
+def _has(environment: Any, part: str) -> bool:
+    try:
+        return hasattr(environment, part)
+    except NotImplementedError:  # abstract properties of gymnax raise it
+        return False
+
+
+def _check_actions(environment: Any, params: Any, name: str) -> None:
+    expected = "expected numbered actions, 0 ≤ action < num_actions, of which agents choose one in each frame"
+    remedy = (
+        "choose another environment, or write one whose step_env turns each number into an action of this one (see "
+        "'Your own environment' in docs/continual-rl.md)"
+    )
+    space = _action_space(environment, params)
+    if space is not None and not _is_discrete(space):
+        raise ValueError(f"the actions of {name} are {space!r}, {expected}; {remedy}")
+    given = environment.num_actions
+    try:
+        n_actions = 0 if isinstance(given, bool) else operator.index(given)
+    except TypeError:
+        n_actions = 0
+    if n_actions < 1:
+        raise ValueError(f"{name}.num_actions = {given!r}, expected a whole number ≥ 1; {remedy}")
+    if space is not None and space.n != n_actions:
+        raise ValueError(f"{name}.num_actions = {n_actions}, but its action space has {space.n}; make them equal")
+
+
+def _action_space(environment: Any, params: Any) -> Any:
+    """Return the action space, None where an environment, as it may, has none."""
+    try:
+        space = getattr(environment, "action_space", None)
+        return space(params) if callable(space) else space
+    except NotImplementedError:
+        return None
+
+
+def _is_discrete(space: Any) -> bool:
+    return hasattr(space, "n") and getattr(space, "shape", ()) == () and getattr(space, "start", 0) == 0
+
+
+def _check_observation(observation: Any, name: str) -> None:
+    if not isinstance(observation, jax.ShapeDtypeStruct):
+        raise ValueError(
+            f"observations of {name} are a {type(observation).__name__} of the form {_form(observation)}, expected one "
+            "array; write an environment that joins the parts, as by jnp.concatenate, in its reset and step_env (see "
+            "'Your own environment' in docs/continual-rl.md)"
+        )
+    if observation.dtype != jnp.uint8 and not jnp.issubdtype(observation.dtype, jnp.floating):
+        raise ValueError(
+            f"observations of {name} are {observation.dtype} of shape {observation.shape}, expected floats, or uint8 "
+            "for pixels; write an environment that converts them in its reset and step_env: quantities by "
+            "observation.astype(jnp.float32), a number that is a name by jax.nn.one_hot"
+        )
+
+
+def _form(tree: PyTree) -> str:
+    """Return the nesting of a tree with the shapes of its arrays."""
+    return str(jax.tree.map(lambda leaf: _Shape(leaf.shape), tree))
+
+
+class _Shape:
+    """A shape that is a leaf of a tree, not a tuple of leaves."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        self._shape = shape
+
+    def __repr__(self) -> str:
+        return str(self._shape)
