@@ -31,6 +31,7 @@ ROOMS = [
     "records",
     "execution",
     "experiments",
+    "testing",
     "report",
     "cli",
     "__main__",

@@ -1,0 +1,150 @@
+"""The conformance check of learners catches planted faults and tells them in words."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.core import Info, Learner, Rate
+from perdure.learners.hyperparameters import rate
+from perdure.learners.online import Online
+from perdure.testing import ConformanceError, check_learner
+
+
+class Around(Learner[Any]):
+    """`Online` inside a learner that has no fault; the faulty ones below each spoil one of its methods."""
+
+    needs_task: ClassVar[bool] = False
+
+    learning_rate: Rate = rate("learning rate")
+
+    def inner(self):
+        return Online(self.learning_rate)
+
+    def init(self, model, example, key):
+        return spoiled(self, "init", self.inner().init(model, example, key), key)
+
+    def observe(self, state, example, key):
+        return spoiled(self, "observe", (state, example, *self.inner().observe(state, example, key)), key)[-2:]
+
+    def answering(self, state):
+        return spoiled(self, "answering", self.inner().answering(state), None)
+
+    def predict(self, state, x, task):
+        return spoiled(self, "predict", self.inner().predict(state, x, task), task)
+
+
+FAULTS: dict[type, dict[str, Any]] = {}
+"""For each faulty class, what spoils a method's result."""
+
+
+def spoiled(learner, method, result, more):
+    spoil = FAULTS.get(type(learner), {}).get(method)
+    return result if spoil is None else spoil(learner, result, more)
+
+
+def faulty(**spoils):
+    """Return a learner with faults: for each method a function of the learner, the result and the key or task."""
+    made = type("Faulty", (Around,), {"__module__": __name__, "__doc__": "Faulty."})
+    FAULTS[made] = spoils
+    return made(0.2)
+
+
+def moved(tree, by):
+    return jax.tree.map(lambda leaf: leaf + jnp.asarray(by, leaf.dtype), tree)
+
+
+def learns_nothing(learner, result, key):
+    before, example, _, info = result
+    return before, info
+
+
+def draws_while_traced(learner, result, key):
+    *_, state, info = result
+    return state._replace(model=moved(state.model, 1e-3 * np.random.default_rng().normal())), info
+
+
+def moves_the_global_generator(learner, result, key):
+    np.random.normal()  # noqa: NPY002
+    return result
+
+
+def comes_to_nan(learner, result, key):
+    *_, state, info = result
+    return state._replace(model=moved(state.model, np.nan)), info
+
+
+def changes_a_dtype(learner, result, key):
+    *_, state, info = result
+    return state._replace(model=jax.tree.map(lambda leaf: leaf.astype(jnp.float16), state.model)), info
+
+
+def reads_the_task(learner, result, key):
+    _, example, state, info = result
+    return state._replace(model=moved(state.model, 1e-2 * example.task)), info
+
+
+def unlearns(learner, result, key):
+    before, _, after, info = result
+    return after._replace(model=jax.tree.map(lambda a, b: 2 * a - b, before.model, after.model)), info
+
+
+def ignores_its_rate(learner, result, key):
+    before, example, _, _ = result
+    return Online(0.2).observe(before, example, key)
+
+
+def reports_no_info(learner, result, key):
+    *_, state, info = result
+    return state, info.loss
+
+
+def reports_other_outputs(learner, result, key):
+    *_, state, info = result
+    return state, Info(info.loss, info.outputs[:3])
+
+
+def is_compiled_for_each_rate(learner, result, key):
+    float(learner.learning_rate)
+    return result
+
+
+PLANTED = [
+    ({"observe": learns_nothing}, r"FAILED  it learns: predictions change.*the same before and after"),
+    ({"observe": unlearns}, r"FAILED  it learns: an example that keeps coming.*expected it to rise"),
+    ({"observe": draws_while_traced}, r"FAILED  observing is pure.*draws from more than its key"),
+    ({"observe": moves_the_global_generator}, r"FAILED  observing is pure.*global generator"),
+    ({"observe": comes_to_nan}, r"FAILED  numbers stay finite: one task.*NaN or infinity"),
+    ({"observe": changes_a_dtype}, r"FAILED  observing keeps shapes and dtypes.*float16"),
+    ({"observe": reads_the_task}, r"FAILED  task numbers matter only.*declare it True"),
+    ({"observe": ignores_its_rate}, r"FAILED  every rate matters.*learning_rate = 0\.2 and half of it"),
+    ({"observe": reports_no_info}, r"FAILED  observing keeps shapes and dtypes.*expected an Info"),
+    ({"observe": reports_other_outputs}, r"FAILED  observing keeps.*shapes \(\(\), \(3,\)\), expected"),
+    ({"observe": is_compiled_for_each_rate}, r"FAILED  rates side by side"),
+    ({"init": lambda learner, state, key: list(state)}, r"FAILED  the state is a NamedTuple"),
+    ({"predict": lambda learner, logits, task: logits[:, :3]}, r"FAILED  predictions are a row of logits.*\[4, 10\]"),
+    ({"predict": lambda learner, logits, task: logits - logits.mean(axis=0)}, r"FAILED  predictions.*among others"),
+    ({"answering": lambda learner, model, _: moved(model, 1)}, r"FAILED  what answers is a part of the state"),
+]
+
+
+def test_the_learner_around_which_faults_are_planted_has_none():
+    report = check_learner(Around(0.2))
+    assert report.failures == []
+    assert "checks passed" in str(report)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("spoils", "words"), PLANTED, ids=[f"{n}" for n in range(len(PLANTED))])
+def test_a_planted_fault_is_caught_and_told_in_words(spoils, words):
+    with pytest.raises(ConformanceError, match=f"(?s){words}"):
+        check_learner(faulty(**spoils))
+
+
+def test_what_is_no_learner_is_refused():
+    with pytest.raises(TypeError, match=r"expected a Learner with its hyper-parameters, such as Online\(0\.1\)"):
+        check_learner(Online)  # pyright: ignore[reportArgumentType]
