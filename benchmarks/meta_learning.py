@@ -1,8 +1,8 @@
 """How fast a meta-step of OML is, beside plain PyTorch: ``python benchmarks/meta_learning.py``.
 
-Both sides take a step of the small Omniglot preset (3 classes of 5 images, 30 images asked about) on the same made-up
+Both sides take a step of the small Omniglot preset (3 classes of 5 images, 30 query images) on the same made-up
 images, in turn, medians of several rounds. PyTorch in two ways: as the released code does it, which computes an image's
-features again at every inner step and the loss of the images asked about after every one; and with features computed
+features again at every inner step and the loss of the query images after every one; and with features computed
 once. The sine meta-step has the released code's default size: 10 functions of 5 steps, 51 inputs, 400 units.
 """
 
@@ -74,17 +74,17 @@ def eager_images(*, released: bool) -> Callable[[], None]:
     def step() -> None:
         fast: list[Any] = weights[-2:]
         features = None if released else encode(images)
-        asked = features[K:] if features is not None else None
+        query = features[K:] if features is not None else None
         loss = torch.zeros(())
         for n in range(K):
             one = encode(images[n : n + 1]) if features is None else features[n : n + 1]
             inner = F.cross_entropy(head(one, fast), labels[n : n + 1])
             slopes = torch.autograd.grad(inner, fast, create_graph=True)
             fast = [leaf - INNER * slope for leaf, slope in zip(fast, slopes, strict=True)]
-            if asked is None:
+            if query is None:
                 loss = F.cross_entropy(head(encode(images[K:]), fast), labels[K:])
-        if asked is not None:
-            loss = F.cross_entropy(head(asked, fast), labels[K:])
+        if query is not None:
+            loss = F.cross_entropy(head(query, fast), labels[K:])
         adam.zero_grad()
         loss.backward()
         adam.step()

@@ -60,7 +60,7 @@ def write(numbers: Mapping[str, Any], docs: Path) -> None:
         Heading(2, "Meta-steps of OML"),
         Paragraph(
             "A step of the small Omniglot preset, 15 images learned and 30 asked about, beside PyTorch as the released "
-            "code does it (features again at every inner step, the loss of the images asked about after every one) and "
+            "code does it (features again at every inner step, the loss of the query images after every one) and "
             "with features computed once; in turn, medians of several rounds. On sine waves: 10 functions of 5 steps, "
             "400 units."
         ),

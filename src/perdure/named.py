@@ -1,4 +1,4 @@
-"""Things that are asked for by name, imported only once they are."""
+"""Classes that are looked up by name, imported only then."""
 
 from __future__ import annotations
 

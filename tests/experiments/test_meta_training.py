@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("compile_quickly")
 def image_domain(seed=0):
     images = np.random.default_rng(seed).integers(0, 256, (12, 8, 9, 9), dtype=np.uint8)
     training, held_out = split_classes(images, 3)
-    episodes = ClassEpisodes(classes=2, images_each=2, asked_each=2, random_images=3)
+    episodes = ClassEpisodes(classes=2, images_each=2, query_each=2, random_images=3)
     return ImageClasses(training, held_out, episodes, width=4, strides=(2, 1), n_outputs=12, validation_runs=1)
 
 
@@ -151,7 +151,7 @@ def test_the_record_tells_what_was_asked(tmp_path):
     assert config["domain"]["episodes"] == {
         "classes": 2,
         "images_each": 2,
-        "asked_each": 2,
+        "query_each": 2,
         "random_images": 3,
         "halves": True,
     }

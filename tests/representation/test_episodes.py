@@ -1,4 +1,4 @@
-"""Episodes: who learns what, who is asked what, and what cannot be drawn."""
+"""Episodes: who learns what, who is queried about what, and what cannot be drawn."""
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +16,17 @@ IMAGES = np.arange(12 * 20, dtype=np.float32).reshape(12, 20, 1, 1)
 
 @given(seed=st.integers(0, 2**31 - 1), halves=st.booleans())
 def test_an_episode_of_images(seed, halves):
-    episodes = ClassEpisodes(classes=3, images_each=4, asked_each=5, random_images=6, halves=halves)
+    episodes = ClassEpisodes(classes=3, images_each=4, query_each=5, random_images=6, halves=halves)
     episode = episodes.draw(IMAGES, jax.random.key(seed))
-    learned, asked = np.asarray(episode.x).ravel(), np.asarray(episode.asked_x).ravel()
-    labels, asked_labels = np.asarray(episode.y).ravel(), np.asarray(episode.asked_y)
+    learned, query = np.asarray(episode.x).ravel(), np.asarray(episode.query_x).ravel()
+    labels, query_labels = np.asarray(episode.y).ravel(), np.asarray(episode.query_y)
     np.testing.assert_array_equal(learned // 20, labels)
-    np.testing.assert_array_equal(asked // 20, asked_labels)
+    np.testing.assert_array_equal(query // 20, query_labels)
     assert len(set(labels)) == 3
     np.testing.assert_array_equal(labels, np.repeat(np.asarray(episode.fresh), 4))
-    own, others = asked[6:], asked_labels[:6]
-    assert len({*learned, *own}) == 3 * 9  # none is asked about that was learned, none twice
-    np.testing.assert_array_equal(asked_labels[6:], np.repeat(np.asarray(episode.fresh), 5))
+    own, others = query[6:], query_labels[:6]
+    assert len({*learned, *own}) == 3 * 9  # no query was learned, none twice
+    np.testing.assert_array_equal(query_labels[6:], np.repeat(np.asarray(episode.fresh), 5))
     if halves:
         assert labels.min() >= 6
         assert others.max() < 6
@@ -50,11 +50,11 @@ def test_an_episode_of_sines():
     pool = draw_sines(30, jax.random.key(0))
     episode = SineEpisodes(functions=3, steps_each=4, batch_size=5, numbers=6).draw(pool, jax.random.key(1))
     assert episode.x.shape == (12, 5, 7)
-    assert episode.asked_x.shape == (15, 7)
+    assert episode.query_x.shape == (15, 7)
     number = np.asarray(episode.x[..., :-1].argmax(axis=-1))
     np.testing.assert_array_equal(number, np.repeat(number[::4, :1], 4, axis=0) * np.ones((1, 5), int))
     assert len(set(number.ravel())) == 3
-    np.testing.assert_array_equal(episode.asked_x[:, :-1].argmax(axis=-1), np.repeat(number[::4, 0], 5))
+    np.testing.assert_array_equal(episode.query_x[:, :-1].argmax(axis=-1), np.repeat(number[::4, 0], 5))
 
 
 def test_too_many_functions():

@@ -19,7 +19,7 @@ Axes = tuple[Any, ...]
 
 
 def seed_devices(n_seeds: int) -> Sequence[Any]:
-    """Return the devices for so many seeds: no more than there are seeds, or cores that this process may use."""
+    """Return the devices for `n_seeds` seeds: no more than there are seeds, or cores that this process may use."""
     devices = jax.local_devices()
     if devices[0].platform == "cpu":
         devices = devices[: usable_cpus()]

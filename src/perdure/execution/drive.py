@@ -121,7 +121,7 @@ class _Loop:
                     raise self._interrupted(requested)
 
     def _stretch(self, units: int) -> float:
-        """Do so many units, or fewer up to the next boundary, and evaluate there; return units a second."""
+        """Do `units` units, or fewer up to the next boundary, and evaluate there; return units a second."""
         job, start = self._job, self._job.position
         next_boundary = bisect_right(job.boundaries, start)
         due = job.boundaries[next_boundary] if next_boundary < len(job.boundaries) else math.inf

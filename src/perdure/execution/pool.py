@@ -25,7 +25,7 @@ class Job(NamedTuple):
     effort: float
     """How long it may take, in any unit."""
     work: Callable[[Watch], object]
-    """Does it, and tells how it goes on; must be picklable. What it returns is lost: it must leave a record."""
+    """Does it, and reports its progress; must be picklable. What it returns is lost: it must leave a record."""
 
 
 class Failure(NamedTuple):
@@ -52,7 +52,7 @@ class _Worker(NamedTuple):
 
 
 def run_jobs(jobs: Sequence[Job], workers: int, *, show: bool = True) -> list[Failure]:
-    """Do all jobs, the longest first, so many at a time, each in a fresh process, and return those that failed.
+    """Do all jobs, the longest first, `workers` at a time, each in a fresh process, and return those that failed.
 
     The cores that this process may use are divided among the workers: a process has its share from its start on, so
     that what it starts (thread pools) is made for it. A job that fails or dies is no harm to the others.
@@ -60,7 +60,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, *, show: bool = True) -> list[Fa
     Args:
         jobs: what to do.
         workers: processes at a time, ≥ 1.
-        show: show how they go on.
+        show: show their progress.
 
     Raises:
         ValueError: if `workers` is below 1 or two jobs have the same name.
@@ -101,7 +101,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, *, show: bool = True) -> list[Fa
             for worker in running.values():
                 worker.process.kill()
     if stop.received is not None:
-        raise InterruptedRunError("stopped; the same command goes on", stop.received)
+        raise InterruptedRunError("stopped; the same command resumes", stop.received)
     return failures
 
 

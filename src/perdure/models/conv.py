@@ -51,7 +51,7 @@ class ConvNet(eqx.Module):
             )
         if min(n_outputs, width) < 1:
             raise ValueError(
-                f"a ConvNet with {n_outputs} outputs and {width} filters was asked for, expected at least 1 of each"
+                f"a ConvNet with {n_outputs} outputs and {width} filters was requested, expected at least 1 of each"
             )
         channels, height, breadth = shape
         *filter_keys, head_key = jax.random.split(key, _DEPTH + 1)

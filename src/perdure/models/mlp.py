@@ -37,7 +37,7 @@ class MLP(eqx.Module):
         """
         sizes = [in_size, *hidden_sizes, out_size]
         if min(sizes) < 1:
-            raise ValueError(f"an MLP of sizes {sizes} was asked for, expected every size ≥ 1")
+            raise ValueError(f"an MLP of sizes {sizes} was requested, expected every size ≥ 1")
         keys = jax.random.split(key, len(sizes) - 1)
         self.layers = tuple(
             glorot_linear(fan_in, fan_out, layer_key)

@@ -78,7 +78,7 @@ class ResNet18(BatchModel):
         """
         if min(n_channels, n_outputs, width) < 1:
             raise ValueError(
-                f"a ResNet-18 with {n_channels} channels, {n_outputs} outputs and {width} filters was asked for, "
+                f"a ResNet-18 with {n_channels} channels, {n_outputs} outputs and {width} filters was requested, "
                 "expected at least 1 of each"
             )
         stem_key, head_key, *block_keys = jax.random.split(key, 2 + len(_STRIDES))

@@ -21,7 +21,7 @@ def check_comparable(records: Sequence[AgentRecord]) -> None:
     """
     for record in records:
         if record.summary is None:
-            raise ResultsError(f"{record.folder} is unfinished; the command that began it goes on with it")
+            raise ResultsError(f"{record.folder} is unfinished; resume it with `perdure resume {record.folder}`")
         for part in ("environment", "levels", "stages", "evaluation"):
             if record.config[part] != records[0].config[part]:
                 raise ResultsError(

@@ -1,4 +1,4 @@
-"""Episodes of meta-training: what an inner loop learns, and what it is asked afterwards.
+"""Episodes of meta-training: what an inner loop learns, and what the adapted network is queried about afterwards.
 
 All are drawn from a key inside the compiled program.
 """
@@ -23,9 +23,9 @@ class Episode(NamedTuple):
     """Inputs to learn, in order."""
     y: Shaped[Array, "k b ..."]
     """Their labels or targets."""
-    asked_x: Shaped[Array, "q ..."]
-    """Inputs that the adapted network is asked about."""
-    asked_y: Shaped[Array, "q ..."]
+    query_x: Shaped[Array, "q ..."]
+    """Inputs that the adapted network is queried about."""
+    query_y: Shaped[Array, "q ..."]
     """Their labels or targets."""
     fresh: Int[Array, " t"]
     """Outputs whose weights are drawn anew before the inner loop."""
@@ -41,10 +41,10 @@ class Episodes(Protocol):
 
 @dataclass(frozen=True)
 class ClassEpisodes:
-    """Episodes of images: a few classes one after another, asked about them and about images of all kinds.
+    """Episodes of images: a few classes one after another, with queries about them and about images of all kinds.
 
-    The trajectory shows `images_each` images of each of `classes` classes, one a step, class after class. It is asked
-    about `asked_each` other images of each of them, and about `random_images` images of any classes.
+    The trajectory shows `images_each` images of each of `classes` classes, one a step, class after class. It is query
+    about `query_each` other images of each of them, and about `random_images` images of any classes.
 
     Source: Javed & White (2019), released code, 3 classes of 5 images.
     """
@@ -53,10 +53,10 @@ class ClassEpisodes:
     """Classes of a trajectory."""
     images_each: int = 5
     """Images of each class to learn: steps of the inner loop a class."""
-    asked_each: int = 5
-    """Other images of each class asked about."""
+    query_each: int = 5
+    """Query images of each class, others than those learned."""
     random_images: int = 15
-    """Images of any classes asked about."""
+    """Query images of any classes."""
     halves: bool = True
     """Trajectories from the second half of the classes only, random images from the first? Else both from all."""
 
@@ -71,12 +71,12 @@ class ClassEpisodes:
             ValueError: if there are too few classes, images or outputs.
         """
         n_classes, n_images = shape[:2]
-        if min(self.classes, self.images_each, self.asked_each) < 1 or self.random_images < 0:
-            raise ValueError(f"{self} was given, expected numbers ≥ 1, random_images ≥ 0; mend the episodes")
-        if self.images_each + self.asked_each > n_images:
+        if min(self.classes, self.images_each, self.query_each) < 1 or self.random_images < 0:
+            raise ValueError(f"{self} was given, expected numbers ≥ 1, random_images ≥ 0; fix the episodes")
+        if self.images_each + self.query_each > n_images:
             raise ValueError(
-                f"an episode learns {self.images_each} images of a class and asks about {self.asked_each} others, but "
-                f"the classes have {n_images} images each; lower images_each or asked_each"
+                f"an episode learns {self.images_each} images of a class and queries {self.query_each} others, but "
+                f"the classes have {n_images} images each; lower images_each or query_each"
             )
         available = n_classes - n_classes // 2 if self.halves else n_classes
         if self.classes > available:
@@ -98,7 +98,7 @@ class ClassEpisodes:
         chosen = middle + jax.random.permutation(class_key, n_classes - middle)[: self.classes]
         image_keys = jax.random.split(image_key, self.classes)
         images = jax.vmap(lambda key: jax.random.permutation(key, n_images))(image_keys)
-        learned, asked = jnp.split(images[:, : self.images_each + self.asked_each], [self.images_each], axis=1)
+        learned, query = jnp.split(images[:, : self.images_each + self.query_each], [self.images_each], axis=1)
         others = jax.random.randint(random_key, (self.random_images,), 0, middle or n_classes)
         other_images = jax.random.randint(random_image_key, (self.random_images,), 0, n_images)
         data = jnp.asarray(data)
@@ -106,15 +106,15 @@ class ClassEpisodes:
         return Episode(
             x=data[chosen[:, None], learned].reshape(k, 1, *shape),
             y=jnp.repeat(chosen, self.images_each)[:, None],
-            asked_x=jnp.concatenate([data[others, other_images], data[chosen[:, None], asked].reshape(-1, *shape)]),
-            asked_y=jnp.concatenate([others, jnp.repeat(chosen, self.asked_each)]),
+            query_x=jnp.concatenate([data[others, other_images], data[chosen[:, None], query].reshape(-1, *shape)]),
+            query_y=jnp.concatenate([others, jnp.repeat(chosen, self.query_each)]),
             fresh=chosen,
         )
 
 
 @dataclass(frozen=True)
 class SineEpisodes:
-    """Episodes of regression: several functions of a pool one after another, asked about all of them.
+    """Episodes of regression: several functions of a pool one after another, with queries about all of them.
 
     Source: Javed & White (2019), section 4.1, released code.
     """
@@ -124,7 +124,7 @@ class SineEpisodes:
     steps_each: int = 40
     """Steps of the inner loop on each function."""
     batch_size: int = 8
-    """Examples of a step, and of each function asked about."""
+    """Examples of a step, and of each function's query."""
     numbers: int = 10
     """Numbers that functions can have; each episode deals them out anew."""
 
@@ -142,17 +142,17 @@ class SineEpisodes:
 
     def draw(self, data: Sines, key: PRNGKeyArray) -> Episode:
         """Return an episode of functions of the pool `data`."""
-        function_key, number_key, learned_key, asked_key = jax.random.split(key, 4)
+        function_key, number_key, learned_key, query_key = jax.random.split(key, 4)
         chosen = jax.random.permutation(function_key, len(data.amplitude))[: self.functions]
         sines = Sines(*(leaf[chosen] for leaf in data))
         number = jax.random.permutation(number_key, self.numbers)[: self.functions]
         x, y = sine_examples(sines, number, self.numbers, self.steps_each * self.batch_size, learned_key)
-        asked_x, asked_y = sine_examples(sines, number, self.numbers, self.batch_size, asked_key)
+        query_x, query_y = sine_examples(sines, number, self.numbers, self.batch_size, query_key)
         k = self.functions * self.steps_each
         return Episode(
             x=x.reshape(k, self.batch_size, -1),
             y=y.reshape(k, self.batch_size, 1),
-            asked_x=asked_x.reshape(-1, self.numbers + 1),
-            asked_y=asked_y.reshape(-1, 1),
+            query_x=query_x.reshape(-1, self.numbers + 1),
+            query_y=query_y.reshape(-1, 1),
             fresh=jnp.zeros(0, jnp.int32),
         )

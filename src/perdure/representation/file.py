@@ -26,7 +26,7 @@ _SHIPPED = resources.files("perdure.representation") / "trained"
 
 
 class RepresentationError(Exception):
-    """A file holds no representation, or not the one that is asked for."""
+    """A file holds no representation, or not the one that is requested."""
 
 
 class Trained(NamedTuple):

@@ -118,7 +118,7 @@ class DenseEncoder(eqx.Module):
         """
         if not widths or min(in_size, *widths) < 1:
             raise ValueError(
-                f"layers of {tuple(widths)} units on {in_size} inputs were asked for, expected one or more, sizes ≥ 1"
+                f"layers of {tuple(widths)} units on {in_size} inputs were requested, expected one or more, sizes ≥ 1"
             )
         self.layers = he_layers([in_size, *widths], key)
 

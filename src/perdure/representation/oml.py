@@ -18,7 +18,7 @@ from perdure.representation.network import Representation
 from perdure.representation.score import score
 from perdure.updates.gradient import Gradient, TrainState, optimizer_step
 from perdure.updates.losses import Loss, cross_entropy
-from perdure.updates.unroll import ask_adapted
+from perdure.updates.unroll import query_adapted
 
 
 class Measured(NamedTuple):
@@ -27,7 +27,7 @@ class Measured(NamedTuple):
     loss: Float[Array, ""]
     """What is made small."""
     before: Float[Array, ""]
-    """Score of the examples asked about before the inner loop: share of correct classes, or mean squared error."""
+    """Score of the query examples before the inner loop: share of correct classes, or mean squared error."""
     after: Float[Array, ""]
     """The same after it."""
 
@@ -48,7 +48,7 @@ class OML(Method):
     """Online-aware meta-learning (Javed & White 2019, Algorithm 1, as corrected in the released code in 2020).
 
     A step draws the weights of the trajectory's outputs anew, takes SGD steps on the trajectory with the head alone,
-    and moves encoder and head by Adam down the gradient, through those steps, of the loss on the examples asked about.
+    and moves encoder and head by Adam down the gradient, through those steps, of the loss on the query examples.
     """
 
     inner_rate: Rate
@@ -87,8 +87,8 @@ def meta_gradient(
     def meta_loss(start: Representation) -> tuple[Float[Array, ""], Measured]:
         k, b = episode.x.shape[:2]
         learned = episode.x.reshape(k * b, *episode.x.shape[2:])
-        features = start.encoder(as_features(jnp.concatenate([learned, episode.asked_x])))
-        asked = ask_adapted(
+        features = start.encoder(as_features(jnp.concatenate([learned, episode.query_x])))
+        outputs = query_adapted(
             start.head,
             features[: k * b].reshape(k, b, -1),
             episode.y,
@@ -98,8 +98,8 @@ def meta_gradient(
             first_order=method.first_order,
             clip=method.clip,
         )
-        value = jnp.mean(jax.vmap(loss)(asked.after, episode.asked_y))
-        return value, Measured(value, *(score(outputs, episode.asked_y) for outputs in asked))
+        value = jnp.mean(jax.vmap(loss)(outputs.after, episode.query_y))
+        return value, Measured(value, *(score(its, episode.query_y) for its in outputs))
 
     (value, measured), grads = jax.value_and_grad(meta_loss, has_aux=True)(start)
     return Gradient(value, grads, start), measured

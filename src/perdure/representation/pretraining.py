@@ -45,7 +45,7 @@ class Pretraining(Method):
 def batch_gradient(
     model: Representation, x: Shaped[Array, "n ..."], y: Shaped[Array, "n ..."], loss: Loss, sparsity: Rate | None
 ) -> tuple[Gradient, Float[Array, ""]]:
-    """Return the gradient of the mean loss on a batch, with the sparsity penalty if asked for, and the score."""
+    """Return the gradient of the mean loss on a batch, with the sparsity penalty if it is requested, and the score."""
 
     def value(model: Representation) -> tuple[Float[Array, ""], Float[Array, ""]]:
         features = jax.vmap(model.encoder)(as_features(x))

@@ -1,7 +1,7 @@
 """The inner loop of meta-learning: SGD steps that can be differentiated through.
 
 Throughout, k is the number of steps, b the number of examples in each, d the number of features and q the number of
-examples that the adapted head is asked about. Only the head learns, on features that an encoder has computed once.
+examples that the adapted head is queried about. Only the head learns, on features that an encoder has computed once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from perdure.updates.losses import Loss
 from perdure.updates.sequential import chain
 
 
-class Asked(NamedTuple):
-    """Outputs of a head for the features that it is asked about."""
+class QueryOutputs(NamedTuple):
+    """Outputs of a head for the query features."""
 
     before: Float[Array, "q outputs"]
     """Before the first step."""
@@ -29,17 +29,17 @@ class Asked(NamedTuple):
     """After the last."""
 
 
-def ask_adapted(
+def query_adapted(
     head: MLP,
     features: Float[Array, "k b d"],
     y: Shaped[AnyArray, "k b ..."],
-    asked: Float[Array, "q d"],
+    query: Float[Array, "q d"],
     rate: Rate,
     loss: Loss,
     *,
     first_order: bool = False,
     clip: float | None = None,
-) -> Asked:
+) -> QueryOutputs:
     """Return a head's outputs before and after k steps of SGD, differentiable by everything that is a float.
 
     Steps on one example each, without clipping, take the exact Gram form, others the general one.
@@ -48,16 +48,16 @@ def ask_adapted(
         head: before the first step.
         features: of the examples to learn, in order.
         y: their labels or targets.
-        asked: features to return outputs for.
+        query: features to return outputs for.
         rate: learning rate of every step.
         loss: of the outputs for one example; a step's is the mean over its examples.
         first_order: differentiate as if the steps' gradients were constants.
         clip: bound of every entry of the steps' gradients, in size. A clipped entry passes on no gradient.
     """
     if features.shape[1] == 1 and clip is None:
-        return gram_ask_adapted(head, features[:, 0], y[:, 0], asked, rate, loss, first_order=first_order)
+        return gram_query_adapted(head, features[:, 0], y[:, 0], query, rate, loss, first_order=first_order)
     after = unroll(head, features, y, rate, loss, first_order=first_order, clip=clip)
-    return Asked(jax.vmap(head)(asked), jax.vmap(after)(asked))
+    return QueryOutputs(jax.vmap(head)(query), jax.vmap(after)(query))
 
 
 def unroll(
@@ -70,7 +70,7 @@ def unroll(
     first_order: bool = False,
     clip: float | None = None,
 ) -> MLP:
-    """Return the head after k steps of SGD; arguments as of `ask_adapted`."""
+    """Return the head after k steps of SGD; arguments as of `query_adapted`."""
 
     def step(head: MLP, batch: tuple[Any, ...]) -> tuple[MLP, None]:
         features, y = batch
@@ -92,17 +92,17 @@ def _clipped(grads: MLP, bound: float) -> MLP:
     return jax.tree.map(lambda by: jnp.clip(by, -bound, bound), grads)
 
 
-def gram_ask_adapted(
+def gram_query_adapted(
     head: MLP,
     features: Float[Array, "k d"],
     y: Shaped[AnyArray, "k ..."],
-    asked: Float[Array, "q d"],
+    query: Float[Array, "q d"],
     rate: Rate,
     loss: Loss,
     *,
     first_order: bool = False,
-) -> Asked:
-    """`ask_adapted` for steps on one example each, without changing the first layer's weights at every step.
+) -> QueryOutputs:
+    """`query_adapted` for steps on one example each, without changing the first layer's weights at every step.
 
     SGD moves the head's first layer only by the outer products −λ δᵢ fᵢᵀ of loss gradients δᵢ and features fᵢ (see
     `perdure.updates.sequential.gram_meta_steps`). Its weights W are therefore multiplied once, with the features of
@@ -115,16 +115,18 @@ def gram_ask_adapted(
     k = len(features)
     first, upper = head.layers[0], eqx.tree_at(lambda it: it.layers[0], head, None)
     assert first.bias is not None
-    both = jnp.concatenate([features, asked]) @ first.weight.T + first.bias[None]
+    both = jnp.concatenate([features, query]) @ first.weight.T + first.bias[None]
     learned, start = features, (upper, both[:k])
     if first_order:
         learned, start = jax.lax.stop_gradient((learned, start))
     after, deltas = chain(*start, learned @ learned.T + 1, y, jnp.full(k, rate), loss)
     if first_order:  # where the steps begin counts, where they go is constant
         after = _constant_away(upper, after)
-    start_of_asked = both[k:]
-    moved = rate * (asked @ learned.T + 1) @ deltas
-    return Asked(jax.vmap(upper.above_first)(start_of_asked), jax.vmap(after.above_first)(start_of_asked - moved))
+    start_of_query = both[k:]
+    moved = rate * (query @ learned.T + 1) @ deltas
+    return QueryOutputs(
+        jax.vmap(upper.above_first)(start_of_query), jax.vmap(after.above_first)(start_of_query - moved)
+    )
 
 
 def _constant_away(start: MLP, end: MLP) -> MLP:

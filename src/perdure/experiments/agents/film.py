@@ -25,7 +25,7 @@ def film_encoder(path: Path) -> Encode:
 
     Raises:
         ValueError: if the suffix is another.
-        ModuleNotFoundError: if MP4 is asked for, but imageio-ffmpeg is not installed.
+        ModuleNotFoundError: if MP4 is requested, but imageio-ffmpeg is not installed.
     """
     if path.suffix == ".gif":
         return _gif
@@ -40,7 +40,7 @@ def save_film(path: Path, pictures: Sequence[Picture]) -> None:
 
     Raises:
         ValueError: if the suffix is neither `.gif` nor `.mp4`.
-        ModuleNotFoundError: if MP4 is asked for, but imageio-ffmpeg is not installed.
+        ModuleNotFoundError: if MP4 is requested, but imageio-ffmpeg is not installed.
         StorageError: if it cannot be written.
     """
     write_atomically(path, film_encoder(path)(pictures))

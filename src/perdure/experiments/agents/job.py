@@ -40,7 +40,7 @@ class EpisodeStats(NamedTuple):
     """Score of the episodes that ended last; None before the first has."""
 
     def after(self, episodes: float, total: float) -> EpisodeStats:
-        """Return the statistics once so many episodes have ended, with this sum of scores."""
+        """Return the statistics once `episodes` have ended, with `total` as the sum of their scores."""
         if episodes == self.episodes:
             return self
         return EpisodeStats(episodes, total, (total - self.total) / (episodes - self.episodes))

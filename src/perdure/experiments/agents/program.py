@@ -92,7 +92,7 @@ class AgentPrograms:
         self._lives = jax.block_until_ready(self._play(*self._arguments(start, stop)))
 
     def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
-        """Return mean scores of the greedy policies after so many frames."""
+        """Return mean scores of the greedy policies after `frame` frames."""
         *_, at = self._arguments(frame)
         scores = self._evaluate(self._lives, self._levels, self._keys, at)
         return np.asarray(scores, np.float64)[: self._division.n_seeds]

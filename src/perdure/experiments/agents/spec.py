@@ -49,7 +49,7 @@ class AgentSpec:
 
     @property
     def evaluations(self) -> Int[np.ndarray, " times"]:
-        """Frames played at each evaluation: 0, every so many, and the end of each stage."""
+        """Frames played at each evaluation: 0, every `evaluate_every`, and the end of each stage."""
         ends = np.cumsum([stage.frames for stage in self.stages])
         return np.unique(np.concatenate([np.arange(0, ends[-1], self.evaluate_every), ends]))
 

@@ -1,4 +1,4 @@
-"""From names and options to a learner: published values where nothing else is asked for."""
+"""From names and options to a learner: published values where no others are given."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def choose_learner(
     Args:
         name: name of the learner.
         benchmark: name of the benchmark that it will learn.
-        given: hyper-parameters that were asked for.
+        given: hyper-parameters that were given.
         preset_file: whose presets to use; None for perdure's own.
         options: of the benchmark.
 
@@ -65,14 +65,14 @@ def choose_learner(
     if preset is not None and set(known) - set(given):
         if not preset.exact:
             notes.append(
-                f"you asked for memory size {memory_size}; the hyper-parameters not given are those for "
+                f"you gave memory size {memory_size}; the hyper-parameters not given are those for "
                 f"{preset.memory_size} and may not suit it"
             )
         if any(options.get(option) != value for option, value in preset.options.items()):
             part = ", ".join(f"{option} = {value}" for option, value in preset.options.items())
             notes.append(
                 f"the hyper-parameters not given were chosen for a part of {benchmark}, {part}, and may not suit the "
-                "stream asked for; choose others with perdure tune"
+                "stream requested; choose others with perdure tune"
             )
     return Choice(make_learner(name, **values), notes)
 

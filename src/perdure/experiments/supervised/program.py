@@ -34,7 +34,7 @@ class Log(NamedTuple):
     loss: Float[Array, "*seeds N"]
     """Loss on the arriving example before the update."""
     alignment: Alignment | None = None
-    """Of its gradient with that of a random past example; None when not asked for."""
+    """Of its gradient with that of a random past example; None when not requested."""
 
 
 class Alignment(NamedTuple):

@@ -1,4 +1,4 @@
-"""Accuracy as the stream goes on."""
+"""Accuracy as the stream proceeds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from perdure.report.figures.style import (
 
 
 def accuracy_over_stream(records: Sequence[RunRecord]) -> Figure:
-    """Show how accuracy fares as the stream goes on.
+    """Show how accuracy fares as the stream proceeds.
 
     If every run was evaluated on all past tasks after each task: mean accuracy over the tasks seen so far,
     one line a run, with its band. Otherwise: accuracy on each task just after it was learned and at the end

@@ -21,7 +21,7 @@ _SMOOTHING = 0.1  # of the stream: the width of the moving mean
 
 
 def alignment_over_stream(records: Sequence[RunRecord]) -> Figure:
-    """Show the dot product with a past example's gradient as the stream goes on, before and after the update.
+    """Show the dot product with a past example's gradient as the stream proceeds, before and after the update.
 
     A panel for each benchmark; lines are moving means over a tenth of the stream, over all seeds.
 
