@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from perdure.experiments.representations.train import take_steps
+from perdure.experiments.representations.job import take_steps
 from perdure.representation.domains import Domain, ImageClasses, SinePool
 from perdure.representation.episodes import SineEpisodes
 from perdure.representation.oml import OML
