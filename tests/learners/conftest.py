@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,12 +16,12 @@ import pytest
 from perdure.core import Example, Learner, StreamInfo
 from perdure.models import MLP
 
-RECORDINGS = Path(__file__).parents[1] / "reference" / "mer"
+RECORDINGS = Path(os.environ.get("PERDURE_REFERENCE", Path(__file__).parents[1] / "reference"))
 KINDS = ("weight", "bias")
 
 
 class Recording(NamedTuple):
-    """One recorded run: numbers under the names of tests/reference/mer.
+    """One recorded run: numbers under the names of tests/reference.
 
     A layer's weights are found by a moment and the layer's name, such as ``init`` and ``{}0`` for ``init_weight0``
     and ``init_bias0``.
@@ -37,10 +38,14 @@ class Recording(NamedTuple):
         """Return the learner's state before the first example."""
         return learner.init(model, jax.tree.map(lambda leaf: leaf[0], self.stream(dtype)), jax.random.key(0))
 
-    def facts(self) -> StreamInfo:
+    def layers(self) -> list[str]:
+        """Return the names of the layers, from the input on."""
+        return [f"{{}}{n}" for n in range(sum(name.startswith("init_weight") for name in self.numbers))]
+
+    def stream_info(self) -> StreamInfo:
         """Return what a run would tell the learner of the stream."""
         sizes = np.bincount(self.numbers["stream_task"])
-        return StreamInfo(len(sizes), tuple(map(int, sizes)))
+        return StreamInfo(int(self.numbers["n_outputs"]), len(sizes), tuple(map(int, sizes)))
 
     def mlp(self, moment: str, layers: Sequence[str], dtype: type) -> MLP:
         """Return the recorded network."""
@@ -72,11 +77,11 @@ def _weights(network: MLP) -> list[Any]:
 
 
 @pytest.fixture(scope="session")
-def recording() -> Callable[[str], Recording]:
-    """Recorded runs by the name of their file (tests/reference/README.md)."""
+def recording() -> Callable[..., Recording]:
+    """Recorded runs by the name of their file and its folder (tests/reference/README.md)."""
 
-    def load(name: str) -> Recording:
-        with np.load(RECORDINGS / f"{name}.npz") as file:
+    def load(name: str, folder: str = "mer") -> Recording:
+        with np.load(RECORDINGS / folder / f"{name}.npz") as file:
             return Recording(dict(file))
 
     return load

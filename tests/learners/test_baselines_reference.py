@@ -35,7 +35,7 @@ def gem(run):
     numbers = run.numbers
     memory_size = int(numbers["hp_n_memories"] * numbers["n_tasks"])
     margin = float(numbers["hp_memory_strength"])
-    return GEM(float(numbers["hp_lr"]), memory_size, margin=margin, stream_info=run.facts())
+    return GEM(float(numbers["hp_lr"]), memory_size, margin=margin, stream_info=run.stream_info())
 
 
 @functools.cache
@@ -137,7 +137,7 @@ def test_independent(recording, name, dtype, atol):
     with jax.enable_x64(dtype is jnp.float64):
         run = recording(name)
         rate, from_previous = float(run.numbers["hp_lr"]), bool(run.numbers["hp_finetune"])
-        learner = Independent(rate, from_previous=from_previous, stream_info=run.facts())
+        learner = Independent(rate, from_previous=from_previous, stream_info=run.stream_info())
         layers = [[f"task{task}_{layer}" for layer in LAYERS] for task in range(3)]
         start = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(run.mlp("init", names, dtype) for names in layers))
         states = run.learn(learner, IndependentState(start, jnp.array(-1, jnp.int32)), dtype)
@@ -151,7 +151,7 @@ def test_independent_divides_the_units_as_recorded(recording):
     run = recording("independent_scratch")
     wide = int(run.numbers["hp_n_hiddens"])
     state = run.start(
-        Independent(0.1, stream_info=run.facts()), MLP(12, 5, (wide, wide), key=jax.random.key(0)), jnp.float32
+        Independent(0.1, stream_info=run.stream_info()), MLP(12, 5, (wide, wide), key=jax.random.key(0)), jnp.float32
     )
     recorded = run.mlp("init", [f"task0_{layer}" for layer in LAYERS], jnp.float32)
     shapes = [leaf.shape for leaf in jax.tree.leaves(recorded)]
@@ -166,7 +166,7 @@ def test_task_input(recording, name, dtype, atol):
         shared = [*(f"hidden{n}_{{}}" for n in range(int(run.numbers["hp_n_layers"]))), "output_{}"]
         layers = [[f"input_task{task}_{{}}", *shared] for task in range(3)]
         perceptrons = [run.mlp("init", names, dtype) for names in layers]
-        learner = TaskInput(float(run.numbers["hp_lr"]), stream_info=run.facts())
+        learner = TaskInput(float(run.numbers["hp_lr"]), stream_info=run.stream_info())
         start = run.start(learner, perceptrons[0], dtype).model
         for task, perceptron in enumerate(perceptrons):
             start = start.updated(jnp.asarray(task), perceptron)

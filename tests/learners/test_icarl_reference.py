@@ -28,7 +28,7 @@ def learner(icarl_run):
         int(numbers["hp_n_memories"]),
         float(numbers["hp_memory_strength"]),
         BATCH,
-        stream_info=StreamInfo(N_TASKS, (PER_TASK,) * N_TASKS, CLASS_TASKS),
+        stream_info=StreamInfo(len(CLASS_TASKS), N_TASKS, (PER_TASK,) * N_TASKS, CLASS_TASKS),
     )
 
 

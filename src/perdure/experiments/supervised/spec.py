@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import PRNGKeyArray
 
 from perdure import models
@@ -25,7 +24,7 @@ from perdure.records.run import FORMAT
 from perdure.streams.benchmark import Benchmark, checksum, labels_of
 from perdure.streams.catalog import BenchmarkRecipe
 from perdure.streams.torch_file import DataFileRecipe
-from perdure.updates.losses import CrossEntropyWithinTask, cross_entropy, mean_squared_error
+from perdure.updates.losses import CrossEntropyWithinTask, mean_squared_error
 
 Evaluation = Literal["needed", "full"]
 MakeModel = Callable[[Example, int, PRNGKeyArray], Any]
@@ -180,14 +179,15 @@ def default_model(benchmark: Benchmark | Callable[[int], Benchmark]) -> MakeMode
 def prepare(learner: Learner[Any], benchmark: Benchmark) -> Learner[Any]:
     """Return the learner told the facts of its stream, and with the loss that the benchmark's targets ask for.
 
-    Cross entropy, the loss that learners have unless they are given another, becomes cross entropy within the task
-    where outputs belong to tasks, and mean squared error where targets are numbers.
+    A loss that is None becomes cross entropy within the task where outputs belong to tasks, and mean squared error
+    where targets are numbers; a loss that the learner has been given stays.
     """
     changes: dict[str, Any] = {}
     if getattr(learner, "stream_info", "not wanted") is None:
         sizes = np.diff(benchmark.task_ends, prepend=0)
-        changes["stream_info"] = StreamInfo(benchmark.n_tasks, tuple(map(int, sizes)), tasks_of_classes(benchmark))
-    if getattr(learner, "loss", None) is cross_entropy:
+        class_tasks = tasks_of_classes(benchmark)
+        changes["stream_info"] = StreamInfo(benchmark.n_outputs, benchmark.n_tasks, tuple(map(int, sizes)), class_tasks)
+    if getattr(learner, "loss", "not wanted") is None:
         if benchmark.regression:
             changes["loss"] = mean_squared_error
         elif benchmark.class_tasks is not None:
@@ -231,12 +231,8 @@ def describe_run(
 
 def _own_parts(learner: Learner[Any]) -> dict[str, str]:
     """Return the names of a loss and an optimizer that are not the learners' own."""
-    defaults = {"loss": cross_entropy, "optimizer": optax.sgd}
-    return {
-        part: name_of(getattr(learner, part))
-        for part, default in defaults.items()
-        if getattr(learner, part, default) is not default
-    }
+    given = {part: getattr(learner, part, None) for part in ("loss", "optimizer")}
+    return {part: name_of(function) for part, function in given.items() if function is not None}
 
 
 def _describe_benchmark(benchmark: Benchmark | Callable[[int], Benchmark]) -> dict[str, Any]:
