@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -12,7 +13,10 @@ from scipy import stats
 
 from perdure.core import Example
 from perdure.memory import (
+    LARGEST_COUNT,
+    Buffer,
     capacity,
+    draw_distinct_slots,
     draw_past,
     draw_slot,
     draw_slots,
@@ -21,11 +25,14 @@ from perdure.memory import (
     empty_rings,
     exemplar_slots,
     filled,
+    first_slot,
     keep_exemplars,
     no_exemplars,
+    period,
     plan_exemplars,
     recall,
     ring,
+    ring_slot,
     store,
     store_in_ring,
 )
@@ -208,6 +215,87 @@ def test_recall_returns_the_examples_of_the_slots_in_their_order():
     np.testing.assert_array_equal(examples.task, [[9, 3, 3], [0, 0, 6]])
 
 
+@pytest.mark.parametrize(("size", "held", "draws"), [(6, 6, 3), (9, 5, 2), (5, 5, 5), (3, 3, 4), (6, 2, 4)])
+def test_distinct_draws_are_a_uniform_set_of_filled_slots(size, held, draws):
+    drawn = np.asarray(draw_distinct_slots(with_seen(size, held), (20_000, draws), jax.random.key(3)))
+    n = min(held, draws)
+    sets = np.sort(drawn[:, :n], axis=1)
+    assert sets.min() >= 0
+    assert sets.max() < held
+    assert (np.diff(sets, axis=1) > 0).all(), "no slot twice"
+    kinds, kind, counts = np.unique(sets, axis=0, return_inverse=True, return_counts=True)
+    assert len(kinds) == math.comb(held, n)
+    if len(kinds) > 1:
+        assert stats.chisquare(counts).pvalue > UNLIKELY
+        neighbours = np.histogram2d(kind[::2].ravel(), kind[1::2].ravel(), bins=len(kinds))[0]
+        expected = len(kind) / 2 / len(kinds) ** 2
+        assert stats.chisquare(neighbours.ravel(), expected).pvalue > UNLIKELY, "batches are drawn independently"
+
+
+# --- counts that no integer holds
+
+MANY = [2**31 - 3, 2**31 - 2, 2**31 - 1, 2**31, 2**32 + 5, 2**40]
+
+
+def after_many(size, n, width=0):
+    """Return a memory that has been offered n examples; its slots of width 0 take no space, however many they are."""
+    empty = Buffer((jnp.zeros((size, width)),), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    periods, seen = divmod(n, period(empty))
+    return empty._replace(seen=jnp.asarray(seen, jnp.int32), periods=jnp.asarray(periods, jnp.int32))
+
+
+@pytest.mark.parametrize("n", MANY)
+@pytest.mark.parametrize("size", [2**28, 2**30 - 1, 2**30])
+def test_at_any_count_each_example_is_kept_with_probability_size_over_n(size, n):
+    memory = after_many(size, n)
+    keys = jax.random.split(jax.random.key(n % 1000), 200_000)
+    slots = np.asarray(jax.jit(jax.vmap(lambda key: draw_slot(memory, key)))(keys))
+    assert slots.dtype == np.int32
+    assert slots.min() >= 0
+    kept = slots[slots < size]
+    assert stats.binomtest(len(kept), len(slots), size / (n + 1)).pvalue > UNLIKELY
+    if len(kept) > 1000:
+        assert stats.kstest(kept / size, "uniform").pvalue > UNLIKELY
+
+
+@pytest.mark.parametrize("n", [7, 100, 10**6, 2**31 - 9])
+def test_as_long_as_an_integer_holds_the_count_the_draw_is_a_plain_one(n):
+    for seed in range(20):
+        key = jax.random.key(seed)
+        assert draw_slot(after_many(7, n), key) == jax.random.randint(key, (), 0, n + 1, jnp.int32)
+
+
+@pytest.mark.parametrize("n", MANY)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_at_any_count_a_memory_is_full_and_replayed(size, n):
+    memory = after_many(size, n, width=2)
+    new = (jnp.ones(2),)
+    for offered in range(n, n + 4):
+        assert filled(memory) == first_slot(memory) == size
+        assert drawn_mask(memory, 3).tolist() == [place < size for place in range(3)]
+        drawn = draw_slots(memory, (100,), jax.random.key(0))
+        assert (drawn > 0).any() == (size > 1)
+        assert ring_slot(memory) == offered % size
+        assert int(memory.periods) * period(memory) + int(memory.seen) == offered
+        memory = store(memory, new, ring_slot(memory))
+        assert memory.seen.dtype == memory.periods.dtype == jnp.int32
+    np.testing.assert_array_equal(memory.examples[0][(n + 3) % size], new[0])
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_the_ring_of_a_task_goes_round_at_any_count(size):
+    rings = empty_rings(numbered(0), 2, size)
+    last = LARGEST_COUNT // size * size
+    rings = rings._replace(seen=jnp.asarray([5, last - 2], jnp.int32))
+    for n in range(last - 2, last + 4):
+        rings = store_in_ring(rings, ring_example(n % 1000, 1))
+        examples, held = ring(rings, jnp.asarray(1))
+        assert examples.y[n % size] == n % 1000
+        assert held.all()
+    assert rings.seen[0] == 5
+    assert size <= rings.seen[1] <= size + 4
+
+
 def test_slots_have_the_shapes_and_dtypes_of_the_example():
     example = Example(np.ones((2, 3), np.uint8), np.asarray(1, np.int32), np.asarray(4, np.int32))
     memory = empty_buffer(example, 5)
@@ -215,7 +303,7 @@ def test_slots_have_the_shapes_and_dtypes_of_the_example():
     assert memory.examples.x.dtype == jnp.uint8
     assert memory.examples.y.shape == memory.examples.task.shape == (5,)
     assert memory.examples.y.dtype == memory.examples.task.dtype == jnp.int32
-    assert memory.seen.dtype == jnp.int32
+    assert memory.seen.dtype == memory.periods.dtype == jnp.int32
     assert not any(leaf.any() for leaf in jax.tree.leaves(memory))
 
 

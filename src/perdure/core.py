@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -38,8 +39,14 @@ class Example(NamedTuple):
 
 
 class StreamInfo(NamedTuple):
-    """What a method may know of its stream beforehand; a run tells it to learners that have a field `stream_info`."""
+    """What a method may know of its stream beforehand.
 
+    A learner that needs it declares a field ``stream_info: StreamInfo | None = stream_info_field()``, which a run fills
+    in before `init`.
+    """
+
+    n_outputs: int
+    """Number of classes, or of targets for regression."""
     n_tasks: int
     """Number of tasks."""
     task_sizes: tuple[int, ...]
@@ -49,18 +56,22 @@ class StreamInfo(NamedTuple):
 
 
 class Info(NamedTuple):
-    """What one observation reports. It is logged, never carried on."""
+    """What one observation reports. It is logged, never carried on; what nobody logs costs nothing once compiled."""
 
     loss: Float[Array, ""]
     """Loss on the arriving example before the update."""
+    outputs: Float[Array, " outputs"]
+    """What the learner predicts for the arriving example before the update."""
+    extra: Mapping[str, Shaped[Array, ""]] = {}
+    """Whatever else a method wants logged: scalars by name, the same names for every example."""
 
 
 class Learner(eqx.Module, Generic[State]):
-    """A continual-learning method: a frozen record of hyper-parameters with three pure methods.
+    """A continual-learning method: a frozen record of hyper-parameters with four pure methods.
 
     The state is a NamedTuple whose leaves are all arrays, so it can be scanned over, vmapped over seeds and
-    saved bit for bit. Its field `model` holds the network. Float hyper-parameters may be traced arrays, so
-    that learners that differ only in their rates run side by side in one program.
+    saved bit for bit. Float hyper-parameters may be traced arrays, so that learners that differ only in their rates
+    run side by side in one program.
     """
 
     needs_task: ClassVar[bool]
@@ -84,6 +95,14 @@ class Learner(eqx.Module, Generic[State]):
         """Learn from ONE example and return the new state and what there is to report."""
 
     @abstractmethod
+    def answering(self, state: State) -> PyTree:
+        """Return the part of the state whose parameters answer: the network that `predict` asks, or what stands for it.
+
+        It must be a part of the state itself, such as ``state.model`` or ``state.average``, and not computed from it,
+        so that other parameters can be put in its place (``eqx.tree_at(learner.answering, state, others)``).
+        """
+
+    @abstractmethod
     def predict(self, state: State, x: Any, task: Any) -> Float[Array, "batch outputs"]:
         """Return logits, or values, for a batch of inputs.
 
@@ -92,6 +111,63 @@ class Learner(eqx.Module, Generic[State]):
             x: inputs, (batch, ...).
             task: number of the task of each, (batch,); ignored unless `needs_task`.
         """
+
+
+def check_example(example: Example, stream_info: StreamInfo) -> Example:
+    """Return the example, or several with a leading axis, unchanged if a learner can learn from it.
+
+    `Learner.observe` is pure and checks no values: one NaN makes every weight NaN for good. Where examples come from
+    outside, learn from checked ones: ``learner.observe(state, check_example(example, stream_info), key)``.
+
+    Raises:
+        TypeError: if inputs are neither `uint8` nor floats, targets neither integers nor floats, or tasks no integers.
+        ValueError: naming the first number that is not finite in the precision of learning, label that is no output,
+            or task that the stream does not have; or if there is not one target for each output.
+    """
+    x, y, task = map(np.asarray, example)
+    if x.dtype != np.uint8:
+        _check_finite("x", x)
+    if np.issubdtype(y.dtype, np.integer):
+        _check_range("y", y, stream_info.n_outputs, "label", "outputs")
+    else:
+        _check_finite("y", y)
+        if y.shape[-1:] != (stream_info.n_outputs,):
+            raise ValueError(
+                f"y has shape {y.shape}, expected {stream_info.n_outputs} numbers for each example, one for each "
+                "output; labels of classes must be integers: y.astype('int32')"
+            )
+    _check_range("task", task, stream_info.n_tasks, "task number", "tasks")
+    return example
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    if not np.issubdtype(values.dtype, np.floating):
+        raise TypeError(f"{name} has dtype {values.dtype}, expected floats; convert it: {name}.astype('float32')")
+    learned = jnp.zeros(()).dtype
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(values.astype(learned))
+    if bad.any():
+        where, value = _first(name, values, bad)
+        fits = f" that fits {learned}" if np.isfinite(value) else ""
+        raise ValueError(f"{where} is {value}, expected a finite number{fits}; clean or drop the example")
+
+
+def _check_range(name: str, values: np.ndarray, n: int, what: str, of_which: str) -> None:
+    if not np.issubdtype(values.dtype, np.integer):
+        raise TypeError(f"{name} has dtype {values.dtype}, expected integers; convert it: {name}.astype('int32')")
+    bad = (values < 0) | (values >= n)
+    if bad.any():
+        where, value = _first(name, values, bad)
+        raise ValueError(
+            f"{where} is {value}, expected a {what} from 0 to {n - 1}, as there are {n} {of_which}; correct or drop "
+            "the example"
+        )
+
+
+def _first(name: str, values: np.ndarray, bad: np.ndarray) -> tuple[str, Any]:
+    """Return the place of the first bad value, as it would be typed, and the value."""
+    place = tuple(map(int, np.unravel_index(int(bad.argmax()), bad.shape)))
+    return name + (f"[{', '.join(map(str, place))}]" if place else ""), values[place]
 
 
 def as_features(x: Shaped[AnyArray, ...]) -> Float[Array, ...]:

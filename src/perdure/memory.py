@@ -11,23 +11,35 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from perdure.core import Example
 
+LARGEST_COUNT = 2**31 - 1
+"""Counts are 32-bit integers."""
+
 
 class Buffer(NamedTuple):
     """A uniform sample of all examples seen so far (reservoir sampling, Vitter 1985, Algorithm R).
 
-    With `ring_slot` in place of `draw_slot` it is a ring: it holds the last examples instead.
+    With `ring_slot` in place of `draw_slot` it is a ring: it holds the last examples instead. Both are right at any
+    count: `seen` starts again at 0 after every `period`, and `periods` tells how often it has.
     """
 
     examples: Any
     """The slots, an `Example` or another tuple of arrays (size, ...); slots not filled yet hold zeros."""
     seen: Int[Array, ""]
-    """Number of examples offered so far."""
+    """Number of examples offered so far, less the full periods."""
+    periods: Int[Array, ""]
+    """Number of full periods, 0 for all but the longest streams."""
 
 
 def empty_buffer(example: tuple, size: int) -> Buffer:
     """Return an empty memory of `size` slots for examples of the shapes and dtypes of `example`."""
     slots = jax.tree.map(lambda leaf: jnp.zeros((size, *jnp.shape(leaf)), jnp.asarray(leaf).dtype), example)
-    return Buffer(slots, jnp.zeros((), jnp.int32))
+    return Buffer(slots, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+
+def emptied_if(ended: Bool[Array, ""], memory: Buffer) -> Buffer:
+    """Return the memory as if it were empty if something has ended, else as it is."""
+    seen, periods = (jnp.where(ended, 0, count) for count in (memory.seen, memory.periods))
+    return Buffer(memory.examples, seen, periods)
 
 
 def capacity(memory: Buffer) -> int:
@@ -35,9 +47,14 @@ def capacity(memory: Buffer) -> int:
     return jax.tree.leaves(memory.examples)[0].shape[0]
 
 
+def period(memory: Buffer) -> int:
+    """Return after how many examples counting starts again: the most rounds of a ring that an integer can count."""
+    return LARGEST_COUNT // capacity(memory) * capacity(memory)
+
+
 def filled(memory: Buffer) -> Int[Array, ""]:
     """Return the number of slots that hold an example."""
-    return jnp.minimum(memory.seen, capacity(memory))
+    return jnp.where(memory.periods > 0, capacity(memory), jnp.minimum(memory.seen, capacity(memory)))
 
 
 def draw_slot(memory: Buffer, key: PRNGKeyArray) -> Int[Array, ""]:
@@ -47,8 +64,13 @@ def draw_slot(memory: Buffer, key: PRNGKeyArray) -> Int[Array, ""]:
     capacity / (n+1) and replaces a uniformly drawn one, which leaves every example seen so far in the
     memory with that same probability.
     """
-    drawn = jax.random.randint(key, (), 0, memory.seen + 1, jnp.int32)
-    return jnp.where(memory.seen < capacity(memory), memory.seen, drawn)
+    beyond = memory.periods > 0
+    drawn = jax.random.randint(key, (), 0, jnp.where(beyond, period(memory), memory.seen + 1), jnp.int32)
+    # n+1 may be too large for an integer: a draw from all n+1 is then one from the first period with this chance.
+    chance = jax.random.uniform(jax.random.fold_in(key, 1))
+    n_periods = memory.periods.astype(chance.dtype) + (memory.seen + 1) / period(memory)
+    drawn = jnp.where(beyond & (chance * n_periods >= 1), capacity(memory), drawn)
+    return jnp.where(filled(memory) < capacity(memory), memory.seen, drawn)
 
 
 def ring_slot(memory: Buffer) -> Int[Array, ""]:
@@ -56,16 +78,40 @@ def ring_slot(memory: Buffer) -> Int[Array, ""]:
     return memory.seen % capacity(memory)
 
 
+def first_slot(memory: Buffer) -> Int[Array, ""]:
+    """Return where the next example goes if the first ones are kept: the next free slot, capacity when it is full."""
+    return filled(memory)
+
+
 def store(memory: Buffer, example: tuple, slot: Int[Array, ""]) -> Buffer:
     """Return the memory with `example` in `slot`; a slot ≥ capacity leaves the contents as they were."""
     # A scatter that drops what is out of range stays in place under vmap; lax.cond would copy the memory.
     examples = jax.tree.map(lambda leaf, new: leaf.at[slot].set(new, mode="drop"), memory.examples, example)
-    return Buffer(examples, memory.seen + 1)
+    full = memory.seen + 1 == period(memory)
+    return Buffer(examples, jnp.where(full, 0, memory.seen + 1), memory.periods + full.astype(jnp.int32))
 
 
 def draw_slots(memory: Buffer, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, ...]:
     """Draw filled slots uniformly and with replacement (zeros while the memory is empty)."""
     return jax.random.randint(key, shape, 0, filled(memory), jnp.int32)
+
+
+def draw_distinct_slots(memory: Buffer, shape: tuple[int, int], key: PRNGKeyArray) -> Int[Array, "batches draws"]:
+    """Draw filled slots uniformly and without replacement within each batch, in no particular order.
+
+    Of n ≥ `draws` filled slots each set is as likely; if fewer are filled, they are the first of the draws.
+
+    Source: Bentley & Floyd (1987), "A sample of brilliance", algorithm F2; its cost does not grow with the memory.
+    """
+    n_batches, n_draws = shape
+    largest = jnp.maximum(filled(memory) - n_draws, 0) + jnp.arange(n_draws, dtype=jnp.int32)
+    tried = jax.random.randint(key, shape, 0, largest[None] + 1, jnp.int32)
+
+    def draw(n: Int[Array, ""], slots: Int[Array, "batches draws"]) -> Int[Array, "batches draws"]:
+        taken = jnp.any(slots == tried[:, n, None], axis=1)
+        return slots.at[:, n].set(jnp.where(taken, largest[n], tried[:, n]))
+
+    return jax.lax.fori_loop(0, n_draws, draw, jnp.full((n_batches, n_draws), -1, jnp.int32))
 
 
 def drawn_mask(memory: Buffer, draws: int) -> Bool[Array, " draws"]:
@@ -84,7 +130,7 @@ class TaskRings(NamedTuple):
     examples: Example
     """The slots: x (tasks, size, ...), y and task (tasks, size, ...); slots not filled yet hold zeros."""
     seen: Int[Array, " tasks"]
-    """Number of examples stored of each task so far."""
+    """Number of examples stored of each task so far; of very many, as many as leave the ring where it is."""
 
 
 def empty_rings(example: Example, n_tasks: int, size: int) -> TaskRings:
@@ -98,7 +144,10 @@ def store_in_ring(memory: TaskRings, example: Example) -> TaskRings:
     task, size = example.task, memory.examples.y.shape[1]
     slot = memory.seen[task] % size
     examples = jax.tree.map(lambda leaf, new: leaf.at[task, slot].set(new), memory.examples, example)
-    return TaskRings(examples, memory.seen.at[task].add(1))
+    # After the most rounds that an integer can count, a ring is counted as having gone round once.
+    n = memory.seen[task] + 1
+    n = jnp.where(n == LARGEST_COUNT // size * size, size, n)
+    return TaskRings(examples, memory.seen.at[task].set(n))
 
 
 def ring(memory: TaskRings, task: Int[Array, ""]) -> tuple[Example, Bool[Array, " size"]]:

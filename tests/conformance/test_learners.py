@@ -44,11 +44,24 @@ def check_nothing_more(state, stream):
 
 
 def check_reservoir(state, stream):
-    examples, seen = state.memory
-    assert seen == len(stream.y)
+    examples, seen, periods = state.memory
+    assert (seen, periods) == (len(stream.y), 0)
     held = rows_of(examples.x[:seen])
     assert set(held) <= set(rows_of(stream.x))
     assert len(held) == min(len(stream.y), len(examples.y))
+
+
+def check_average(state, stream):
+    check_reservoir(state.learning, stream)
+    pairs = zip(*map(jax.tree.leaves, (state.average, state.learning.model)), strict=True)
+    assert any((average != weights).any() for average, weights in pairs), "the average lags behind"
+
+
+def check_statistics(state, stream):
+    np.testing.assert_array_equal(state.counts, np.bincount(stream.y, minlength=N_OUTPUTS))
+    x = stream.x.reshape(len(stream.y), -1) / (255 if stream.x.dtype == np.uint8 else 1)
+    for label in set(stream.y.tolist()):
+        np.testing.assert_allclose(state.gaussians.mean[label], x[stream.y == label].mean(axis=0), atol=1e-5)
 
 
 def check_rings(state, stream):
@@ -102,6 +115,10 @@ class Row(NamedTuple):
     """Does it take any network, or perceptrons only?"""
     needs_class_tasks: bool = False
     """Does it need classes that belong to tasks?"""
+    needs_labels: bool = False
+    """Does it need classes, and cannot learn numbers?"""
+    needs_network: bool = True
+    """Does it learn the weights of a network?"""
 
 
 REPLAY = {"learning_rate": 0.2, "memory_size": 4, "replay_batch_size": 3}
@@ -121,9 +138,12 @@ LEARNERS = {
     ),
     "er": Row(REPLAY, check_reservoir),
     "er-algorithm-5": Row(REPLAY, check_reservoir),
+    "averaged-er": Row({**REPLAY, "decay": 0.5}, check_average),
+    "der++": Row({**REPLAY, "alpha": 0.2, "beta": 0.5}, check_reservoir),
     "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),
+    "slda": Row({"shrinkage": 0.1}, check_statistics, needs_labels=True, needs_network=False),
 }
 
 
@@ -150,6 +170,9 @@ STREAMS = {
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 every_learner = pytest.mark.parametrize("name", LEARNERS)
+every_learner_with_a_learning_rate = pytest.mark.parametrize(
+    "name", [name for name, row in LEARNERS.items() if "learning_rate" in row.values]
+)
 every_dtype = pytest.mark.parametrize("kind", ["two tasks", "pixels"])
 
 
@@ -224,6 +247,11 @@ def observe(learner, state, example, key):
     return learner.observe(state, example, key)
 
 
+def answering(learner, states):
+    """Return the leaves of what answers, of one state or of several."""
+    return jax.tree.leaves(learner.answering(states))
+
+
 predict = jax.jit(lambda learner, *arguments: learner.predict(*arguments))
 trajectory = jax.jit(learn)
 side_by_side = jax.jit(jax.vmap(learn, in_axes=(None, 0, 0, 0)))
@@ -261,8 +289,8 @@ def test_the_state_begins_with_the_model_as_given_or_with_weights_drawn_by_the_k
         again, other = (learner.init(network(), pick(stream, 0), key) for key in (KEY, jax.random.key(8)))
         assert_same(state, again)
         assert any((one != two).any() for one, two in zip(*map(jax.tree.leaves, (state, other)), strict=True))
-    else:
-        assert_same(state.model, network())
+    elif LEARNERS[name].needs_network:
+        assert_same(learner.answering(state), network())
 
 
 @every_learner
@@ -272,8 +300,10 @@ def test_observing_changes_values_only(name, kind):
     state = start_of(learner, stream)
     after, info = jax.eval_shape(observe, learner, state, pick(stream, 0), KEY)
     assert described(after) == described(state)
-    assert info.loss.shape == ()
-    assert info.loss.dtype == jnp.float32
+    assert info.outputs.shape == (N_OUTPUTS,)
+    for scalar in (info.loss, *info.extra.values()):
+        assert scalar.shape == ()
+        assert scalar.dtype == info.outputs.dtype == jnp.float32
 
 
 @every_learner
@@ -295,10 +325,36 @@ def test_predictions_are_a_row_of_logits_an_input(name, kind):
 @pytest.mark.parametrize("kind", STREAMS)
 def test_learns_any_stream_with_finite_numbers(name, kind):
     learner, stream = case(name, kind)
-    states, infos = trajectory(learner, start_of(learner, stream), stream, KEY)
+    start = start_of(learner, stream)
+    states, infos = trajectory(learner, start, stream, KEY)
     for leaf in jax.tree.leaves((states, infos)):
         assert np.isfinite(leaf).all()
-    assert all((leaf[0] != leaf[-1]).any() for leaf in jax.tree.leaves(states.model)), "nothing was learnt"
+    first, last = (answering(learner, state) for state in (start, pick(states, -1)))
+    assert all((one != other).any() for one, other in zip(first, last, strict=True)), "nothing was learnt"
+
+
+@every_learner
+@every_dtype
+def test_the_outputs_reported_are_what_it_predicts_before_it_learns(name, kind):
+    learner, stream = case(name, kind)
+    start = start_of(learner, stream)
+    states, infos = trajectory(learner, start, stream, KEY)
+    for n in range(len(stream.y)):
+        example = pick(stream, slice(n, n + 1))
+        before = start if n == 0 else pick(states, n - 1)
+        assert_close(infos.outputs[n], predict(learner, before, example.x, example.task)[0])
+
+
+@every_learner
+def test_predictions_come_from_what_answers(name):
+    learner, stream = case(name, "two tasks")
+    states, _ = trajectory(learner, start_of(learner, stream), stream, KEY)
+    state, (x, _, task) = jax.tree.map(jnp.asarray, pick(states, -1)), stream
+    nothing = jax.tree.map(jnp.zeros_like, learner.answering(state))
+    emptied = eqx.tree_at(learner.answering, state, nothing)
+    assert_same(learner.answering(emptied), nothing)
+    assert (predict(learner, emptied, x, task) != predict(learner, state, x, task)).any()
+    assert_same(eqx.tree_at(learner.answering, emptied, learner.answering(state)), state)
 
 
 @every_learner
@@ -335,7 +391,7 @@ def test_task_numbers_matter_only_to_those_that_need_them(name):
     learner, stream = case(name, "five tasks")
     renumbered = stream._replace(task=np.random.default_rng(0).permutation(stream.task))
     told, mistold = (trajectory(learner, start_of(learner, it), it, KEY) for it in (stream, renumbered))
-    models = [jax.tree.leaves(states.model) for states, _ in (told, mistold)]
+    models = [answering(learner, states) for states, _ in (told, mistold)]
     same = all(np.array_equal(one, other) for one, other in zip(*models, strict=True))
     assert same != learner.needs_task
     if not learner.needs_task:
@@ -370,6 +426,12 @@ def test_rates_side_by_side_equal_each_alone(name):
         assert_close(pick(together, n), trajectory(learner, state, stream, KEY))
 
 
+def last_answers(learner, states, stream):
+    """Return what answers in the end, and what it answers: some rates change the one, some the other."""
+    state = pick(states, -1)
+    return learner.answering(state), predict(learner, state, stream.x, stream.task)
+
+
 @every_learner
 def test_every_rate_matters(name):
     learner, stream = case(name, "two tasks")
@@ -377,7 +439,7 @@ def test_every_rate_matters(name):
     for rate, value in rates_of(name).items():
         other = learner_of(name, "two tasks", **{rate: value / 2})
         others, _ = trajectory(other, start_of(other, stream), stream, KEY)
-        last = [jax.tree.leaves(pick(models.model, -1)) for models in (states, others)]
+        last = [jax.tree.leaves(last_answers(*it, stream)) for it in ((learner, states), (other, others))]
         assert any((a != b).any() for a, b in zip(*last, strict=True)), f"{rate} changes nothing"
 
 
@@ -401,15 +463,15 @@ def test_learns_an_example_that_keeps_coming(name):
     assert logits.argmax() == stream.y[0]
 
 
-@every_learner
+@every_learner_with_a_learning_rate
 def test_a_rate_of_zero_leaves_the_weights_as_they_are(name):
     learner, stream = learner_of(name, "two tasks", learning_rate=0), benchmark_of(name, "two tasks").train
     start = start_of(learner, stream)
     states, _ = trajectory(learner, start, stream, KEY)
-    expected = start.model
+    expected = learner.answering(start)
     if LEARNERS[name].hands_weights_on:
         expected = jax.tree.map(lambda tasks: np.broadcast_to(tasks[:1], tasks.shape), expected)
-    assert_same(pick(states.model, -1), expected)
+    assert_same(learner.answering(pick(states, -1)), expected)
 
 
 @every_learner
@@ -458,19 +520,28 @@ def numbers():
 
 
 WITH_CLASS_TASKS: dict[str, Callable[[], Any]] = {"colour images": colour_images}
-ANY_TARGETS: dict[str, Callable[[], Any]] = {
+LABELS: dict[str, Callable[[], Any]] = {
     "digits": lambda: BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 5}),
     "split": split,
     "characters": characters,
-    "numbers": numbers,
     **WITH_CLASS_TASKS,
 }
+NUMBERS: dict[str, Callable[[], Any]] = {"numbers": numbers}
 LENGTHS = ["one task", "two tasks", "five tasks", "one example a task", "one label"]
 MASKED = {kind: functools.partial(random_benchmark, kind, True) for kind in LENGTHS}
+
+
+def supported(row):
+    """Return the benchmarks that a learner can learn."""
+    if row.needs_class_tasks:
+        return MASKED | WITH_CLASS_TASKS
+    return LABELS if row.needs_labels else LABELS | NUMBERS
+
+
 RUNS = [
     pytest.param(name, make, id=f"{name}-{kind}")
     for name, row in LEARNERS.items()
-    for kind, make in (MASKED | WITH_CLASS_TASKS if row.needs_class_tasks else ANY_TARGETS).items()
+    for kind, make in supported(row).items()
 ]
 
 

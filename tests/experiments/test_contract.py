@@ -24,6 +24,7 @@ class State(NamedTuple):
 
 
 STATE = State(jnp.zeros((3, 2)), jnp.zeros((), jnp.int32))
+INFO = Info(jnp.zeros(()), jnp.zeros(3))
 
 
 class Own(Learner):
@@ -38,7 +39,10 @@ class Own(Learner):
         return STATE
 
     def observe(self, state, example, key) -> Any:
-        return (state._replace(seen=state.seen + 1), Info(jnp.zeros(()))) if self.observed is None else self.observed
+        return (state._replace(seen=state.seen + 1), INFO) if self.observed is None else self.observed
+
+    def answering(self, state) -> Any:
+        return state.model
 
     def predict(self, state, x, task) -> Any:
         return x @ state.model.T if self.logits is None else self.logits
@@ -54,10 +58,17 @@ def test_a_learner_that_keeps_the_contract_passes():
         (Own(observed=STATE), r"Own\.observe returned State, expected a pair: the new state and an Info"),
         (Own(observed=(STATE, jnp.zeros(()))), "expected a pair: the new state and an Info"),
         (
-            Own(observed=(STATE._replace(seen=jnp.zeros(())), Info(jnp.zeros(())))),
+            Own(observed=(STATE._replace(seen=jnp.zeros(())), INFO)),
             r"made state\.seen float32\[\] of int32\[\]; the state must keep its shapes and dtypes",
         ),
-        (Own(observed=(STATE.model, Info(jnp.zeros(())))), r"made state\S* (absent|float32)"),
+        (Own(observed=(STATE.model, INFO)), r"made state\S* (absent|float32)"),
+        (
+            Own(observed=(STATE, INFO._replace(loss=jnp.zeros(3)))),
+            r"whose loss is .*float32\[3\].*expected .* shape \(\)",
+        ),
+        (Own(observed=(STATE, INFO._replace(outputs=jnp.zeros(4)))), r"whose outputs is .*\[4\].*, expected .* \(3,\)"),
+        (Own(observed=(STATE, INFO._replace(outputs=None))), r"whose outputs is \{\}, expected one array"),
+        (Own(observed=(STATE, INFO._replace(extra={"norm": jnp.zeros(2)}))), r"whose extra\['norm'\] is .*\[2\]"),
         (Own(logits=jnp.zeros(3)), r"expected one array of logits, \[1, 3\]"),
         (Own(logits=jnp.zeros((1, 4))), "the benchmark has 3 outputs"),
     ],

@@ -30,7 +30,10 @@ class Recorder(Learner):
             "bits": state["bits"].at[state["count"]].set(jax.random.bits(key)),
             "count": state["count"] + 1,
         }
-        return state, Info(jnp.asarray(example.x) + 0.5)
+        return state, Info(jnp.asarray(example.x) + 0.5, jnp.zeros(5))
+
+    def answering(self, state):
+        return state
 
     def predict(self, state, x, task):
         """One-hot of x, moved on by the task's number and the state's shift."""
@@ -192,7 +195,10 @@ class Given(Learner):
         return {"none": jnp.zeros(())}
 
     def observe(self, state, example, key):
-        return state, Info(jnp.zeros(()))
+        return state, Info(jnp.zeros(()), jnp.asarray(example.x))
+
+    def answering(self, state):
+        return state
 
     def predict(self, state, x, task):
         return x

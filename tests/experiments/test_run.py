@@ -213,6 +213,9 @@ class CountingOnline(Learner[OnlineState]):
         self.traces.append("observe")
         return self.online.observe(state, example, key)
 
+    def answering(self, state):
+        return self.online.answering(state)
+
     def predict(self, state, x, task):
         self.traces.append("predict")
         return self.online.predict(state, x, task)

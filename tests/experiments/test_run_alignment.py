@@ -81,7 +81,11 @@ class FirstClass(Learner[FirstClassState]):
         return FirstClassState(model)
 
     def observe(self, state, example, key):
-        return state, Info(example_loss(state.model, example.x, example.y, cross_entropy))
+        outputs = self.predict(state, example.x[None], None)[0]
+        return state, Info(example_loss(state.model, example.x, example.y, cross_entropy), outputs)
+
+    def answering(self, state):
+        return state.model
 
     def predict(self, state, x, task):
         return 0 * jax.lax.stop_gradient(predict_batch(state.model, x)) + jnp.asarray([[1.0, 0.0, 0.0]])

@@ -52,6 +52,9 @@ class FragileOnline(Learner[OnlineState]):
         white = jnp.all(example.x == 255)
         return jax.tree.map(lambda leaf: jnp.where(white, jnp.inf, leaf), state), info
 
+    def answering(self, state):
+        return self.online.answering(state)
+
     def predict(self, state, x, task):
         return self.online.predict(state, x, task)
 

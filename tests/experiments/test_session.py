@@ -188,7 +188,7 @@ def benchmark_of(y, class_tasks=None):
 
 def test_a_learner_with_a_field_facts_is_told_them():
     prepared = told(Informed(0.1), benchmark_of(LABELS, (0, 1, 0)))
-    assert prepared.stream_info == StreamInfo(n_tasks=2, task_sizes=(3, 2), class_tasks=(0, 1, 0))
+    assert prepared.stream_info == StreamInfo(n_outputs=3, n_tasks=2, task_sizes=(3, 2), class_tasks=(0, 1, 0))
     assert hash(prepared.stream_info) is not None, "a static field must be hashable"
     assert told(Informed(0.1), benchmark_of(LABELS)).stream_info == prepared.stream_info, (
         "each label is shown by one task only"
@@ -197,8 +197,9 @@ def test_a_learner_with_a_field_facts_is_told_them():
 
 def test_outputs_belong_to_no_task_if_several_show_a_class_or_none_does():
     several, none = np.asarray([0, 2, 0, 0, 1]), np.asarray([0, 0, 0, 1, 1])
-    assert told(Informed(0.1), benchmark_of(several)).stream_info == StreamInfo(2, (3, 2))
-    assert told(Informed(0.1), benchmark_of(none)).stream_info == StreamInfo(2, (3, 2))
+    for labels in (several, none):
+        expected = StreamInfo(n_outputs=3, n_tasks=2, task_sizes=(3, 2), class_tasks=None)
+        assert told(Informed(0.1), benchmark_of(labels)).stream_info == expected
 
 
 def test_a_class_that_is_only_tested_belongs_to_the_task_that_tests_it():
@@ -210,14 +211,14 @@ def test_a_class_that_is_only_tested_belongs_to_the_task_that_tests_it():
 
 
 def test_facts_that_were_given_stay():
-    given = StreamInfo(5, (1,) * 5)
+    given = StreamInfo(n_outputs=3, n_tasks=5, task_sizes=(1,) * 5)
     assert told(Informed(0.1, stream_info=given), benchmark_of(LABELS)).stream_info is given
 
 
 @pytest.mark.parametrize(
     ("benchmark", "loss"),
     [
-        (benchmark_of(LABELS), cross_entropy),
+        (benchmark_of(LABELS), None),
         (benchmark_of(LABELS, (0, 1, 0)), CrossEntropyWithinTask((0, 1, 0))),
         (benchmark_of(NUMBERS), mean_squared_error),
     ],
@@ -227,7 +228,8 @@ def test_the_loss_is_that_which_the_targets_ask_for_unless_another_was_given(ben
         return outputs[0]
 
     assert told(Online(0.1), benchmark).loss == loss
-    assert told(Online(0.1, loss=own), benchmark).loss is own
+    for chosen in (own, cross_entropy, mean_squared_error):
+        assert told(Online(0.1, loss=chosen), benchmark).loss is chosen
 
 
 def test_a_learner_that_nothing_is_to_be_told_stays_as_it_is():
@@ -248,6 +250,7 @@ def test_configuration_names_a_loss_and_an_optimizer_that_were_given():
     plain = {"name": "online", "hyperparameters": {"learning_rate": 0.1}}
     assert learner_of() == plain
     assert learner_of(loss=own_loss) == {**plain, "loss": "own_loss"}
+    assert learner_of(loss=cross_entropy, optimizer=optax.sgd) == {**plain, "loss": "cross_entropy", "optimizer": "sgd"}
     assert learner_of(optimizer=optax.adam) == {**plain, "optimizer": "adam"}
     within = learner_of(loss=CrossEntropyWithinTask((0, 1)), optimizer=optax.adam)
     assert within == {**plain, "loss": "CrossEntropyWithinTask", "optimizer": "adam"}

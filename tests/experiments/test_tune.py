@@ -26,7 +26,7 @@ from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import PixelMapSets
 from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe, Entry
 from perdure.streams.tasks import REPORTED_SEEDS
-from perdure.updates.gradient import example_gradient, predict_batch, sgd_step
+from perdure.updates.gradient import example_gradient, predict_batch, predict_one, sgd_step
 from perdure.updates.losses import cross_entropy
 
 RECIPE = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 40})
@@ -118,7 +118,11 @@ class SignLearner(Learner[SignState]):
 
     def observe(self, state, example, key):
         gradient = example_gradient(state.model, example.x, example.y, cross_entropy)
-        return SignState(sgd_step(gradient.model, gradient.grads, 0.1)), Info(gradient.loss)
+        info = Info(gradient.loss, predict_one(state.model, example.x))
+        return SignState(sgd_step(gradient.model, gradient.grads, 0.1)), info
+
+    def answering(self, state):
+        return state.model
 
     def predict(self, state, x, task):
         return (2 * self.sign - 1) * predict_batch(state.model, x)

@@ -19,7 +19,7 @@ KINDS = ("weight", "bias")
 
 
 class Recording(NamedTuple):
-    """One recorded run: numbers under the names of tests/reference/mer.
+    """One recorded run: numbers under the names of tests/reference.
 
     A layer's weights are found by a moment and the layer's name, such as ``init`` and ``{}0`` for ``init_weight0``
     and ``init_bias0``. All sizes and hyper-parameters are those of the file.
@@ -56,10 +56,10 @@ class Recording(NamedTuple):
         """Return the learner's state before the first example."""
         return learner.init(model, jax.tree.map(lambda leaf: leaf[0], self.stream(dtype)), jax.random.key(0))
 
-    def facts(self) -> StreamInfo:
+    def stream_info(self) -> StreamInfo:
         """Return what a run would tell the learner of the stream."""
         sizes = np.bincount(self.numbers["stream_task"], minlength=self.n_tasks)
-        return StreamInfo(len(sizes), tuple(map(int, sizes)))
+        return StreamInfo(int(self.numbers["n_outputs"]), len(sizes), tuple(map(int, sizes)))
 
     def mlp(self, moment: str, layers: Sequence[str], dtype: type) -> MLP:
         """Return the recorded network."""

@@ -37,7 +37,7 @@ def ewc(run):
 
 def gem(run):
     memory_size = run.hp("n_memories") * run.n_tasks
-    return GEM(run.hp("lr"), memory_size, margin=run.hp("memory_strength"), stream_info=run.facts())
+    return GEM(run.hp("lr"), memory_size, margin=run.hp("memory_strength"), stream_info=run.stream_info())
 
 
 @functools.cache
@@ -143,7 +143,7 @@ def flat(tree):
 def test_independent(file, dtype, atol):
     with jax.enable_x64(dtype is jnp.float64):
         run = Recording.read(file)
-        learner = Independent(run.hp("lr"), from_previous=run.hp("finetune"), stream_info=run.facts())
+        learner = Independent(run.hp("lr"), from_previous=run.hp("finetune"), stream_info=run.stream_info())
         layers = [run.layers(f"task{task}_") for task in range(run.n_tasks)]
         start = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(run.mlp("init", names, dtype) for names in layers))
         states = run.learn(learner, IndependentState(start, jnp.array(-1, jnp.int32)), dtype)
@@ -160,7 +160,7 @@ def test_independent_divides_the_units_as_recorded(file):
     hidden = [run.hp("n_hiddens")] * (len(recorded.layers) - 1)
     n_inputs, n_outputs = int(run.numbers["n_inputs"]), int(run.numbers["n_outputs"])
     undivided = MLP(n_inputs, n_outputs, hidden, key=jax.random.key(0))
-    state = run.start(Independent(run.hp("lr"), stream_info=run.facts()), undivided, jnp.float32)
+    state = run.start(Independent(run.hp("lr"), stream_info=run.stream_info()), undivided, jnp.float32)
     shapes = [(run.n_tasks, *leaf.shape) for leaf in jax.tree.leaves(recorded)]
     assert [leaf.shape for leaf in jax.tree.leaves(state.model)] == shapes
 
@@ -173,7 +173,7 @@ def test_task_input(file, dtype, atol):
         shared = [*(f"hidden{n}_{{}}" for n in range(run.hp("n_layers"))), "output_{}"]
         layers = [[f"input_task{task}_{{}}", *shared] for task in range(run.n_tasks)]
         perceptrons = [run.mlp("init", names, dtype) for names in layers]
-        learner = TaskInput(run.hp("lr"), stream_info=run.facts())
+        learner = TaskInput(run.hp("lr"), stream_info=run.stream_info())
         start = run.start(learner, perceptrons[0], dtype).model
         for task, perceptron in enumerate(perceptrons):
             start = start.updated(jnp.asarray(task), perceptron)

@@ -46,9 +46,12 @@ def test_the_names_lead_to_the_papers_algorithms():
         "icarl": "ICaRL",
         "er": "ER",
         "er-algorithm-5": "ERAlgorithm5",
+        "averaged-er": "AveragedER",
+        "der++": "DERPlusPlus",
         "mer": "MER",
         "mer-algorithm-6": "MERAlgorithm6",
         "mer-algorithm-7": "MERAlgorithm7",
+        "slda": "SLDA",
     }
 
 

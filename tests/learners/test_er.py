@@ -39,7 +39,8 @@ def network():
 def state_of(examples):
     """Return a state whose memory of six holds these examples."""
     empty = [jax.tree.map(np.zeros_like, example(0, 0))] * (6 - len(examples))
-    memory = Buffer(jax.tree.map(stack, *examples, *empty), jnp.asarray(len(examples), jnp.int32))
+    seen, periods = (jnp.asarray(count, jnp.int32) for count in (len(examples), 0))
+    memory = Buffer(jax.tree.map(stack, *examples, *empty), seen, periods)
     return ReplayState(*init_train_state(network(), optax.sgd(0.2)), memory)
 
 

@@ -114,7 +114,7 @@ def test_fisher_information_of_softmax_regression_has_a_closed_form(held):
     """The gradient of the mean cross entropy is mean (p − e_y) xᵀ over the examples held, and no others."""
     stream = stream_of([0] * 3)
     model = eqx.nn.Linear(3, 3, key=KEY)
-    memory = Buffer(jax.tree.map(jnp.asarray, stream), jnp.asarray(held, jnp.int32))
+    memory = Buffer(jax.tree.map(jnp.asarray, stream), jnp.asarray(held, jnp.int32), jnp.zeros((), jnp.int32))
     information = jax.jit(lambda: fisher_information(model, memory, cross_entropy))()
     x, y = jnp.asarray(stream.x[:held]), stream.y[:held]
     errors = np.asarray(jax.nn.softmax(jax.vmap(model)(x))) - np.eye(3)[y]

@@ -31,8 +31,8 @@ def stream_of(n_tasks, per_task, seed=0):
     return jax.tree.map(jnp.asarray, Example(rng.normal(size=(n, 4)).astype(np.result_type(float)), y, task))
 
 
-def facts(n_tasks, per_task=6):
-    return StreamInfo(n_tasks, (per_task,) * n_tasks)
+def stream_info(n_tasks, per_task=6):
+    return StreamInfo(3, n_tasks, (per_task,) * n_tasks)
 
 
 def gem(n_tasks=3, slots=4, **changes):
@@ -41,7 +41,7 @@ def gem(n_tasks=3, slots=4, **changes):
             "learning_rate": RATE,
             "memory_size": slots * n_tasks,
             "margin": 0.0,
-            "stream_info": facts(n_tasks),
+            "stream_info": stream_info(n_tasks),
             **changes,
         }
     )
@@ -52,7 +52,7 @@ def agem(n_tasks=3, slots=4, **changes):
         "learning_rate": RATE,
         "memory_size": slots * n_tasks,
         "replay_batch_size": 5,
-        "stream_info": facts(n_tasks),
+        "stream_info": stream_info(n_tasks),
     }
     return AGEM(**{**values, **changes})
 
@@ -275,6 +275,6 @@ def test_fewer_memories_than_tasks_are_refused(make):
 
 
 @pytest.mark.parametrize("make", [gem, agem], ids=["gem", "a-gem"])
-def test_without_facts_it_says_what_to_do(make):
+def test_without_stream_info_it_says_what_to_do(make):
     with pytest.raises(ValueError, match=r"does not know its stream.*stream_info=StreamInfo"):
         make(stream_info=None).init(network(), at(stream_of(1, 1), 0), KEY)

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import perdure
 from perdure.core import StreamInfo
-from perdure.learners.er import ER
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
     flag,
     hyperparameters,
     known_stream_info,
+    rate,
     required_and_known,
     stream_info_field,
 )
@@ -83,6 +87,19 @@ def test_an_array_is_no_count(value):
     assert message.endswith("expected a whole number ≥ 1")
 
 
+class Bounded(Online):
+    """`Online` with a rate that has a largest value and a default."""
+
+    decay: float = rate("part that stays", default=0.5, maximum=1.0)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.001, float("nan"), float("inf")])
+def test_a_rate_above_its_maximum_is_refused(value):
+    with pytest.raises(ValueError, match=rf"^decay = {value}, expected a number from 0 to 1$"):
+        Bounded(0.1, decay=value)
+    assert (Bounded(0.1).decay, Bounded(0.1, decay=1).decay) == (0.5, 1.0)
+
+
 @pytest.mark.parametrize(("value", "shown"), [(-0.5, "-0.5"), (jnp.nan, "nan")])
 def test_a_rate_in_an_array_is_held_to_its_range_too(value, shown):
     with pytest.raises(ValueError, match=f"^beta = {shown}, expected a finite number ≥ 0$"):
@@ -112,12 +129,6 @@ def test_every_learner_checks_its_own():
         Online(learning_rate=-1.0)
     with pytest.raises(ValueError, match=r"^current_example_weight = -2"):
         MERAlgorithm7(learning_rate=0.1, memory_size=2, replay_batch_size=1, gamma=1, current_example_weight=-2)
-
-
-def test_more_memories_a_batch_than_there_are_slots_is_refused():
-    with pytest.raises(ValueError, match="replay_batch_size = 6 is larger than memory_size = 5; draw at most"):
-        ER(learning_rate=0.1, memory_size=5, replay_batch_size=6)
-    assert ER(learning_rate=0.1, memory_size=5, replay_batch_size=5).replay_batch_size == 5
 
 
 def test_rates_are_leaves_and_counts_are_not():
@@ -171,13 +182,13 @@ def test_a_flag_is_true_or_false(value):
         check_hyperparameters(learner)
 
 
-def test_loss_optimizer_and_facts_are_no_hyperparameters():
+def test_loss_optimizer_and_stream_info_are_no_hyperparameters():
     assert [it.name for it in hyperparameters(Online)] == ["learning_rate"]
 
 
 def test_a_learner_that_has_not_been_told_of_its_stream_says_how():
-    message = r"^Flagged does not know its stream; .* Flagged\(…, stream_info=StreamInfo\(n_tasks, task_sizes\)\)$"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"^Flagged does not know its stream: its stream_info is None\. ") as error:
         known_stream_info(Flagged(0.1))
-    facts = StreamInfo(2, (5, 5))
-    assert known_stream_info(Flagged(0.1, stream_info=facts)) is facts
+    (remedy,) = re.findall(r"use (dataclasses\.replace\(.*\)) with", str(error.value))
+    learner = eval(remedy, {"dataclasses": dataclasses, "perdure": perdure, "learner": Flagged(0.1)})
+    assert known_stream_info(learner) == StreamInfo(n_outputs=10, n_tasks=5, task_sizes=(100,) * 5)

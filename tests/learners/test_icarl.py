@@ -30,13 +30,13 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("x64")]
 
 
 def icarl(**changes):
-    facts = StreamInfo(len(SIZES), SIZES, CLASS_TASKS)
+    stream_info = StreamInfo(len(CLASS_TASKS), len(SIZES), SIZES, CLASS_TASKS)
     values = {
         "learning_rate": RATE,
         "memory_size": MEMORY,
         "strength": STRENGTH,
         "batch_size": BATCH,
-        "stream_info": facts,
+        "stream_info": stream_info,
     }
     return ICaRL(**{**values, **changes})
 
@@ -216,7 +216,7 @@ def test_draws_are_uniform_over_what_each_class_holds():
     ("changes", "message"),
     [
         ({"stream_info": None}, r"ICaRL does not know its stream.*stream_info=StreamInfo"),
-        ({"stream_info": StreamInfo(3, SIZES)}, r"class_tasks is None; use a benchmark that has them"),
+        ({"stream_info": StreamInfo(7, 3, SIZES)}, r"class_tasks is None; use a benchmark that has them"),
         ({"memory_size": 6}, r"memory_size = 6 for 7 classes.*at least 7"),
     ],
 )

@@ -29,7 +29,7 @@ def learner(icarl_run):
         int(numbers["hp_n_memories"]),
         float(numbers["hp_memory_strength"]),
         int(numbers["hp_batch_size"]),
-        stream_info=StreamInfo(len(task_sizes), task_sizes, class_tasks),
+        stream_info=StreamInfo(len(class_tasks), len(task_sizes), task_sizes, class_tasks),
     )
 
 

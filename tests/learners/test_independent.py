@@ -14,7 +14,7 @@ from perdure.learners.online import Online, OnlineState
 from perdure.models import MLP
 from perdure.updates.gradient import predict_batch
 
-FACTS = StreamInfo(3, (4, 4, 4))
+STREAM_INFO = StreamInfo(n_outputs=3, n_tasks=3, task_sizes=(4, 4, 4))
 KEY = jax.random.key(0)
 
 
@@ -55,7 +55,7 @@ def assert_differ(one, other):
 
 
 def test_each_task_has_a_fresh_network_with_its_share_of_the_units():
-    state = start_of(Independent(0.1, stream_info=FACTS))
+    state = start_of(Independent(0.1, stream_info=STREAM_INFO))
     shapes = [(leaf.weight.shape, leaf.bias.shape) for leaf in state.model.layers]
     assert shapes == [((3, 3, 2), (3, 3)), ((3, 2, 3), (3, 2)), ((3, 3, 2), (3, 3))]
     for one, other in ((0, 1), (0, 2), (1, 2)):
@@ -65,7 +65,7 @@ def test_each_task_has_a_fresh_network_with_its_share_of_the_units():
 
 @pytest.mark.parametrize("from_previous", [True, False])
 def test_the_networks_of_other_tasks_are_left_alone(from_previous):
-    learner = Independent(0.1, from_previous=from_previous, stream_info=FACTS)
+    learner = Independent(0.1, from_previous=from_previous, stream_info=STREAM_INFO)
     before = after(learner, start_of(learner), [0, 0, 1])
     now = observe(learner, before, example(7, 1))
     assert_differ(of_task(now, 1), of_task(before, 1))
@@ -75,7 +75,7 @@ def test_the_networks_of_other_tasks_are_left_alone(from_previous):
 
 @pytest.mark.parametrize(("from_previous", "origin"), [(True, 0), (False, 2)])
 def test_a_task_begins_with_the_previous_tasks_weights_or_its_own(from_previous, origin):
-    learner = Independent(0.1, from_previous=from_previous, stream_info=FACTS)
+    learner = Independent(0.1, from_previous=from_previous, stream_info=STREAM_INFO)
     before = after(learner, start_of(learner), [0, 0])
     now = observe(learner, before, example(7, 2))
     online = Online(0.1)
@@ -87,15 +87,15 @@ def test_the_first_task_begins_with_its_own_weights():
     learned = [
         after(it, start_of(it), [1])
         for it in (
-            Independent(0.1, from_previous=True, stream_info=FACTS),
-            Independent(0.1, from_previous=False, stream_info=FACTS),
+            Independent(0.1, from_previous=True, stream_info=STREAM_INFO),
+            Independent(0.1, from_previous=False, stream_info=STREAM_INFO),
         )
     ]
     assert_same(learned[0].model, learned[1].model)
 
 
 def test_predictions_come_from_the_network_of_each_inputs_task():
-    learner = Independent(0.1, stream_info=FACTS)
+    learner = Independent(0.1, stream_info=STREAM_INFO)
     state = after(learner, start_of(learner), [0, 1, 2])
     x = np.random.default_rng(9).normal(size=(6, 2)).astype(np.float32)
     task = np.asarray([2, 0, 1, 1, 0, 2])
@@ -106,9 +106,9 @@ def test_predictions_come_from_the_network_of_each_inputs_task():
 
 def test_a_network_that_cannot_be_narrowed_is_refused():
     with pytest.raises(TypeError, match=r"Linear does not let it.*narrowed\(n, key\)"):
-        Independent(0.1, stream_info=FACTS).init(eqx.nn.Linear(2, 3, key=KEY), example(0, 0), KEY)
+        Independent(0.1, stream_info=STREAM_INFO).init(eqx.nn.Linear(2, 3, key=KEY), example(0, 0), KEY)
 
 
-def test_without_facts_it_says_what_to_do():
+def test_without_stream_info_it_says_what_to_do():
     with pytest.raises(ValueError, match=r"Independent does not know its stream.*stream_info=StreamInfo"):
         start_of(Independent(0.1))

@@ -36,7 +36,7 @@ def network():
 def state_of(held):
     """Return a state whose memory of six holds examples 0, 1, … held − 1."""
     slots = [example(n) if n < held else jax.tree.map(np.zeros_like, example(0)) for n in range(6)]
-    memory = Buffer(jax.tree.map(stack, *slots), jnp.asarray(held, jnp.int32))
+    memory = Buffer(jax.tree.map(stack, *slots), jnp.asarray(held, jnp.int32), jnp.zeros((), jnp.int32))
     return ReplayState(*init_train_state(network(), optax.sgd(RATE)), memory)
 
 

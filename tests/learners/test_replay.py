@@ -13,9 +13,9 @@ from scipy import stats
 
 from perdure.core import Example
 from perdure.learners.er import ER
-from perdure.learners.mer import MER
-from perdure.learners.replay import Draws, ReplayState, gather_batches, move_arriving
-from perdure.memory import Buffer
+from perdure.learners.mer import MER, MERAlgorithm6, MERAlgorithm7
+from perdure.learners.replay import Draws, Replay, ReplayState, gather_batches, move_arriving
+from perdure.memory import Buffer, period
 from perdure.models import MLP
 from perdure.updates.gradient import example_loss, init_train_state
 
@@ -33,7 +33,7 @@ def memory_of(numbers, size):
     """Return a memory of `size` slots that holds the examples of these numbers."""
     empty = [jax.tree.map(np.zeros_like, numbered(0))] * (size - len(numbers))
     examples = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *map(numbered, numbers), *empty)
-    return Buffer(examples, jnp.asarray(len(numbers), jnp.int32))
+    return Buffer(examples, jnp.asarray(len(numbers), jnp.int32), jnp.zeros((), jnp.int32))
 
 
 def er(memory_size=6, replay_batch_size=4):
@@ -183,6 +183,74 @@ def test_observe_is_draw_and_then_observe_with():
     observed = jax.jit(lambda *arguments: learner.observe(*arguments))(state, numbered(7), key)
     with_draws = observe_with(learner, state, numbered(7), draw(learner, state.memory, key))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), observed, with_draws)
+
+
+METHODS = {
+    "er": ER,
+    "mer": functools.partial(MER, beta=0.5, gamma=0.7, batches_per_example=2),
+    "mer 6": functools.partial(MERAlgorithm6, gamma=0.5, batches_per_example=2),
+    "mer 7": functools.partial(MERAlgorithm7, gamma=0.5, current_example_weight=2.0),
+}
+
+
+@pytest.mark.parametrize("held", [1, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_more_memories_a_batch_than_the_memory_holds_are_as_many_as_it_holds(method, held):
+    """A batch of min(k, |M|), as in the released code: asking for 9 of 3 is asking for 3."""
+    few, many = (METHODS[method](learning_rate=0.1, memory_size=3, replay_batch_size=k) for k in (3, 9))
+    state, key = state_of(memory_of(range(held), 3)), jax.random.key(4)
+    draws = draw(many, state.memory, key)
+    assert draws.slots.shape[1] == 3
+    assert 0 <= draws.position <= held
+    observed = [observe_with(it, state, numbered(7), draw(it, state.memory, key)) for it in (few, many)]
+    jax.tree.map(np.testing.assert_array_equal, *observed)
+    recorded = draws._replace(slots=jnp.pad(draws.slots, [(0, 0), (0, 6)]))  # as the released code would tell it
+    padded = observe_with(many, state, numbered(7), recorded)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), padded, observed[1])
+
+
+def test_more_draws_than_the_memory_holds_are_uniform_and_with_replacement():
+    learner = er(memory_size=3, replay_batch_size=9)
+    slots = draw_often(learner, memory_of(range(3), 3), jax.random.split(jax.random.key(8), 20_000)).slots[:, 0]
+    table = np.zeros((3, 3, 3))
+    np.add.at(table, tuple(np.asarray(slots).T), 1)
+    assert stats.chisquare(table.ravel()).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("n", [2**31 - 2, 2**31 - 1, 2**31, 2**32 + 5])
+def test_memories_are_replayed_at_any_count(n):
+    learner = er(memory_size=6, replay_batch_size=4)
+    memory = memory_of(range(6), 6)
+    periods, seen = divmod(n, period(memory))
+    memory = memory._replace(seen=jnp.asarray(seen, jnp.int32), periods=jnp.asarray(periods, jnp.int32))
+    draws = draw(learner, memory, jax.random.key(0))
+    batches = gather_batches(memory, arriving(9), draws.slots)
+    assert batches.mask.all()
+    often = draw_often(learner, memory, jax.random.split(jax.random.key(1), 50)).slots
+    assert set(np.asarray(often).ravel().tolist()) == set(range(6))
+    after, _ = observe_with(learner, state_of(memory), numbered(9), draws)
+    assert int(after.memory.periods) * period(memory) + int(after.memory.seen) == n + 1
+
+
+@pytest.mark.parametrize("rule", ["reservoir", "ring"])
+def test_a_memory_keeps_what_its_rule_says(rule):
+    replay = Replay(3, 2, rule=rule)
+    memory = replay.init(numbered(0))
+    for n in range(40):
+        slot = replay.draw(memory, jax.random.key(n)).stored_in
+        memory = replay.store(memory, numbered(n), slot)
+    held = sorted(memory.examples.x[:, 0].tolist())
+    assert (held == [37, 38, 39]) == (rule == "ring")
+
+
+def test_anything_may_be_remembered_and_recalled():
+    replay = Replay(4, 3, n_batches=2)
+    memory = replay.init((jnp.zeros(2), jnp.zeros((), bool)))
+    memory = replay.store(memory, (jnp.ones(2), jnp.asarray(True)), jnp.asarray(0, jnp.int32))
+    (values, flags), mask = replay.recall(memory, replay.draw(memory, jax.random.key(0)).slots)
+    assert (values.shape, flags.shape) == ((2, 3, 2), (2, 3))
+    np.testing.assert_array_equal(mask, [[True, False, False]] * 2)
+    assert flags[:, 0].all()
 
 
 def test_a_memory_larger_than_the_stream_keeps_all_of_it_in_order():

@@ -15,9 +15,9 @@ from perdure.models import MLP
 from perdure.updates.gradient import predict_batch
 
 N_TASKS = 3
-FACTS = StreamInfo(N_TASKS, (4,) * N_TASKS)
+STREAM_INFO = StreamInfo(n_outputs=3, n_tasks=N_TASKS, task_sizes=(4,) * N_TASKS)
 KEY = jax.random.key(0)
-LEARNER = TaskInput(0.1, stream_info=FACTS)
+LEARNER = TaskInput(0.1, stream_info=STREAM_INFO)
 
 
 def example(n, task):
@@ -97,6 +97,6 @@ def test_another_network_is_refused():
         LEARNER.init(eqx.nn.Linear(5, 3, key=KEY), example(0, 0), KEY)
 
 
-def test_without_facts_it_says_what_to_do():
+def test_without_stream_info_it_says_what_to_do():
     with pytest.raises(ValueError, match=r"TaskInput does not know its stream.*stream_info=StreamInfo"):
         TaskInput(0.1).init(MLP(5, 3, (4,), key=KEY), example(0, 0), KEY)

@@ -41,7 +41,7 @@ def lived(agent, count):
     return state
 
 
-@pytest.mark.parametrize(("error", "loss", "slope"), [(0.5, 0.125, 0.5), (-3.0, 2.5, -1.0), (7.0, 6.5, 1.0)])
+@pytest.mark.parametrize(("error", "loss", "grads"), [(0.5, 0.125, 0.5), (-3.0, 2.5, -1.0), (7.0, 6.5, 1.0)])
 def test_the_loss_is_hubers_of_the_action_taken_alone(error, loss, grads):
     y = Target(jnp.asarray(1, jnp.int32), jnp.asarray(2.0))
     value, by = jax.value_and_grad(td_loss)(jnp.asarray([10.0, 2.0 + error, -10.0]), y)

@@ -22,6 +22,10 @@ CATALOG = {
     "er-algorithm-5": Entry(
         "perdure.learners.er", "ERAlgorithm5", "Experience replay balanced over tasks (Algorithm 5)"
     ),
+    "averaged-er": Entry(
+        "perdure.learners.averaged", "AveragedER", "Experience replay that answers with the average of its weights"
+    ),
+    "der++": Entry("perdure.learners.der", "DERPlusPlus", "Dark experience replay with labels"),
     "mer": Entry("perdure.learners.mer", "MER", "Meta-Experience Replay (Algorithm 1)"),
     "mer-algorithm-6": Entry(
         "perdure.learners.mer", "MERAlgorithm6", "MER with one level of Reptile steps (Algorithm 6)"
@@ -29,6 +33,7 @@ CATALOG = {
     "mer-algorithm-7": Entry(
         "perdure.learners.mer", "MERAlgorithm7", "MER with a higher rate for the arriving example (Algorithm 7)"
     ),
+    "slda": Entry("perdure.learners.slda", "SLDA", "Streaming linear discriminant analysis; no network"),
 }
 
 

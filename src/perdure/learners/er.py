@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from perdure.learners.replay import Batch, ReplayLearner
-from perdure.updates.gradient import TrainState, optimizer_step, weighted_gradient
+from perdure.updates.gradient import TrainState, optimizer_step, or_sgd, weighted_gradient
+from perdure.updates.losses import or_cross_entropy
 from perdure.updates.weights import equal_weights
 
 
@@ -62,5 +63,6 @@ def mean_gradient_step(
 ) -> TrainState:
     """Return model and optimizer after one step on the weighted loss of the only batch."""
     batch = jax.tree.map(lambda leaf: leaf[0], batches)
-    gradient = weighted_gradient(now.model, batch.examples.x, batch.examples.y, weights(batch), learner.loss)
-    return optimizer_step(gradient, now.optimizer, learner.optimizer(learner.learning_rate))
+    loss = or_cross_entropy(learner.loss)
+    gradient = weighted_gradient(now.model, batch.examples.x, batch.examples.y, weights(batch), loss)
+    return optimizer_step(gradient, now.optimizer, or_sgd(learner.optimizer)(learner.learning_rate))

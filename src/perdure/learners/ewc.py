@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
-from perdure.core import Example, Info, Learner, Rate
-from perdure.learners.hyperparameters import check_hyperparameters, integer, loss_field, rate
-from perdure.memory import Buffer, empty_buffer, filled, store
+from perdure.core import Example, Info, Rate
+from perdure.learners.hyperparameters import integer, loss_field, rate
+from perdure.learners.network import NetworkLearner
+from perdure.memory import Buffer, emptied_if, empty_buffer, filled, first_slot, store
 from perdure.models import split_trainable
 from perdure.updates.branches import where_needed
-from perdure.updates.gradient import example_gradient, predict_batch, sgd_step, weighted_gradient
-from perdure.updates.losses import Loss
+from perdure.updates.gradient import example_gradient, predict_one, sgd_step, weighted_gradient
+from perdure.updates.losses import Loss, or_cross_entropy
 from perdure.updates.weights import equal_weights
 
 
@@ -41,7 +42,7 @@ class EWCState(NamedTuple):
     """Number of the current task."""
 
 
-class EWC(Learner[EWCState]):
+class EWC(NetworkLearner[EWCState]):
     """Elastic weight consolidation (Kirkpatrick et al. 2017), as measured by Riemer et al. 2019.
 
     At a task's end its Fisher information is estimated as the square of the gradient of the mean loss over the task's
@@ -54,10 +55,7 @@ class EWC(Learner[EWCState]):
     learning_rate: Rate = rate("learning rate α of SGD")
     fisher_examples: int = integer("examples of each task that its Fisher information is estimated on")
     strength: Rate = rate("strength of the penalty")
-    loss: Loss = loss_field()
-
-    def __check_init__(self) -> None:
-        check_hyperparameters(self)
+    loss: Loss | None = loss_field()
 
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> EWCState:
         """Return the state before the first example."""
@@ -69,9 +67,9 @@ class EWC(Learner[EWCState]):
         """Consolidate if a task has ended, then take one step of SGD on the example's loss and the penalty."""
         ended = (example.task != state.task) & (filled(state.memory) > 0)
         consolidation = where_needed(ended, lambda: self._consolidated(state), state.consolidation)
-        emptied = state.memory._replace(seen=jnp.where(ended, 0, state.memory.seen))
-        memory = store(emptied, example, emptied.seen)  # beyond the capacity nothing is stored
-        gradient = example_gradient(state.model, example.x, example.y, self.loss)
+        emptied = emptied_if(ended, state.memory)
+        memory = store(emptied, example, first_slot(emptied))
+        gradient = example_gradient(state.model, example.x, example.y, or_cross_entropy(self.loss))
         grads = jax.tree.map(
             lambda grads, weight, stiffness, pull: grads + 2 * self.strength * (stiffness * weight - pull),
             gradient.grads,
@@ -80,15 +78,16 @@ class EWC(Learner[EWCState]):
         )
         model = sgd_step(gradient.model, grads, self.learning_rate)
         task = jnp.asarray(example.task, jnp.int32)
-        return EWCState(model, consolidation, memory, task), Info(gradient.loss)
+        info = Info(gradient.loss, predict_one(state.model, example.x))
+        return EWCState(model, consolidation, memory, task), info
 
-    def predict(self, state: EWCState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
-        """Return outputs for x: (batch, ...)."""
-        return predict_batch(state.model, x)
+    def answering(self, state: EWCState) -> PyTree:
+        """Return the network."""
+        return state.model
 
     def _consolidated(self, state: EWCState) -> Consolidation:
         """Return the penalty with that of the task that has just ended."""
-        information = fisher_information(state.model, state.memory, self.loss)
+        information = fisher_information(state.model, state.memory, or_cross_entropy(self.loss))
         weights, _ = split_trainable(state.model)
         return Consolidation(
             jax.tree.map(jnp.add, state.consolidation.stiffness, information),

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from perdure.core import Example, Info, Learner, Rate, StreamInfo
+from perdure.core import Example, Info, Rate, StreamInfo
 from perdure.learners.hyperparameters import (
-    check_hyperparameters,
     integer,
     known_stream_info,
     loss_field,
     rate,
     stream_info_field,
 )
+from perdure.learners.network import NetworkLearner
 from perdure.memory import TaskRings, draw_past, empty_rings, ring, store_in_ring
 from perdure.models import split_trainable
 from perdure.updates.branches import for_as_many_as
-from perdure.updates.gradient import example_gradient, predict_batch, sgd_step, weighted_gradient
-from perdure.updates.losses import Loss
+from perdure.updates.gradient import example_gradient, predict_one, sgd_step, weighted_gradient
+from perdure.updates.losses import Loss, or_cross_entropy
 from perdure.updates.projection import average_projection, project
 from perdure.updates.weights import equal_weights
 
@@ -35,18 +35,15 @@ class GEMState(NamedTuple):
     memory: TaskRings
 
 
-class EpisodicLearner(Learner[GEMState]):
+class EpisodicLearner(NetworkLearner[GEMState]):
     """A learner with a memory divided equally among the tasks, of which each keeps its last examples."""
 
     needs_task: ClassVar[bool] = True
 
     learning_rate: Rate = rate("learning rate α of SGD")
     memory_size: int = integer("number of examples that the memory holds, for all tasks together")
-    loss: Loss = loss_field()
+    loss: Loss | None = loss_field()
     stream_info: StreamInfo | None = stream_info_field()
-
-    def __check_init__(self) -> None:
-        check_hyperparameters(self)
 
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> GEMState:
         """Return the state before the first example.
@@ -56,9 +53,9 @@ class EpisodicLearner(Learner[GEMState]):
         """
         return GEMState(model, divided_memory(example, self.memory_size, known_stream_info(self).n_tasks))
 
-    def predict(self, state: GEMState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
-        """Return outputs for x: (batch, ...)."""
-        return predict_batch(state.model, x)
+    def answering(self, state: GEMState) -> PyTree:
+        """Return the network."""
+        return state.model
 
     def step(
         self,
@@ -74,10 +71,10 @@ class EpisodicLearner(Learner[GEMState]):
             projected: from the gradient, flat, and the memory that holds the example to the direction of the step.
         """
         memory = store_in_ring(state.memory, example)
-        gradient = example_gradient(state.model, example.x, example.y, self.loss)
+        gradient = example_gradient(state.model, example.x, example.y, or_cross_entropy(self.loss))
         flat, restore = ravel_pytree(gradient.grads)
         model = sgd_step(gradient.model, restore(projected(flat, memory)), self.learning_rate)
-        return GEMState(model, memory), Info(gradient.loss)
+        return GEMState(model, memory), Info(gradient.loss, predict_one(state.model, example.x))
 
 
 class GEM(EpisodicLearner):
@@ -98,7 +95,7 @@ class GEM(EpisodicLearner):
 
         def projected(flat: Float[Array, " p"], memory: TaskRings) -> Float[Array, " p"]:
             def among(most: int) -> Float[Array, " p"]:
-                past = past_gradients(state.model, memory, n_past, most, self.loss)
+                past = past_gradients(state.model, memory, n_past, most, or_cross_entropy(self.loss))
                 return project(past, flat, self.margin, jnp.arange(most, dtype=jnp.int32) < n_past)
 
             return for_as_many_as(n_past, known_stream_info(self).n_tasks - 1, among, flat)
@@ -123,7 +120,8 @@ class AGEM(EpisodicLearner):
     def observe_with(self, state: GEMState, example: Example, drawn: Example) -> tuple[GEMState, Info]:
         """`observe` with the batch of past tasks' memories given, leaves (replay_batch_size, ...)."""
         mean = jnp.full(self.replay_batch_size, 1 / self.replay_batch_size)
-        reference, _ = ravel_pytree(weighted_gradient(state.model, drawn.x, drawn.y, mean, self.loss).grads)
+        past = weighted_gradient(state.model, drawn.x, drawn.y, mean, or_cross_entropy(self.loss))
+        reference, _ = ravel_pytree(past.grads)
 
         def projected(flat: Float[Array, " p"], memory: TaskRings) -> Float[Array, " p"]:
             return jnp.where(example.task > 0, average_projection(flat, reference), flat)

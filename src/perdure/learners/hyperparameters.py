@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
-import optax
 from jax.core import Tracer
 
 from perdure.core import StreamInfo
-from perdure.updates.losses import cross_entropy
 
 
 class Hyperparameter(NamedTuple):
@@ -30,37 +28,44 @@ class Hyperparameter(NamedTuple):
     help: str
     minimum: float | int
     """Smallest value; of no meaning for a flag."""
+    maximum: float
+    """Largest value; infinity if there is none."""
 
 
-def rate(help: str) -> Any:
-    """Declare a float hyper-parameter, finite and ≥ 0."""
-    return eqx.field(converter=_number_to_float, metadata={"help": help, "kind": float, "minimum": 0.0})
+def rate(help: str, default: Any = dataclasses.MISSING, maximum: float = math.inf) -> Any:
+    """Declare a float hyper-parameter, finite and from 0 to a maximum, if it has one."""
+    metadata = {"help": help, "kind": float, "minimum": 0.0, "maximum": maximum}
+    return eqx.field(converter=_number_to_float, default=default, metadata=metadata)
 
 
 def integer(help: str, default: Any = dataclasses.MISSING) -> Any:
     """Declare an integer hyper-parameter ≥ 1."""
-    metadata = {"help": help, "kind": int, "minimum": 1}
+    metadata = {"help": help, "kind": int, "minimum": 1, "maximum": math.inf}
     return eqx.field(converter=_number_to_int, static=True, default=default, metadata=metadata)
 
 
 def flag(help: str, default: bool) -> Any:
     """Declare a yes-or-no hyper-parameter, given by its name only."""
-    metadata = {"help": help, "kind": bool, "minimum": False}
+    metadata = {"help": help, "kind": bool, "minimum": False, "maximum": True}
     return eqx.field(static=True, default=default, metadata=metadata, kw_only=True)
 
 
 def loss_field() -> Any:
-    """Declare the loss; an own one is a function of one example's outputs and its `y`."""
-    return eqx.field(static=True, default=cross_entropy, kw_only=True)
+    """Declare the loss; an own one is a function of one example's outputs and its `y`.
+
+    None, the default, is what the benchmark asks for: a run fills in mean squared error for regression and cross
+    entropy within the task for classes that belong to tasks; what is still None is cross entropy (`or_cross_entropy`).
+    """
+    return eqx.field(static=True, default=None, kw_only=True)
 
 
 def optimizer_field() -> Any:
-    """Declare the optimizer: a function from a learning rate to a transformation of optax."""
-    return eqx.field(static=True, default=optax.sgd, kw_only=True)
+    """Declare the optimizer: a function from a learning rate to a transformation of optax; None is SGD (`or_sgd`)."""
+    return eqx.field(static=True, default=None, kw_only=True)
 
 
 def stream_info_field() -> Any:
-    """Declare the learner as one that must know `StreamInfo`; a run fills them in."""
+    """Declare the learner as one that must know `StreamInfo`; a run fills it in."""
     return eqx.field(static=True, default=None, kw_only=True)
 
 
@@ -73,8 +78,9 @@ def known_stream_info(learner: Any) -> StreamInfo:
     if learner.stream_info is None:
         name = type(learner).__name__
         raise ValueError(
-            f"{name} does not know its stream; perdure.run tells it, otherwise make it {name}(…, "
-            "stream_info=StreamInfo(n_tasks, task_sizes))"
+            f"{name} does not know its stream: its stream_info is None. perdure.run fills it in; without a run, use "
+            "dataclasses.replace(learner, stream_info=perdure.StreamInfo(n_outputs=10, n_tasks=5, "
+            "task_sizes=(100,) * 5)) with the numbers of your stream"
         )
     return learner.stream_info
 
@@ -82,7 +88,7 @@ def known_stream_info(learner: Any) -> StreamInfo:
 def hyperparameters(learner: eqx.Module | type[eqx.Module]) -> list[Hyperparameter]:
     """Return the hyper-parameters that a learner, or another record of them, declares, in order of declaration."""
     return [
-        Hyperparameter(field.name, field.metadata["kind"], field.metadata["help"], field.metadata["minimum"])
+        Hyperparameter(field.name, *(field.metadata[it] for it in Hyperparameter._fields[1:]))
         for field in dataclasses.fields(learner)
         if "kind" in field.metadata
     ]
@@ -93,9 +99,9 @@ def check_hyperparameters(learner: eqx.Module) -> None:
 
     Raises:
         TypeError: if a count is not an integer or a rate is not a number.
-        ValueError: if a value is NaN, infinite or below its minimum.
+        ValueError: if a value is NaN, infinite, below its minimum or above its maximum.
     """
-    for name, kind, _, minimum in hyperparameters(learner):
+    for name, kind, _, minimum, maximum in hyperparameters(learner):
         value = getattr(learner, name)
         if kind is float and isinstance(value, Tracer):
             continue
@@ -103,12 +109,12 @@ def check_hyperparameters(learner: eqx.Module) -> None:
             if not isinstance(value, bool):
                 raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, expected True or False")
             continue
-        wanted = f"expected {_wanted(kind, minimum)}"
+        wanted = f"expected {_wanted(kind, minimum, maximum)}"
         accepted: Any = numbers.Integral if kind is int else (numbers.Real, jax.Array)
         if isinstance(value, bool) or not isinstance(value, accepted):
             raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, {wanted}")
         values = np.asarray(value)  # on JAX's arrays, comparisons made while something is traced are traced too
-        if not np.all((minimum <= values) & (values < math.inf)):
+        if not np.all((minimum <= values) & (values <= maximum) & (values < math.inf)):
             raise ValueError(f"{name} = {value}, {wanted}")
 
 
@@ -121,7 +127,9 @@ def _number_to_int(value: Any) -> Any:
     return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else value
 
 
-def _wanted(kind: type, minimum: float | int) -> str:
+def _wanted(kind: type, minimum: float | int, maximum: float) -> str:
+    if maximum < math.inf:
+        return f"a number from {minimum:g} to {maximum:g}"
     return f"a whole number ≥ {minimum}" if kind is int else f"a finite number ≥ {minimum:g}"
 
 

@@ -14,9 +14,11 @@ from perdure.memory import (
     Buffer,
     ExemplarPlan,
     Exemplars,
+    emptied_if,
     empty_buffer,
     exemplar_slots,
     filled,
+    first_slot,
     keep_exemplars,
     no_exemplars,
     plan_exemplars,
@@ -96,15 +98,20 @@ class ICaRL(Learner[ICaRLState]):
     ) -> tuple[ICaRLState, Info]:
         """`observe` with the exemplar of each class that a step distils from, 0 ≤ drawn < number held."""
         task = jnp.asarray(example.task, jnp.int32)
+        outputs = self.predict(state, jnp.asarray(example.x)[None], task[None])[0]
         loss = example_loss(state.model, example.x, example.y, self._loss())
-        seen = jnp.where(task == state.task, state.current.seen, 0)
-        current = store(state.current._replace(seen=seen), example, seen)
+        current = emptied_if(task != state.task, state.current)
+        current = store(current, example, first_slot(current))
         state = ICaRLState(state.model, current, state.exemplars, task)
         ended = current.seen == jnp.asarray(known_stream_info(self).task_sizes, jnp.int32)[task]
         complete = ended | (current.seen % self.batch_size == 0)
         state = state._replace(model=where_needed(complete, lambda: self._stepped(state, drawn), state.model))
         after = where_needed(ended, lambda: self._remembered(state), (state.model, state.exemplars))
-        return state._replace(model=after[0], exemplars=after[1]), Info(loss)
+        return state._replace(model=after[0], exemplars=after[1]), Info(loss, outputs)
+
+    def answering(self, state: ICaRLState) -> PyTree:
+        """Return the network, whose outputs are compared with the exemplars'."""
+        return state.model
 
     def predict(self, state: ICaRLState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
         """Return minus the distance to the mean output of each class's exemplars, for x: (batch, ...).

@@ -19,8 +19,8 @@ from perdure.learners.hyperparameters import (
     stream_info_field,
 )
 from perdure.models import Narrowable
-from perdure.updates.gradient import example_gradient, predict_by_task, sgd_step
-from perdure.updates.losses import Loss
+from perdure.updates.gradient import example_gradient, predict_by_task, predict_one, sgd_step
+from perdure.updates.losses import Loss, or_cross_entropy
 
 
 class IndependentState(NamedTuple):
@@ -43,7 +43,7 @@ class Independent(Learner[IndependentState]):
 
     learning_rate: Rate = rate("learning rate α of SGD")
     from_previous: bool = flag("start each network from the weights of the previous task's", default=True)
-    loss: Loss = loss_field()
+    loss: Loss | None = loss_field()
     stream_info: StreamInfo | None = stream_info_field()
 
     def __check_init__(self) -> None:
@@ -68,10 +68,16 @@ class Independent(Learner[IndependentState]):
         """Take one step of SGD with the network of the example's task."""
         task = jnp.asarray(example.task, jnp.int32)
         start = jnp.where(self.from_previous & (state.task >= 0), state.task, task)
-        gradient = example_gradient(network(state.model, start), example.x, example.y, self.loss)
+        loss = or_cross_entropy(self.loss)
+        gradient = example_gradient(network(state.model, start), example.x, example.y, loss)
         after = sgd_step(gradient.model, gradient.grads, self.learning_rate)
         models = jax.tree.map(lambda all_tasks, one: all_tasks.at[task].set(one), state.model, after)
-        return IndependentState(models, task), Info(gradient.loss)
+        info = Info(gradient.loss, predict_one(network(state.model, task), example.x))
+        return IndependentState(models, task), info
+
+    def answering(self, state: IndependentState) -> PyTree:
+        """Return the networks of all tasks, leaves (tasks, ...)."""
+        return state.model
 
     def predict(self, state: IndependentState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
         """Return outputs for x: (batch, ...), each from the network of its task: (batch,)."""

@@ -12,13 +12,13 @@ goes on through all batches and examples as its steps have left it.
 from __future__ import annotations
 
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Int
 
 from perdure.core import Rate
 from perdure.learners.hyperparameters import integer, rate
 from perdure.learners.replay import Batch, ReplayLearner, move_arriving
 from perdure.updates.gradient import TrainState
+from perdure.updates.losses import or_cross_entropy
 from perdure.updates.reptile import reptile_step
 from perdure.updates.sequential import meta_steps, optimized_meta_steps
 
@@ -59,7 +59,7 @@ class MERAlgorithm6(ReplayLearner):
 
     def update(self, now: TrainState, batches: Batch, position: Int[Array, ""]) -> TrainState:
         """Learn batch after batch."""
-        batches = move_arriving(batches, self.replay_batch_size)
+        batches = move_arriving(batches, batches.mask.shape[1] - 1)
         return _learn_batches(self, now, batches, self.gamma)
 
 
@@ -99,9 +99,9 @@ def _learn_batches(
         arriving_weight: factor of the arriving example's loss.
     """
     weights = jnp.where(batches.arriving, arriving_weight, jnp.where(batches.mask, 1.0, 0.0))
-    x, y = batches.examples.x, batches.examples.y
-    if learner.optimizer is optax.sgd:
-        model = meta_steps(now.model, x, y, learner.learning_rate * weights, meta_rate, learner.loss)
+    x, y, loss = batches.examples.x, batches.examples.y, or_cross_entropy(learner.loss)
+    if learner.optimizer is None:
+        model = meta_steps(now.model, x, y, learner.learning_rate * weights, meta_rate, loss)
         return TrainState(model, now.optimizer)
     transformation = learner.optimizer(learner.learning_rate)
-    return optimized_meta_steps(now, x, y, weights, meta_rate, transformation, learner.loss)
+    return optimized_meta_steps(now, x, y, weights, meta_rate, transformation, loss)

@@ -1,36 +1,32 @@
-"""What every learner with a reservoir shares: its state, its random draws, its batches."""
+"""Replay: a memory that any learner may hold, and what the learners share that replay with each arriving example."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
-from perdure.core import AnyArray, Example, Info, Learner, Rate
-from perdure.learners.hyperparameters import check_hyperparameters, integer, loss_field, optimizer_field, rate
+from perdure.core import AnyArray, Example, Info, Rate
+from perdure.learners.hyperparameters import integer, loss_field, optimizer_field, rate
+from perdure.learners.network import NetworkLearner
 from perdure.memory import (
     Buffer,
+    draw_distinct_slots,
     draw_slot,
     draw_slots,
     drawn_mask,
     empty_buffer,
     filled,
     recall,
+    ring_slot,
     store,
 )
-from perdure.updates.gradient import Optimizer, TrainState, example_loss, init_train_state, predict_batch
-from perdure.updates.losses import Loss
-
-
-class ReplayState(NamedTuple):
-    """State of a learner with a reservoir."""
-
-    model: PyTree
-    optimizer: PyTree
-    memory: Buffer
+from perdure.updates.gradient import Optimizer, TrainState, init_train_state, or_sgd, predict_one
+from perdure.updates.losses import Loss, or_cross_entropy
 
 
 class Draws(NamedTuple):
@@ -42,6 +38,48 @@ class Draws(NamedTuple):
     """Place of the arriving example among the memories that count, 0 = before the first of them."""
     stored_in: Int[Array, ""]
     """Slot that the arriving example is stored in; not stored if ≥ memory size."""
+
+
+class Replay(eqx.Module):
+    """A memory of past examples and the rules by which it is filled and replayed; a component of a learner.
+
+    What is remembered of an example is up to the learner: any tuple of arrays, such as an `Example`, or an input with
+    the outputs that a network gave for it. The memory itself, a `Buffer`, belongs into the learner's state.
+    """
+
+    memory_size: int = eqx.field(static=True)
+    """Number of slots."""
+    batch_size: int = eqx.field(static=True)
+    """Memories drawn for each batch; of fewer remembered ones, as many as there are."""
+    n_batches: int = eqx.field(static=True, default=1)
+    """Batches drawn with each arriving example."""
+    rule: Literal["reservoir", "ring"] = eqx.field(static=True, default="reservoir", kw_only=True)
+    """A reservoir keeps a uniform sample of all that came, a ring what came last."""
+    replacement: bool = eqx.field(static=True, default=True, kw_only=True)
+    """May a batch hold a memory more than once?"""
+
+    def init(self, remembered: tuple) -> Buffer:
+        """Return an empty memory for tuples of the shapes and dtypes of `remembered`."""
+        return empty_buffer(remembered, self.memory_size)
+
+    def draw(self, memory: Buffer, key: PRNGKeyArray) -> Draws:
+        """Draw all that one observation leaves to chance."""
+        slots_key, position_key, storing_key = jax.random.split(key, 3)
+        draws = draw_slots if self.replacement else draw_distinct_slots
+        n_drawn = min(self.batch_size, self.memory_size)
+        return Draws(
+            slots=draws(memory, (self.n_batches, n_drawn), slots_key),
+            position=jax.random.randint(position_key, (), 0, jnp.minimum(filled(memory), n_drawn) + 1, jnp.int32),
+            stored_in=draw_slot(memory, storing_key) if self.rule == "reservoir" else ring_slot(memory),
+        )
+
+    def recall(self, memory: Buffer, slots: Int[Array, "batches replay"]) -> tuple[Any, Bool[Array, "batches replay"]]:
+        """Return what is in the slots, leaves (batches, replay, ...), and which of it counts."""
+        return recall(memory, slots), jnp.broadcast_to(drawn_mask(memory, slots.shape[1]), slots.shape)
+
+    def store(self, memory: Buffer, remembered: tuple, slot: Int[Array, ""]) -> Buffer:
+        """Return the memory with `remembered` in `slot`; a slot ≥ memory size leaves the contents as they were."""
+        return store(memory, remembered, slot)
 
 
 class Batch(NamedTuple):
@@ -56,10 +94,19 @@ class Batch(NamedTuple):
     """True for the arriving example."""
 
 
-class ReplayLearner(Learner[ReplayState]):
-    """A learner that replays memories with each arriving example, then offers it to a reservoir.
+class ReplayState(NamedTuple):
+    """State of a learner that replays examples."""
 
-    A method is its `update`; all it needs of chance is in `Draws`.
+    model: PyTree
+    optimizer: PyTree
+    memory: Buffer
+
+
+class ReplayLearner(NetworkLearner[ReplayState]):
+    """A learner that learns from each arriving example among memories, then offers it to a reservoir.
+
+    A method is its `update`; all it needs of chance is in `Draws`. While the memory holds fewer examples than
+    `replay_batch_size`, also because `memory_size` is smaller, as many are drawn as it holds, min(k, |M|).
     """
 
     needs_task: ClassVar[bool] = False
@@ -67,16 +114,8 @@ class ReplayLearner(Learner[ReplayState]):
     learning_rate: Rate = rate("learning rate α of SGD")
     memory_size: int = integer("number of examples that the memory holds")
     replay_batch_size: int = integer("memories drawn for each batch (k − 1)")
-    loss: Loss = loss_field()
-    optimizer: Optimizer = optimizer_field()
-
-    def __check_init__(self) -> None:
-        check_hyperparameters(self)
-        if self.replay_batch_size > self.memory_size:
-            raise ValueError(
-                f"replay_batch_size = {self.replay_batch_size} is larger than memory_size = {self.memory_size}; "
-                "draw at most as many memories as there are"
-            )
+    loss: Loss | None = loss_field()
+    optimizer: Optimizer | None = optimizer_field()
 
     @abstractmethod
     def n_batches(self) -> int:
@@ -92,10 +131,14 @@ class ReplayLearner(Learner[ReplayState]):
             position: a random place for the arriving example, for methods that visit it elsewhere.
         """
 
+    def replay(self) -> Replay:
+        """Return the memory's rules."""
+        return Replay(self.memory_size, self.replay_batch_size, self.n_batches())
+
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> ReplayState:
         """Return the state before the first example: the model and an empty memory."""
-        start = init_train_state(model, self.optimizer(self.learning_rate))
-        return ReplayState(*start, empty_buffer(example, self.memory_size))
+        start = init_train_state(model, or_sgd(self.optimizer)(self.learning_rate))
+        return ReplayState(*start, self.replay().init(example))
 
     def observe(self, state: ReplayState, example: Example, key: PRNGKeyArray) -> tuple[ReplayState, Info]:
         """Learn from the example among memories, then offer it to the memory."""
@@ -103,24 +146,19 @@ class ReplayLearner(Learner[ReplayState]):
 
     def draw(self, memory: Buffer, key: PRNGKeyArray) -> Draws:
         """Draw all that one observation leaves to chance."""
-        slots_key, position_key, storing_key = jax.random.split(key, 3)
-        counting = jnp.minimum(filled(memory), self.replay_batch_size)
-        return Draws(
-            slots=draw_slots(memory, (self.n_batches(), self.replay_batch_size), slots_key),
-            position=jax.random.randint(position_key, (), 0, counting + 1, jnp.int32),
-            stored_in=draw_slot(memory, storing_key),
-        )
+        return self.replay().draw(memory, key)
 
     def observe_with(self, state: ReplayState, example: Example, draws: Draws) -> tuple[ReplayState, Info]:
         """`observe` with the draws given."""
-        loss = example_loss(state.model, example.x, example.y, self.loss)
+        outputs = predict_one(state.model, example.x)
+        info = Info(or_cross_entropy(self.loss)(outputs, example.y), outputs)
         batches = gather_batches(state.memory, example, draws.slots)
         after = self.update(TrainState(state.model, state.optimizer), batches, draws.position)
-        return ReplayState(*after, store(state.memory, example, draws.stored_in)), Info(loss)
+        return ReplayState(*after, self.replay().store(state.memory, example, draws.stored_in)), info
 
-    def predict(self, state: ReplayState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
-        """Return outputs for x: (batch, ...)."""
-        return predict_batch(state.model, x)
+    def answering(self, state: ReplayState) -> PyTree:
+        """Return the network."""
+        return state.model
 
 
 def gather_batches(memory: Buffer, example: tuple, slots: Int[Array, "batches replay"]) -> Batch:

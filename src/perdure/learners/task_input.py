@@ -18,8 +18,8 @@ from perdure.learners.hyperparameters import (
     stream_info_field,
 )
 from perdure.models import MLP
-from perdure.updates.gradient import example_gradient, predict_by_task, sgd_step
-from perdure.updates.losses import Loss
+from perdure.updates.gradient import example_gradient, predict_by_task, predict_one, sgd_step
+from perdure.updates.losses import Loss, or_cross_entropy
 
 
 class TaskInputNetwork(eqx.Module):
@@ -57,7 +57,7 @@ class TaskInput(Learner[TaskInputState]):
     needs_task: ClassVar[bool] = True
 
     learning_rate: Rate = rate("learning rate α of SGD")
-    loss: Loss = loss_field()
+    loss: Loss | None = loss_field()
     stream_info: StreamInfo | None = stream_info_field()
 
     def __check_init__(self) -> None:
@@ -85,9 +85,15 @@ class TaskInput(Learner[TaskInputState]):
     def observe(self, state: TaskInputState, example: Example, key: PRNGKeyArray) -> tuple[TaskInputState, Info]:
         """Take one step of SGD on the example."""
         task = jnp.asarray(example.task, jnp.int32)
-        gradient = example_gradient(state.model.of_task(task), example.x, example.y, self.loss)
+        before = state.model.of_task(task)
+        gradient = example_gradient(before, example.x, example.y, or_cross_entropy(self.loss))
         after = sgd_step(gradient.model, gradient.grads, self.learning_rate)
-        return TaskInputState(state.model.updated(task, after)), Info(gradient.loss)
+        info = Info(gradient.loss, predict_one(before, example.x))
+        return TaskInputState(state.model.updated(task, after)), info
+
+    def answering(self, state: TaskInputState) -> TaskInputNetwork:
+        """Return the layers of all tasks."""
+        return state.model
 
     def predict(self, state: TaskInputState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
         """Return outputs for x: (batch, ...), each through the first layer of its task: (batch,)."""

@@ -11,19 +11,20 @@ from jaxtyping import Array, Float, PyTree
 
 from perdure.core import Example, Learner
 from perdure.models import split_trainable
-from perdure.updates.losses import Loss, cross_entropy
+from perdure.updates.losses import or_cross_entropy
 
 
 def gradient_alignment(learner: Learner[Any], state: Any, arriving: Example, past: Example) -> Float[Array, ""]:
     """Return the dot product of the loss gradients on two examples, ∇ loss(arriving) · ∇ loss(past).
 
     Positive: learning one helps the other (transfer); negative: it harms it (interference). Taken with respect to
-    all weights of `state.model` (Riemer et al. 2019, equations 1 and 2). It is 0 where `predict` does not depend on
-    them, such as iCaRL's for classes without exemplars, which classes of the current task are.
+    all weights that answer, ``learner.answering(state)`` (Riemer et al. 2019, equations 1 and 2). It is 0 where
+    `predict` does not depend on them, such as iCaRL's for classes without exemplars, which classes of the current task
+    are.
 
     Args:
         learner: how outputs come from the state.
-        state: a state of the learner, whose field `model` holds the weights.
+        state: a state of the learner.
         arriving: one example.
         past: another.
     """
@@ -42,12 +43,13 @@ def gradient_cosine(learner: Learner[Any], state: Any, arriving: Example, past: 
 
 
 def _example_gradient(learner: Learner[Any], state: Any, example: Example) -> PyTree:
-    weights, rest = split_trainable(state.model)
-    loss: Loss = getattr(learner, "loss", cross_entropy)
+    weights, rest = split_trainable(learner.answering(state))
+    loss = or_cross_entropy(getattr(learner, "loss", None))
 
     def example_loss(weights: PyTree) -> Float[Array, ""]:
         x, task = jnp.asarray(example.x)[None], jnp.asarray(example.task)[None]
-        outputs = learner.predict(state._replace(model=eqx.combine(weights, rest)), x, task)
+        answering = eqx.combine(weights, rest)
+        outputs = learner.predict(eqx.tree_at(learner.answering, state, answering), x, task)
         return loss(outputs[0], example.y)
 
     return jax.grad(example_loss)(weights)

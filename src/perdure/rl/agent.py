@@ -8,6 +8,7 @@ Source: Mnih et al. (2015), Algorithm 1; Riemer et al. (2019), section 5.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from typing import NamedTuple
 
@@ -21,10 +22,9 @@ from perdure.core import AnyArray, Rate, as_features
 from perdure.learners.er import mean_gradient_step
 from perdure.learners.hyperparameters import check_hyperparameters, flag, integer, rate
 from perdure.learners.mer import MER
-from perdure.learners.replay import Batch, ReplayLearner, ReplayState, gather_batches
-from perdure.memory import empty_buffer, ring_slot, store
+from perdure.learners.replay import Batch, Replay, ReplayLearner, ReplayState, gather_batches
 from perdure.rl.transition import TDBatch, Transition, td_loss, td_targets
-from perdure.updates.gradient import TrainState, init_train_state
+from perdure.updates.gradient import TrainState, init_train_state, or_sgd
 from perdure.updates.weights import equal_weights
 
 
@@ -43,9 +43,9 @@ class Agent(eqx.Module):
     learning_rate: Rate = rate("learning rate α")
     memory_size: int = integer("transitions that the memory holds")
     replay_batch_size: int = integer("transitions drawn for each batch")
-    discount: Rate = rate("discount of a frame")
+    discount: Rate = rate("discount of a frame", maximum=1.0)
     target_period: int = integer("frames between two updates of the target network")
-    exploration_end: Rate = rate("ε at the end of its schedule; it begins at 1")
+    exploration_end: Rate = rate("ε at the end of its schedule; it begins at 1", maximum=1.0)
     exploration_frames: int = integer("frames over which ε falls to its end")
     warmup_frames: int = integer("frames before the first update")
     reservoir: bool = flag("keep a uniform sample of all transitions, not the last ones", default=False)
@@ -53,14 +53,14 @@ class Agent(eqx.Module):
     def __check_init__(self) -> None:
         check_hyperparameters(self)
         self.learner()
-        for name in ("discount", "exploration_end"):
-            value = getattr(self, name)
-            if isinstance(value, float) and value > 1:
-                raise ValueError(f"{name} = {value}, expected a number from 0 to 1")
 
     @abstractmethod
     def learner(self) -> ReplayLearner:
         """Return what learns from a batch of transitions and their targets."""
+
+    def replay(self) -> Replay:
+        """Return the memory's rules."""
+        return dataclasses.replace(self.learner().replay(), rule="reservoir" if self.reservoir else "ring")
 
     def init(self, network: PyTree, transition: Transition) -> AgentState:
         """Return the state before the first frame.
@@ -70,9 +70,8 @@ class Agent(eqx.Module):
             transition: one, read for its shapes and dtypes only.
         """
         learner = self.learner()
-        start = init_train_state(network, learner.optimizer(learner.learning_rate))
-        memory = empty_buffer(transition, self.memory_size)
-        return AgentState(ReplayState(*start, memory), jax.tree.map(jnp.copy, network))
+        start = init_train_state(network, or_sgd(learner.optimizer)(learner.learning_rate))
+        return AgentState(ReplayState(*start, self.replay().init(transition)), jax.tree.map(jnp.copy, network))
 
     def exploration(self, frame: Int[Array, ""]) -> Float[Array, ""]:
         """Return ε at a frame: it falls from 1 along a straight line and stays at its end."""
@@ -91,9 +90,9 @@ class Agent(eqx.Module):
         self, state: AgentState, transition: Transition, frame: Int[Array, ""], key: PRNGKeyArray
     ) -> AgentState:
         """Learn from a transition among remembered ones, then remember it."""
-        learner, memory = self.learner(), state.learning.memory
+        learner, replay, memory = self.learner(), self.replay(), state.learning.memory
         now = TrainState(state.learning.model, state.learning.optimizer)
-        draws = learner.draw(memory, key)
+        draws = replay.draw(memory, key)
 
         def learn() -> TrainState:
             batches = gather_batches(memory, transition, draws.slots)
@@ -106,8 +105,8 @@ class Agent(eqx.Module):
         after: TrainState = jax.lax.cond(frame >= self.warmup_frames, learn, lambda: now)
         renewed = (frame + 1) % self.target_period == 0
         target = jax.tree.map(lambda new, old: jnp.where(renewed, new, old), after.model, state.target)
-        slot = draws.stored_in if self.reservoir else ring_slot(memory)
-        return AgentState(ReplayState(after.model, after.optimizer, store(memory, transition, slot)), target)
+        memory = replay.store(memory, transition, draws.stored_in)
+        return AgentState(ReplayState(after.model, after.optimizer, memory), target)
 
 
 class DQN(Agent):

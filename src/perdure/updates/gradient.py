@@ -24,6 +24,11 @@ _PREDICTED_TOGETHER = 100
 """Inputs a product: convolutions unfold each into many times its size, 1.8 GB for 2,000 Omniglot images at once."""
 
 
+def or_sgd(optimizer: Optimizer | None) -> Optimizer:
+    """Return the optimizer, or plain SGD if it is None."""
+    return optax.sgd if optimizer is None else optimizer
+
+
 class Gradient(NamedTuple):
     """What differentiating a loss has found."""
 
@@ -46,6 +51,11 @@ def predict_batch(model: PyTree, x: AnyArray) -> Float[Array, "batch outputs"]:
     return jax.lax.map(model, as_features(x), batch_size=_PREDICTED_TOGETHER)
 
 
+def predict_one(model: PyTree, x: AnyArray) -> Float[Array, " outputs"]:
+    """Return the model's outputs for one input, pixels or floats."""
+    return model(as_features(x))
+
+
 def predict_by_task(
     of_task: Callable[[Int[Array, ""]], PyTree], x: AnyArray, task: Int[AnyArray, " batch"]
 ) -> Float[Array, "batch outputs"]:
@@ -66,7 +76,7 @@ def example_loss(
     model: PyTree, x: AnyArray, y: PyTree[Shaped[AnyArray, ...]], loss: Loss = cross_entropy
 ) -> Float[Array, ""]:
     """Return the loss on one example, as the model would predict it."""
-    return loss(model(as_features(x)), y)
+    return loss(predict_one(model, x), y)
 
 
 def example_gradient(

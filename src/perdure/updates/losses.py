@@ -27,6 +27,11 @@ def cross_entropy(logits: Float[Array, "*batch outputs"], y: Integer[AnyArray, "
     return optax.softmax_cross_entropy_with_integer_labels(logits, y)
 
 
+def or_cross_entropy(loss: Loss | None) -> Loss:
+    """Return the loss, or cross entropy if it is None: if neither a learner's user nor a benchmark has chosen one."""
+    return cross_entropy if loss is None else loss
+
+
 def mean_squared_error(
     values: Float[Array, "*batch outputs"], y: Float[AnyArray, "*batch outputs"]
 ) -> Float[Array, "*batch"]:

@@ -22,7 +22,7 @@ def check_contract(learner: Learner[Any], state: Any, example: Example, n_output
 
     Raises:
         TypeError: if a leaf of the state is no array, `observe` does not return a state like the one it was given
-            and an `Info`, or `predict` does not return one row of logits an input.
+            and an `Info` of scalars and `n_outputs` outputs, or `predict` does not return one row of logits an input.
         ValueError: from a model that does not fit the examples.
     """
     name = type(learner).__name__
@@ -37,6 +37,7 @@ def check_contract(learner: Learner[Any], state: Any, example: Example, n_output
         raise TypeError(
             f"{name}.observe returned {type(observed).__name__}, expected a pair: the new state and an Info"
         )
+    _check_info(name, observed[1], n_outputs)
     before, after = _forms(state), _forms(observed[0])
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) != after.get(path):
@@ -51,6 +52,15 @@ def check_contract(learner: Learner[Any], state: Any, example: Example, n_output
             f"{name}.predict returned {logits} for one input, expected one array of logits, [1, {n_outputs}]; "
             f"the benchmark has {n_outputs} outputs"
         )
+
+
+def _check_info(name: str, info: Info, n_outputs: int) -> None:
+    wanted = {"loss": (), "outputs": (n_outputs,), **{f"extra[{it!r}]": () for it in info.extra}}
+    for (what, shape), value in zip(wanted.items(), (info.loss, info.outputs, *info.extra.values()), strict=True):
+        if getattr(value, "shape", None) != shape:
+            raise TypeError(
+                f"{name}.observe returned an Info whose {what} is {_forms(value)}, expected one array of shape {shape}"
+            )
 
 
 def _forms(tree: Any) -> dict[str, str]:

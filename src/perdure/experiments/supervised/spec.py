@@ -24,7 +24,7 @@ from perdure.records.learner import KIND
 from perdure.streams.benchmark import Benchmark, checksum, labels_of
 from perdure.streams.catalog import BenchmarkRecipe
 from perdure.streams.torch_file import DataFileRecipe
-from perdure.updates.losses import CrossEntropyWithinTask, cross_entropy, mean_squared_error
+from perdure.updates.losses import CrossEntropyWithinTask, mean_squared_error
 
 Evaluation = Literal["needed", "full"]
 MakeModel = Callable[[Example, int, PRNGKeyArray], Any]
@@ -133,14 +133,15 @@ def default_model(benchmark: Benchmark | MakeBenchmark) -> MakeModel:
 def prepare(learner: Learner[Any], benchmark: Benchmark) -> Learner[Any]:
     """Return the learner with the information about its stream, and with the loss that the benchmark's targets ask for.
 
-    Cross entropy, the loss that learners have unless they are given another, becomes cross entropy within the task
-    where outputs belong to tasks, and mean squared error where targets are numbers.
+    A loss that is None becomes cross entropy within the task where outputs belong to tasks, and mean squared error
+    where targets are numbers; a loss that the learner has been given stays.
     """
     changes: dict[str, Any] = {}
     if getattr(learner, "stream_info", "not wanted") is None:
         sizes = np.diff(benchmark.task_ends, prepend=0)
-        changes["stream_info"] = StreamInfo(benchmark.n_tasks, tuple(map(int, sizes)), tasks_of_classes(benchmark))
-    if getattr(learner, "loss", None) is cross_entropy:
+        class_tasks = tasks_of_classes(benchmark)
+        changes["stream_info"] = StreamInfo(benchmark.n_outputs, benchmark.n_tasks, tuple(map(int, sizes)), class_tasks)
+    if getattr(learner, "loss", "not wanted") is None:
         if benchmark.regression:
             changes["loss"] = mean_squared_error
         elif benchmark.class_tasks is not None:

@@ -54,6 +54,10 @@ class SideBySide(Learner[Lane]):
         after, info = state.learner.observe(state.state, example, key)
         return Lane(state.learner, after), info
 
+    def answering(self, state: Lane) -> PyTree:
+        """Return what answers in the state's own learner."""
+        return state.learner.answering(state.state)
+
     def predict(self, state: Lane, x: Any, task: Any) -> Float[Array, "batch outputs"]:
         """Return what the state's own learner predicts for x: (batch, ...)."""
         return state.learner.predict(state.state, x, task)
