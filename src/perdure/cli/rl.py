@@ -55,7 +55,8 @@ def _train(
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="Levels, counted from 0, and frames of each, as 0:25000,1:25000.", show_default="every level for 25,000 frames"
+            help="Levels, counted from 0, and frames of each, as 0:25000,1:25000.",
+            show_default="every level for 25,000 frames",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,

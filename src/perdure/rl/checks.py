@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -23,12 +23,12 @@ _INTERFACE = (
 )
 
 
-def environment_and_levels(environment: Any, levels: Sequence[Any] | None = None) -> tuple[GymnaxLike, list[Any]]:
+def environment_and_levels(environment: Any, levels: Any = None) -> tuple[GymnaxLike, list[Any]]:
     """Return a checked environment and the parameters of its levels.
 
     Args:
         environment: one with the interface of gymnax, or the pair (environment, parameters) that `gymnax.make` returns.
-        levels: parameters of the levels; None for those in the pair, the environment's own `levels`, or its
+        levels: list of the parameters of each level; None for those in the pair, the environment's own `levels`, or its
             `default_params`, whichever there is first.
 
     Raises:
@@ -139,8 +139,8 @@ def _check_interface(environment: Any) -> None:
         return
     if hasattr(environment, "unwrapped"):
         raise TypeError(
-            f"{reprlib.repr(environment)} is an environment of Gymnasium, which JAX cannot compile, expected {_INTERFACE}. "
-            "gymnax has CartPole-v1, MountainCar-v0, Acrobot-v1 and the games of MinAtar"
+            f"{reprlib.repr(environment)} is an environment of Gymnasium, which JAX cannot compile, expected "
+            f"{_INTERFACE}. gymnax has CartPole-v1, MountainCar-v0, Acrobot-v1 and the games of MinAtar"
         )
     raise TypeError(
         f"{reprlib.repr(environment)} of type {type(environment).__name__} was given as the environment; it has no "

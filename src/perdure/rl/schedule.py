@@ -86,8 +86,8 @@ def check_level(level: Any, n_levels: int) -> None:
     """
     if not (_is_whole(level) and 0 <= level < n_levels):
         raise ValueError(
-            f"level = {level!r}, expected a whole number from 0 to {n_levels - 1}: there are {n_levels} levels, counted "
-            "from 0"
+            f"level = {level!r}, expected a whole number from 0 to {n_levels - 1}: there are {n_levels} levels, "
+            "counted from 0"
         )
 
 
@@ -130,8 +130,8 @@ def make_schedule(levels: Sequence[Any], stages: Sequence[Stage]) -> Schedule:
         episode = int(getattr(levels[level], "max_steps_in_episode", 1))
         if frames < episode:
             raise ValueError(
-                f"the stage of level {level} lasts {frames:,} frames, less than an episode, which may have {episode:,}; "
-                "give it more frames, or the level a smaller max_steps_in_episode"
+                f"the stage of level {level} lasts {frames:,} frames, less than an episode, which may have {episode:,}"
+                "; give it more frames, or the level a smaller max_steps_in_episode"
             )
     chosen = np.asarray([stage.level for stage in stages])
     params = jax.tree.map(lambda leaf: leaf[chosen], stack_params(levels))
