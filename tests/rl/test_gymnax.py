@@ -1,4 +1,4 @@
-"""Agents in environments of gymnax, as it makes them."""
+"""Agents in the environments of gymnax."""
 
 import json
 
@@ -60,16 +60,9 @@ def test_an_agent_plays_levels_of_a_gymnax_environment(name, shape, tmp_path):
     assert config["levels"][0] != config["levels"][1]
 
 
-@pytest.mark.parametrize("given", ["environment", "pair"])
-def test_the_time_limit_of_mountain_car_ends_its_episodes(given):
-    environment, params = gymnax.make("MountainCar-v0")
-    result = perdure.run_agent(
-        AGENT,
-        environment if given == "environment" else (environment, params),
-        stages=[(0, 1000)],
-        episodes=2,
-        progress=False,
-    )
+def test_the_time_limit_of_mountain_car_ends_its_episodes():
+    environment, _ = gymnax.make("MountainCar-v0")
+    result = perdure.run_agent(AGENT, environment, stages=[(0, 1000)], episodes=2, progress=False)
     np.testing.assert_array_equal(result.scores, -200.0)
     assert int(result.runners.episodes[0]) == 5
     assert float(result.runners.total_score[0]) == -1000

@@ -1,4 +1,4 @@
-"""Whether an agent can play an environment, and whether a network fits it: refusals that say what to do."""
+"""Checks that agents can play an environment, and that a network fits it."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def environment_and_levels(environment: Any, levels: Any = None) -> tuple[Gymnax
         TypeError: if it is no environment, or the levels are no list.
         ValueError: if agents cannot play it, or the list of levels is empty.
     """
+    game: Any = environment
     own_levels = None
     if isinstance(environment, tuple) and len(environment) == 2:
-        environment, params = environment
-        own_levels = [params]
-    _check_interface(environment)
+        game, own_levels = environment[0], [environment[1]]
+    _check_interface(game)
     if levels is None:
-        levels = own_levels or getattr(environment, "levels", [environment.default_params])
+        levels = own_levels or getattr(game, "levels", [game.default_params])
     if not isinstance(levels, list | tuple) or hasattr(levels, "_fields"):
         raise TypeError(f"levels = {levels!r}, expected a list of parameters; for a single level give levels=[params]")
     if not levels:
         raise ValueError("no levels were given, expected the parameters of at least one")
-    check_environment(environment, levels[0])
-    return environment, list(levels)
+    check_environment(game, levels[0])
+    return game, list(levels)
 
 
 def check_environment(environment: Any, params: Any = None) -> None:

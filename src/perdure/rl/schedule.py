@@ -114,12 +114,12 @@ def stack_params(levels: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *levels)
 
 
-def make_schedule(levels: Sequence[Any], stages: Sequence[Stage]) -> Schedule:
+def make_schedule(levels: Sequence[Any], stages: Sequence[Any]) -> Schedule:
     """Return the schedule that plays stages one after another.
 
     Args:
         levels: parameters of each level.
-        stages: what to play, and for how long.
+        stages: pairs of a level and a number of frames, as `as_stages` takes them.
 
     Raises:
         TypeError: as `as_stages`.
