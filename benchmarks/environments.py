@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perdure.execution.division import Division, seed_devices
-from perdure.rl.environment import Environment
+from perdure.rl.environment import AbstractEnvironment
 from perdure.rl.games.catcher import Catcher
 from perdure.rl.games.flappy_bird import FlappyBird
 from perdure.rl.games.rules import draw_below
@@ -43,7 +43,7 @@ class Measured(NamedTuple):
     total: float
 
 
-def play(environment: Environment[Any, Any], key: PRNGKeyArray, n_frames: int) -> Float[Array, ""]:
+def play(environment: AbstractEnvironment[Any, Any], key: PRNGKeyArray, n_frames: int) -> Float[Array, ""]:
     """Play one game at random at the first level; return the sum of all that was seen and paid."""
     params = environment.default_params
 
@@ -58,7 +58,7 @@ def play(environment: Environment[Any, Any], key: PRNGKeyArray, n_frames: int) -
     return jax.lax.scan(frame, (state, key, observation.sum()), length=n_frames)[0][2]
 
 
-def measure(environment: Environment[Any, Any], n_games: int) -> Measured:
+def measure(environment: AbstractEnvironment[Any, Any], n_games: int) -> Measured:
     """Return the best of several rounds of so many games at once."""
     n_frames = FRAMES // n_games
     division = Division(seed_devices(n_games), n_games)

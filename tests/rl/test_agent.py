@@ -1,4 +1,4 @@
-"""The agents: targets, batches and steps against sums done by hand; what is remembered, and for how long."""
+"""The agents: targets, batches and steps against direct computation, and what the memory keeps."""
 
 import jax
 import jax.numpy as jnp
@@ -33,20 +33,20 @@ def transition(number, discount=1.0):
     return Transition(seen, jnp.asarray(number % 3, jnp.int32), jnp.asarray(number / 2), jnp.asarray(discount), then)
 
 
-def lived(agent, count):
-    """Return the agent's state after some transitions."""
+def after_transitions(agent, count):
+    """Return the agent's state after a number of transitions."""
     state = agent.init(network(), transition(0))
     for number in range(count):
         state = agent.observe(state, transition(number), jnp.asarray(number), jax.random.key(number))
     return state
 
 
-@pytest.mark.parametrize(("error", "loss", "grads"), [(0.5, 0.125, 0.5), (-3.0, 2.5, -1.0), (7.0, 6.5, 1.0)])
-def test_the_loss_is_hubers_of_the_action_taken_alone(error, loss, grads):
+@pytest.mark.parametrize(("error", "loss", "gradient"), [(0.5, 0.125, 0.5), (-3.0, 2.5, -1.0), (7.0, 6.5, 1.0)])
+def test_the_loss_is_hubers_of_the_action_taken_alone(error, loss, gradient):
     y = Target(jnp.asarray(1, jnp.int32), jnp.asarray(2.0))
     value, by = jax.value_and_grad(td_loss)(jnp.asarray([10.0, 2.0 + error, -10.0]), y)
     np.testing.assert_allclose(value, loss)
-    np.testing.assert_allclose(by, [0, grads, 0])
+    np.testing.assert_allclose(by, [0, gradient, 0])
 
 
 def test_targets_stop_at_the_end_of_the_game_only():
@@ -61,7 +61,7 @@ def test_targets_stop_at_the_end_of_the_game_only():
 
 def test_dqn_mer_takes_the_steps_of_algorithm_1():
     agent = DQNMER(**COMMON, **MER)
-    before, arriving = lived(agent, 5), transition(7)
+    before, arriving = after_transitions(agent, 5), transition(7)
     key = jax.random.key(9)
     after = agent.observe(before, arriving, jnp.asarray(5), key)
 
@@ -85,16 +85,16 @@ def test_dqn_mer_takes_the_steps_of_algorithm_1():
 
 
 def test_a_ring_keeps_the_last_and_a_reservoir_is_offered_all():
-    ring = lived(DQN(**COMMON), 7).learning.memory
+    ring = after_transitions(DQN(**COMMON), 7).learning.memory
     np.testing.assert_allclose(sorted(np.asarray(ring.examples.reward)), [1.5, 2.0, 2.5, 3.0])
-    reservoir = lived(DQN(**COMMON, reservoir=True), 7).learning.memory
+    reservoir = after_transitions(DQN(**COMMON, reservoir=True), 7).learning.memory
     assert int(reservoir.seen) == 7
     assert set(np.asarray(reservoir.examples.reward).tolist()) <= {number / 2 for number in range(7)}
 
 
 @pytest.mark.parametrize("agent", [DQN(**COMMON), DQNMER(**COMMON, **MER)])
 def test_the_target_network_follows_every_few_frames(agent):
-    two, three = lived(agent, 2), lived(agent, 3)
+    two, three = after_transitions(agent, 2), after_transitions(agent, 3)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), two.target, network())
     assert all(jax.tree.leaves(same))
     same = jax.tree.map(lambda a, b: bool((a == b).all()), three.target, three.learning.model)
@@ -103,11 +103,11 @@ def test_the_target_network_follows_every_few_frames(agent):
 
 def test_nothing_is_learned_before_the_warmup_is_over():
     agent = DQNMER(**COMMON | {"warmup_frames": 3}, **MER)
-    same = jax.tree.map(lambda a, b: bool((a == b).all()), lived(agent, 3).learning.model, network())
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), after_transitions(agent, 3).learning.model, network())
     assert all(jax.tree.leaves(same))
-    moved = jax.tree.map(lambda a, b: bool((a != b).any()), lived(agent, 4).learning.model, network())
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), after_transitions(agent, 4).learning.model, network())
     assert any(jax.tree.leaves(moved))
-    assert int(lived(agent, 3).learning.memory.seen) == 3
+    assert int(after_transitions(agent, 3).learning.memory.seen) == 3
 
 
 def test_exploration_falls_and_actions_follow_it():

@@ -1,4 +1,4 @@
-"""Catcher's quirks, by hand, and what makes no level."""
+"""Catcher's rules against values worked out by hand, and parameters that are refused."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ step = jax.jit(advance)
 
 
 def played(actions, level=LEVEL, **begin):
-    """Return the states and rewards after each action; what is drawn is always the same fruit."""
+    """Return the states and rewards after each action; every new fruit is the same."""
     state, states, rewards = start(FRUIT)._replace(**{k: jnp.int32(v) for k, v in begin.items()}), [], []
     for action in actions:
         state, reward = step(state, jnp.int32(action), FRUIT, level)
@@ -66,7 +66,7 @@ def test_the_third_miss_costs_six_and_ends_the_game():
     assert int(states[rewards.index(-6.0)].score) == -8
 
 
-def test_fruit_begins_uniformly_in_its_84_places():
+def test_fruit_starts_uniformly_in_its_84_places():
     drawn = jax.vmap(draw_fruit)(jax.random.split(jax.random.key(0), 84_000))
     places, counts = np.unique(np.stack(drawn, axis=1), axis=0, return_counts=True)
     expected = [(x, height) for x in range(8, 53, 4) for height in range(4, 29, 4)]
@@ -76,7 +76,7 @@ def test_fruit_begins_uniformly_in_its_84_places():
 
 
 @pytest.mark.parametrize("speed", [-0.06, 0.0, float("nan"), float("inf"), -float("inf")])
-def test_refuses_speeds_that_are_none(speed):
+def test_refuses_speeds_that_are_not_positive(speed):
     with pytest.raises(ValueError, match=rf"speed = {speed}, expected a finite number > 0 pixels.*0.0608 to 0.2108"):
         Catcher.params(speed)
 

@@ -1,4 +1,4 @@
-"""Flappy Bird's quirks, by hand; which gaps a bird can pass, by trying all it can do; what makes no level."""
+"""Flappy Bird's rules against values worked out by hand; which gaps can be passed, by trying all actions; refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ step = jax.jit(advance)
 
 
 def played(actions, level=LEVEL, gaps=FAR, velocity=0, **begin):
-    """Return the states and rewards after each action; every new gap begins in row 150."""
+    """Return the states and rewards after each action; every new gap starts in row 150."""
     state, states, rewards = start(gaps, jnp.int32(velocity))._replace(**begin), [], []
     for action in actions:
         state, reward = step(state, jnp.int32(action), jnp.int32(150), level)
@@ -37,7 +37,7 @@ def velocities(actions, **begin):
     return [int(state.bird_velocity) for state in played(actions, **begin)[0]]
 
 
-def test_an_episode_begins_with_a_flap_that_acts_for_two_frames():
+def test_an_episode_starts_with_a_flap_that_acts_for_two_frames():
     assert velocities([NONE] * 5) == [-8, -8, -7, -6, -5]
 
 
@@ -46,7 +46,7 @@ def test_a_flap_right_after_a_flap_is_lost():
     assert velocities([NONE, NONE, FLAP, NONE, FLAP]) == [-8, -8, -8, -8, -8]
 
 
-def test_a_velocity_may_be_brought_along():
+def test_an_initial_velocity_may_be_given():
     assert velocities([NONE], velocity=10) == [1]
     assert velocities([NONE], velocity=-8) == [-16]
     assert velocities([FLAP], velocity=10) == [-8]
@@ -59,7 +59,7 @@ def test_the_ground_ends_the_game_one_frame_late():
     assert [int(state.lives) for state in states[ends - 1 : ends + 1]] == [1, 0]
 
 
-def test_pipes_pay_once_each_and_come_in_anew():
+def test_pipes_give_a_point_once_each_and_come_in_again():
     level = FlappyBird.params(gap=300)
     rewards, state = [], start(jnp.full(3, 80, jnp.int32), jnp.int32(0))
     for _ in range(300):
@@ -71,7 +71,7 @@ def test_pipes_pay_once_each_and_come_in_anew():
     assert state.gap_start.tolist() == [85, 85, 85]
 
 
-def test_gaps_begin_uniformly():
+def test_gaps_start_uniformly():
     for gap in (75, 100):
         level = FlappyBird.params(gap)
         first, last = gap_starts(level.gap)
@@ -83,13 +83,13 @@ def test_gaps_begin_uniformly():
 
 
 def passable(gap, gap_start, after):
-    """Can a bird, whatever it does from the start, come past a pipe? Tries all it can do.
+    """Return whether some sequence of actions brings a bird past a pipe; all are tried.
 
     `after` has for each action and state (row, velocity, thrust), in order of numbers, the number of the next one.
     """
     rows = np.arange(after.shape[1]) // 38 - 16
     here = np.zeros(after.shape[1], bool)
-    here[number(256 - 8, -8, 1)] = True  # what the first frame comes to, whatever is done
+    here[number(256 - 8, -8, 1)] = True  # the state after the first frame, with either action
     for x in range(336, 31, -4):
         lives = (rows > 0) & (rows < GROUND_Y)
         if x < 100:
@@ -106,7 +106,7 @@ def number(y, velocity, thrusting):
 
 
 @pytest.fixture(scope="module")
-def all_that_a_bird_can_do():
+def every_transition():
     y, velocity, thrusting = (axis.ravel() for axis in np.mgrid[-16:401, -8:11, 0:2])
     n = len(y)
     states = flappy_bird.FlappyBirdState(
@@ -130,13 +130,13 @@ def all_that_a_bird_can_do():
 
 
 @pytest.mark.parametrize(("gap", "expected"), [(SMALLEST_GAP - 1, False), (SMALLEST_GAP, True)])
-def test_the_smallest_gap_that_a_bird_can_pass(all_that_a_bird_can_do, gap, expected):
+def test_the_smallest_gap_that_a_bird_can_pass(every_transition, gap, expected):
     first, last = (int(row) for row in gap_starts(jnp.int32(gap)))
     for gap_start in [*range(first, last, 9), last]:
-        assert passable(gap, gap_start, all_that_a_bird_can_do) is np.bool_(expected), gap_start
+        assert passable(gap, gap_start, every_transition) is np.bool_(expected), gap_start
 
 
-def test_the_largest_gap_has_somewhere_to_begin():
+def test_the_largest_gap_has_a_row_to_start_in():
     for gap, n in ((LARGEST_GAP, 2), (LARGEST_GAP + 1, 0)):
         first, last = gap_starts(jnp.int32(gap))
         assert max(0, int(last - first) + 1) == n
@@ -149,7 +149,7 @@ def test_refuses_gaps_no_bird_can_pass_and_gaps_too_large(gap, why):
 
 
 @pytest.mark.parametrize("gap", [0, -100])
-def test_refuses_gaps_that_are_none(gap):
+def test_refuses_gaps_below_one(gap):
     with pytest.raises(ValueError, match=f"gap = {gap}, expected a whole number ≥ 1"):
         FlappyBird.params(gap)
 

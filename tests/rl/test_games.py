@@ -1,4 +1,4 @@
-"""What holds for both games, however they are observed."""
+"""What holds for both games, with numbers or frames as observations."""
 
 from typing import Any, NamedTuple
 
@@ -44,8 +44,8 @@ def playing(request):
             other = jax.random.randint(action_key, (), 1, game.num_actions, jnp.int32)
             action = jnp.where(jax.random.uniform(habit_key) < habit, 0, other)
             step = game.step_env(step_key, state, action, params)
-            _, fresh = game.reset(step_key, params)
-            return jax.tree.map(lambda new, old: jnp.where(step.done, new, old), fresh, step.state), step
+            _, first = game.reset(step_key, params)
+            return jax.tree.map(lambda reset, state: jnp.where(step.done, reset, state), first, step.state), step
 
         first_key, key = jax.random.split(key)
         return jax.lax.scan(frame, game.reset(first_key, params)[1], jax.random.split(key, 200))[1]
@@ -61,7 +61,7 @@ def assert_same(ours, theirs):
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-class Begun(NamedTuple):
+class FirstStep(NamedTuple):
     begin: Any
     """(key, action, params): first observation and state of an episode, and the step that the action leads to."""
     traced: list[int]
@@ -69,7 +69,7 @@ class Begun(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def begun(environment):
+def first_step(environment):
     traced = []
 
     def begin(key, action, params):
@@ -77,24 +77,24 @@ def begun(environment):
         seen, state = environment.reset(key, params)
         return seen, state, tuple(environment.step(key, state, action, params))
 
-    return Begun(begin, traced, environment.levels)
+    return FirstStep(begin, traced, environment.levels)
 
 
-def test_side_by_side_and_alone_are_the_same(begun):
+def test_side_by_side_and_alone_are_the_same(first_step):
     keys, actions = jax.random.split(jax.random.key(0), 3), jnp.arange(3, dtype=jnp.int32) % 2
-    many = jax.jit(jax.vmap(begun.begin, in_axes=(0, 0, None)))(keys, actions, begun.levels[2])
-    one = jax.jit(begun.begin)
+    many = jax.jit(jax.vmap(first_step.begin, in_axes=(0, 0, None)))(keys, actions, first_step.levels[2])
+    one = jax.jit(first_step.begin)
     for i in range(3):
-        assert_same(one(keys[i], actions[i], begun.levels[2]), jax.tree.map(lambda leaf, i=i: leaf[i], many))
+        assert_same(one(keys[i], actions[i], first_step.levels[2]), jax.tree.map(lambda leaf, i=i: leaf[i], many))
 
 
-def test_another_level_compiles_nothing_anew(begun):
-    one = jax.jit(begun.begin)
-    one(jax.random.key(0), jnp.int32(0), begun.levels[2])
-    traced = len(begun.traced)
-    for params in begun.levels:
+def test_another_level_needs_no_compilation(first_step):
+    one = jax.jit(first_step.begin)
+    one(jax.random.key(0), jnp.int32(0), first_step.levels[2])
+    traced = len(first_step.traced)
+    for params in first_step.levels:
         one(jax.random.key(0), jnp.int32(0), params)
-    assert len(begun.traced) == traced
+    assert len(first_step.traced) == traced
 
 
 def test_compiled_and_not_are_the_same():
@@ -111,7 +111,7 @@ def test_levels_change_the_game(playing):
     assert any((a != b).any() for a, b in zip(easy, hard, strict=True))
 
 
-def test_after_the_end_the_next_episode_is_there_at_once(environment):
+def test_after_the_end_of_an_episode_comes_the_first_state_of_the_next(environment):
     params = environment.levels[-1]._replace(max_steps_in_episode=jnp.int32(25))
     key = jax.random.key(1)
     _, state = jax.jit(environment.reset)(key, params)

@@ -1,4 +1,4 @@
-"""The games as Gymnasium knows them."""
+"""The games as environments of Gymnasium."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ NAMES = list(GYMNASIUM_IDS.values())
 
 @pytest.fixture
 def window(monkeypatch):
-    """Let matplotlib's drawing to files pass for a window."""
+    """Have matplotlib's drawing to files accepted as a window."""
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setattr(backend_registry, "list_builtin", lambda _: ["agg"])
     assert matplotlib.get_backend() == "agg"
@@ -108,8 +108,8 @@ def test_without_a_display_there_is_no_window():
         game("perdure/Catcher-v0", render_mode="human")
 
 
-@pytest.mark.parametrize("level", [-1, 6])
-def test_refuses_levels_that_are_none(level):
+@pytest.mark.parametrize("level", [-1, 6, 2.5])
+def test_refuses_levels_that_do_not_exist(level):
     with pytest.raises(ValueError, match=r"level = .*, expected a whole number from 0 to 5"):
         game("perdure/Catcher-v0", level=level)
 
@@ -121,7 +121,7 @@ def test_refuses_other_observations_and_render_modes():
         GameEnv("catcher", render_mode="ansi")
 
 
-def test_refuses_actions_that_are_none_and_steps_before_the_start():
+def test_refuses_actions_that_do_not_exist_and_steps_before_the_start():
     made = game("perdure/FlappyBird-v0", render_mode="rgb_array")
     with pytest.raises(RuntimeError, match="call reset first"):
         made.step(np.int64(0))
@@ -132,7 +132,7 @@ def test_refuses_actions_that_are_none_and_steps_before_the_start():
         made.step(np.int64(2))
 
 
-def test_gymnasium_finds_the_games_where_it_is_told_to_look():
+def test_gymnasium_finds_the_games_by_their_module():
     program = "import gymnasium; gymnasium.make('perdure.rl.games.gymnasium_envs:perdure/Catcher-v0')"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-W", "error", "-c", program], env=environment, check=True)

@@ -16,13 +16,13 @@ def network():
     return MnihNetwork((4, 84, 84), 3, key=jax.random.key(0))
 
 
-def test_it_has_the_published_sizes(network):
+def test_the_network_has_the_published_sizes(network):
     sizes = [leaf.size for leaf in jax.tree.leaves((network.filters, network.biases))]
     assert sum(sizes) == (8 * 8 * 4 * 32 + 32) + (4 * 4 * 32 * 64 + 64) + (3 * 3 * 64 * 64 + 64)
     assert [layer.weight.shape for layer in network.head.layers] == [(512, 7 * 7 * 64), (3, 512)]
 
 
-def test_its_convolutions_are_xlas(network):
+def test_convolutions_equal_those_of_xla(network):
     x = jax.random.uniform(jax.random.key(1), (4, 84, 84))
     seen = jnp.moveaxis(x, 0, -1)[None]
     for filters, bias, stride in zip(network.filters, network.biases, (4, 2, 1), strict=True):

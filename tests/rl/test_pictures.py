@@ -1,4 +1,4 @@
-"""Pictures show what the state says, where it says it."""
+"""Pictures show every object at the position that the state gives."""
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +108,7 @@ def test_observation_does_not_matter_to_a_picture():
 
 
 class Dark(Environment[FlappyBirdParams, tuple]):
-    """An environment of one's own, without colours."""
+    """An own environment, of which there is no colour picture."""
 
     @property
     def num_actions(self):
@@ -157,6 +157,6 @@ def test_frames_are_the_last_four_pictures():
     assert len({picture.tobytes() for picture in map(np.asarray, pictures)}) == 4
 
 
-def test_refuses_to_stack_no_pictures():
+def test_refuses_to_stack_fewer_than_one_picture():
     with pytest.raises(ValueError, match="n_stacked = 0, expected a whole number ≥ 1"):
         FrameObservations(Catcher(), 0)

@@ -1,4 +1,4 @@
-"""Numbers that make a level, and draws."""
+"""Checks of the parameters of levels, and random draws."""
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,13 @@ from perdure.rl.games.rules import check_positive, draw_below, whole_number
 
 
 @pytest.mark.parametrize("value", ["fast", None, True, 1j])
-def test_refuses_what_is_no_number(value):
+def test_refuses_what_is_not_a_number(value):
     with pytest.raises(TypeError, match=r"speed = .* is of type \w+, expected a number > 0 pixels"):
         check_positive("speed", value, "pixels")
 
 
 @pytest.mark.parametrize("value", ["80", None, True, 80.0])
-def test_refuses_what_is_no_whole_number(value):
+def test_refuses_what_is_not_a_whole_number(value):
     with pytest.raises(TypeError, match=r"gap = .* is of type \w+, expected a whole number ≥ 1"):
         whole_number("gap", value, 1)
 

@@ -1,4 +1,4 @@
-"""An agent's runner: what it remembers of ends, chunks that do not matter, levels that compile nothing, scores."""
+"""Playing: what is remembered of the ends of episodes, division into chunks, greedy scores, and that agents learn."""
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ import pytest
 from perdure.models import MLP
 from perdure.rl.agent import DQN
 from perdure.rl.runner import greedy_scores, init_runner, play_frames
-from perdure.rl.schedule import Stage, default_stages, make_schedule, stack_params
+from perdure.rl.schedule import Stage, make_schedule, stack_params
 
 pytestmark = pytest.mark.long
 
@@ -25,7 +25,7 @@ AGENT = DQN(
 )
 
 
-def begun(corridor, params):
+def first_state(corridor, params):
     return init_runner(AGENT, corridor, MLP(2, 2, (4,), key=jax.random.key(0)), params, jax.random.key(1))
 
 
@@ -38,8 +38,8 @@ def played(corridor, runner, schedule, *ends):
     return runner
 
 
-class Stubborn(eqx.Module):
-    """Always acts alike."""
+class Always(eqx.Module):
+    """A network that always prefers the same action."""
 
     action: int = eqx.field(static=True)
 
@@ -49,69 +49,35 @@ class Stubborn(eqx.Module):
 
 def test_the_end_of_the_game_stops_the_discount_and_a_time_limit_does_not(corridor, level):
     params = level(3, limit=4)
-    runner = played(corridor, begun(corridor, params), make_schedule([params], [Stage(0, 64)]), 40)
+    runner = played(corridor, first_state(corridor, params), make_schedule([params], [Stage(0, 64)]), 40)
     remembered = runner.agent.learning.memory.examples
-    there = np.asarray(remembered.next_observation[:40, 0]) >= 1 - 1e-6
-    np.testing.assert_array_equal(np.asarray(remembered.discount[:40]), 1.0 - there)
-    np.testing.assert_array_equal(np.asarray(remembered.reward[:40]), there.astype(np.float32))
-    # What follows an end is what was seen there, not the first observation of the next episode.
+    at_the_end = np.asarray(remembered.next_observation[:40, 0]) >= 1 - 1e-6
+    np.testing.assert_array_equal(np.asarray(remembered.discount[:40]), 1.0 - at_the_end)
+    np.testing.assert_array_equal(np.asarray(remembered.reward[:40]), at_the_end.astype(np.float32))
+    # The last observation of an episode is its own, not the first of the next episode.
     moved = np.asarray(remembered.action[:40]) == 1
     before, after = (np.asarray(leaf[:40, 0]) for leaf in (remembered.observation, remembered.next_observation))
     np.testing.assert_allclose(after, before + moved / 3, atol=1e-6)
-    assert 0 < there.sum() < int(runner.episodes)  # some ran into the limit
-    assert float(runner.total_score) == there.sum()
+    assert 0 < at_the_end.sum() < int(runner.episodes)  # some episodes met the time limit
+    assert float(runner.total_score) == at_the_end.sum()
 
 
-def test_chunks_do_not_matter(corridor, level):
+def test_division_into_chunks_changes_nothing(corridor, level):
     schedule = make_schedule(corridor.levels, [Stage(0, 10), Stage(1, 20)])
-    whole = played(corridor, begun(corridor, level(2)), schedule, 30)
-    parts = played(corridor, begun(corridor, level(2)), schedule, 7, 10, 11, 30)
+    whole = played(corridor, first_state(corridor, level(2)), schedule, 30)
+    parts = played(corridor, first_state(corridor, level(2)), schedule, 7, 10, 11, 30)
     for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
-def test_another_schedule_compiles_nothing(corridor):
-    traced = []
-
-    @jax.jit
-    def play(runner, schedule):
-        traced.append(1)
-        return play_frames(AGENT, corridor, runner, schedule, jax.random.key(2), jnp.asarray(0), jnp.asarray(20))
-
-    for stages in ([Stage(0, 10), Stage(1, 10)], [Stage(1, 12), Stage(0, 30)]):
-        play(begun(corridor, corridor.levels[0]), make_schedule(corridor.levels, stages))
-    assert len(traced) == 1
-
-
-def test_a_schedule_tells_the_level_of_each_frame(corridor):
-    schedule = make_schedule(corridor.levels, [Stage(1, 10), Stage(0, 15), Stage(1, 10)])
-    lengths = [int(schedule.at(jnp.asarray(frame)).length) for frame in (0, 9, 10, 24, 25, 34, 99)]
-    assert lengths == [4, 4, 2, 2, 4, 4, 4]
-    assert default_stages(2) == [(0, 25_000), (1, 25_000)]
-
-
-@pytest.mark.parametrize(
-    ("stages", "words"),
-    [
-        ([], "no stages"),
-        ([Stage(0, 10), Stage(2, 10)], "stage 2 of the schedule plays level 3, but there are levels 1 to 2"),
-        ([Stage(-1, 10)], "plays level 0"),
-        ([Stage(0, 9)], "lasts 9 frames, less than an episode, which may have 10"),
-    ],
-)
-def test_schedules_that_cannot_be_played_are_refused(corridor, stages, words):
-    with pytest.raises(ValueError, match=words):
-        make_schedule(corridor.levels, stages)
-
-
 def test_greedy_scores_are_those_of_whole_episodes_at_each_level(corridor, level):
     levels = stack_params([level(2), level(4), level(20)])
-    on, off = (greedy_scores(corridor, Stubborn(action), levels, 3, jax.random.key(0)) for action in (1, 0))
-    np.testing.assert_array_equal(on, [[1] * 3, [1] * 3, [0] * 3])  # the last is longer than the time limit
+    on, off = (greedy_scores(corridor, Always(action), levels, 3, jax.random.key(0)) for action in (1, 0))
+    np.testing.assert_array_equal(on, [[1] * 3, [1] * 3, [0] * 3])  # the last corridor is longer than the time limit
     np.testing.assert_array_equal(off, np.zeros((3, 3)))
 
 
-def test_an_agent_learns_to_go_on(corridor, level):
+def test_an_agent_learns_to_walk_to_the_end(corridor, level):
     agent = DQN(**{**{name: getattr(AGENT, name) for name in AGENT.__dataclass_fields__}, "exploration_end": 0.3})
     params = level(3)
     runner = init_runner(agent, corridor, MLP(2, 2, (16,), key=jax.random.key(0)), params, jax.random.key(1))

@@ -1,6 +1,12 @@
-"""Both games against every recorded frame of the originals, with their random draws put in."""
+"""Both games against every recorded frame of the originals, with the recorded random draws in place of our own.
+
+The recordings are those of tests/reference/ple, or of the folder that PERDURE_REFERENCE names. Arrays may have the
+frames on the last axis, as there, or on the first, as in the released recordings, which have the time for which a flap
+acts (`n_thrust_time`) in place of whether it acts (`n_thrusting`).
+"""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,65 +14,105 @@ import numpy as np
 import pytest
 
 from perdure.rl.games import catcher, flappy_bird
-from perdure.rl.games.rules import MAX_STEPS
+from perdure.rl.games.rules import FRAME_MS, MAX_STEPS
 
-FOLDER = Path(__file__).parents[1] / "reference" / "ple"
+OURS = Path(__file__).parents[1] / "reference" / "ple"
 
 
-def recorded(game):
-    with np.load(FOLDER / f"{game}.npz") as file:
-        return dict(file)
+class Recording(NamedTuple):
+    """A recording, and its parts as the game has them."""
+
+    module: Any
+    record: dict[str, np.ndarray]
+    after: Any
+    """States after each frame, leaves (frames, ...)."""
+    first: Any
+    """States in which the episodes begin, leaves (episodes, ...)."""
+    draws: Any
+    """What the game drew in each frame, leaves (frames, ...)."""
+    levels: Any
+    """Parameters of each episode, leaves (episodes,)."""
+
+    @property
+    def episode(self):
+        """The number of each frame's episode."""
+        return np.repeat(np.arange(len(self.record["ep_length"])), self.record["ep_length"])
+
+
+def read(folder, game):
+    """Return the arrays of a recording, those of several numbers a frame as (frames, numbers)."""
+    with np.load(folder / f"{game}.npz") as file:
+        record = dict(file)
+    n_frames = len(record["action"])
+    for name in ("n_pipe_x", "n_gap_start", "obs"):
+        if name in record and record[name].shape[0] != n_frames:
+            record[name] = record[name].T
+    if "n_thrust_time" in record:
+        record["n_thrusting"] = record["n_thrust_time"] != 0
+    return record
 
 
 def whole(values):
     return jnp.asarray(values, jnp.int32)
 
 
-def catcher_parts():
-    """Return the record, and as the game has them: states after each frame and at the starts, draws, levels."""
-    record = recorded("catcher")
-    time = np.arange(len(record["action"])) - np.repeat(record["ep_first"], record["ep_length"])
-    numbers = [whole(record[f"n_{name}"]) for name in ("player_x", "fruit_x", "fruit_y", "lives", "score")]
-    paddle_x, fruit_x, fruit_y, lives, score = numbers
-    velocity = jnp.asarray(record["n_player_vel"])
-    after = catcher.CatcherState(paddle_x, velocity, fruit_x, fruit_y, lives, score, whole(time + 1))
+def real(values):
+    return jnp.asarray(values, jnp.float32)
+
+
+def frames_played(record):
+    """Return the number of frames of the episode after each frame."""
+    return whole(np.arange(len(record["action"])) - np.repeat(record["ep_first"], record["ep_length"]) + 1)
+
+
+def time_limits(record):
+    """Return limits that no recorded episode meets."""
+    return jnp.full(len(record["ep_length"]), record["ep_length"].max() + 1, jnp.int32)
+
+
+def catcher_recording(folder):
+    record = read(folder, "catcher")
+    numbers = {name: whole(record[f"n_{name}"]) for name in ("player_x", "fruit_x", "fruit_y", "lives", "score")}
+    after = catcher.CatcherState(
+        numbers["player_x"],
+        real(record["n_player_vel"]),
+        numbers["fruit_x"],
+        numbers["fruit_y"],
+        numbers["lives"],
+        numbers["score"],
+        frames_played(record),
+    )
     first = jax.jit(jax.vmap(catcher.start))(catcher.Fruit(*whole(record["ep_fruit_draw"]).T))
     draws = catcher.Fruit(*whole(record["draw"]).T)
-    levels = stacked(catcher.Catcher.params(speed, 2000) for speed in record["ep_speed"].tolist())
-    return record, after, first, draws, levels
+    levels = catcher.CatcherParams(real(record["ep_speed"]), time_limits(record))
+    return Recording(catcher, record, after, first, draws, levels)
 
 
-def flappy_bird_parts():
-    record = recorded("flappy_bird")
-    time = np.arange(len(record["action"])) - np.repeat(record["ep_first"], record["ep_length"])
+def flappy_bird_recording(folder):
+    record = read(folder, "flappy_bird")
     numbers = {name: whole(record[f"n_{name}"]) for name in ("pos_y", "vel", "lives", "score")}
     after = flappy_bird.FlappyBirdState(
         numbers["pos_y"],
         numbers["vel"],
         jnp.asarray(record["n_flapped"]),
         jnp.asarray(record["n_thrusting"]),
-        jnp.asarray(record["n_pipe_x"].T),
-        whole(record["n_gap_start"].T),
+        real(record["n_pipe_x"]),
+        whole(record["n_gap_start"]),
         numbers["lives"],
         numbers["score"],
-        whole(time + 1),
+        frames_played(record),
     )
     first = jax.jit(jax.vmap(flappy_bird.start))(whole(record["ep_gap_draw"]), whole(record["ep_vel0"]))
-    levels = stacked(flappy_bird.FlappyBird.params(gap, 2000) for gap in record["ep_pipe_gap"].tolist())
-    return record, after, first, whole(record["regen_gap_draw"]), levels
+    levels = flappy_bird.FlappyBirdParams(whole(record["ep_pipe_gap"]), time_limits(record))
+    return Recording(flappy_bird, record, after, first, whole(record["regen_gap_draw"]), levels)
 
 
-def stacked(parts):
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
-
-
-GAMES = {"catcher": (catcher, catcher_parts), "flappy_bird": (flappy_bird, flappy_bird_parts)}
+GAMES = {"catcher": catcher_recording, "flappy_bird": flappy_bird_recording}
 
 
 @pytest.fixture(scope="module", params=GAMES)
-def game(request):
-    module, parts = GAMES[request.param]
-    return module, *parts()
+def game(request, recordings):
+    return GAMES[request.param](recordings)
 
 
 def assert_same_states(ours, theirs):
@@ -77,76 +123,98 @@ def assert_same_states(ours, theirs):
             np.testing.assert_array_equal(our, their, err_msg=name)
 
 
-def test_the_record_is_whole(game):
-    module, record, *_ = game
-    n_frames, n_episodes = {catcher: (27_559, 120), flappy_bird: (26_381, 180)}[module]
-    assert len(record["action"]) == record["ep_length"].sum() == n_frames
-    assert len(record["ep_length"]) == n_episodes
+@pytest.mark.reference
+def test_the_recording_is_whole(game):
+    record = game.record
+    n_frames, lengths = len(record["action"]), record["ep_length"]
+    assert lengths.min() > 0
+    np.testing.assert_array_equal(record["ep_first"], np.cumsum(lengths) - lengths)
+    assert {len(leaf) for leaf in (*game.after, record["reward"], record["done"])} == {n_frames} == {lengths.sum()}
+    last = record["ep_first"] + lengths - 1
+    np.testing.assert_array_equal(np.flatnonzero(record["done"]), last[record["ep_ended"]])
+    np.testing.assert_allclose(record.get("dt_ms", FRAME_MS), FRAME_MS)
 
 
+@pytest.mark.reference
 def test_every_frame_from_the_recorded_one_before(game):
-    module, record, after, first, draws, levels = game
-    begins = np.zeros(len(record["action"]), bool)
+    record, episode = game.record, game.episode
+    begins = np.zeros(len(episode), bool)
     begins[record["ep_first"]] = True
-    episode = np.repeat(np.arange(len(record["ep_length"])), record["ep_length"])
 
     def before(after, first):
         shape = (-1,) + (1,) * (after.ndim - 1)
         return jnp.where(begins.reshape(shape), first[episode], jnp.roll(after, 1, axis=0))
 
-    states = jax.tree.map(before, after, first)
-    level = jax.tree.map(lambda leaf: leaf[episode], levels)
-    ours, rewards = jax.jit(jax.vmap(module.advance))(states, whole(record["action"]), draws, level)
-    assert_same_states(ours, after)
+    states = jax.tree.map(before, game.after, game.first)
+    level = jax.tree.map(lambda leaf: leaf[episode], game.levels)
+    ours, rewards = jax.jit(jax.vmap(game.module.advance))(states, whole(record["action"]), game.draws, level)
+    assert_same_states(ours, game.after)
     np.testing.assert_array_equal(rewards, record["reward"])
     np.testing.assert_array_equal(ours.lives <= 0, record["done"])
 
 
+@pytest.mark.reference
 def test_whole_episodes_from_their_start(game):
-    module, record, after, first, draws, levels = game
+    record = game.record
     longest = record["ep_length"].max()
     rows = record["ep_first"][:, None] + np.arange(longest)
     played = np.arange(longest) < record["ep_length"][:, None]
     rows = np.where(played, rows, 0)
-    actions, drawn = jax.tree.map(lambda leaf: leaf[rows], (whole(record["action"]), draws))
+    actions, drawn = jax.tree.map(lambda leaf: leaf[rows], (whole(record["action"]), game.draws))
 
     def play(first, level, actions, draws):
         def frame(state, inputs):
-            after, reward = module.advance(state, *inputs, level)
+            after, reward = game.module.advance(state, *inputs, level)
             return after, (after, reward)
 
         return jax.lax.scan(frame, first, (actions, draws))[1]
 
-    ours, rewards = jax.jit(jax.vmap(play))(first, levels, actions, drawn)
-    assert_same_states(jax.tree.map(lambda leaf: leaf[played], ours), after)
+    ours, rewards = jax.jit(jax.vmap(play))(game.first, game.levels, actions, drawn)
+    assert_same_states(jax.tree.map(lambda leaf: leaf[played], ours), game.after)
     np.testing.assert_array_equal(rewards[played], record["reward"])
     np.testing.assert_array_equal((ours.lives <= 0)[played], record["done"])
 
 
-def test_the_originals_observations():
-    record, after, *_ = catcher_parts()
+@pytest.mark.reference
+def test_the_originals_observations(recordings):
+    record, after = (getattr(catcher_recording(recordings), name) for name in ("record", "after"))
     names = ("player_x", "player_vel", "fruit_x", "fruit_y")
     theirs = np.stack([record[f"n_{name}"].astype(np.float32) for name in names], axis=1)
-    np.testing.assert_allclose(jax.jit(jax.vmap(catcher.raw_observation))(after), theirs, rtol=0, atol=1e-5)
+    ours = jax.jit(jax.vmap(catcher.raw_observation))(after)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ours, record.get("obs", theirs), rtol=0, atol=1e-5)
 
-    record, after, _, _, levels = flappy_bird_parts()
-    level = jax.tree.map(lambda leaf: jnp.repeat(leaf, record["ep_length"]), levels)
-    ours = jax.jit(jax.vmap(flappy_bird.raw_observation))(after, level)
-    np.testing.assert_allclose(ours, record["obs"].T, rtol=0, atol=1e-5)
-
-
-def test_gaps_begin_where_the_originals_do():
-    record, _, _, _, levels = flappy_bird_parts()
-    first, last = jax.vmap(flappy_bird.gap_starts)(levels.gap)
-    np.testing.assert_array_equal(first, record["ep_pipe_min"])
-    np.testing.assert_array_equal(last, record["ep_pipe_max"])
+    recording = flappy_bird_recording(recordings)
+    level = jax.tree.map(lambda leaf: leaf[recording.episode], recording.levels)
+    ours = jax.jit(jax.vmap(flappy_bird.raw_observation))(recording.after, level)
+    np.testing.assert_allclose(ours, recording.record["obs"].astype(np.float32), rtol=0, atol=1e-5)
 
 
-def test_levels_are_those_of_the_record():
-    for record, levels, values in (
-        (recorded("catcher")["ep_speed"], catcher.Catcher().levels, "speed"),
-        (recorded("flappy_bird")["ep_pipe_gap"], flappy_bird.FlappyBird().levels, "gap"),
+@pytest.mark.reference
+def test_gaps_begin_where_the_originals_do(recordings):
+    recording = flappy_bird_recording(recordings)
+    first, last = jax.vmap(flappy_bird.gap_starts)(recording.levels.gap)
+    np.testing.assert_array_equal(first, recording.record["ep_pipe_min"])
+    np.testing.assert_array_equal(last, recording.record["ep_pipe_max"])
+
+
+def test_levels_are_those_of_our_recordings():
+    for values, levels, name in (
+        (read(OURS, "catcher")["ep_speed"], catcher.Catcher().levels, "speed"),
+        (read(OURS, "flappy_bird")["ep_pipe_gap"], flappy_bird.FlappyBird().levels, "gap"),
     ):
-        ours = [float(getattr(level, values)) for level in levels]
-        np.testing.assert_allclose(sorted(ours), np.unique(record), rtol=1e-6)
+        ours = [float(getattr(level, name)) for level in levels]
+        np.testing.assert_allclose(sorted(ours), np.unique(values), rtol=1e-6)
         assert {int(level.max_steps_in_episode) for level in levels} == {MAX_STEPS}
+
+
+def test_both_layouts_of_a_recording_are_read_alike(tmp_path):
+    ours = read(OURS, "flappy_bird")
+    released = {name: array for name, array in ours.items() if name != "n_thrusting"}
+    released["n_thrust_time"] = np.where(ours["n_thrusting"], 1 / 30, 0.0)
+    np.savez(tmp_path / "flappy_bird.npz", **released)
+    again = read(tmp_path, "flappy_bird")
+    for name, array in ours.items():
+        np.testing.assert_array_equal(again[name], array, err_msg=name)
+    with np.load(OURS / "flappy_bird.npz") as file:
+        assert file["n_pipe_x"].shape == again["n_pipe_x"].shape[::-1]

@@ -29,16 +29,16 @@ from perdure.updates.weights import equal_weights
 
 
 class AgentState(NamedTuple):
-    """What an agent knows and remembers."""
+    """Networks and memory of an agent."""
 
     learning: ReplayState
     """Network, optimizer and memory."""
     target: PyTree
-    """The network of some frames ago, which supplies the targets."""
+    """The network as it was some frames ago, from which the targets come."""
 
 
 class Agent(eqx.Module):
-    """A way to learn the values of actions: a frozen record of hyper-parameters."""
+    """A method that learns the values of actions: a frozen record of hyper-parameters."""
 
     learning_rate: Rate = rate("learning rate α")
     memory_size: int = integer("transitions that the memory holds")
@@ -56,7 +56,7 @@ class Agent(eqx.Module):
 
     @abstractmethod
     def learner(self) -> ReplayLearner:
-        """Return what learns from a batch of transitions and their targets."""
+        """Return the learner that updates the network from batches of transitions and their targets."""
 
     def replay(self) -> Replay:
         """Return the memory's rules."""
@@ -79,7 +79,7 @@ class Agent(eqx.Module):
         return self.exploration_end + (1 - self.exploration_end) * left
 
     def act(self, state: AgentState, observation: AnyArray, frame: Int[Array, ""], key: PRNGKeyArray) -> Array:
-        """Return the best action, or with probability ε any of them."""
+        """Return the action of the highest value, or with probability ε a random one."""
         explore_key, action_key = jax.random.split(key)
         values = state.learning.model(as_features(observation))
         any_action = jax.random.randint(action_key, (), 0, len(values), jnp.int32)
@@ -116,7 +116,7 @@ class DQN(Agent):
     """
 
     def learner(self) -> ReplayLearner:
-        """Return mean-gradient steps on what is drawn."""
+        """Return a learner that takes one mean-gradient step on drawn transitions."""
         return DrawnReplay(
             learning_rate=self.learning_rate,
             memory_size=self.memory_size,
@@ -129,8 +129,8 @@ class DQN(Agent):
 class DQNMER(Agent):
     """DQN-MER (Riemer et al. 2019, section 5): the updates of MER on the loss of one transition after another.
 
-    The newest transition is in every batch. SGD steps have no memory of their own, so that the Reptile steps
-    interpolate all that has moved.
+    The newest transition is in every batch. Plain SGD has no state, so that the Reptile steps interpolate everything
+    that the inner steps change.
     """
 
     beta: Rate = rate("within-batch meta-rate β, of the Reptile step after each batch")
@@ -151,7 +151,7 @@ class DQNMER(Agent):
 
 
 class DrawnReplay(ReplayLearner):
-    """One step on the mean loss over what is drawn from the memory; what arrives is only remembered."""
+    """One step on the mean loss over drawn transitions; the arriving transition is only remembered."""
 
     def n_batches(self) -> int:
         """Return 1."""

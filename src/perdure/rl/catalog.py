@@ -8,7 +8,7 @@ from perdure.named import Entry, name_of_class, named_class
 
 if TYPE_CHECKING:
     from perdure.rl.agent import Agent
-    from perdure.rl.environment import Environment, GymnaxLike
+    from perdure.rl.environment import AbstractEnvironment, GymnaxLike
 
 
 AGENTS = {
@@ -21,8 +21,8 @@ GAMES = {
 }
 
 OBSERVATIONS = {
-    "state": Entry("perdure.rl.environment", "Environment", "Numbers: places and speeds, as the game tells them"),
-    "frames": Entry("perdure.rl.games.frames", "FrameObservations", "The last four pictures"),
+    "state": Entry("perdure.rl.environment", "AbstractEnvironment", "Numbers: positions and velocities"),
+    "frames": Entry("perdure.rl.games.frames", "FrameObservations", "The last four frames, as grey pictures"),
 }
 
 
@@ -36,11 +36,11 @@ def agent_class(name: str) -> type[Agent]:
 
 
 def agent_name(agent: Agent) -> str:
-    """Return the catalogue's name of an agent, or its class name if it is not one of the catalogue's."""
+    """Return the name of an agent in the catalogue, or its class name if it is not there."""
     return name_of_class(AGENTS, type(agent)) or type(agent).__name__
 
 
-def make_game(name: str, observation: str = "state") -> Environment[Any, Any]:
+def make_game(name: str, observation: str = "state") -> AbstractEnvironment[Any, Any]:
     """Return the game called `name`.
 
     Args:
@@ -56,7 +56,7 @@ def make_game(name: str, observation: str = "state") -> Environment[Any, Any]:
 
 
 def game_and_observation(environment: GymnaxLike) -> tuple[str, str]:
-    """Return the names from which `make_game` makes an environment; that of its class and "own" for any other."""
+    """Return the names with which `make_game` makes an environment; for any other its class name and "own"."""
     inner = getattr(environment, "environment", environment)
     game = name_of_class(GAMES, type(inner))
     observation = "state" if inner is environment else name_of_class(OBSERVATIONS, type(environment))

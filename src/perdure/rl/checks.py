@@ -1,10 +1,10 @@
-"""Whether an agent can play an environment, and whether a network fits it: refusals that say what to do."""
+"""Checks that agents can play an environment, and that a network fits it."""
 
 from __future__ import annotations
 
 import operator
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -23,31 +23,31 @@ _INTERFACE = (
 )
 
 
-def environment_and_levels(environment: Any, levels: Sequence[Any] | None = None) -> tuple[GymnaxLike, list[Any]]:
+def environment_and_levels(environment: Any, levels: Any = None) -> tuple[GymnaxLike, list[Any]]:
     """Return a checked environment and the parameters of its levels.
 
     Args:
         environment: one with the interface of gymnax, or the pair (environment, parameters) that `gymnax.make` returns.
-        levels: parameters of the levels; None for those in the pair, the environment's own `levels`, or its
+        levels: list of the parameters of each level; None for those in the pair, the environment's own `levels`, or its
             `default_params`, whichever there is first.
 
     Raises:
         TypeError: if it is no environment, or the levels are no list.
         ValueError: if agents cannot play it, or the list of levels is empty.
     """
+    game: Any = environment
     own_levels = None
     if isinstance(environment, tuple) and len(environment) == 2:
-        environment, params = environment
-        own_levels = [params]
-    _check_interface(environment)
+        game, own_levels = environment[0], [environment[1]]
+    _check_interface(game)
     if levels is None:
-        levels = own_levels or getattr(environment, "levels", [environment.default_params])
+        levels = own_levels or getattr(game, "levels", [game.default_params])
     if not isinstance(levels, list | tuple) or hasattr(levels, "_fields"):
         raise TypeError(f"levels = {levels!r}, expected a list of parameters; for a single level give levels=[params]")
     if not levels:
         raise ValueError("no levels were given, expected the parameters of at least one")
-    check_environment(environment, levels[0])
-    return environment, list(levels)
+    check_environment(game, levels[0])
+    return game, list(levels)
 
 
 def check_environment(environment: Any, params: Any = None) -> None:
@@ -139,8 +139,8 @@ def _check_interface(environment: Any) -> None:
         return
     if hasattr(environment, "unwrapped"):
         raise TypeError(
-            f"{reprlib.repr(environment)} is an environment of Gymnasium, which JAX cannot compile, expected {_INTERFACE}. "
-            "gymnax has CartPole-v1, MountainCar-v0, Acrobot-v1 and the games of MinAtar"
+            f"{reprlib.repr(environment)} is an environment of Gymnasium, which JAX cannot compile, expected "
+            f"{_INTERFACE}. gymnax has CartPole-v1, MountainCar-v0, Acrobot-v1 and the games of MinAtar"
         )
     raise TypeError(
         f"{reprlib.repr(environment)} of type {type(environment).__name__} was given as the environment; it has no "

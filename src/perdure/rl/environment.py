@@ -1,13 +1,13 @@
 """The contract between environments and agents: pure functions in the style of gymnax.
 
-An environment is a frozen record; what an episode needs lives in its `state`, what makes it easier or harder in
-`params`. Both are tuples of arrays, so that a change of level compiles nothing anew, and everything can be scanned
-over, vmapped and saved.
+An environment is a frozen record. The state of an episode is in its `state`, the difficulty of a level in `params`.
+Both are trees of arrays, so that a change of level needs no compilation, and everything can be scanned, vmapped and
+saved.
 
-Agents ask an environment for `num_actions`, `default_params`, `reset(key, params)` and
-`step_env(key, state, action, params)` only; every gymnax environment has these.
+Agents use only `num_actions`, `default_params`, `reset(key, params)` and `step_env(key, state, action, params)`, which
+every environment of gymnax has. Where libraries differ about the end of an episode, see `perdure.rl.episode_ends`.
 
-Source: the interface of gymnax (Lange 2022).
+Source: the interface of gymnax (Lange 2022, github.com/RobertTLange/gymnax).
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt8
 
 Params = TypeVar("Params", bound=tuple)
-"""What makes an environment easier or harder; all leaves are arrays."""
+"""Parameters of a level; all leaves are arrays."""
 EnvState = TypeVar("EnvState", bound=tuple)
-"""What an episode has come to; all leaves are arrays."""
+"""State of an episode; all leaves are arrays."""
 
 
 class Step(NamedTuple):
-    """What an environment returns for an action; a tuple as gymnax's."""
+    """What an environment returns for an action, as the five values of gymnax's `step_env`."""
 
     observation: Shaped[Array, ...]
     state: Any
     reward: Float[Array, ""]
     done: Bool[Array, ""]
-    """Has the episode ended, in whatever way?"""
+    """Whether the episode has ended, by the game or by its time limit."""
     info: dict[str, Array]
-    """`terminated`: has the game ended it? `truncated`: only the time limit? `discount`: 0 if terminated, else 1."""
+    """`terminated`: by the game; `truncated`: only by the time limit; `discount`: 0 if terminated, else 1."""
 
 
 @runtime_checkable
 class GymnaxLike(Protocol):
-    """What agents ask of an environment."""
+    """What an environment must have for agents to play it."""
 
     @property
     def num_actions(self) -> int:
-        """Number of actions, 0 ≤ action < number."""
+        """Number of actions n, 0 ≤ action < n."""
         ...
 
     @property
     def default_params(self) -> Any:
-        """Parameters to begin with."""
+        """Parameters of the first level."""
         ...
 
     def reset(self, key: PRNGKeyArray, params: Any) -> tuple[Any, Any]:
@@ -57,17 +57,17 @@ class GymnaxLike(Protocol):
         ...
 
     def step_env(self, key: PRNGKeyArray, state: Any, action: Any, params: Any) -> tuple[Any, Any, Any, Any, Any]:
-        """Return observation, state, reward, done and info after an action, without beginning anew."""
+        """Return observation, state, reward, done and info after an action, without a reset at the end."""
         ...
 
 
-class Environment(eqx.Module, Generic[Params, EnvState]):
-    """A game of perdure: an environment with levels and pictures."""
+class AbstractEnvironment(eqx.Module, Generic[Params, EnvState]):
+    """An environment with levels and pictures."""
 
     @property
     @abstractmethod
     def num_actions(self) -> int:
-        """Number of actions, 0 ≤ action < number."""
+        """Number of actions n, 0 ≤ action < n."""
 
     @property
     @abstractmethod
@@ -85,18 +85,27 @@ class Environment(eqx.Module, Generic[Params, EnvState]):
 
     @abstractmethod
     def step_env(self, key: PRNGKeyArray, state: EnvState, action: Int[Array, ""], params: Params) -> Step:
-        """Return what an action leads to, without beginning anew."""
+        """Return the step to which an action leads, without a reset at the end of the episode."""
+
+    @abstractmethod
+    def step(self, key: PRNGKeyArray, state: EnvState, action: Int[Array, ""], params: Params) -> Step:
+        """Return the step to which an action leads; after its end, observation and state are those of a new episode."""
 
     @abstractmethod
     def render(self, state: EnvState, params: Params) -> UInt8[Array, "84 84"]:
         """Return a grey picture of a state, rows first."""
 
+
+class Environment(AbstractEnvironment[Params, EnvState], Generic[Params, EnvState]):
+    """A game: subclasses say how an episode begins, what an action does, and how a state is drawn."""
+
     def step(self, key: PRNGKeyArray, state: EnvState, action: Int[Array, ""], params: Params) -> Step:
-        """Return what an action leads to; after the end of an episode, observation and state are those of the next."""
+        """Return the step to which an action leads; after its end, observation and state are those of a new episode."""
         step_key, reset_key = jax.random.split(key)
         after = self.step_env(step_key, state, action, params)
-        fresh = self.reset(reset_key, params)
         observation, state = jax.tree.map(
-            lambda new, old: jnp.where(after.done, new, old), fresh, (after.observation, after.state)
+            lambda reset, stepped: jnp.where(after.done, reset, stepped),
+            self.reset(reset_key, params),
+            (after.observation, after.state),
         )
         return after._replace(observation=observation, state=state)

@@ -2,7 +2,7 @@
 
 Libraries differ in what the fourth value of `step_env`, `done`, says:
 
-* gymnax from 1.0 on: the game has ended. The time limit is in `is_truncated(state, params)`, which only `step` consults.
+* gymnax from 1.0 on: the game has ended. The time limit is in `is_truncated(state, params)`, which only `step` asks.
 * gymnax before 1.0: the game has ended or the time is up, and `info["discount"]` is 0 in both cases.
 * perdure's games: either, told apart by `info["terminated"]` and `info["truncated"]`.
 * other environments: either, told apart by `info["discount"]` or by `state.time` and `params.max_steps_in_episode`.

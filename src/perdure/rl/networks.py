@@ -13,7 +13,7 @@ from perdure.models import MLP
 from perdure.models.convolution import convolve
 
 HIDDEN = (64, 64)
-"""Units of the perceptron's hidden layers."""
+"""Units of each hidden layer of the perceptron."""
 _FILTERS = ((8, 4, 32), (4, 2, 64), (3, 1, 64))
 """Side, stride and number of filters of each convolution (Mnih et al. 2015, Methods)."""
 _UNITS = 512
@@ -21,6 +21,8 @@ _UNITS = 512
 
 class MnihNetwork(eqx.Module):
     """The network of Mnih et al. (2015): three convolutions and a layer of 512 units, each followed by ReLU.
+
+    Source: "Human-level control through deep reinforcement learning", Nature 518, Methods.
 
     Weights are uniform in ±sqrt(6 / (fan in + fan out)) (Glorot & Bengio 2010), biases zero.
     """
@@ -43,7 +45,7 @@ class MnihNetwork(eqx.Module):
         if len(observation_shape) != 3 or min(observation_shape[1:]) < 36:
             raise ValueError(
                 f"observations of shape {observation_shape} were given, expected (frames, height, width) of at least "
-                "36 × 36 pixels; give frames, or use a perceptron for state vectors"
+                "36 × 36 pixels; give frames, or use a perceptron for vectors of numbers"
             )
         *keys, head_key = jax.random.split(key, len(_FILTERS) + 1)
         depth, *sides = observation_shape
@@ -67,7 +69,7 @@ class MnihNetwork(eqx.Module):
 
 
 def default_network(observation: Shaped[AnyArray, ...], n_actions: int, key: PRNGKeyArray) -> MLP | MnihNetwork:
-    """Return a perceptron with two layers of 64 units for state vectors, `MnihNetwork` for frames.
+    """Return a perceptron with two layers of 64 units for vectors of numbers, `MnihNetwork` for frames.
 
     Args:
         observation: one, read for its shape and dtype only; frames are `uint8`.

@@ -86,8 +86,8 @@ def check_level(level: Any, n_levels: int) -> None:
     """
     if not (_is_whole(level) and 0 <= level < n_levels):
         raise ValueError(
-            f"level = {level!r}, expected a whole number from 0 to {n_levels - 1}: there are {n_levels} levels, counted "
-            "from 0"
+            f"level = {level!r}, expected a whole number from 0 to {n_levels - 1}: there are {n_levels} levels, "
+            "counted from 0"
         )
 
 
@@ -114,12 +114,12 @@ def stack_params(levels: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *levels)
 
 
-def make_schedule(levels: Sequence[Any], stages: Sequence[Stage]) -> Schedule:
+def make_schedule(levels: Sequence[Any], stages: Sequence[Any]) -> Schedule:
     """Return the schedule that plays stages one after another.
 
     Args:
         levels: parameters of each level.
-        stages: what to play, and for how long.
+        stages: pairs of a level and a number of frames, as `as_stages` takes them.
 
     Raises:
         TypeError: as `as_stages`.
@@ -130,8 +130,8 @@ def make_schedule(levels: Sequence[Any], stages: Sequence[Stage]) -> Schedule:
         episode = int(getattr(levels[level], "max_steps_in_episode", 1))
         if frames < episode:
             raise ValueError(
-                f"the stage of level {level} lasts {frames:,} frames, less than an episode, which may have {episode:,}; "
-                "give it more frames, or the level a smaller max_steps_in_episode"
+                f"the stage of level {level} lasts {frames:,} frames, less than an episode, which may have {episode:,}"
+                "; give it more frames, or the level a smaller max_steps_in_episode"
             )
     chosen = np.asarray([stage.level for stage in stages])
     params = jax.tree.map(lambda leaf: leaf[chosen], stack_params(levels))

@@ -1,6 +1,6 @@
 """What an agent remembers of a frame, and the loss of one such transition.
 
-Names carry time as usual: an action at time t−1 leads to reward, discount and observation at time t.
+An action at time t−1 leads to the reward, discount and observation of time t.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ class Transition(NamedTuple):
     """One frame, or, with leading axes on every leaf, many of them."""
 
     observation: Shaped[Array, ...]
-    """What the agent saw before it acted: pixels or floats."""
+    """Observation at time t−1, on which the agent acted: pixels or floats."""
     action: Int[Array, ...]
-    """What it did."""
+    """Action at time t−1."""
     reward: Float[Array, ...]
-    """What it was paid."""
+    """Reward at time t."""
     discount: Float[Array, ...]
-    """0 if the game ended with this frame, else 1; a time limit is no end of the game."""
+    """0 if the game ended with this frame, else 1, also where a time limit ended the episode."""
     next_observation: Shaped[Array, ...]
-    """What it saw then, before anything begins anew."""
+    """Observation at time t, before any reset."""
 
 
 class Target(NamedTuple):
-    """What the value of an action should be."""
+    """The value that an action should have."""
 
     action: Int[Array, ...]
     value: Float[Array, ...]
 
 
 class TDBatch(NamedTuple):
-    """What a replay learner learns of transitions, named as the parts of an `Example`."""
+    """Transitions as a replay learner takes them: inputs and temporal-difference targets, named as in `Example`."""
 
     x: Shaped[Array, ...]
     """Observations."""
@@ -48,9 +48,9 @@ class TDBatch(NamedTuple):
 def td_loss(values: Float[Array, " actions"], y: Target) -> Float[Array, ""]:
     """Return the Huber loss of the temporal-difference error, quadratic up to 1.
 
-    Its slope is the error clipped to ±1.
+    Its gradient is the error clipped to ±1.
 
-    Source: Mnih et al. (2015), Methods.
+    Source: Mnih et al. (2015), "Human-level control through deep reinforcement learning", Nature 518, Methods.
 
     Args:
         values: of all actions at time t−1.

@@ -1,4 +1,4 @@
-"""Grey pictures of 84 × 84 pixels, the size of Mnih et al. (2015): rectangles, as fine as the pixels allow."""
+"""Grey pictures of 84 × 84 pixels, the size of Mnih et al. (2015), of rectangles with anti-aliased edges."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def blank(shade: int) -> Float[Array, "side side"]:
 
 
 def covered(first: Shaped[Array, ""] | int, length: Shaped[Array, ""] | int, size: int) -> Float[Array, " side"]:
-    """Return how much of each pixel of an axis something covers, 0 to 1.
+    """Return the fraction of each pixel of an axis that an object covers, 0 to 1.
 
     Args:
-        first: where it begins, in the game's pixels.
-        length: how long it is.
+        first: where the object starts, in the game's pixels.
+        length: its length.
         size: length of the whole axis.
     """
     begin = jnp.asarray(first, jnp.float32) * (SIDE / size)
@@ -30,7 +30,7 @@ def covered(first: Shaped[Array, ""] | int, length: Shaped[Array, ""] | int, siz
 def painted(
     picture: Float[Array, "side side"], rows: Float[Array, " side"], columns: Float[Array, " side"], shade: int
 ) -> Float[Array, "side side"]:
-    """Return a picture with a rectangle in front, which covers so much of its rows and columns."""
+    """Return a picture with a rectangle painted over it that covers these fractions of its rows and columns."""
     return picture + rows[:, None] * columns[None, :] * (shade - picture)
 
 

@@ -1,11 +1,11 @@
 """Catcher: fruit falls, a paddle that is hard to stop must be below it; three misses end the game.
 
 A game of 64 × 64 pixels and 30 frames a second, after the PyGame Learning Environment (Tasfi 2016) as it plays under
-pygame before 2.3, where positions lose their fraction in every frame. A paddle that moves left, however slowly, so
-moves a whole pixel, and after one press slides to the wall; one that moves right stops.
+pygame before 2.3, where positions lose their fraction in every frame. A paddle that moves left therefore moves at least
+one pixel a frame, and slides to the wall after a single press; one that moves right stops.
 
-Riemer et al. (2019) let the fruit fall faster from level to level; their 0.608 is ten times the fall speed per
-millisecond of this game, and in its unit their step of 0.03 is one pixel a frame.
+In Riemer et al. (2019, arXiv:1810.11910) the fruit falls faster from level to level. Their initial speed of 0.608 is
+ten times the one of this game in pixels a millisecond, in which their increment of 0.03 is one pixel a frame.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from perdure.rl.environment import Environment, Step
 from perdure.rl.games.canvas import blank, covered, finished, painted
-from perdure.rl.games.rules import FRAME_MS, LOSS, MAX_STEPS, check_positive, draw_below, judged, whole_number
+from perdure.rl.games.rules import FRAME_MS, LOSS, MAX_STEPS, check_positive, draw_below, whole_number, with_end
 
 SIZE = 64
 """Height and width of the screen, in pixels."""
@@ -32,17 +32,17 @@ PUSH = 1.344
 FRICTION = 0.9
 LIVES = 3
 COLUMNS, ROWS, SPACING = 12, 7, 4
-"""Fruit begins in one of 12 columns from 8 to 52 and 7 rows from −4 to −28."""
+"""Fruit starts in one of 12 columns from 8 to 52 and 7 rows from −4 to −28."""
 CATCH_ROWS = (56, 61)
 """First and last row in which fruit is caught."""
 CATCH_COLUMNS = (-7, 8)
-"""First and last place of caught fruit relative to the paddle."""
+"""First and last column of caught fruit, relative to the paddle's."""
 CENTRES = np.array([26, 0, 26, 21], np.float32)
 UNITS = (1 / np.array([26, PUSH * FRICTION / (1 - FRICTION), 26, 49])).astype(np.float32)
 
 
 class CatcherParams(NamedTuple):
-    """What makes a level; `Catcher.params` makes one from checked numbers."""
+    """Parameters of a level; `Catcher.params` makes them from checked numbers."""
 
     speed: Float[Array, ""]
     """Fall speed of the fruit, in pixels a millisecond."""
@@ -51,7 +51,7 @@ class CatcherParams(NamedTuple):
 
 
 class Fruit(NamedTuple):
-    """Where a fruit begins: what the game draws."""
+    """Where a fruit starts: the numbers that the game draws."""
 
     x: Int[Array, ""]
     """Column: 8, 12, …, 52."""
@@ -60,7 +60,7 @@ class Fruit(NamedTuple):
 
 
 class CatcherState(NamedTuple):
-    """What an episode has come to. Places are those of centres, in pixels, rows from the top."""
+    """State of an episode. Positions are those of centres, in pixels, rows counted from the top."""
 
     paddle_x: Int[Array, ""]
     """From 0 to 51."""
@@ -76,13 +76,13 @@ class CatcherState(NamedTuple):
 
 
 def draw_fruit(key: PRNGKeyArray) -> Fruit:
-    """Draw where a fruit begins, uniform in columns and rows."""
+    """Draw where a fruit starts, uniform in columns and rows."""
     cell = draw_below(key, (), COLUMNS * ROWS)
     return Fruit(8 + SPACING * (cell // ROWS), SPACING * (1 + cell % ROWS))
 
 
 def start(fruit: Fruit) -> CatcherState:
-    """Return the state in which an episode begins."""
+    """Return the first state of an episode."""
     zero = jnp.zeros((), jnp.int32)
     return CatcherState(
         zero + START_X, jnp.zeros((), jnp.float32), fruit.x, -fruit.height, zero + LIVES, score=zero, time=zero
@@ -92,17 +92,17 @@ def start(fruit: Fruit) -> CatcherState:
 def advance(
     state: CatcherState, action: Int[Array, ""], fruit: Fruit, params: CatcherParams
 ) -> tuple[CatcherState, Float[Array, ""]]:
-    """Return state and reward of the next frame; nothing is random. Episodes end where no lives are left.
+    """Return state and reward of the next frame; nothing is random. An episode ends when no lives are left.
 
     Args:
-        state: what the episode has come to.
+        state: state before the action.
         action: 0 left, 1 right, 2 neither.
-        fruit: the next one, which is taken if the present one is missed or caught.
+        fruit: the next one, used if the present one is missed or caught.
         params: the level.
 
     Returns:
-        State, and reward: +1 for a catch, −1 for a miss, −5 more for the third. What the reward is for happened before
-        the action.
+        State, and reward: +1 for a catch, −1 for a miss, −5 more for the third. Catches and misses are those of the
+        state before the action.
     """
     missed = state.fruit_y >= SIZE
     caught = _caught(state)
@@ -118,7 +118,7 @@ def advance(
 
 
 def raw_observation(state: CatcherState) -> Float[Array, " numbers"]:
-    """Return what the original tells: the paddle's column and velocity, the fruit's column and row, in pixels."""
+    """Return the original's observation: column and velocity of the paddle, column and row of the fruit, in pixels."""
     numbers = (state.paddle_x, state.paddle_velocity, state.fruit_x, state.fruit_y)
     return jnp.stack([number.astype(jnp.float32) for number in numbers])
 
@@ -126,8 +126,8 @@ def raw_observation(state: CatcherState) -> Float[Array, " numbers"]:
 class Catcher(Environment[CatcherParams, CatcherState]):
     """The game: actions 0 left, 1 right, 2 neither; rewards +1 a catch, −1 a miss, −6 the third miss.
 
-    The third miss terminates an episode, 1000 frames truncate it unless `params` says otherwise. An action is paid for
-    in the next frame, as in the original: what happens in a frame depends on the state before it.
+    The third miss terminates an episode, 1000 frames truncate it unless `params` says otherwise. The reward of an
+    action comes in the next frame, as in the original: catches and misses are those of the state before the action.
 
     Observations are float32 and within [−1, 1] in all levels:
 
@@ -146,7 +146,7 @@ class Catcher(Environment[CatcherParams, CatcherState]):
 
     @staticmethod
     def params(speed: float = SPEEDS[0], max_steps_in_episode: int = MAX_STEPS) -> CatcherParams:
-        """Return a level of one's own.
+        """Return the parameters of a level.
 
         Args:
             speed: fall speed of the fruit in pixels a millisecond. Only whole pixels a frame of 33.3 ms count.
@@ -154,8 +154,8 @@ class Catcher(Environment[CatcherParams, CatcherState]):
 
         Raises:
             TypeError: if a value is not a number, or the time limit not a whole one.
-            ValueError: if the speed is not finite and above zero, or such that no fruit can be caught: it does not
-                fall, or leaps over the rows of the paddle from wherever it begins; or if the time limit is below 1.
+            ValueError: if the speed is not finite and above zero, or no fruit can be caught at it, because it does not
+                fall or leaps over the rows of the paddle; or if the time limit is below 1.
         """
         usual = f"pixels a millisecond, like those of the levels, {SPEEDS[0]:g} to {SPEEDS[-1]:g}"
         check_positive("speed", speed, usual)
@@ -188,14 +188,14 @@ class Catcher(Environment[CatcherParams, CatcherState]):
         return self.observe(state), state
 
     def step_env(self, key: PRNGKeyArray, state: CatcherState, action: Int[Array, ""], params: CatcherParams) -> Step:
-        """Return what an action leads to, without beginning anew."""
+        """Return the step to which an action leads, without a reset at the end of the episode."""
         after, reward = advance(state, action, draw_fruit(key), params)
-        return judged(self.observe(after), after, reward, after.lives == 0, params.max_steps_in_episode)
+        return with_end(self.observe(after), after, reward, after.lives == 0, params.max_steps_in_episode)
 
     def render(self, state: CatcherState, params: CatcherParams) -> UInt8[Array, "84 84"]:
         """Return a grey picture of a state, rows first: black, the paddle white, the fruit grey.
 
-        As in the original, things are seen with their upper left corner at their place, where their centre counts.
+        As in the original, paddle and fruit are drawn with their upper left corner at their centre.
         """
         paddle = covered(PADDLE_Y, PADDLE_HEIGHT, SIZE), covered(state.paddle_x, PADDLE_WIDTH, SIZE)
         fruit = covered(state.fruit_y, FRUIT_SIDE, SIZE), covered(state.fruit_x, FRUIT_SIDE, SIZE)
@@ -227,7 +227,7 @@ def _fallen(y: Int[Array, ""], speed: Float[Array, ""]) -> Int[Array, ""]:
 
 
 def _catchable(speed: float) -> bool:
-    """Can fruit be caught from any of the heights at which it begins?"""
+    """Return whether fruit can be caught from at least one of the heights at which it starts."""
     for row in range(1, ROWS + 1):
         y = -SPACING * row
         while y <= CATCH_ROWS[1]:

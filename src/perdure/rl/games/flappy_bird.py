@@ -1,9 +1,9 @@
 """Flappy Bird: a bird that falls unless it flaps must pass through the gaps of pipes.
 
 A game of 288 × 512 pixels and 30 frames a second, after the PyGame Learning Environment (Tasfi 2016). A flap acts for
-two frames, and one in the frame right after another is lost: the bird hangs still for that frame.
+two frames. A flap in the frame right after another is lost, and the bird stays where it is for that frame.
 
-Riemer et al. (2019) narrow the gap from level to level, from 100 pixels by 5.
+In Riemer et al. (2019, arXiv:1810.11910) the gap narrows from level to level, from 100 pixels in steps of 5.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 from perdure.rl.environment import Environment, Step
 from perdure.rl.games.canvas import blank, covered, finished, painted
-from perdure.rl.games.rules import LOSS, MAX_STEPS, draw_below, judged, whole_number
+from perdure.rl.games.rules import LOSS, MAX_STEPS, draw_below, whole_number, with_end
 
 WIDTH, HEIGHT = 288, 512
 """Size of the screen, in pixels."""
@@ -24,12 +24,12 @@ GAPS = (100, 95, 90, 85, 80, 75)
 """Heights of the levels' gaps, in pixels."""
 SMALLEST_GAP = 35
 LARGEST_GAP = 323
-"""With a larger one there is no row left in which a gap may begin."""
+"""With a larger one, no row is left in which a gap may start."""
 BIRD_X, BIRD_WIDTH, BIRD_HEIGHT = 57, 34, 24
 START_Y = 256
 GRAVITY, FLAP, FASTEST_FALL = 1, 9, 10
 GROUND_Y, BASE_Y = 381, 404
-"""Row from which on the bird lies on the ground, and where the ground is seen to begin."""
+"""Row from which on the bird touches the ground, and row in which the drawn ground starts."""
 PIPE_SPEED = 4
 PIPE_WIDTH = 52
 N_PIPES = 3
@@ -39,13 +39,13 @@ SCROLLED_OUT_X = -52
 HIT_X = (31, 100)
 """A pipe beyond the first and before the second may be hit."""
 POINT_X = (79, 83)
-"""A pipe beyond the first and no farther than the second pays a point."""
+"""A pipe beyond the first and no farther than the second gives a point."""
 CENTRES = np.array([192, 0, 155, 192, 192, 299, 192, 192], np.float32)
 UNITS = (1 / np.array([208, 10, 155, 208, 208, 155, 208, 208])).astype(np.float32)
 
 
 class FlappyBirdParams(NamedTuple):
-    """What makes a level; `FlappyBird.params` makes one from checked numbers."""
+    """Parameters of a level; `FlappyBird.params` makes them from checked numbers."""
 
     gap: Int[Array, ""]
     """Height of the gap between the two halves of a pipe, in pixels."""
@@ -54,20 +54,20 @@ class FlappyBirdParams(NamedTuple):
 
 
 class FlappyBirdState(NamedTuple):
-    """What an episode has come to. Places are in pixels, rows from the top."""
+    """State of an episode. Positions are in pixels, rows counted from the top."""
 
     bird_y: Int[Array, ""]
     """Row of the bird's upper edge."""
     bird_velocity: Int[Array, ""]
     """Pixels a frame, downwards."""
     flapped: Bool[Array, ""]
-    """Is there a flap whose thrust is not over?"""
+    """Whether the thrust of a flap is not over."""
     thrusting: Bool[Array, ""]
-    """Did that thrust begin in the last frame? Gravity then waits."""
+    """Whether that thrust started in the last frame; there is then no gravity in the next."""
     pipe_x: Float[Array, " pipes"]
     """Columns of the pipes' centres."""
     gap_start: Int[Array, " pipes"]
-    """Rows in which the pipes' gaps begin."""
+    """Rows in which the pipes' gaps start."""
     lives: Int[Array, ""]
     """1; below that once the bird has hit something."""
     score: Int[Array, ""]
@@ -77,24 +77,24 @@ class FlappyBirdState(NamedTuple):
 
 
 def gap_starts(gap: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """Return the first and the last row in which a gap of this height may begin."""
+    """Return the first and the last row in which a gap of this height may start."""
     # The last is ⌊0.6 · 0.79 · HEIGHT − gap / 2⌋ with 242.688 for the product.
     return gap // 4, (485 - gap) // 2
 
 
 def draw_gaps(key: PRNGKeyArray, shape: tuple[int, ...], gap: Int[Array, ""]) -> Int[Array, ...]:
-    """Draw the rows in which gaps of this height begin, uniform."""
+    """Draw the rows in which gaps of this height start, uniform."""
     first, last = gap_starts(gap)
     return first + draw_below(key, shape, last - first + 1)
 
 
 def start(gaps: Int[Array, " pipes"], velocity: Int[Array, ""]) -> FlappyBirdState:
-    """Return the state in which an episode begins: the bird flaps by itself in the first frame.
+    """Return the first state of an episode: the bird flaps by itself in the first frame.
 
     Args:
-        gaps: rows in which the three pipes' gaps begin.
-        velocity: what the bird brings along. The original forgets to clear it and so begins with that of the last
-            episode's end, 0 only in a player's first game.
+        gaps: rows in which the three pipes' gaps start.
+        velocity: initial velocity of the bird. The original does not reset it, and starts with that of the last
+            frame of the episode before, 0 only in the first episode.
     """
     zero = jnp.zeros((), jnp.int32)
     no = jnp.zeros((), bool)
@@ -105,16 +105,16 @@ def start(gaps: Int[Array, " pipes"], velocity: Int[Array, ""]) -> FlappyBirdSta
 def advance(
     state: FlappyBirdState, action: Int[Array, ""], gap_start: Int[Array, ""], params: FlappyBirdParams
 ) -> tuple[FlappyBirdState, Float[Array, ""]]:
-    """Return state and reward of the next frame; nothing is random. Episodes end where no lives are left.
+    """Return state and reward of the next frame; nothing is random. An episode ends when no lives are left.
 
     Args:
-        state: what the episode has come to.
+        state: state before the action.
         action: 0 flap, 1 none.
-        gap_start: the row in which the next gap begins, taken if a pipe has left the screen and comes in anew.
+        gap_start: row in which the next gap starts, used if a pipe has left the screen and comes in again.
         params: the level.
 
     Returns:
-        State, and reward: +1 for a pipe that is passed, −5 for the end. What the reward is for happened before the
+        State, and reward: +1 for a pipe that is passed, −5 for the end. Both are judged in the state before the
         action.
     """
     hits = _hits(state, params.gap)
@@ -139,10 +139,10 @@ def advance(
 
 
 def raw_observation(state: FlappyBirdState, params: FlappyBirdParams) -> Float[Array, " numbers"]:
-    """Return what the original tells, in pixels.
+    """Return the original's observation, in pixels.
 
-    The bird's row and velocity, then for the next pipe and the one after it: how far the bird is from its right edge,
-    and where its gap begins and ends.
+    Row and velocity of the bird, then for the next pipe and the one after it: distance from the bird to the pipe's
+    right edge, and rows in which its gap starts and ends.
     """
     distance = state.pipe_x + (PIPE_WIDTH // 2 - BIRD_X)
     distance = jnp.where(distance > 0, distance, jnp.inf)
@@ -158,9 +158,9 @@ def raw_observation(state: FlappyBirdState, params: FlappyBirdParams) -> Float[A
 class FlappyBird(Environment[FlappyBirdParams, FlappyBirdState]):
     """The game: actions 0 flap, 1 none; rewards +1 a pipe, −5 the end by pipe, ground or ceiling.
 
-    A hit terminates an episode, 1000 frames truncate it unless `params` says otherwise. An action is paid for in the
-    next frame, as in the original: what happens in a frame depends on the state before it. Other than there, a bird
-    begins every episode with velocity 0, so that episodes do not depend on each other.
+    A hit terminates an episode, 1000 frames truncate it unless `params` says otherwise. The reward of an action comes
+    in the next frame, as in the original: points and hits are those of the state before the action. Unlike in the
+    original, the bird starts every episode with velocity 0, so that episodes do not depend on each other.
 
     Observations are float32 and within [−1, 1] in all levels:
 
@@ -169,9 +169,9 @@ class FlappyBird(Environment[FlappyBirdParams, FlappyBirdState]):
     | 0     | row of the bird's upper edge                            | −15 to 400 | (y − 192) / 208 |
     | 1     | velocity of the bird downwards, pixels/frame            | −8 to 10   | v / 10          |
     | 2     | from the bird to the right edge of the next pipe        | 1 to 309   | (d − 155) / 155 |
-    | 3, 4  | rows in which that pipe's gap begins and ends           | 18 to 292  | (y − 192) / 208 |
+    | 3, 4  | rows in which that pipe's gap starts and ends           | 18 to 292  | (y − 192) / 208 |
     | 5     | from the bird to the right edge of the pipe after that  | 145 to 453 | (d − 299) / 155 |
-    | 6, 7  | rows in which that pipe's gap begins and ends           | 18 to 292  | (y − 192) / 208 |
+    | 6, 7  | rows in which that pipe's gap starts and ends           | 18 to 292  | (y − 192) / 208 |
     """
 
     @property
@@ -181,7 +181,7 @@ class FlappyBird(Environment[FlappyBirdParams, FlappyBirdState]):
 
     @staticmethod
     def params(gap: int = GAPS[0], max_steps_in_episode: int = MAX_STEPS) -> FlappyBirdParams:
-        """Return a level of one's own.
+        """Return the parameters of a level.
 
         Args:
             gap: height of the gaps in pixels, 35 to 323.
@@ -223,15 +223,15 @@ class FlappyBird(Environment[FlappyBirdParams, FlappyBirdState]):
     def step_env(
         self, key: PRNGKeyArray, state: FlappyBirdState, action: Int[Array, ""], params: FlappyBirdParams
     ) -> Step:
-        """Return what an action leads to, without beginning anew."""
+        """Return the step to which an action leads, without a reset at the end of the episode."""
         after, reward = advance(state, action, draw_gaps(key, (), params.gap), params)
-        return judged(self.observe(after, params), after, reward, after.lives <= 0, params.max_steps_in_episode)
+        return with_end(self.observe(after, params), after, reward, after.lives <= 0, params.max_steps_in_episode)
 
     def render(self, state: FlappyBirdState, params: FlappyBirdParams) -> UInt8[Array, "84 84"]:
         """Return a grey picture of a state, rows first: black, the bird white, pipes and ground grey.
 
-        The screen is shrunk to 84 × 84, its height more than its width. Things are seen where the original draws them:
-        the bird 17 pixels right of where it counts.
+        The screen is shrunk to 84 × 84, its height more than its width. As in the original, the bird is drawn 17 pixels
+        to the right of the position that decides what it hits.
         """
         picture = blank(0)
         for pipe in range(N_PIPES):
@@ -246,7 +246,7 @@ class FlappyBird(Environment[FlappyBirdParams, FlappyBirdState]):
 
 
 def _hits(state: FlappyBirdState, gap: Int[Array, ""]) -> Int[Array, ""]:
-    """Return how many things the bird has hit: each costs a life."""
+    """Return the number of obstacles that the bird has hit; each costs a life."""
     left, right = HIT_X
     near = (left < state.pipe_x) & (state.pipe_x < right)
     above = near & (state.bird_y <= state.gap_start)
@@ -258,7 +258,7 @@ def _hits(state: FlappyBirdState, gap: Int[Array, ""]) -> Int[Array, ""]:
 def _flown_bird(
     state: FlappyBirdState, action: Int[Array, ""]
 ) -> tuple[Int[Array, ""], Int[Array, ""], Bool[Array, ""]]:
-    """Return the bird's row and velocity in the next frame, and whether a flap began to thrust."""
+    """Return the bird's row and velocity in the next frame, and whether the thrust of a flap started."""
     flaps = action == 0
     velocity = jnp.where(flaps, 0, state.bird_velocity)
     flapping = (flaps | state.flapped) & ~state.thrusting

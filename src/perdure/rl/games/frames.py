@@ -1,4 +1,4 @@
-"""Environments seen as pictures: the last few grey frames, as the networks of Mnih et al. (2015) see games."""
+"""Environments whose observations are their last grey frames, as in Mnih et al. (2015)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, UInt8
 
-from perdure.rl.environment import Environment, Params, Step
+from perdure.rl.environment import AbstractEnvironment, Environment, Params, Step
 from perdure.rl.games.rules import whole_number
 
 
 class FrameState(NamedTuple):
-    """What an episode has come to, and how it looked lately."""
+    """State of an episode, and its last pictures."""
 
     inner: Any
-    """State of the environment that is looked at."""
+    """State of the environment inside."""
     frames: UInt8[Array, "stacked 84 84"]
     """The last pictures, oldest first."""
 
 
-class FrameObservations(Environment[Params, FrameState], Generic[Params]):
+class FrameObservations(AbstractEnvironment[Params, FrameState], Generic[Params]):
     """An environment whose observations are its last pictures: (n_stacked, 84, 84), uint8, oldest first.
 
-    Parameters, rewards and ends are those of the environment. An episode begins with its first picture n_stacked times.
+    Parameters, rewards and ends are those of the environment inside. An episode begins with its first picture repeated
+    n_stacked times.
     """
 
     environment: Environment[Params, Any]
@@ -56,14 +57,14 @@ class FrameObservations(Environment[Params, FrameState], Generic[Params]):
         return frames, FrameState(inner, frames)
 
     def step_env(self, key: PRNGKeyArray, state: FrameState, action: Int[Array, ""], params: Params) -> Step:
-        """Return what an action leads to, without beginning anew."""
+        """Return the step to which an action leads, without a reset at the end of the episode."""
         after = self.environment.step_env(key, state.inner, action, params)
         frames = self._shifted(state.frames, self.environment.render(after.state, params))
         return after._replace(observation=frames, state=FrameState(after.state, frames))
 
     def step(self, key: PRNGKeyArray, state: FrameState, action: Int[Array, ""], params: Params) -> Step:
-        """Return what an action leads to; after the end of an episode, observation and state are those of the next."""
-        # As inherited, but draws one picture and not two, of which one would not be seen.
+        """Return the step to which an action leads; after its end, observation and state are those of a new episode."""
+        # The environment inside resets, so that only one picture is drawn, not those of both states.
         after = self.environment.step(key, state.inner, action, params)
         picture = self.environment.render(after.state, params)
         frames = jnp.where(after.done, self._repeated(picture), self._shifted(state.frames, picture))

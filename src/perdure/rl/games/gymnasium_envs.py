@@ -1,6 +1,6 @@
-"""The games as environments of Gymnasium, for which it needs the extra `gym`.
+"""The games as environments of Gymnasium; needs the extra `gym`.
 
-Gymnasium knows them once this module has been imported, which ``gymnasium.make`` does if it is told where to look:
+They are registered when this module is imported, which ``gymnasium.make`` does if the name says where they are:
 ``gymnasium.make("perdure.rl.games.gymnasium_envs:perdure/Catcher-v0", level=3)``.
 """
 
@@ -17,7 +17,7 @@ from gymnasium import spaces
 from jaxtyping import Array
 
 from perdure.rl.catalog import make_game
-from perdure.rl.environment import Environment, Step
+from perdure.rl.environment import AbstractEnvironment, Step
 from perdure.rl.games.pictures import colour_picture
 from perdure.rl.schedule import check_level
 
@@ -27,7 +27,7 @@ GYMNASIUM_IDS = {"catcher": "perdure/Catcher-v0", "flappy-bird": "perdure/Flappy
 
 
 def register_games() -> None:
-    """Make the games known to Gymnasium."""
+    """Register the games with Gymnasium."""
     for game, name in GYMNASIUM_IDS.items():
         gymnasium.register(name, entry_point="perdure.rl.games.gymnasium_envs:GameEnv", kwargs={"game": game})
 
@@ -36,18 +36,18 @@ class GameEnv(gymnasium.Env[np.ndarray, np.int64]):
     """A game of perdure at one level.
 
     Observations are the game's normalised numbers, float32 and within [−1, 1], or the last four grey pictures, uint8
-    (4, 84, 84). A game that ends is `terminated`, one that meets the time limit of 1000 frames `truncated`.
+    (4, 84, 84). A game that ends is `terminated`, one that reaches the time limit of 1000 frames is `truncated`.
     """
 
     # Gymnasium declares it as a plain attribute, which a ClassVar may not override.
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": FRAMES_PER_SECOND}  # noqa: RUF012
 
     def __init__(self, game: str, level: int = 0, observation: str = "state", render_mode: str | None = None):
-        """Prepare a game.
+        """Make a game; an episode starts with `reset`.
 
         Args:
             game: "catcher" or "flappy-bird".
-            level: 0, the easiest, to 5.
+            level: from 0, the easiest, to 5.
             observation: "state" for a vector of numbers, or "frames" for the last four pictures.
             render_mode: None, "rgb_array" for colour pictures from `render`, or "human" for a window that shows every
                 frame.
@@ -80,23 +80,23 @@ class GameEnv(gymnasium.Env[np.ndarray, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin an episode; there are no options."""
+        """Start an episode; there are no options."""
         super().reset(seed=seed)
         observation, self._state = _reset(self._game, self._seed(), self._params)
         self._show()
         return np.asarray(observation), {}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Return what an action leads to.
+        """Return observation, reward, terminated, truncated and info after an action.
 
         Raises:
             ValueError: if there is no such action.
-            RuntimeError: if no episode has begun.
+            RuntimeError: if no episode has started.
         """
         if not self.action_space.contains(action):
             raise ValueError(f"action = {action!r}, expected a whole number from 0 to {self._game.num_actions - 1}")
         if self._state is None:
-            raise RuntimeError("no episode has begun; call reset first")
+            raise RuntimeError("no episode has started; call reset first")
         after = _step_env(self._game, self._seed(), self._state, np.int32(action), self._params)
         self._state = after.state
         self._show()
@@ -107,12 +107,12 @@ class GameEnv(gymnasium.Env[np.ndarray, np.int64]):
         """Return a colour picture, rows first, if the render mode is "rgb_array"; a window shows frames by itself.
 
         Raises:
-            RuntimeError: if no episode has begun.
+            RuntimeError: if no episode has started.
         """
         if self.render_mode != "rgb_array":
             return None
         if self._state is None:
-            raise RuntimeError("there is nothing to see before an episode begins; call reset first")
+            raise RuntimeError("there is no picture before an episode has started; call reset first")
         return colour_picture(self._game, self._state, self._params)
 
     def close(self) -> None:
@@ -130,12 +130,12 @@ class GameEnv(gymnasium.Env[np.ndarray, np.int64]):
 
 
 @eqx.filter_jit
-def _reset(game: Environment[Any, Any], seed: Any, params: Any) -> tuple[Array, Any]:
+def _reset(game: AbstractEnvironment[Any, Any], seed: Any, params: Any) -> tuple[Array, Any]:
     return game.reset(jax.random.key(seed), params)
 
 
 @eqx.filter_jit
-def _step_env(game: Environment[Any, Any], seed: Any, state: Any, action: Any, params: Any) -> Step:
+def _step_env(game: AbstractEnvironment[Any, Any], seed: Any, state: Any, action: Any, params: Any) -> Step:
     return game.step_env(jax.random.key(seed), state, jnp.asarray(action), params)
 
 

@@ -9,16 +9,16 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from perdure.rl.environment import Environment
+from perdure.rl.environment import AbstractEnvironment
 from perdure.rl.games import catcher, flappy_bird
 from perdure.rl.games.catcher import Catcher, CatcherState
 from perdure.rl.games.flappy_bird import FlappyBird, FlappyBirdParams, FlappyBirdState
 from perdure.rl.games.frames import FrameObservations
 
 HEIGHT = 512
-"""Rows of a picture unless more or fewer are asked for."""
+"""Default number of rows of a picture."""
 FINER = 2
-"""Pictures are drawn so many times larger and then shrunk, which smooths edges."""
+"""Factor by which pictures are drawn larger and then shrunk, which smooths edges."""
 Colour = tuple[int, int, int]
 Number = float | int
 WHITE, INK = (255, 255, 255), (40, 44, 64)
@@ -71,12 +71,12 @@ class _Brush:
 
 
 def colour_picture(
-    environment: Environment[Any, Any], state: Any, params: Any, height: int = HEIGHT
+    environment: AbstractEnvironment[Any, Any], state: Any, params: Any, height: int = HEIGHT
 ) -> UInt8[np.ndarray, "rows columns 3"]:
     """Return a colour picture of a state, rows first, its columns in proportion to the game's screen.
 
     Args:
-        environment: Catcher or Flappy Bird, however observed; of any other the grey picture is enlarged.
+        environment: Catcher or Flappy Bird, with any observations; of any other the grey picture is enlarged.
         state: what to draw.
         params: the level.
         height: rows of the picture.

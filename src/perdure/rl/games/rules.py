@@ -1,4 +1,4 @@
-"""What the games have in common: the clock, how an episode ends, and checks of what makes a level."""
+"""What the games have in common: the clock, the ends of an episode, and checks of the parameters of a level."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 from perdure.rl.environment import Step
 
 FRAME_MS = 1000 / 30
-"""Milliseconds of a frame."""
+"""Duration of a frame in milliseconds."""
 MAX_STEPS = 1000
-"""Default time limit of an episode, in frames. The originals have none; a good player plays on for ever."""
+"""Default time limit of an episode, in frames. The originals have none, and a good player never loses."""
 LOSS = -5
 """Reward for the end of a game."""
 
@@ -23,27 +23,27 @@ LOSS = -5
 def draw_below(key: PRNGKeyArray, shape: tuple[int, ...], n: Int[Array, ""] | int) -> Int[Array, ...]:
     """Draw whole numbers from 0 to n − 1 uniformly, n at most 256.
 
-    A game draws in every frame what it needs in few of them; `jax.random.randint` takes four times the random bits. The
-    numbers' probabilities differ by less than n / 2²⁴ of themselves.
+    Games draw in every frame, also where they need no number, and `jax.random.randint` takes four times the random
+    bits. The relative error of each probability is below n / 2²⁴.
     """
     of_24_bits = jax.random.bits(key, shape, jnp.uint32) >> 8
     return (of_24_bits * jnp.asarray(n, jnp.uint32) >> 24).astype(jnp.int32)
 
 
-def judged(
+def with_end(
     observation: Shaped[Array, ...],
     state: Any,
     reward: Float[Array, ""],
     terminated: Bool[Array, ""],
     max_steps: Int[Array, ""],
 ) -> Step:
-    """Return a step with its end told: `terminated` by the game, or else `truncated` by the time limit.
+    """Return a step whose `info` says whether the game (`terminated`) or the time limit (`truncated`) has ended it.
 
     Args:
-        observation: what is seen after the action.
-        state: what the action has led to; `time` is the number of frames since the episode began.
-        reward: what the action is paid.
-        terminated: has the game ended the episode?
+        observation: observation after the action.
+        state: state after the action; its `time` is the number of frames since the episode began.
+        reward: reward of the action.
+        terminated: whether the game has ended the episode.
         max_steps: frames after which the time limit ends it.
     """
     truncated = ~terminated & (state.time >= max_steps)
@@ -52,7 +52,7 @@ def judged(
 
 
 def check_positive(name: str, value: Any, why: str) -> None:
-    """Check a number; `why` says in errors what it counts and what is usual.
+    """Check that a number is positive; `why` completes the error message with its unit and usual values.
 
     Raises:
         TypeError: if it is not a number.

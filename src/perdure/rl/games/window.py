@@ -14,18 +14,18 @@ DOTS_PER_INCH = 64  # by which sizes divide without a remainder
 
 
 class Window:
-    """A window of matplotlib, as large as its pictures."""
+    """A window of matplotlib, of the size of its pictures."""
 
     def __init__(self, title: str, rows: int, columns: int):
-        """Prepare a window; it opens with the first picture.
+        """Make a window; it opens with the first picture.
 
         Args:
-            title: what is written above it.
+            title: title of the window.
             rows: height of the pictures.
             columns: width of the pictures.
 
         Raises:
-            RuntimeError: if there is no display, or matplotlib is told to draw to files only.
+            RuntimeError: if there is no display, or matplotlib is set to draw to files only.
         """
         size = (columns / DOTS_PER_INCH, rows / DOTS_PER_INCH)
         backend = matplotlib.get_backend()
@@ -47,10 +47,10 @@ class Window:
         self._shown_at: float | None = None
 
     def show(self, picture: UInt8[np.ndarray, "rows columns 3"], seconds: float) -> bool:
-        """Show a picture in place of the last one, so much time after it.
+        """Show a picture, `seconds` after the last one.
 
         Returns:
-            Is the window still open? Once somebody has closed it nothing is shown.
+            Whether the window is open; a window that was closed stays closed.
         """
         canvas = self._figure.canvas
         if canvas.manager is None or not pyplot.fignum_exists(canvas.manager.num):
@@ -58,7 +58,7 @@ class Window:
         if self._shown_at is None:
             canvas.manager.show()
             self._shown_at = time.monotonic()
-        # Also lets the window react to what is done to it, for which it needs some time.
+        # The event loop also handles clicks and key presses, so that it must run for some time.
         canvas.start_event_loop(max(0.001, self._shown_at + seconds - time.monotonic()))
         self._shown_at = time.monotonic()
         self._image.set_data(picture)
