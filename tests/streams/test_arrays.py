@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -254,7 +256,8 @@ class TestArguments:
             ValueError, match=r"n_outputs is 1,000,000,000,000,000,000,000,000,000,000, expected at most"
         ):
             from_arrays([pair(2)], [pair(2)], n_outputs=10**30)
-        assert unchecked([pair(2)], [pair(2)], n_outputs=np.int64(4)).n_outputs == 4
+        four: Any = np.int64(4)
+        assert unchecked([pair(2)], [pair(2)], n_outputs=four).n_outputs == 4
 
     @pytest.mark.parametrize("part", ["train", "test"])
     def test_tasks_are_no_generator(self, part):

@@ -105,7 +105,7 @@ def test_a_mask_is_refused_wherever_it_is(where, place):
         from_arrays([tuple(sets[0])], [tuple(sets[1])])
     assert str(caught.value).startswith(f"{where} is a masked array")
     with pytest.raises(TypeError) as caught:
-        Benchmark("b", Example(*sets[0], np.zeros(3, np.int32)), [LabelledSet(*sets[1])], 2)
+        Benchmark("b", Example(sets[0][0], sets[0][1], np.zeros(3, np.int32)), [LabelledSet(*sets[1])], 2)
     assert str(caught.value).startswith(f"{where.replace('train[0]', 'train')} is a masked array")
 
 

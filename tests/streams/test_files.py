@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from perdure.storage import files as storage
 from perdure.streams.raw import download, files
 from perdure.streams.raw.files import _uncompressed, fetch, find_file, find_one, load_idx, read_idx, status, verify
-from perdure.streams.raw.registry import DATA_SETS, DataError
+from perdure.streams.raw.registry import DATA_SETS, MAX_SIZE, DataError, RawFile
 
 LABELS = "train-labels-idx1-ubyte"
 
@@ -211,6 +211,37 @@ class TestDownload:
         assert mirror.asked == [*expected, f"/good/{LABELS}.gz"]
         assert everything_under(registry) == [f"{LABELS}.gz"]
 
+    @pytest.mark.parametrize("packed_size", [0, 1, -1])
+    def test_no_more_is_downloaded_than_the_known_size(self, mirror, registry, monkeypatch, packed_size):
+        size = len(mirror.answers[f"/good/{LABELS}.gz"]) + packed_size
+        mnist = DATA_SETS["mnist"]
+        sized = [raw._replace(packed_size=size) if raw.name == LABELS else raw for raw in mnist.files]
+        monkeypatch.setitem(DATA_SETS, "mnist", mnist._replace(files=tuple(sized)))
+        if packed_size >= 0:
+            assert find_file(LABELS).exists()
+            return
+        with pytest.raises(DataError, match=rf"{LABELS}.gz: sends more than {size:,} bytes, the size of the published"):
+            find_file(LABELS)
+        assert everything_under(registry) == []
+
+    def test_a_server_that_never_stops_is_left(self, mirror, registry, monkeypatch, small_mnist):
+        limit = 1 << 20
+        mnist = DATA_SETS["mnist"]
+        files_ = tuple(raw._replace(packed_size=limit) for raw in mnist.files)
+        monkeypatch.setitem(DATA_SETS, "mnist", mnist._replace(files=files_))
+        mirror.answers[f"/endless/{LABELS}.gz"] = bytes(64 * limit)
+        set_mirrors(monkeypatch, f"{mirror.url}/endless/", f"{mirror.url}/good/")
+        written = []
+        write = download._Limited.write
+
+        def recorded(self, content):
+            write(self, content)
+            written.append(len(content))
+
+        monkeypatch.setattr(download._Limited, "write", recorded)
+        assert gzip.decompress(find_file(LABELS).read_bytes()) == small_mnist[LABELS]
+        assert limit // 2 < sum(written) <= limit + len(mirror.answers[f"/good/{LABELS}.gz"])
+
     def test_is_on_disk_and_verified_before_it_gets_its_name(self, mirror, registry, monkeypatch):
         steps = []
 
@@ -276,6 +307,30 @@ def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+class TestRegistry:
+    def test_mirrors_are_encrypted(self):
+        mirrors = [mirror for data_set in DATA_SETS.values() for mirror in data_set.mirrors]
+        assert len(mirrors) >= 3
+        assert [mirror for mirror in mirrors if not mirror.startswith("https://")] == []
+
+    def test_each_file_has_a_known_size(self):
+        raw = {it.name: it for data_set in DATA_SETS.values() for it in data_set.files}
+        assert all(it.download_limit <= it.file_limit < MAX_SIZE for it in raw.values())
+        assert raw["train-images-idx3-ubyte"].size == 16 + 60_000 * 28 * 28
+        assert raw["t10k-labels-idx1-ubyte"].size == 8 + 10_000
+
+    @given(st.binary(max_size=3000), st.integers(0, 9))
+    def test_a_file_may_be_compressed_in_any_way(self, content, level):
+        raw = RawFile("it", "", size=len(content))
+        assert len(gzip.compress(content, level)) <= raw.file_limit
+        assert len(content) <= raw.file_limit
+
+    @pytest.mark.real_data
+    def test_the_real_files_are_within_their_limits(self, mnist_dir):
+        for raw in DATA_SETS["mnist"].files:
+            assert find_file(raw.name, mnist_dir).stat().st_size <= raw.download_limit
 
 
 class TestCommands:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from perdure.core import PerdureWarning
+from perdure.experiments.supervised.run import run
 from perdure.experiments.supervised.spec import default_model
+from perdure.learners.online import Online
 from perdure.models import benchmark_mlp, reduced_resnet18
 from perdure.streams import tasks
 from perdure.streams.raw.registry import DataError
@@ -302,3 +304,30 @@ class TestClasses:
 def test_unused_labels_are_told(path):
     with pytest.warns(PerdureWarning, match="no example has the labels 0, 3"):
         file_benchmark(class_file(path, [None] * 2, [[1, 2], [4, 5]], (6,)), 0, examples_per_task=5)
+
+
+def separable(path: Path, masked: bool) -> DataFileRecipe:
+    """Write four tasks of two classes; the first class of each is bright at the top, the second at the bottom."""
+    rng = np.random.default_rng(0)
+
+    def sets(each: int) -> list:
+        made = []
+        for first in range(0, 8, 2):
+            y = rng.permutation(np.repeat([first, first + 1], each))
+            x = rng.uniform(0, 0.2, (2 * each, 3072)).astype(np.float32)
+            for row, label in zip(x, y, strict=True):
+                row[1536 * (label % 2) : 1536 * (label % 2 + 1)] += 0.8
+            made.append([(first, first + 2) if masked else None, torch.tensor(x), torch.tensor(y)])
+        return made
+
+    torch.save([sets(40), sets(10)], path)
+    return DataFileRecipe(path, {"examples_per_task": 80})
+
+
+def test_separable_classes_are_told_apart_where_other_tasks_are_masked(path):
+    def accuracy(recipe: DataFileRecipe) -> float:
+        result = run(Online(learning_rate=0.02), recipe, model=benchmark_mlp, progress=False)
+        return result.metrics["retained_accuracy"].mean
+
+    assert accuracy(separable(path, masked=True)) == 1.0
+    assert accuracy(separable(path, masked=False)) < 0.5

@@ -42,15 +42,14 @@ def describe_range(x: np.ndarray) -> str:
     text = f"inputs lie between {low:g} and {high:g}"
     if max(-low, high) <= LARGEST_SCALED:
         return text
-    return f"{text}{_wide_columns(x)}; {_SCALER}"
+    return f"{text}{_wide_columns(x)}, far outside the −10 to 10 that learning rates are chosen for; {_SCALER}"
 
 
 def warn_unscaled(where: str, x: np.ndarray) -> None:
     """Warn by a `PerdureWarning` if floats lie far outside −10 to 10, beyond ±`LARGEST_SCALED`."""
     if np.issubdtype(x.dtype, np.floating) and max(-x.min(), x.max()) > LARGEST_SCALED:
         warnings.warn(
-            f"{where}: {describe_range(x)}; learning rates are chosen for inputs of about −10 to 10, and may be far "
-            "too high for these",
+            f"{where}: {describe_range(x)}",
             PerdureWarning,
             stacklevel=5,
         )
