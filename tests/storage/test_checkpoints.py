@@ -1,8 +1,7 @@
-import contextlib
-import errno
+"""Checkpoints: every bit of a tree there and back, the newest two kept, damage noticed, a disk that refuses."""
+
 import os
-import resource
-import shutil
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,41 +11,51 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-import perdure.experiments.supervised.run as running
-from perdure.experiments.supervised.program import Alignment, Log, Progress, Snapshot, named_keys
-from perdure.learners.online import Online
-from perdure.records.learner import RunRecord
-from perdure.storage.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from perdure.storage.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from perdure.storage.files import StorageError
 
 SEEDS, LENGTH = 2, 5
-ALIGNMENT = Alignment(*jnp.zeros((3, SEEDS, LENGTH)))
+ALIGNMENT = tuple(jnp.zeros((3, SEEDS, LENGTH)))
 
 
-def snapshot_of(position=3, weights=None, images=None, accuracy=None, alignment=None, root=0):
-    """Return a snapshot with the kinds of array that learners keep."""
+class Snapshot(NamedTuple):
+    """The kinds of array that runs keep."""
+
+    state: dict[str, jax.Array]
+    losses: jax.Array
+    alignment: tuple[jax.Array, ...] | None
+    keys: dict[str, jax.Array]
+    accuracy: np.ndarray
+
+
+def snapshot_of(weights=None, images=None, accuracy=None, alignment=None, root=0):
     state = {
         "weights": jnp.zeros((SEEDS, 4)) if weights is None else jnp.asarray(weights),
         "images": jnp.zeros((SEEDS, 3, 2), jnp.uint8) if images is None else jnp.asarray(images),
-        "seen": jnp.full(SEEDS, position, jnp.int32),
+        "seen": jnp.full(SEEDS, 3, jnp.int32),
     }
-    keys = jax.vmap(named_keys)(jnp.arange(root, root + SEEDS))
+    keys = jax.vmap(jax.random.key)(jnp.arange(root, root + SEEDS))
     accuracy = np.full((SEEDS, 3, 2), np.nan) if accuracy is None else accuracy
-    return Snapshot(
-        position, Progress(state, Log(jnp.full((SEEDS, LENGTH), jnp.nan), alignment)), keys, accuracy, 0.1, 0.2
-    )
+    return Snapshot(state, jnp.full((SEEDS, LENGTH), jnp.nan), alignment, {"start": keys, "learning": keys}, accuracy)
 
 
-def load(folder, **options) -> Snapshot:
+def save(folder, position=3, snapshot=None, **metadata):
+    folder.mkdir(parents=True, exist_ok=True)
+    return save_checkpoint(folder, position, snapshot_of() if snapshot is None else snapshot, metadata)
+
+
+def load(folder, template=None, **options) -> Checkpoint[Any]:
     """Return the checkpoint that is there to be loaded."""
-    loaded = load_checkpoint(folder, snapshot_of(0), **options)
+    loaded = load_checkpoint(folder, snapshot_of() if template is None else template, **options)
     assert loaded is not None
     return loaded
 
 
-def bits(snapshot, as_bytes):
+def bits(snapshot):
+    """Return the leaves as what is compared where bits count, NaN and all."""
     keys = jax.tree.map(jax.random.key_data, snapshot.keys)
-    return as_bytes(snapshot._replace(keys=keys))
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(snapshot._replace(keys=keys))]
+    return [(leaf.dtype, leaf.shape, leaf.tobytes()) for leaf in leaves]
 
 
 def flip_bit(path, place):
@@ -85,26 +94,26 @@ accuracies = arrays.arrays(np.float64, (SEEDS, 3, 2), elements=st.just(float("na
 
 @settings(max_examples=40, deadline=None)
 @given(weights=floats, images=pixels, accuracy=accuracies, root=st.integers(0, 2**31 - 3), aligned=st.booleans())
-def test_a_checkpoint_holds_every_bit(tmp_path_factory, as_bytes, weights, images, accuracy, root, aligned):
+def test_a_checkpoint_holds_every_bit(tmp_path_factory, weights, images, accuracy, root, aligned):
     several = (jnp.asarray(weights[:, :1] + np.full((1, LENGTH), n, np.float32)) for n in range(3))
-    alignment = Alignment(*several) if aligned else None
-    saved = snapshot_of(4, weights, images, accuracy, alignment, root)
+    alignment = tuple(several) if aligned else None
+    saved = snapshot_of(weights, images, accuracy, alignment, root)
     folder = tmp_path_factory.mktemp("checkpoints")
-    save_checkpoint(folder, saved)
-    loaded = load_checkpoint(folder, snapshot_of(0, alignment=alignment))
-    assert loaded is not None
-    assert bits(loaded, as_bytes) == bits(saved, as_bytes)
-    assert jax.tree.structure(loaded) == jax.tree.structure(saved)
-    for part in zip(loaded.keys, saved.keys, strict=True):
+    save(folder, 4, saved, seconds=0.1, words="…")
+    loaded = load(folder, snapshot_of(alignment=alignment))
+    assert (loaded.position, loaded.metadata) == (4, {"position": 4, "seconds": 0.1, "words": "…"})
+    assert bits(loaded.tree) == bits(saved)
+    assert jax.tree.structure(loaded.tree) == jax.tree.structure(saved)
+    for part in zip(loaded.tree.keys.values(), saved.keys.values(), strict=True):
         drawn, expected = (jax.vmap(lambda key: jax.random.bits(key, (3,)))(keys) for keys in part)
         np.testing.assert_array_equal(drawn, expected)
 
 
-def test_a_loaded_checkpoint_can_be_gone_on_from(tmp_path):
+def test_a_loaded_checkpoint_can_be_continued(tmp_path):
     """Its accuracies can be written to, and writing leaves the file as it is."""
-    path = save_checkpoint(tmp_path, snapshot_of(3))
-    load(tmp_path).accuracy[0, 0, 0] = 0.5
-    assert load(tmp_path).accuracy[0, 0, 0] != 0.5
+    path = save(tmp_path)
+    load(tmp_path).tree.accuracy[0, 0, 0] = 0.5
+    assert load(tmp_path).tree.accuracy[0, 0, 0] != 0.5
     assert path.exists()
 
 
@@ -113,20 +122,54 @@ def test_no_checkpoint_is_none(tmp_path):
     assert load_checkpoint(tmp_path / "absent", snapshot_of()) is None
 
 
-def test_newest_two_are_kept_and_the_newest_loaded(tmp_path):
-    for position in (9, 10, 99, 100, 1_000_000):
-        save_checkpoint(tmp_path, snapshot_of(position))
-    names = sorted(path.name.partition("-")[0] for path in tmp_path.iterdir())
-    assert names == ["000000100", "001000000"]
-    assert load(tmp_path).position == 1_000_000
+@pytest.mark.parametrize(
+    "positions",
+    [
+        (9, 10, 99, 100, 1_000_000),
+        tuple(range(999_999_998, 1_000_000_003)),
+        (10**12 - 2, 10**12 - 1, 10**12, 10**12 + 1, 10**13, 10**15),
+        (0, 1, 2),
+    ],
+    ids=["small", "9 and 10 digits", "12 digits and more", "from 0"],
+)
+def test_newest_two_are_kept_and_the_newest_loaded_after_every_save(tmp_path, positions):
+    for place, position in enumerate(positions):
+        snapshot = snapshot_of(root=place)
+        save(tmp_path, position, snapshot)
+        kept = sorted(int(path.name.partition("-")[0]) for path in tmp_path.iterdir())
+        assert kept == list(positions[max(0, place - 1) : place + 1])
+        newest = load(tmp_path)
+        assert newest.position == position
+        assert bits(newest.tree) == bits(snapshot)
+    # A run that is set back to an older checkpoint sets the newest aside, and saves anew.
+    flip_bit(max(tmp_path.iterdir()), 500)
+    assert load(tmp_path, previous=True).position == positions[-2]
 
 
-def test_stale_temporary_files_are_removed(tmp_path):
-    path = save_checkpoint(tmp_path, snapshot_of(3))
-    stale = tmp_path / f".000000004-{0:032x}.safetensors.00c0ffee.tmp"
-    stale.write_bytes(path.read_bytes()[:100])
+def test_names_sort_as_positions_do_in_a_listing(tmp_path):
+    paths = [save(tmp_path, position) for position in (7, 123_456_789, 999_999_999_999)]
+    assert [path.name.partition("-")[0] for path in paths] == ["000000000007", "000123456789", "999999999999"]
+    assert sorted(paths) == paths
+
+
+def test_other_files_in_the_folder_stay(tmp_path):
+    names = ["notes.txt", "a-b.safetensors", "000000000004.safetensors", "000000000003-x.safetensors.damaged"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"mine")
+    for position in range(5):
+        save(tmp_path, position)
+    assert load(tmp_path).position == 4
+    assert all((tmp_path / name).read_bytes() == b"mine" for name in names)
+
+
+def test_reading_and_writing_leave_alone_what_another_process_may_be_writing(tmp_path):
+    """Only the owner of a folder, `own_folder`, may clear away what a killed process has left half-written."""
+    path = save(tmp_path)
+    partial = tmp_path / f".000000000004-{0:032x}.safetensors.00c0ffee.tmp"
+    partial.write_bytes(path.read_bytes()[:100])
     assert load(tmp_path).position == 3
-    assert list(tmp_path.iterdir()) == [path]
+    newer = save(tmp_path, 4)
+    assert set(tmp_path.iterdir()) == {path, newer, partial}
 
 
 # --- damage
@@ -135,7 +178,7 @@ def test_stale_temporary_files_are_removed(tmp_path):
 @pytest.fixture
 def two_checkpoints(tmp_path):
     folder = tmp_path / "run" / "checkpoints"
-    return folder, *(save_checkpoint(folder, snapshot_of(position)) for position in (3, 4))
+    return folder, *(save(folder, position) for position in (3, 4))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -144,12 +187,12 @@ def test_damage_is_named_and_the_previous_checkpoint_offered(two_checkpoints, da
     folder, older, newer = two_checkpoints
     damage(newer, place)
     with pytest.raises(CheckpointError) as error:
-        load_checkpoint(folder, snapshot_of(0))
+        load(folder)
     newest = max(folder.iterdir())
     assert str(error.value) == (
         f"checkpoint {newest} is damaged: its content does not match the checksum in its name. "
-        f"The previous one, {older.name}, is good, at example 3: "
-        f"go on from it with `perdure resume {folder.parent} --previous`"
+        f"The previous one, {older.name}, is good, at position 3: "
+        f"resume from it with `perdure resume {folder.parent} --previous`"
     )
 
 
@@ -173,8 +216,10 @@ def test_all_damaged_is_said_and_nothing_touched(two_checkpoints, previous):
     folder, older, newer = two_checkpoints
     flip_bit(older, 500)
     flip_bit(newer, 500)
-    with pytest.raises(CheckpointError, match=r"000000004-.* is damaged: .*no older one; delete the run's folder and"):
-        load_checkpoint(folder, snapshot_of(0), previous=previous)
+    with pytest.raises(
+        CheckpointError, match=r"000000000004-.* is damaged: .*no older one; delete the folder .*run and"
+    ):
+        load(folder, previous=previous)
     assert set(folder.iterdir()) == {older, newer}
 
 
@@ -184,128 +229,34 @@ def test_all_damaged_is_said_and_nothing_touched(two_checkpoints, previous):
         ({"weights": np.zeros((SEEDS, 5), np.float32)}, r"weights is float32\[2, 4\], expected float32\[2, 5\]"),
         ({"images": np.zeros((SEEDS, 3, 2), np.float32)}, r"images is uint8\[2, 3, 2\], expected float32\[2, 3, 2\]"),
         ({"accuracy": np.zeros((SEEDS, 4, 3))}, r"accuracy is float64\[2, 3, 2\], expected float64\[2, 4, 3\]"),
-        ({"alignment": ALIGNMENT}, r"alignment\.after is absent, expected float32\[2, 5\]"),
+        ({"alignment": ALIGNMENT}, r"alignment\.0 is absent, expected float32\[2, 5\]"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused_by_the_array(tmp_path, template, complaint):
-    save_checkpoint(tmp_path, snapshot_of())
+    save(tmp_path)
     with pytest.raises(CheckpointError, match=f"belongs to another run: .*{complaint}; resume with the configuration"):
-        load_checkpoint(tmp_path, snapshot_of(**template))
+        load(tmp_path, snapshot_of(**template))
 
 
 def test_checkpoint_with_an_array_too_many_is_refused(tmp_path):
-    save_checkpoint(tmp_path, snapshot_of(alignment=ALIGNMENT))
-    with pytest.raises(CheckpointError, match=r"alignment\.after is float32\[2, 5\], expected absent"):
-        load_checkpoint(tmp_path, snapshot_of())
+    save(tmp_path, snapshot=snapshot_of(alignment=ALIGNMENT))
+    with pytest.raises(CheckpointError, match=r"alignment\.0 is float32\[2, 5\], expected none"):
+        load(tmp_path)
 
 
 # --- the disk
 
 
-def no_space(descriptor):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@contextlib.contextmanager
-def file_size_limit(limit):
-    """Let the kernel refuse to write files beyond a size (Python ignores the signal that comes with it)."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@contextlib.contextmanager
-def full_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", no_space)
-        yield
-
-
 @pytest.mark.parametrize(
     ("refusal", "reason"),
-    [(lambda: file_size_limit(300), "File too large"), (full_disk, "No space left on device")],
-    ids=["limit", "full"],
+    [("limit", "File too large"), ("full", "No space left on device")],
 )
-def test_disk_that_refuses_leaves_what_was_there(tmp_path, as_bytes, refusal, reason):
-    good = save_checkpoint(tmp_path, snapshot_of(3))
-    with refusal(), pytest.raises(StorageError, match=rf"000000004-\w+\.safetensors could not be written: {reason}"):
-        save_checkpoint(tmp_path, snapshot_of(4))
+def test_disk_that_refuses_leaves_what_was_there(tmp_path, disk, refusal, reason):
+    good = save(tmp_path)
+    with (
+        getattr(disk, refusal)(),
+        pytest.raises(StorageError, match=rf"000000000004-\w+\.safetensors could not be written: {reason}"),
+    ):
+        save(tmp_path, 4)
     assert list(tmp_path.iterdir()) == [good]
-    assert bits(load(tmp_path), as_bytes) == bits(snapshot_of(3), as_bytes)
-
-
-# --- runs that go on
-
-
-def positions(paths):
-    return [int(path.name.partition("-")[0]) for path in paths]
-
-
-@pytest.mark.parametrize("position", [1, 29, 30, 31, 89])
-def test_a_run_broken_off_ends_as_if_it_had_not_been(
-    to_disk, power_cut_at, checkpoints, uninterrupted, assert_same, position
-):
-    power_cut_at(position, to_disk)
-    assert positions(checkpoints()) == [n for n in (position - 1, position - 2) if n > 0]
-    assert_same(to_disk(), uninterrupted)
-
-
-def test_a_run_broken_off_again_and_again(to_disk, power_cut_at, uninterrupted, assert_same, tmp_path):
-    for position in (4, 5, 60, 90):
-        power_cut_at(position, to_disk)
-        assert not RunRecord.load(tmp_path / "run").finished
-    assert_same(to_disk(), uninterrupted)
-
-
-def test_power_lost_between_the_last_checkpoint_and_the_record(
-    to_disk, uninterrupted, assert_same, tmp_path, monkeypatch
-):
-    with monkeypatch.context() as patch:
-        patch.setattr(running, "_write_record", lambda *arguments: 1 // 0)
-        with pytest.raises(ZeroDivisionError):
-            to_disk()
-    assert not RunRecord.load(tmp_path / "run").finished
-    assert_same(to_disk(), uninterrupted)
-    assert RunRecord.load(tmp_path / "run").finished
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_run_goes_on_from_the_previous_checkpoint(
-    to_disk, power_cut_at, checkpoints, uninterrupted, assert_same, damage, tmp_path
-):
-    power_cut_at(50, to_disk)
-    damage(checkpoints()[0], 1001)
-    with pytest.raises(CheckpointError, match="--previous"):
-        to_disk()
-    assert_same(to_disk(previous=True), uninterrupted)
-    assert "went on from example 48" in (tmp_path / "run" / "log.txt").read_text()
-
-
-def test_checkpoint_of_another_run_in_the_folder_is_refused(quick_run, benchmark, to_disk, power_cut_at, tmp_path):
-    power_cut_at(10, to_disk)
-    quick_run(Online(learning_rate=0.1), benchmark, seeds=2, folder=tmp_path / "other")
-    shutil.rmtree(tmp_path / "run" / "checkpoints")
-    (tmp_path / "other" / "checkpoints").rename(tmp_path / "run" / "checkpoints")
-    complaint = r"belongs to another run: progress\.log\.alignment\.after is absent, expected float32\[2, 90\]"
-    with pytest.raises(CheckpointError, match=complaint):
-        to_disk()
-
-
-@pytest.mark.parametrize("refusal", [lambda: file_size_limit(2_000), full_disk], ids=["limit", "full"])
-def test_a_run_out_of_disk_can_go_on_once_there_is_space(
-    to_disk, one_by_one, checkpoints, uninterrupted, assert_same, tmp_path, monkeypatch, refusal
-):
-    def save_on_a_disk_that_fills(folder, snapshot):
-        with refusal() if snapshot.position > 40 else contextlib.nullcontext():
-            return save_checkpoint(folder, snapshot)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(running, "save_checkpoint", save_on_a_disk_that_fills)
-        with pytest.raises(StorageError, match=r"000000041-.*could not be written"):
-            to_disk()
-    assert positions(checkpoints()) == [40, 39]
-    assert {path.suffix for path in (tmp_path / "run" / "checkpoints").iterdir()} == {".safetensors"}
-    assert_same(to_disk(), uninterrupted)
+    assert bits(load(tmp_path).tree) == bits(snapshot_of())
