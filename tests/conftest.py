@@ -5,7 +5,10 @@ And where recorded runs are found, with iCaRL's: its ResNet-18's tensors by thei
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import resource
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -135,6 +138,39 @@ def x64():
     """Float64 for one test, as the recorded reference runs have it."""
     with jax.enable_x64(True):
         yield
+
+
+class Disk:
+    """Ways for the operating system to refuse a write."""
+
+    @staticmethod
+    @contextlib.contextmanager
+    def limit(size: int = 300):
+        """Let the kernel refuse to write files beyond a size (Python ignores the signal that comes with it)."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def full():
+        """Have no space when a file is to reach the disk."""
+
+        def no_space(descriptor):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", no_space)
+            yield
+
+
+@pytest.fixture(scope="session")
+def disk() -> Disk:
+    """Contexts in which the disk refuses what is written."""
+    return Disk()
 
 
 class RecordedRun(NamedTuple):

@@ -6,7 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-import perdure.experiments.supervised.run as running
+from perdure.execution import drive
+from perdure.experiments.supervised.job import LearnerJob
+from perdure.experiments.supervised.run import run
 from perdure.learners.er import ER
 from perdure.learners.online import Online
 from perdure.models import MLP
@@ -56,7 +58,7 @@ def small_mlp():
 @pytest.fixture(scope="session")
 def quick_run(small_mlp):
     """`run` with the small network and without the bar."""
-    return functools.partial(running.run, model=small_mlp, progress=False)
+    return functools.partial(run, model=small_mlp, progress=False)
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +96,7 @@ def uninterrupted(quick_run, er, benchmark):
 
 @pytest.fixture
 def to_disk(quick_run, er, benchmark, tmp_path):
-    """The run of `uninterrupted` into the folder `run`, with a checkpoint after every chunk."""
+    """The run of `uninterrupted` into the folder `run`, with a checkpoint after every stretch."""
     return functools.partial(
         quick_run,
         er,
@@ -138,25 +140,25 @@ def assert_same(as_bytes):
 
 @pytest.fixture
 def one_by_one(monkeypatch):
-    """Lets runs go in chunks of one example."""
-    monkeypatch.setattr(running, "_FIRST_CHUNK", 1)
-    monkeypatch.setattr(running, "_CHUNK_SECONDS", 0.0)
+    """Lets runs go in stretches of one example."""
+    monkeypatch.setattr(LearnerJob, "first_stretch", 1)
+    monkeypatch.setattr(drive, "STRETCH_SECONDS", 0.0)
 
 
 @pytest.fixture
 def act_at(monkeypatch):
-    """Function (position, action) that has `action` called when the next run has come to `position`."""
-    learn_chunk = running._learn_chunk
+    """Function (position, action) that has `action` called when the next run, of a learner, has come to `position`."""
 
-    def arrange(position, action):
-        def learn_and_act(session, advance, snapshot, chunk):
-            after = learn_chunk(session, advance, snapshot, chunk)
-            if after.position == position:
-                monkeypatch.setattr(running, "_learn_chunk", learn_chunk)
+    def arrange(position, action, kind=LearnerJob):
+        advance = kind.advance
+
+        def advance_and_act(job, stop):
+            advance(job, stop)
+            if job.position == position:
+                monkeypatch.setattr(kind, "advance", advance)
                 action()
-            return after
 
-        monkeypatch.setattr(running, "_learn_chunk", learn_and_act)
+        monkeypatch.setattr(kind, "advance", advance_and_act)
 
     return arrange
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from perdure.core import PerdureWarning
 from perdure.execution.job import DivergedError, Job
 from perdure.execution.progress import ProgressUpdate, Watch, job_progress
+from perdure.execution.warnings import warn
 from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.records.folder import RunFolder
 from perdure.storage.checkpoints import load_checkpoint, save_checkpoint
@@ -150,11 +149,9 @@ class _Loop:
 
     def _notice_a_deleted_folder(self) -> None:
         if self._folder is not None and not self._folder.is_there():
-            warnings.warn(
+            warn(
                 f"the folder {self._folder.path} was deleted during the run: nothing more is kept of it, and it "
-                "continues in memory only; stop it and start again to keep a record",
-                PerdureWarning,
-                stacklevel=2,
+                "continues in memory only; stop it and start again to keep a record"
             )
             self._folder = None
 

@@ -18,9 +18,8 @@ from jaxtyping import Float64, Int64
 from perdure.metrics.transfer import METRICS, Statistic, mean_and_interval, metrics_over_seeds
 from perdure.records.errors import REPAIR, ResultsError, damaged
 from perdure.records.folder import CONFIG, read_config, seeds_in
-from perdure.records.measurements import read_table
+from perdure.records.measurements import read_table, write_table
 from perdure.records.summary import Summary, read_summary
-from perdure.storage.files import write_atomically
 from perdure.storage.reading import ContentError, checked, entry
 
 KIND = "agent"
@@ -108,7 +107,9 @@ def _check_config(config: Mapping[str, Any], folder: Path) -> None:
         checked(level, int, f"{where}, 'stages', level")
         checked(frames, int, f"{where}, 'stages', frames")
     entry(entry(config, "network", dict, where), "name", str, f"{where}, 'network'")
-    entry(config, "evaluation", dict, where)
+    evaluation = entry(config, "evaluation", dict, where)
+    for number in ("every", "episodes"):
+        entry(evaluation, number, int, f"{where}, 'evaluation'")
     seeds_in(config, where)
 
 
@@ -153,14 +154,15 @@ def write_scores(folder: Path, seeds: Sequence[int], frames: Int64[np.ndarray, "
     seed, time, level = np.indices(scores.shape).reshape(3, -1)
     columns = (np.asarray(seeds)[seed], np.asarray(frames)[time], level, scores.ravel())
     table = pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).astype(_COLUMNS)
-    write_atomically(folder / "scores.parquet", lambda file: table.to_parquet(file, index=False))
+    write_table(folder / "scores.parquet", table)
 
 
 def _read_scores(path: Path, seeds: Sequence[int]) -> tuple[Int64[np.ndarray, " times"], Scores]:
     table = read_table(path, _COLUMNS)
     frames = np.unique(table["frame"].to_numpy())
     shape = (len(seeds), len(frames), len(np.unique(table["level"].to_numpy())))
-    if len(table) != np.prod(shape) or set(table["seed"]) != set(seeds):
+    twice = table.duplicated(["seed", "frame", "level"]).any()
+    if len(table) != np.prod(shape) or twice or set(table["seed"]) != set(seeds):
         raise ResultsError(f"{path} has not one row for each of the seeds, evaluations and levels; {REPAIR}")
     ordered = table.sort_values(["seed", "frame", "level"])["score"].to_numpy(float).reshape(shape)
     return frames, ordered[np.argsort(np.argsort(seeds))]

@@ -1,13 +1,13 @@
 """What decides a figure, in words and numbers that JSON holds: every field of every object, and the code of own ones.
 
 Code that comes from an installed library, perdure's own included, is described by its name; anybody else's by its name
-and a fingerprint of its source, so that edited code is told from the old. The source counts without comments and
-layout, together with that of own functions, classes and values that it refers to by name.
+and a fingerprint of its source, so that edited code is told from the old (`perdure.records.source`). The source counts
+without comments and layout, together with that of own functions, classes and values that it refers to by name, and
+with what its functions hold: the values of enclosing functions, and defaults.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import enum
 import functools
@@ -15,18 +15,33 @@ import hashlib
 import inspect
 import json
 import math
-import sys
-import sysconfig
-import textwrap
 from collections.abc import Mapping, Set
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+from perdure.records.source import (
+    base_classes,
+    class_values,
+    functions_of,
+    held_by,
+    home_of,
+    is_library,
+    is_named_by_library,
+    module_text,
+    names_in,
+    own_imports,
+    own_modules,
+    source_text,
+    unwrapped,
+)
+
 _DIGITS = 16
+_PLAIN_SIZE = type("Plain", (), {}).__basicsize__
+_LONGEST_LIST = 1000
+"""Longer ones are described by a fingerprint: a record is to be read by people too."""
 
 
 def describe(thing: Any, where: str = "it") -> Any:
@@ -58,9 +73,9 @@ def fingerprint(code: Any) -> str | None:
     Raises:
         TypeError: as `describe`.
     """
-    code = _unwrapped(code)
-    owner = code if isinstance(code, type | FunctionType | MethodType) else type(code)
-    return None if _is_library(owner) else _Describer().source(owner, owner.__qualname__)
+    code = unwrapped(code)
+    owner = code if isinstance(code, type | FunctionType) else type(code)
+    return None if is_library(owner) else _Describer().source(owner, owner.__qualname__)
 
 
 def name_of(function: Any) -> str:
@@ -88,6 +103,7 @@ class _Describer:
     def __init__(self) -> None:
         self._open: list[int] = []
         self._sources: set[int] = set()
+        self._is_lenient = False
 
     def describe(self, thing: Any, where: str) -> Any:
         if isinstance(thing, bool | str | int | None):
@@ -95,7 +111,9 @@ class _Describer:
         if isinstance(thing, float):
             return thing if math.isfinite(thing) else str(thing)
         if id(thing) in self._open:
-            raise TypeError(f"{where} refers to itself, which a record cannot hold; {_REMEDY}")
+            if isinstance(thing, type | FunctionType):  # functions that call each other
+                return {"name": thing.__qualname__}
+            return self._refusal(thing, f"{where} refers to itself, which a record cannot hold")
         self._open.append(id(thing))
         try:
             return self._compound(thing, where)
@@ -103,72 +121,113 @@ class _Describer:
             self._open.pop()
 
     def _compound(self, thing: Any, where: str) -> Any:
-        if isinstance(thing, Path):
+        if isinstance(thing, Path | range):
             return str(thing)
+        if type(thing) is object or (isinstance(thing, ModuleType) and is_library(thing)):
+            return {"name": getattr(thing, "__name__", "object")}
+        if isinstance(thing, bytes):
+            return {"bytes": len(thing), "sha256": _sha256(thing)}
         if isinstance(thing, enum.Enum):
             return f"{type(thing).__name__}.{thing.name}"
         if isinstance(thing, Mapping):
             return {str(key): self.describe(value, f"{where}[{key!r}]") for key, value in thing.items()}
         if isinstance(thing, tuple) and hasattr(thing, "_fields"):
             return self._record(thing, thing._asdict(), where)  # pyright: ignore[reportAttributeAccessIssue]
-        if isinstance(thing, list | tuple | range):
-            return [self.describe(value, f"{where}[{place}]") for place, value in enumerate(thing)]
+        if isinstance(thing, list | tuple):
+            return _short([self.describe(value, f"{where}[{place}]") for place, value in enumerate(thing)])
         if isinstance(thing, Set):
-            return sorted((self.describe(value, where) for value in thing), key=json.dumps)
-        if hasattr(thing, "dtype") and hasattr(thing, "shape"):
-            return _array(thing)
+            return _short(sorted((self.describe(value, where) for value in thing), key=json.dumps))
+        if hasattr(thing, "dtype") and hasattr(thing, "shape") and not isinstance(thing, type):
+            return self.describe(thing.tolist(), where) if thing.dtype == object else _array(thing)
         if isinstance(thing, functools.partial):
             arguments = {str(place): value for place, value in enumerate(thing.args)} | thing.keywords
             return {"partial": self.describe(thing.func, where), "arguments": self.describe(arguments, where)}
         if isinstance(thing, MethodType):
             return {"method": thing.__name__, "of": self.describe(thing.__self__, where)}
-        plain = _unwrapped(thing)
-        if isinstance(plain, type | FunctionType) or inspect.isbuiltin(plain) or isinstance(plain, np.ufunc):
-            return self._code(plain, where)
+        code = unwrapped(thing)
+        if isinstance(code, type | FunctionType) or inspect.isbuiltin(code) or _is_named(code):
+            return self._code(code, where)
         if dataclasses.is_dataclass(thing):
             return self._record(thing, {it.name: getattr(thing, it.name) for it in dataclasses.fields(thing)}, where)
-        if isinstance(thing, ModuleType) or not hasattr(thing, "__dict__"):
-            raise TypeError(f"{where} is {thing!r}, which a record cannot describe; {_REMEDY}")
+        if isinstance(thing, ModuleType) or not _has_only_fields(thing):
+            return self._refusal(thing, f"{where} is {thing!r}, which a record cannot describe")
         return self._record(thing, vars(thing), where)
 
     def _record(self, thing: Any, values: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Return the class, and its source if it is an own one, with all fields."""
         cls = type(thing)
         described: dict[str, Any] = {"class" if "name" in values else "name": cls.__name__}
-        if not _is_library(cls):
+        if not is_library(cls):
             described["source"] = self.source(cls, where)
-        return described | {name: self.describe(value, f"{where}.{name}") for name, value in values.items()}
+        fields = {name: self.describe(value, f"{where}.{name}") for name, value in values.items()}
+        return {**described, "fields": fields} if described.keys() & fields.keys() else described | fields
 
     def _code(self, code: Any, where: str) -> dict[str, Any]:
-        if _is_library(code):
-            return {"name": f"{getattr(code, '__module__', None) or 'builtins'}.{code.__qualname__}"}
-        described = {"name": code.__qualname__, "source": self.source(code, where)}
-        kept = _closure(code)
-        return described | ({"closure": self.describe(kept, where)} if kept else {})
+        owner = getattr(code, "__self__", None)
+        if inspect.isbuiltin(code) and not isinstance(owner, ModuleType | None):
+            return {"method": code.__name__, "of": self.describe(owner, where)}
+        if is_library(code):
+            described = {"name": ".".join(home_of(code))}
+            held = {} if is_named_by_library(code) else held_by(code)
+        else:
+            described = {"name": code.__qualname__, "source": self.source(code, where)}
+            held = held_by(code)
+        return described | ({"closure": self.describe(held, where)} if held else {})
+
+    def _refusal(self, thing: Any, what: str) -> Any:
+        """Return what is known of a value that own code names, or has in its class: of what kind it is; else refuse."""
+        if self._is_lenient:
+            return {"type": type(thing).__qualname__}
+        raise TypeError(f"{what}; {_REMEDY}")
 
     def source(self, code: Any, where: str) -> str:
-        """Return the fingerprint of own code and of all own code and values that it names."""
+        """Return the fingerprint of own code, of what its functions hold, and of all own code and values it names."""
         self._sources.add(id(code))
-        text = _source_text(code)
-        parts = [text, *(f"{name}={self._named(value, f'{where}: {name}')}" for name, value in _globals_of(code))]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_DIGITS]
+        functions = functions_of(code)
+        parts = [source_text(it) for it in (code, *functions)]
+        for function in functions:
+            held = {name: value for name, value in held_by(function).items() if value is not code}
+            parts.append(json.dumps(self.describe(held, f"{where}.{function.__name__}"), sort_keys=True))
+        named = {f"base {base.__qualname__}": base for base in base_classes(code)} | class_values(code)
+        attributes: set[str] = set()
+        for function in functions:
+            globals_, its_attributes, imported = names_in(function)
+            attributes |= its_attributes
+            named |= {name: function.__globals__[name] for name in globals_ if name in function.__globals__}
+            parts += [f"import {name} {text}" for name, text in own_imports(function, imported)]
+        modules: dict[str, ModuleType] = {}
+        while new := own_modules(named.values()).items() - modules.items():
+            modules |= dict(new)
+            for name, module in sorted(new):
+                parts.append(module_text(module))
+                named |= {f"{name}.{it}": vars(module)[it] for it in attributes & vars(module).keys()}
+        parts += [f"{name}={self._named(named[name], f'{where}: {name}')}" for name in sorted(named)]
+        return _sha256("\n".join(parts).encode())[:_DIGITS]
 
     def _named(self, value: Any, where: str) -> str:
-        """Return what a value that own code names decides: its own code, or its description; nothing for the rest."""
-        value = _unwrapped(value)
+        """Return what a value that own code names decides."""
+        value = unwrapped(value)
         if isinstance(value, ModuleType):
-            return value.__name__ if _is_library(value) else hashlib.sha256(_module_text(value).encode()).hexdigest()
-        if isinstance(value, type | FunctionType):
-            if _is_library(value) or id(value) in self._sources:
-                return value.__qualname__
-            return self.source(value, where)
+            return value.__name__
+        if isinstance(value, type | FunctionType) and id(value) in self._sources:
+            return value.__qualname__
+        was_lenient, self._is_lenient = self._is_lenient, True
         try:
             return json.dumps(self.describe(value, where), sort_keys=True)
-        except TypeError:  # a global that no record can hold, a logger, say: its class is what is known of it
-            return type(value).__qualname__
+        finally:
+            self._is_lenient = was_lenient
 
 
 _REMEDY = "make it numbers, texts, arrays, a dataclass of them or a function defined with def, or run without a folder"
+
+
+def _has_only_fields(thing: Any) -> bool:
+    """Is all that an object holds in its `__dict__`, as of a class without slots, and none of it in C as of a file?"""
+    return hasattr(thing, "__dict__") and type(thing).__basicsize__ <= _PLAIN_SIZE
+
+
+def _is_named(code: Any) -> bool:
+    return callable(code) and hasattr(code, "__name__") and is_named_by_library(code)
 
 
 def _argument(argument: Any) -> str:
@@ -178,23 +237,10 @@ def _argument(argument: Any) -> str:
     return repr(argument) if isinstance(argument, int | float | str | None) else name_of(argument)
 
 
-def _unwrapped(thing: Any) -> Any:
-    """Return the function inside what is no function of Python itself, such as `jax.jit` makes."""
-    if isinstance(thing, type | FunctionType | MethodType) or not callable(thing):
-        return thing
-    return getattr(thing, "__wrapped__", thing)
-
-
-def _is_library(code: Any) -> bool:
-    """Does code belong to an installed library, to Python or to perdure itself?"""
-    name = code.__name__ if isinstance(code, ModuleType) else getattr(code, "__module__", None)
-    if name is None or name.partition(".")[0] in ("perdure", "builtins"):
-        return True
-    module = sys.modules.get(name)
-    file = getattr(module, "__file__", None)
-    if module is None or file is None:
-        return name in sys.builtin_module_names
-    return file.startswith(_LIBRARIES)
+def _short(described: list[Any]) -> Any:
+    if len(described) <= _LONGEST_LIST:
+        return described
+    return {"list": len(described), "sha256": _sha256(json.dumps(described).encode())}
 
 
 def _array(array: Any) -> Any:
@@ -217,58 +263,5 @@ def _add_array(sum_: Any, leaf: np.ndarray) -> None:
     sum_.update(np.ascontiguousarray(leaf).tobytes())
 
 
-def _source_text(code: Any) -> str:
-    """Return source without comments and layout; where there is none, or it is a part of a line, the compiled code."""
-    try:
-        # Of the code object, since the source of a decorated function would be that of the function inside.
-        source = inspect.getsource(code if isinstance(code, type) else code.__code__)
-        return ast.unparse(ast.parse(textwrap.dedent(source)))
-    except (OSError, TypeError, SyntaxError):
-        return "\n".join(_compiled_text(it.__code__) for it in _functions_of(code))
-
-
-def _module_text(module: ModuleType) -> str:
-    try:
-        return inspect.getsource(module)
-    except (OSError, TypeError):
-        return module.__name__
-
-
-def _functions_of(code: Any) -> list[FunctionType]:
-    if isinstance(code, FunctionType):
-        return [code]
-    members = [_unwrapped(getattr(it, "__func__", it)) for it in vars(code).values()]
-    return [it for it in members if isinstance(it, FunctionType) and it.__module__ == code.__module__]
-
-
-def _compiled_text(code: CodeType) -> str:
-    inner = [_compiled_text(it) if isinstance(it, CodeType) else repr(it) for it in code.co_consts]
-    return f"{code.co_code.hex()} {code.co_names} {inner}"
-
-
-def _names_in(code: CodeType) -> set[str]:
-    inner = (_names_in(it) for it in code.co_consts if isinstance(it, CodeType))
-    return set(code.co_names).union(*inner)
-
-
-def _globals_of(code: Any) -> list[tuple[str, Any]]:
-    """Return the global values that own code refers to by name; of a class also its own bases."""
-    named = {
-        name: function.__globals__[name]
-        for function in _functions_of(code)
-        for name in _names_in(function.__code__)
-        if name in function.__globals__
-    }
-    if isinstance(code, type):
-        named |= {base.__qualname__: base for base in code.__mro__[1:] if not _is_library(base)}
-    return sorted(named.items())
-
-
-def _closure(code: Any) -> dict[str, Any]:
-    """Return the values that a function holds besides its source: those of enclosing functions, and its defaults."""
-    if not isinstance(code, FunctionType):
-        return {}
-    cells = zip(code.__code__.co_freevars, code.__closure__ or (), strict=True)
-    held = {name: cell.cell_contents for name, cell in cells}
-    defaults = {str(place): value for place, value in enumerate(code.__defaults__ or ())} | (code.__kwdefaults__ or {})
-    return {name: value for name, value in (held | defaults).items() if value is not code}
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]

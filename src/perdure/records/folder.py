@@ -51,6 +51,7 @@ class RunFolder:
 
     path: Path
     config: Mapping[str, Any]
+    lock: FolderLock
 
     @property
     def checkpoints(self) -> Path:
@@ -68,8 +69,8 @@ class RunFolder:
         return bool(checkpoint_files(self.checkpoints))
 
     def is_there(self) -> bool:
-        """Tell whether the folder has not been deleted or moved away meanwhile."""
-        return (self.path / CONFIG).exists()
+        """Tell whether the folder has not been deleted, moved away or made anew meanwhile."""
+        return self.lock.holds and (self.path / CONFIG).exists()
 
     def log(self, line: str) -> None:
         """Append one line to log.txt, after the time in UTC to the second.
@@ -113,12 +114,13 @@ def own_folder(path: Path, config: Mapping[str, Any]) -> Iterator[RunFolder]:
     config = json.loads(json.dumps(config, allow_nan=False))
     check_folder(path, config)
     make_folder(path)
-    with FolderLock(path):
+    with FolderLock(path) as lock:
         remove_partial_files(path)
-        if not check_folder(path, config):
-            make_folder(path / CHECKPOINTS)
+        has_begun = check_folder(path, config)
+        make_folder(path / CHECKPOINTS)
+        if not has_begun:
             write_json(path / CONFIG, config)
-        yield RunFolder(path, config)
+        yield RunFolder(path, config, lock)
 
 
 def check_folder(path: Path, config: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64, Int64
-from pyarrow import ArrowException, parquet
+from pyarrow import ArrowException, DataType, parquet, types
 
 from perdure.records.errors import REPAIR, ResultsError
 from perdure.storage.files import write_atomically
@@ -65,7 +65,7 @@ def write_accuracy(folder: Path, seeds: Sequence[int], matrices: Matrices) -> No
     seed, row, task = np.nonzero(~np.isnan(matrices))
     columns = (np.asarray(seeds)[seed], row - 1, task, matrices[seed, row, task])
     table = pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).astype(_COLUMNS)
-    write_atomically(folder / "accuracy.parquet", lambda file: table.to_parquet(file, index=False))
+    write_table(folder / "accuracy.parquet", table)
 
 
 def read_accuracy(path: Path, seeds: Sequence[int]) -> Matrices:
@@ -122,7 +122,7 @@ def write_alignment(folder: Path, seeds: Sequence[int], curves: AlignmentCurves)
         **{name: getattr(curves, name).ravel() for name in ("before", "after", "cosine")},
     }
     table = pd.DataFrame(columns).astype(_ALIGNMENT_COLUMNS)
-    write_atomically(folder / "alignment.parquet", lambda file: table.to_parquet(file, index=False))
+    write_table(folder / "alignment.parquet", table)
 
 
 def read_alignment(path: Path, seeds: Sequence[int]) -> AlignmentCurves:
@@ -146,6 +146,15 @@ def read_alignment(path: Path, seeds: Sequence[int]) -> AlignmentCurves:
     return AlignmentCurves(position[0], *(by_seed(name) for name in ("before", "after", "cosine")))
 
 
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table to a Parquet file, with checksums.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    write_atomically(path, lambda file: table.to_parquet(file, index=False, write_page_checksum=True))
+
+
 def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """Return a Parquet table that must have these columns, by name and dtype.
 
@@ -153,18 +162,27 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         ResultsError: if it cannot be read, is larger than `MAX_TABLE_BYTES`, or has others.
     """
     try:
-        rows = parquet.ParquetFile(path).metadata.num_rows
-        if rows * 8 * len(columns) > MAX_TABLE_BYTES:
-            raise ResultsError(
-                f"{path} has {rows:,} rows, expected at most {MAX_TABLE_BYTES // (8 * len(columns)):,}; {REPAIR}"
-            )
-        table = pd.read_parquet(path)
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            # Before anything is read, since a column of another type may take any amount of memory.
+            schema = file.schema_arrow
+            _check_columns(path, dict(zip(schema.names, map(_dtype, schema.types), strict=True)), columns)
+            rows, limit = file.metadata.num_rows, MAX_TABLE_BYTES // (8 * len(columns))
+            if rows > limit:
+                raise ResultsError(f"{path} has {rows:,} rows, expected at most {limit:,}; {REPAIR}")
+            table = file.read().to_pandas(ignore_metadata=True)
     except (OSError, ValueError, ArrowException) as cause:
         raise ResultsError(f"{path} cannot be read as Parquet ({cause}); {REPAIR}") from cause
-    found = {str(name): str(dtype) for name, dtype in table.dtypes.items()}
-    if found != columns:
-        raise ResultsError(f"{path} has columns {found}, expected {dict(columns)}; {REPAIR}")
+    _check_columns(path, {str(name): str(dtype) for name, dtype in table.dtypes.items()}, columns)
     return table
+
+
+def _check_columns(path: Path, found: Mapping[str, str], columns: Mapping[str, str]) -> None:
+    if found != columns:
+        raise ResultsError(f"{path} has columns {dict(found)}, expected {dict(columns)}; {REPAIR}")
+
+
+def _dtype(kind: DataType) -> str:
+    return "float64" if types.is_float64(kind) else str(kind)
 
 
 def _problem_with_rows(table: pd.DataFrame, seeds: Sequence[int]) -> str | None:

@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from perdure.storage.files import write_atomically
-from perdure.storage.reading import MAX_BYTES, ContentError
+from perdure.storage.reading import MAX_BYTES, ContentError, parse_json
 
 Tree = TypeVar("Tree")
 
@@ -82,17 +82,17 @@ def load_arrays(path: Path, limit: int = MAX_BYTES) -> tuple[dict[str, np.ndarra
         if size > limit:
             raise ContentError(f"{path} has {size:,} bytes, expected at most {limit:,}")
         with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {}).get(_METADATA, "null"))
+            text = (file.metadata() or {}).get(_METADATA)
         arrays = safetensors.numpy.load_file(path)
     except ContentError:
         raise
     except OSError as cause:
         raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
-    except (ValueError, RecursionError, safetensors.SafetensorError) as cause:
+    except (ValueError, safetensors.SafetensorError) as cause:
         raise ContentError(f"{path} cannot be read as safetensors: {cause}") from cause
-    if not isinstance(metadata, dict):
+    if text is None:
         raise ContentError(f"{path} has no metadata of perdure, expected a safetensors file that perdure has written")
-    return arrays, metadata
+    return arrays, parse_json(text.encode(), f"{path}, metadata")
 
 
 def _is_key(leaf: Any) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from perdure.storage.arrays import arrays_to_bytes, load_arrays, restored
 from perdure.storage.files import write_atomically
@@ -28,7 +29,8 @@ class CheckpointError(Exception):
     """A checkpoint is damaged or belongs to another run."""
 
 
-class Checkpoint(NamedTuple, Generic[Tree]):
+@dataclass(frozen=True)
+class Checkpoint(Generic[Tree]):
     """A run at one position."""
 
     position: int
@@ -93,8 +95,8 @@ def _complaint(damaged: Path, good: Path | None) -> str:
 
 
 def _read(path: Path, template: Tree) -> Checkpoint[Tree]:
-    arrays, metadata = load_arrays(path, MAX_CHECKPOINT_BYTES)
     try:
+        arrays, metadata = load_arrays(path, MAX_CHECKPOINT_BYTES)
         tree = restored(template, arrays)
     except ContentError as cause:
         raise CheckpointError(

@@ -46,13 +46,18 @@ class FolderLock:
                 f"{path} could not be opened: {cause.strerror}; check that the folder is there and writable",
             ) from cause
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as cause:
-            owner = _owner(descriptor)
+            self._lock(descriptor)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except FolderInUseError:
             os.close(descriptor)
-            raise FolderInUseError(cause.errno, self._refusal(owner)) from cause
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            raise
+        except OSError as cause:
+            os.close(descriptor)
+            raise StorageError(
+                cause.errno,
+                f"{path} could not be locked: {cause.strerror}; give this run a folder on a disk of this machine",
+            ) from cause
         self._descriptor = descriptor
         return self
 
@@ -63,6 +68,22 @@ class FolderLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    @property
+    def holds(self) -> bool:
+        """Is the lock held, and the folder still the one that it was taken on, neither deleted nor made anew?"""
+        if self._descriptor is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._folder / _FILE))
+        except OSError:
+            return False
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as cause:
+            raise FolderInUseError(cause.errno, self._refusal(_owner(descriptor))) from cause
 
     def _refusal(self, owner: int | None) -> str:
         who = "another process" if owner is None else f"process {owner}"

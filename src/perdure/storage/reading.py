@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -11,11 +12,13 @@ from typing import Any, NoReturn
 
 MAX_BYTES = 500_000_000
 """Largest file that is read into memory."""
-MAX_TEXT_BYTES = 50_000_000
-"""Largest JSON file that is parsed: objects take many times the space of their text."""
+MAX_TEXT_BYTES = 5_000_000
+"""Longest JSON that is parsed: objects take up to fifty times the space of their text."""
 MAX_TOML_BYTES = 1_000_000
 MAX_DEPTH = 32
 """Deepest nesting of lists and tables; records and presets need six."""
+MAX_INTEGER = 2**63 - 1
+"""Largest whole number, either side of 0: what NumPy and Parquet hold."""
 
 _NOUNS = {
     dict: "a table of names and values",
@@ -25,7 +28,10 @@ _NOUNS = {
     float: "a number",
     bool: "true or false",
 }
-_TOML_STRING = re.compile(r'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'', re.DOTALL)
+# A string that does not end is taken up to the end too: looked for again at each of its quotes it would take for ever.
+_TOML_STRING = re.compile(
+    r'"""(?:[^\\]|\\.)*?(?:"""|\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*+"?|\'[^\'\n]*+\'?', re.DOTALL
+)
 
 
 class ContentError(ValueError):
@@ -54,16 +60,30 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ContentError: if the file cannot be read, is too large or too deeply nested, or holds something else.
     """
-    content = read_bytes(path, MAX_TEXT_BYTES)
+    return parse_json(read_bytes(path, MAX_TEXT_BYTES), path)
+
+
+def parse_json(content: bytes, where: object) -> dict[str, Any]:
+    """Return the object in the JSON of a file.
+
+    Args:
+        content: JSON in UTF-8.
+        where: file, and place in it, for errors.
+
+    Raises:
+        ContentError: if it is too large or too deeply nested, or holds something else.
+    """
+    if len(content) > MAX_TEXT_BYTES:
+        raise ContentError(f"{where} is larger than {MAX_TEXT_BYTES:,} bytes, expected at most that")
     try:
         parsed = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except RecursionError:
-        raise _too_deep(path) from None
+        raise _too_deep(where) from None
     except ValueError as cause:
-        raise ContentError(f"{path} cannot be read as JSON: {cause}") from cause
-    _check_depth(parsed, path)
+        raise ContentError(f"{where} cannot be read as JSON: {cause}") from cause
+    _check_depth(parsed, where)
     if not isinstance(parsed, dict):
-        raise ContentError(f"{path} holds {_in_words(parsed)}, expected a JSON object")
+        raise ContentError(f"{where} holds {_in_words(parsed)}, expected a JSON object")
     return parsed
 
 
@@ -107,11 +127,13 @@ def checked(value: Any, kind: type, where: object) -> Any:
     """Return a value that was read from a file, once it is known to be of a kind, as `entry` has it.
 
     Raises:
-        ContentError: if it is of another.
+        ContentError: if it is of another, or a number that is infinite or beyond 64 bits.
     """
     accepted: Any = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise ContentError(f"{where} is {_in_words(value)}, expected {_NOUNS[kind]}")
+    if (isinstance(value, int) and abs(value) > MAX_INTEGER) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ContentError(f"{where} is {_in_words(value)}, expected {_NOUNS[kind]} of at most 64 bits")
     return value
 
 
@@ -119,11 +141,11 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _check_depth(parsed: Any, path: Path) -> None:
+def _check_depth(parsed: Any, where: object) -> None:
     level, depth = [parsed], 0
     while level:
         if depth > MAX_DEPTH:
-            raise _too_deep(path)
+            raise _too_deep(where)
         inner = [it.values() if isinstance(it, dict) else it for it in level if isinstance(it, dict | list)]
         level = [value for values in inner for value in values if isinstance(value, dict | list)]
         depth += 1
@@ -141,8 +163,8 @@ def _check_toml_depth(text: str, path: Path) -> None:
         raise _too_deep(path)
 
 
-def _too_deep(path: Path) -> ContentError:
-    return ContentError(f"{path} is nested more than {MAX_DEPTH} levels deep, expected at most that")
+def _too_deep(where: object) -> ContentError:
+    return ContentError(f"{where} is nested more than {MAX_DEPTH} levels deep, expected at most that")
 
 
 def _in_words(value: Any) -> str:

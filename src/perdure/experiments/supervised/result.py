@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float64
 
-from perdure.core import AnyArray, Learner, PerdureWarning
+from perdure.core import AnyArray, Learner
 from perdure.execution.drive import Costs
+from perdure.execution.warnings import warn
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.program import Alignment
 from perdure.learners.catalog import learner_name
@@ -110,12 +110,10 @@ def warn_of_no_gradients(result: Result) -> None:
         return
     before = np.asarray(result.alignments.before)[:, 1:]
     if before.size and not before.any():
-        warnings.warn(
+        warn(
             f"the gradient alignment of {learner_name(result.learner)} is 0 at every example: what it predicts for an "
             "arriving example does not depend on its weights, or not differentiably; leave its alignment out of "
-            "comparisons",
-            PerdureWarning,
-            stacklevel=3,
+            "comparisons"
         )
 
 

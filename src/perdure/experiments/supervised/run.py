@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from perdure.core import Learner, PerdureWarning
+from perdure.core import Learner
 from perdure.execution.drive import Driving, drive
 from perdure.execution.progress import Watch, say
+from perdure.execution.warnings import warn
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.result import Result, result_of, warn_of_no_gradients, write_record
 from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, run_spec
@@ -107,9 +107,7 @@ def _resume_command(spec: RunSpec, folder: Path) -> str:
 def _warn_of_hidden_tasks(job: LearnerJob) -> None:
     name = job.streams.first.name
     if job.learner.needs_task and job.streams.first.hides_tasks:
-        warnings.warn(
+        warn(
             f"{learner_name(job.learner)} reads task numbers, which {name} hides: its figures tell what it "
-            "does when it knows the tasks; compare it with learners that know them too",
-            PerdureWarning,
-            stacklevel=4,
+            "does when it knows the tasks; compare it with learners that know them too"
         )

@@ -182,11 +182,11 @@ def describe_benchmark(benchmark: Benchmark | MakeBenchmark) -> dict[str, Any]:
 
 
 def describe_code(code: Any, where: str) -> dict[str, Any]:
-    """Return the name of a function, and all else that decides what it does unless it is a library's own.
+    """Return the name of a function, and all else that decides what it does unless it is one of perdure.
 
     Raises:
         TypeError: naming a part that a record cannot hold.
     """
     described = describe(code, where)
-    is_plain = isinstance(described, dict) and described.keys() == {"name"}
+    is_plain = described.keys() == {"name"} and described["name"].startswith("perdure.")
     return {"name": name_of(code)} if is_plain else {"name": name_of(code), "code": described}

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-import perdure.experiments.supervised.run as running
+from perdure.experiments.supervised.job import LearnerJob
 from perdure.learners.online import Online
-from perdure.records.run import ResultsError, RunRecord
+from perdure.records.errors import ResultsError
+from perdure.records.learner import RunRecord
 from perdure.storage.files import StorageError
 
 
@@ -39,8 +40,8 @@ def test_finished_run_is_read_not_learned_again(to_disk, uninterrupted, assert_s
     def refuse(*arguments):
         raise AssertionError("learned or compiled again")
 
-    monkeypatch.setattr(running, "_learn_chunk", refuse)
-    monkeypatch.setattr(running, "Advance", refuse)
+    monkeypatch.setattr(LearnerJob, "advance", refuse)
+    monkeypatch.setattr(LearnerJob, "compile", refuse)
     assert_same(to_disk(), uninterrupted)
     assert (tmp_path / "run" / "summary.json").read_bytes() == summary
 
@@ -49,8 +50,8 @@ def test_folder_of_another_configuration_is_refused(quick_run, online, benchmark
     quick_run(online, benchmark, folder=tmp_path)
     with pytest.raises(ResultsError) as error:
         quick_run(Online(learning_rate=0.2), benchmark, folder=tmp_path, evaluation="full")
-    assert "learner.hyperparameters.learning_rate: 0.1 there, 0.2 asked for" in str(error.value)
-    assert "evaluation: needed there, full asked for" in str(error.value)
+    assert "learner.hyperparameters.learning_rate: 0.1 there, 0.2 requested" in str(error.value)
+    assert "evaluation: needed there, full requested" in str(error.value)
     assert "seeds" not in str(error.value)
 
 

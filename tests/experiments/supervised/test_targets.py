@@ -13,7 +13,8 @@ from perdure.core import Example
 from perdure.learners.er import ER
 from perdure.learners.online import Online
 from perdure.models import MLP
-from perdure.records.run import ResultsError, RunRecord
+from perdure.records.errors import ResultsError
+from perdure.records.learner import RunRecord
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import Benchmark, LabelledSet
 from perdure.updates.losses import CrossEntropyWithinTask
@@ -122,7 +123,7 @@ def test_a_run_with_an_optimizer_goes_on_where_it_was(quick_run, benchmark, powe
     start = functools.partial(quick_run, learner, benchmark, checkpoint_seconds=0.0)
     power_cut_at(37, functools.partial(start, folder=tmp_path))
     resumed = start(folder=tmp_path)
-    assert "went on from example 36" in (tmp_path / "log.txt").read_text()
+    assert "resumed from position 36 of 90 examples" in (tmp_path / "log.txt").read_text()
     assert_same(resumed, start())
     assert int(optax.tree.get(resumed.states.optimizer, "count")[0]) == 90
     with pytest.raises(ResultsError, match=r"learner\.optimizer: adam there, None asked for"):

@@ -1,27 +1,32 @@
-"""Running agents: what the folder holds, going on bit for bit, metrics of scores, what is refused."""
+"""Running agents: what the folder holds, resuming bit for bit, metrics of scores, what is refused."""
 
 import json
+import signal
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
-from perdure.experiments.agents.networks import load_network
-from perdure.experiments.agents.plan import make_agent
+from perdure.execution.job import DivergedError
+from perdure.experiments.agents.job import AgentJob
+from perdure.experiments.agents.plan import make_agent, spec_of
 from perdure.experiments.agents.play import play_episode
 from perdure.experiments.agents.run import run_agent
-from perdure.execution.job import DivergedError
-from perdure.machine.signals import InterruptedRunError, StopRequests
+from perdure.experiments.agents.spec import agent_spec
+from perdure.machine.signals import InterruptedRunError
 from perdure.models import MLP
 from perdure.records.agent import NETWORKS, AgentRecord, score_metrics
-from perdure.records.run import ResultsError, list_runs
+from perdure.records.errors import ResultsError
+from perdure.records.folder import own_folder
+from perdure.records.learner import RunRecord
 from perdure.report.agents import agents_table
 from perdure.report.figures.agents import scores_over_frames
 from perdure.rl.agent import DQN, DQNMER, Agent
 from perdure.rl.catalog import game_and_observation, make_game
 from perdure.rl.games.catcher import Catcher
 from perdure.rl.schedule import Stage
+from perdure.storage.arrays import load_arrays
 from perdure.storage.checkpoints import CheckpointError
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -58,25 +63,23 @@ def test_a_run_is_recorded_whole(tmp_path):
     assert record.summary is not None
     assert record.summary.examples_seen == 80
     assert record.summary.metrics["retained_accuracy"].mean == pytest.approx(result.scores[:, -1].mean())
-    network = load_network(tmp_path / "r" / NETWORKS, MLP(4, 3, (64, 64), key=jax.random.key(0)), 1)
-    second = jax.tree.map(lambda leaf: leaf[1], result.runners.agent.learning.model)
-    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), network, second)))
-    assert list_runs(tmp_path) == []  # it is no run of a learner, and does not stand in the way of those
+    networks, _ = load_arrays(tmp_path / "r" / NETWORKS)
+    for ours, kept in zip(jax.tree.leaves(result.runners.agent.learning.model), networks.values(), strict=True):
+        np.testing.assert_array_equal(ours, kept)
+    with pytest.raises(ResultsError, match="holds a run of the kind agent, expected one of a learner"):
+        RunRecord.load(tmp_path / "r")
     again = ran(tmp_path / "r")
     np.testing.assert_array_equal(again.scores, result.scores)
+    assert (again.from_record, result.from_record) == (True, False)
 
 
-@pytest.mark.parametrize("after", [1, 3])
-def test_a_stopped_run_ends_bit_identical(tmp_path, monkeypatch, after):
+@pytest.mark.parametrize("position", [25, 50])
+def test_a_stopped_run_ends_bit_identical(tmp_path, act_at, position):
     whole = ran()
-    looks = iter(range(100))
-    monkeypatch.setattr(
-        StopRequests, "received", property(lambda self: 2 if next(looks) >= after else None), raising=False
-    )
-    monkeypatch.setattr(StopRequests, "__init__", lambda self: setattr(self, "_before", {}))
-    with pytest.raises(InterruptedRunError, match="the same command goes on"):
+    act_at(position, lambda: signal.raise_signal(signal.SIGTERM), AgentJob)
+    stopped = rf"^stopped at position {position} of 80 frames; resume with `perdure resume \S+/r`, or with the call"
+    with pytest.raises(InterruptedRunError, match=stopped):
         ran(tmp_path / "r")
-    monkeypatch.undo()
     assert AgentRecord.load(tmp_path / "r").summary is None
     resumed = ran(tmp_path / "r")
     np.testing.assert_array_equal(resumed.scores, whole.scores)
@@ -92,7 +95,7 @@ def test_seeds_do_not_depend_on_those_beside_them():
 def test_another_environment_or_agent_is_refused(tmp_path):
     ran(tmp_path / "r")
     before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir() if path.is_file()}
-    with pytest.raises(ResultsError, match=r"environment\.observation: state there, frames asked for"):
+    with pytest.raises(ResultsError, match=r"environment\.observation: state there, frames requested"):
         run_agent(
             AGENT,
             make_game("catcher", "frames"),
@@ -103,7 +106,7 @@ def test_another_environment_or_agent_is_refused(tmp_path):
             episodes=2,
             folder=tmp_path / "r",
         )
-    with pytest.raises(ResultsError, match=r"agent\.name: dqn-mer there, dqn asked for"):
+    with pytest.raises(ResultsError, match=r"agent\.name: dqn-mer there, dqn requested"):
         ran(tmp_path / "r", DQN(**COMMON))
     with pytest.raises(ResultsError, match="levels"):
         ran(tmp_path / "r", levels=LEVELS[::-1])
@@ -111,7 +114,10 @@ def test_another_environment_or_agent_is_refused(tmp_path):
 
 
 def test_a_diverged_run_says_which_seed(tmp_path):
-    with pytest.raises(DivergedError, match=r"seed 0 diverged: its network is not finite after 25 frames"):
+    with pytest.raises(
+        DivergedError,
+        match=r"^training diverged: a weight is not finite after 25 frames \(seed 0\); lower the learning rate",
+    ):
         ran(tmp_path / "r", DQNMER(**{**COMMON, "learning_rate": 1e30}, beta=1.0, gamma=1.0, batches_per_frame=2))
 
 
@@ -122,7 +128,7 @@ def test_a_diverged_run_says_which_seed(tmp_path):
         ({"episodes": 0}, "episodes = 0, expected numbers ≥ 1"),
         ({"evaluate_every": 0}, "evaluate_every = 0"),
         ({"levels": [], "stages": STAGES}, "no levels"),
-        ({"seeds": 0}, "give a number of seeds ≥ 1"),
+        ({"seeds": 0}, "expected a number of seeds ≥ 1"),
     ],
 )
 def test_what_cannot_be_run_is_refused(changes, words):
@@ -180,17 +186,17 @@ def test_a_finished_run_can_be_watched(tmp_path):
         play_episode(tmp_path / "r", level=6, seed=0, episode=0, max_frames=5)
     with pytest.raises(ValueError, match="there is no seed at place 1"):
         play_episode(tmp_path / "r", level=0, seed=1, episode=0, max_frames=5)
-    with pytest.raises(ResultsError, match=r"holds no agent\.json"):
+    with pytest.raises(ResultsError, match=r"holds no config\.json"):
         play_episode(tmp_path, level=0, seed=0, episode=0, max_frames=5)
 
 
 def test_a_damaged_record_is_told(tmp_path):
     ran(tmp_path / "r")
-    config = json.loads((tmp_path / "r" / "agent.json").read_text())
-    (tmp_path / "r" / "agent.json").write_text(json.dumps(config | {"format": 99}))
-    with pytest.raises(ResultsError, match="has format 99, expected 1"):
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    (tmp_path / "r" / "config.json").write_text(json.dumps(config | {"format": 99}))
+    with pytest.raises(ResultsError, match="has format 99, expected 2"):
         AgentRecord.load(tmp_path / "r")
-    (tmp_path / "r" / "agent.json").write_text(json.dumps(config))
+    (tmp_path / "r" / "config.json").write_text(json.dumps(config))
     (tmp_path / "r" / "scores.parquet").write_bytes(b"no table")
     with pytest.raises(ResultsError, match="cannot be read as Parquet"):
         AgentRecord.load(tmp_path / "r")
@@ -226,12 +232,56 @@ def test_agents_learn_from_frames(name):
     assert any((np.asarray(one) != np.asarray(other)).any() for one, other in zip(target, learned, strict=True))
 
 
-def test_a_damaged_checkpoint_says_how_to_go_on(tmp_path):
+def test_a_damaged_checkpoint_says_how_to_resume(tmp_path):
     ran(tmp_path / "r", checkpoint_seconds=0.0)
     (tmp_path / "r" / "summary.json").unlink()
     newest = max((tmp_path / "r" / "checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:-9])
-    with pytest.raises(CheckpointError, match=r"is damaged.*go on from it with the same command and `--previous`"):
+    with pytest.raises(CheckpointError, match=r"is damaged.*resume from it with `perdure resume \S+/r --previous`"):
         ran(tmp_path / "r")
     assert np.isfinite(ran(tmp_path / "r", previous=True).scores).all()
     assert AgentRecord.load(tmp_path / "r").summary is not None
+
+
+def spec(agent: Agent = AGENT, game=None, **changes):
+    requested = {"stages": STAGES, "seeds": 2, "evaluate_every": 25, "episodes": 2} | changes
+    return agent_spec(agent, game or make_game("catcher"), **requested)
+
+
+def recorded(folder, config):
+    """Return the record of an unfinished run of this configuration."""
+    with own_folder(folder, config):
+        return AgentRecord.load(folder)
+
+
+def test_a_recorded_run_gives_back_its_specification(tmp_path):
+    begun = spec(seeds=[5, 2])
+    again = spec_of(recorded(tmp_path / "r", begun.config))
+    assert again.config == begun.config
+    assert (again.agent, again.stages, again.seeds) == (AGENT, STAGES, (5, 2))
+
+
+def small_network(observation, n_actions, key):
+    return MLP(4, n_actions, (4,), key=key)
+
+
+@pytest.mark.parametrize("own", [{"levels": LEVELS}, {"network": small_network}], ids=["levels", "network"])
+def test_a_run_of_own_levels_or_network_is_resumed_from_python(tmp_path, own):
+    message = r"begun from Python with its own agent, environment, levels or network, .*: perdure\.run_agent\("
+    with pytest.raises(ResultsError, match=message):
+        spec_of(recorded(tmp_path / "r", spec(**own).config))
+
+
+def test_a_network_of_other_code_is_another_run(tmp_path):
+    ran(tmp_path / "r", network=small_network, stages=STAGES[:1], levels=LEVELS[:1], seeds=1)
+    with pytest.raises(ResultsError, match=r"network\.name: small_network there, default_network requested"):
+        ran(tmp_path / "r", stages=STAGES[:1], levels=LEVELS[:1], seeds=1)
+
+
+def test_the_folder_of_another_kind_of_run_is_refused_before_anything_is_written(tmp_path):
+    with own_folder(tmp_path / "r", {"format": 2, "kind": "learner"}):
+        pass
+    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    with pytest.raises(ResultsError, match="kind: learner there, agent requested"):
+        ran(tmp_path / "r")
+    assert before == {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}

@@ -13,8 +13,8 @@ from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError, StopRequests, signals_later
 from perdure.records.learner import RunRecord
 
-VICTIM = Path(__file__).parents[1] / "resume" / "victim.py"
-SOURCE = Path(__file__).parents[2] / "src"
+VICTIM = Path(__file__).parents[2] / "resume" / "victim.py"
+SOURCE = Path(__file__).parents[3] / "src"
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
@@ -106,7 +106,7 @@ def test_the_error_survives_the_way_between_processes():
 
 
 @pytest.mark.parametrize(("number", "position"), [(signal.SIGINT, 1), (signal.SIGTERM, 30)])
-def test_a_run_asked_to_stop_saves_and_goes_on(
+def test_a_run_asked_to_stop_saves_and_is_resumed(
     to_disk, one_by_one, act_at, checkpoints, uninterrupted, assert_same, tmp_path, number, position
 ):
     act_at(position, lambda: signal.raise_signal(number))
@@ -114,26 +114,27 @@ def test_a_run_asked_to_stop_saves_and_goes_on(
     with pytest.raises(InterruptedRunError) as stopped:
         to_disk(**rarely)
     folder = tmp_path / "run"
-    how = f"go on with `perdure resume {folder}`, or from Python with the same call"
-    assert str(stopped.value) == f"stopped at example {position} of 90; {how}"
+    how = f"resume with `perdure resume {folder}`, or with the call or command that began it"
+    where = f"position {position} of 90 examples"
+    assert str(stopped.value) == f"stopped at {where}; {how}"
     assert stopped.value.signal_number == number
     assert [int(path.name.partition("-")[0]) for path in checkpoints()] == [position]
     assert not RunRecord.load(folder).finished
     assert_same(to_disk(**rarely), uninterrupted)
     log = [line.partition(" ")[2].partition(":")[0] for line in (folder / "log.txt").read_text().splitlines()]
-    assert log == ["started", f"stopped at example {position} of 90", f"went on from example {position}", "finished"]
+    assert log == ["started", f"stopped at {where}", f"resumed from {where}", "finished"]
 
 
 def test_a_run_without_a_folder_says_that_nothing_is_kept(quick_run, benchmark, one_by_one, act_at):
     act_at(2, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(
-        InterruptedRunError, match=r"^stopped at example 2 of 90; nothing is kept of a run without a fol"
+        InterruptedRunError, match=r"^stopped at position 2 of 90 examples; nothing is kept of a run without a folder"
     ):
         quick_run(Online(learning_rate=0.1), benchmark)
 
 
 @pytest.mark.long
-def test_processes_stop_and_go_on(tmp_path):
+def test_processes_stop_and_are_resumed(tmp_path):
     """Ctrl-C, then SIGTERM, sent to processes while they learn."""
     folder, cache = tmp_path / "run", tmp_path / "cache"
     command = [sys.executable, VICTIM, folder, cache]
@@ -147,12 +148,12 @@ def test_processes_stop_and_go_on(tmp_path):
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
-        assert "InterruptedRunError: stopped at example" in errors.splitlines()[-1]
+        assert "InterruptedRunError: stopped at position" in errors.splitlines()[-1]
     log = (folder / "log.txt").read_text().splitlines()
-    (stopped, went_on, stopped_again) = (line.partition(" ")[2] for line in log[1:])
+    (stopped, resumed, stopped_again) = (line.partition(" ")[2] for line in log[1:])
     position = int(stopped.split()[3])
-    assert stopped == f"stopped at example {position} of 900"
-    assert went_on == f"went on from example {position}"
+    assert stopped == f"stopped at position {position} of 900 examples"
+    assert resumed == f"resumed from position {position} of 900 examples"
     assert position < int(stopped_again.split()[3]) < 900
 
 

@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import perdure.experiments.supervised.run as running
 from perdure.core import Learner, PerdureWarning
+from perdure.execution import drive
+from perdure.experiments.supervised import run as running
+from perdure.experiments.supervised.job import LearnerJob
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
 from perdure.learners.online import Online, OnlineState
 from perdure.metrics.transfer import METRICS
-from perdure.records.run import ALIGNMENTS
+from perdure.records.summary import ALIGNMENTS
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import checksum
 from perdure.streams.catalog import BenchmarkRecipe
@@ -97,7 +99,7 @@ def test_tasks_may_differ_in_length(quick_run, online, make_benchmark):
     assert result.losses.shape == (1, 81)
     assert result.accuracy.shape == (1, 5, 4)
     assert not np.isnan(result.accuracy).any()
-    # After one example of task 0 a row is due: it must be that of one step, not of the first chunk.
+    # After one example of task 0 a row is due: it must be that of one step, not of the first stretch.
     first = from_arrays([(benchmark.train.x[:1], benchmark.train.y[:1])], benchmark.test[:1], n_outputs=3)
     short = quick_run(online, first)
     assert result.accuracy[0, 1, 0] == short.accuracy[0, 1, 0]
@@ -136,7 +138,7 @@ def test_a_learner_that_reads_hidden_task_numbers_is_warned_of(quick_run, learne
 @pytest.mark.parametrize("seeds", [0, -1, [], [-1], [2, 2], [2**31]])
 def test_bad_seeds_are_refused(quick_run, online, benchmark, seeds):
     with pytest.raises(
-        ValueError, match=r"seeds = .*; give a number of seeds ≥ 1 or different seeds from 0 to 2,147,483,647"
+        ValueError, match=r"seeds = .*, expected a number of seeds ≥ 1 or different seeds from 0 to 2,147,483,647"
     ):
         quick_run(online, benchmark, seeds=seeds)
 
@@ -189,9 +191,9 @@ def test_a_run_repeated_is_the_same_to_the_bit(quick_run, er, benchmark, uninter
 
 
 @pytest.mark.parametrize(("first", "seconds"), [(1, 0.0), (7, 0.001), (10**9, 10**9)])
-def test_chunks_do_not_show(monkeypatch, quick_run, er, benchmark, uninterrupted, assert_same, first, seconds):
-    monkeypatch.setattr(running, "_FIRST_CHUNK", first)
-    monkeypatch.setattr(running, "_CHUNK_SECONDS", seconds)
+def test_stretches_do_not_show(monkeypatch, quick_run, er, benchmark, uninterrupted, assert_same, first, seconds):
+    monkeypatch.setattr(LearnerJob, "first_stretch", first)
+    monkeypatch.setattr(drive, "STRETCH_SECONDS", seconds)
     assert_same(quick_run(er, benchmark, seeds=2, evaluation="full", alignment=True), uninterrupted)
 
 
@@ -233,7 +235,7 @@ def test_learner_is_traced_once_whatever_the_number_of_tasks(quick_run, online, 
 
 
 def test_nothing_is_compiled_after_the_first_task(quick_run, online, make_benchmark, act_at, caplog):
-    # Tasks of different lengths, so that no two chunks have the same length.
+    # Tasks of different lengths, so that no two stretches have the same length.
     with contextlib.ExitStack() as logging:
         act_at(41, lambda: logging.enter_context(jax.log_compiles()))
         quick_run(online, make_benchmark(sizes=(20, 21, 22, 23, 24)))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import perdure.experiments.supervised.run as running
 from perdure.core import Info, Learner, PerdureWarning
+from perdure.experiments.supervised import run as running
 from perdure.learners.online import Online
 from perdure.records.learner import RunRecord
 from perdure.records.summary import ALIGNMENTS

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from perdure.core import Example, Info, Learner
@@ -95,17 +94,6 @@ BENCHMARK = from_arrays([(np.zeros((4, 2), np.float32), [0, 1, 0, 1])], [(np.zer
         ({"model": 3}, TypeError, "model is 3"),
         ({"evaluation": "ful"}, ValueError, "evaluation = 'ful', expected one of 'needed', 'full'"),
         ({"checkpoint_seconds": -1.0}, ValueError, "checkpoint_seconds = -1.0"),
-        ({"model": lambda *_: None, "folder": "somewhere"}, ValueError, "model is a lambda"),
-        (
-            {"learner": Online(0.1, loss=lambda outputs, y: outputs[0]), "folder": "somewhere"},
-            ValueError,
-            "loss is a lambda, whose name does not tell what it is; a run with a folder needs a def",
-        ),
-        (
-            {"learner": Online(0.1, optimizer=lambda rate: optax.adam(rate)), "folder": "somewhere"},
-            ValueError,
-            "optimizer is a lambda",
-        ),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_told(arguments, error, message):

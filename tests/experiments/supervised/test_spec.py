@@ -12,20 +12,11 @@ from hypothesis import strategies as st
 
 from perdure import models
 from perdure.core import Example, StreamInfo
-from perdure.experiments.supervised.spec import (
-    Session,
-    benchmarks_of_seeds,
-    check_arguments,
-    chosen_seeds,
-    default_model,
-    describe_run,
-    prepare,
-)
+from perdure.experiments.supervised.spec import chosen_seeds, default_model, prepare, run_spec
 from perdure.learners.hyperparameters import stream_info_field
 from perdure.learners.mer import MER
 from perdure.learners.online import Online
 from perdure.models import benchmark_mlp
-from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import Benchmark, LabelledSet, checksum
 from perdure.streams.catalog import BenchmarkRecipe, benchmark_names
 from perdure.updates.losses import CrossEntropyWithinTask, cross_entropy, mean_squared_error
@@ -34,17 +25,13 @@ DIGITS = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 5
 LARGEST = 2**31 - 1
 
 
-def session_of(benchmark, seeds=(3, 1)):
-    return Session(
-        learner=Online(learning_rate=0.1),
-        benchmarks=benchmarks_of_seeds(benchmark, seeds),
-        seeds=seeds,
-        shared_stream=not callable(benchmark),
-        evaluation="needed",
-        checkpoint_seconds=30.0,
-        show_progress=False,
-        folder=None,
-    )
+def config_of(learner, benchmark=DIGITS, **options):
+    return run_spec(learner, benchmark, **options).config
+
+
+def fields(loss="perdure.updates.losses.cross_entropy", optimizer="optax._src.alias.sgd"):
+    """Return the fields of `Online` besides its hyper-parameters as the configuration has them."""
+    return {"loss": {"name": loss}, "optimizer": {"name": optimizer}}
 
 
 # --- seeds
@@ -65,85 +52,20 @@ def test_seeds_are_taken_or_refused(seeds):
     if seeds and len(set(seeds)) == len(seeds) and all(0 <= seed <= LARGEST for seed in seeds):
         assert chosen_seeds(seeds) == tuple(seeds)
     else:
-        with pytest.raises(ValueError, match="give a number of seeds ≥ 1 or different seeds from 0 to 2,147,483,647"):
+        with pytest.raises(
+            ValueError, match="expected a number of seeds ≥ 1 or different seeds from 0 to 2,147,483,647"
+        ):
             chosen_seeds(seeds)
 
 
 @pytest.mark.parametrize("seeds", [0, -3])
 def test_no_seeds_are_refused(seeds):
-    with pytest.raises(ValueError, match=f"seeds = {seeds}; give a number"):
+    with pytest.raises(ValueError, match=f"seeds = {seeds}, expected a number"):
         chosen_seeds(seeds)
 
 
 def test_a_range_of_seeds_is_taken():
     assert chosen_seeds(range(4, 7)) == (4, 5, 6)
-
-
-# --- benchmarks and streams
-
-
-def test_a_shared_benchmark_stands_for_every_seed(make_benchmark):
-    benchmark = make_benchmark(sizes=(4, 6))
-    session = session_of(benchmark)
-    assert [it is benchmark for it in session.benchmarks] == [True, True]
-    assert session.stream.x.shape == (10, 2, 3)
-    assert session.length == 10
-    np.testing.assert_array_equal(session.task_ends, [4, 10])
-    assert session.checksums() == {"benchmark": checksum(benchmark)}
-
-
-def test_streams_of_seeds_lie_side_by_side():
-    session = session_of(DIGITS)
-    for place, seed in enumerate(session.seeds):
-        alone = DIGITS(seed).train
-        for ours, theirs in ((session.stream.x, alone.x), (session.stream.y, alone.y)):
-            np.testing.assert_array_equal(ours[place], theirs)
-            assert ours.dtype == theirs.dtype
-        np.testing.assert_array_equal(session.stream.task, alone.task)  # one for all seeds
-    assert session.checksums() == {f"benchmark of seed {seed}": checksum(DIGITS(seed)) for seed in (3, 1)}
-
-
-@pytest.mark.parametrize("differing", ["targets", "classes"])
-def test_streams_of_different_targets_are_refused(differing):
-    x = np.zeros((4, 2), np.float32)
-    labels, numbers = np.asarray([0, 1, 0, 1]), np.asarray([[0, 1], [1, 0], [2, 0], [0, 2]], np.float32)
-
-    def make(seed):
-        if differing == "targets":
-            y = numbers if seed else labels
-            return from_arrays([(x, y)], [(x, y)], n_outputs=2)
-        (first, second), tests = ((0, 1), (1, 0))[seed], [LabelledSet(x[:1], np.asarray([n])) for n in (0, 1)]
-        train = Example(x[:2], np.asarray([first, second]), np.asarray([0, 1]))
-        return Benchmark("classes", train, tests if seed == 0 else tests[::-1], 2, class_tasks=(first, second))
-
-    difference = r"targets float32\[4, 2\]" if differing == "targets" else r"2 outputs of tasks \[1, 0\]"
-    with pytest.raises(ValueError, match=rf"the stream of seed 1 has .*{difference}.*run them one by one"):
-        benchmarks_of_seeds(make, [0, 1])
-
-
-@pytest.mark.parametrize(
-    ("change", "difference"),
-    [
-        ({"sizes": (5, 5)}, r"task ends \[5, 10\]"),
-        ({"sizes": (4, 7)}, r"inputs uint8\[11, 2, 3\]"),
-    ],
-)
-def test_streams_of_different_shape_are_refused(make_benchmark, change, difference):
-    def make(seed):
-        return make_benchmark(**({"sizes": (4, 6)} | (change if seed == 8 else {})))
-
-    with pytest.raises(
-        ValueError, match="run side by side and need streams of one shape: run them one by one"
-    ) as error:
-        benchmarks_of_seeds(make, [7, 9, 8])
-    assert error.match(
-        rf"the stream of seed 8 has .*{difference}.* and 3 outputs, that of seed 7 .*task ends \[4, 10\]"
-    )
-
-
-def test_label_says_what_learns_what():
-    assert session_of(DIGITS).label == "online on digits-rotations: 10 examples, seed 3, 1"
-    assert session_of(DIGITS, (4,)).label == "online on digits-rotations: 10 examples, seed 4"
 
 
 # --- networks
@@ -240,28 +162,28 @@ def test_a_learner_that_nothing_is_to_be_told_stays_as_it_is():
 # --- config.json
 
 
-def test_configuration_names_a_loss_and_an_optimizer_that_were_given():
-    def own_loss(outputs, y):
-        return outputs[0]
+def own_loss(outputs, y):
+    return outputs[0]
 
-    def learner_of(**parts):
-        return describe_run(Online(0.1, **parts), DIGITS, (0,), benchmark_mlp, "needed", False)["learner"]
 
-    plain = {"name": "online", "hyperparameters": {"learning_rate": 0.1}}
-    assert learner_of() == plain
-    assert learner_of(loss=own_loss) == {**plain, "loss": "own_loss"}
-    assert learner_of(loss=cross_entropy, optimizer=optax.sgd) == {**plain, "loss": "cross_entropy", "optimizer": "sgd"}
-    assert learner_of(optimizer=optax.adam) == {**plain, "optimizer": "adam"}
-    within = learner_of(loss=CrossEntropyWithinTask((0, 1)), optimizer=optax.adam)
-    assert within == {**plain, "loss": "CrossEntropyWithinTask", "optimizer": "adam"}
+def test_configuration_holds_a_loss_and_an_optimizer_that_were_given():
+    plain = config_of(Online(0.1))["learner"]
+    assert plain == {"name": "online", "hyperparameters": {"learning_rate": 0.1}, "fields": fields()}
+    loss = config_of(Online(0.1, loss=own_loss))["learner"]["fields"]["loss"]
+    assert (loss["name"], len(loss["source"])) == ("own_loss", 16)
+    adam = config_of(Online(0.1, optimizer=optax.adam))["learner"]
+    assert adam == {**plain, "fields": fields(optimizer="optax._src.alias.adam")}
+    within = config_of(Online(0.1, loss=CrossEntropyWithinTask((0, 1))))["learner"]
+    assert within["fields"]["loss"] == {"name": "CrossEntropyWithinTask", "class_tasks": [0, 1]}
     assert json.loads(json.dumps(within)) == within
 
 
 def test_configuration_holds_all_that_decides_the_figures():
     learner = MER(learning_rate=0.03, memory_size=200, replay_batch_size=10, beta=0.1, gamma=1.0, batches_per_example=5)
-    config = describe_run(learner, DIGITS, (3, 1), benchmark_mlp, "full", True)
+    config = config_of(learner, seeds=(3, 1), evaluation="full", alignment=True)
     assert config == {
-        "format": 1,
+        "format": 2,
+        "kind": "learner",
         "learner": {
             "name": "mer",
             "hyperparameters": {
@@ -272,6 +194,7 @@ def test_configuration_holds_all_that_decides_the_figures():
                 "gamma": 1.0,
                 "batches_per_example": 5,
             },
+            "fields": fields(),
         },
         "benchmark": {"name": "digits-rotations", "options": {"tasks": 2, "examples_per_task": 5}},
         "model": {"name": "benchmark_mlp"},
@@ -284,26 +207,24 @@ def test_configuration_holds_all_that_decides_the_figures():
 
 def test_configuration_names_arrays_by_their_checksum(make_benchmark):
     one, other = make_benchmark(seed=1), make_benchmark(seed=2)
-    described = [
-        describe_run(Online(0.1), it, (0,), benchmark_mlp, "needed", False)["benchmark"] for it in (one, other)
-    ]
+    described = [config_of(Online(0.1), it)["benchmark"] for it in (one, other)]
     assert described[0] == {"name": "arrays", "options": {"sha256": checksum(one)}}
     assert described[0] != described[1]
 
 
-def test_configuration_names_functions_and_other_callables(make_benchmark):
-    class Maker:
-        def __call__(self, seed):
-            return make_benchmark(seed=seed)
+class Maker:
+    def __call__(self, seed):
+        """Is never called."""
 
-    def stream_of(seed):
-        return make_benchmark(seed=seed)
 
-    names = [
-        describe_run(Online(0.1), it, (0,), benchmark_mlp, "needed", False)["benchmark"]["name"]
-        for it in (stream_of, Maker())
-    ]
-    assert names == ["stream_of", "Maker"]
+def stream_of(seed):
+    """Is never called."""
+
+
+def test_configuration_names_functions_and_other_callables():
+    described = [config_of(Online(0.1), it)["benchmark"] for it in (stream_of, Maker())]
+    assert [it["name"] for it in described] == ["stream_of", "Maker"]
+    assert all(it["options"] == {} and it["code"]["source"] for it in described)
 
 
 class Widths:
@@ -327,27 +248,24 @@ def own(*given, **named):
     ],
 )
 def test_configuration_names_partial_functions_by_what_they_are_given(function, name):
-    config = describe_run(Online(0.1, optimizer=function), DIGITS, (0,), function, "needed", False)
-    assert config["model"] == {"name": name}
-    assert config["learner"]["optimizer"] == name
-
-
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        lambda rate: optax.sgd(rate),
-        functools.partial(lambda rate, momentum: optax.sgd(rate, momentum), momentum=0.5),
-        functools.partial(optax.adamw, mask=lambda tree: tree),
-    ],
-)
-def test_a_run_with_a_folder_takes_no_lambda_in_whatever_wrapping(optimizer):
-    arguments = (Online(0.1, optimizer=optimizer), DIGITS, None, "needed", 0.0)
-    check_arguments(*arguments, named=False)
-    with pytest.raises(ValueError, match=r"optimizer is a lambda, .*; a run with a folder needs a def"):
-        check_arguments(*arguments, named=True)
+    config = config_of(Online(0.1, optimizer=function), model=function)
+    assert config["model"]["name"] == name
+    described = config["learner"]["fields"]["optimizer"]
+    assert config["model"]["code"] == described
+    assert described["arguments"] == described["arguments"] | {
+        key: value for key, value in function.keywords.items() if isinstance(value, float | bool)
+    }
 
 
 def test_rates_given_as_arrays_are_written_as_numbers():
-    config = describe_run(Online(jnp.asarray(0.5)), DIGITS, (0,), benchmark_mlp, "needed", False)
+    config = config_of(Online(jnp.asarray(0.5)))
     assert config["learner"]["hyperparameters"] == {"learning_rate": 0.5}
     assert type(config["learner"]["hyperparameters"]["learning_rate"]) is float
+
+
+def test_every_configuration_has_a_folder_of_its_own(tmp_path):
+    specs = [run_spec(Online(rate), DIGITS, seeds=seeds) for rate in (0.1, 0.2) for seeds in (1, 2)]
+    folders = {spec.default_folder(tmp_path) for spec in specs}
+    assert len(folders) == 4
+    assert all(it.parent == tmp_path and it.name.startswith("online-digits-rotations-") for it in folders)
+    assert run_spec(Online(0.1), DIGITS).default_folder(tmp_path) in folders

@@ -1,16 +1,19 @@
-"""Training representations: what the folder holds, going on bit for bit, what is refused."""
+"""Training representations: what the folder holds, resuming bit for bit, what is refused."""
 
 import json
 import sys
+import signal
 
 import jax
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
+from perdure.execution.job import DivergedError
+from perdure.experiments.representations.job import TrainingJob
+from perdure.experiments.representations.train import train_representation
+from perdure.machine.signals import InterruptedRunError
 from perdure.experiments.representations import events
-from perdure.experiments.representations.train import TrainingDivergedError, train_representation
-from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.records.errors import ResultsError
 from perdure.representation.domains import ImageClasses, SinePool, split_classes
 from perdure.representation.episodes import ClassEpisodes, SineEpisodes
@@ -51,17 +54,16 @@ def test_every_method_trains_on_every_domain(domain, method, tmp_path):
     assert [leaf.shape for leaf in weights(trained)] == [leaf.shape for leaf in weights(untrained)]
 
 
-def test_a_stopped_training_ends_bit_identical(tmp_path, monkeypatch):
+def test_a_stopped_training_ends_bit_identical(tmp_path, act_at):
     def train(folder):
         return train_representation(
             image_domain(), METHODS[0], steps=9, folder=folder, validate_every=2, checkpoint_seconds=0.0, progress=False
         )
 
     whole = train(tmp_path / "whole")
-    monkeypatch.setattr(StopRequests, "received", 2, raising=False)
-    monkeypatch.setattr(StopRequests, "__init__", lambda self: setattr(self, "_before", {}))
-    for _ in range(4):  # after each validation
-        with pytest.raises(InterruptedRunError, match="the same command goes on"):
+    for position in (2, 4, 6, 8):  # after each validation
+        act_at(position, lambda: signal.raise_signal(signal.SIGTERM), TrainingJob)
+        with pytest.raises(InterruptedRunError, match=f"^stopped at position {position} of 9 steps; resume with `perd"):
             train(tmp_path / "stopped")
     stopped = train(tmp_path / "stopped")
     for one, other in zip(weights(whole), weights(stopped), strict=True):
@@ -94,12 +96,12 @@ def test_the_best_is_kept_and_patience_ends(tmp_path):
         sine_domain(), OML(1.0, 3.0, clip=1.0), steps=400, folder=tmp_path, validate_every=5, patience=3, progress=False
     )
     log = (tmp_path / "log.txt").read_text()
-    assert "finished after 15 steps" in log or "finished after 20 steps" in log
+    assert "finished: 15 steps" in log or "finished: 20 steps" in log
     assert all(np.isfinite(leaf).all() for leaf in weights(trained))
 
 
 def test_divergence_is_told(tmp_path):
-    with pytest.raises(TrainingDivergedError, match="lower the rates"):
+    with pytest.raises(DivergedError, match="^training diverged: the loss is .*; lower the rates"):
         train_representation(sine_domain(), OML(1e30, 1e30), steps=50, folder=tmp_path, progress=False)
     assert not (tmp_path / "representation.safetensors").exists()
 
@@ -107,7 +109,7 @@ def test_divergence_is_told(tmp_path):
 def test_another_training_in_the_folder(tmp_path):
     train_representation(sine_domain(), METHODS[0], steps=2, folder=tmp_path, progress=False)
     before = (tmp_path / "representation.safetensors").read_bytes()
-    with pytest.raises(ResultsError, match=r"method.inner_rate: 0.1 there, 0.2 asked for"):
+    with pytest.raises(ResultsError, match=r"method.inner_rate: 0.1 there, 0.2 requested"):
         train_representation(sine_domain(), OML(0.2, 0.01), steps=2, folder=tmp_path, progress=False)
     assert (tmp_path / "representation.safetensors").read_bytes() == before
 
@@ -145,9 +147,9 @@ def test_a_representation_that_was_altered_is_refused(tmp_path):
         load_representation("nothing")
 
 
-def test_the_record_tells_what_was_asked(tmp_path):
+def test_the_record_tells_what_was_requested(tmp_path):
     train_representation(image_domain(), METHODS[0], steps=1, folder=tmp_path, progress=False)
-    config = json.loads((tmp_path / "training.json").read_text())
+    config = json.loads((tmp_path / "config.json").read_text())
     assert config["domain"]["episodes"] == {
         "classes": 2,
         "images_each": 2,
@@ -155,7 +157,8 @@ def test_the_record_tells_what_was_asked(tmp_path):
         "random_images": 3,
         "halves": True,
     }
-    assert set(config["domain"]["images"]) == {"sha256"}
+    assert config["domain"]["images"]["array"] == "uint8[9, 8, 9, 9]"
+    assert len(config["domain"]["images"]["sha256"]) == 32
     assert config["method"] == {
         "name": "OML",
         "inner_rate": 0.1,

@@ -3,13 +3,15 @@
 import optax
 import pytest
 
-from perdure.experiments.supervised.plan import arguments_of, choose_learner, default_folder
-from perdure.experiments.supervised.spec import describe_run
+from perdure.experiments.supervised.plan import choose_learner, spec_of
+from perdure.experiments.supervised.spec import run_spec
 from perdure.learners.er import ER
 from perdure.learners.mer import MER
 from perdure.learners.online import Online
 from perdure.models import benchmark_mlp
-from perdure.records.run import ResultsError, RunRecord, open_folder, write_config
+from perdure.records.errors import ResultsError
+from perdure.records.folder import own_folder
+from perdure.records.learner import RunRecord
 from perdure.streams.catalog import BenchmarkRecipe
 from perdure.updates.losses import mean_squared_error
 
@@ -53,64 +55,48 @@ def test_values_chosen_for_the_part_that_is_asked_for_are_not_noted():
     assert choose_learner("online", "mnist-rotations", {}, options={"tasks": 5}).notes == []
 
 
+def recorded(folder, config):
+    """Return the record of an unfinished run of this configuration."""
+    with own_folder(folder, config):
+        return RunRecord.load(folder)
+
+
 def test_every_configuration_has_a_folder_of_its_own(tmp_path):
     recipe = BenchmarkRecipe("digits-rotations")
-    folders = {
-        default_folder(
-            describe_run(
-                choose_learner("mer", recipe.name, {"beta": beta}).learner, recipe, [0], benchmark_mlp, "needed", False
-            ),
-            tmp_path,
-        )
-        for beta in (0.1, 0.2)
-    }
+    learners = [choose_learner("mer", recipe.name, {"beta": beta}).learner for beta in (0.1, 0.2)]
+    folders = {run_spec(it, recipe).default_folder(tmp_path) for it in learners}
     assert len(folders) == 2
     assert all(folder.name.startswith("mer-digits-rotations-") for folder in folders)
 
 
-def test_a_recorded_run_gives_back_its_arguments(tmp_path):
+def test_a_recorded_run_gives_back_its_specification(tmp_path):
     recipe = BenchmarkRecipe("digits-rotations", {"tasks": 3})
     learner = choose_learner("mer", recipe.name, {}).learner
-    open_folder(tmp_path, describe_run(learner, recipe, [4, 2], benchmark_mlp, "full", True))
-    arguments = arguments_of(RunRecord.load(tmp_path))
-    assert arguments.pop("folder") == tmp_path
-    assert arguments == {
-        "learner": learner,
-        "benchmark": recipe,
-        "model": benchmark_mlp,
-        "seeds": (4, 2),
-        "evaluation": "full",
-        "alignment": True,
-    }
+    spec = run_spec(learner, recipe, seeds=[4, 2], evaluation="full", alignment=True)
+    again = spec_of(recorded(tmp_path, spec.config))
+    assert again == spec
+    assert (again.learner, again.benchmark, again.model) == (learner, recipe, benchmark_mlp)
+    assert (again.seeds, again.evaluation, again.alignment) == ((4, 2), "full", True)
 
 
 @pytest.mark.parametrize(
-    ("own", "told"),
+    ("own", "named"),
     [
-        ({"optimizer": optax.adam}, "optimizer adam"),
-        ({"loss": mean_squared_error}, "loss mean_squared_error"),
-        ({"loss": mean_squared_error, "optimizer": optax.adam}, "loss mean_squared_error, optimizer adam"),
+        ({"optimizer": optax.adam}, r"optimizer optax\S*\.adam"),
+        ({"loss": mean_squared_error}, r"loss perdure\S*\.mean_squared_error"),
+        ({"loss": mean_squared_error, "optimizer": optax.adam}, r"loss \S*mean_squared_error, optimizer \S*adam"),
     ],
 )
-def test_a_run_with_a_loss_or_optimizer_goes_on_from_python(tmp_path, own, told):
-    recipe = BenchmarkRecipe("digits-rotations")
-    write_config(tmp_path, describe_run(Online(0.1, **own), recipe, [0], benchmark_mlp, "needed", False))
-    message = rf"learner online, .* model benchmark_mlp, {told}, not all of .*; go on from Python: perdure\.run"
+def test_a_run_with_a_loss_or_optimizer_is_resumed_from_python(tmp_path, own, named):
+    config = run_spec(Online(0.1, **own), BenchmarkRecipe("digits-rotations")).config
+    message = rf"was begun from Python with its own .*{named}, which the command line cannot make; .*perdure\.run\("
     with pytest.raises(ResultsError, match=message):
-        arguments_of(RunRecord.load(tmp_path))
+        spec_of(recorded(tmp_path, config))
 
 
 @pytest.mark.parametrize("path", ["learner", "benchmark", "model"])
-def test_a_run_of_an_own_learner_benchmark_or_model_goes_on_from_python(tmp_path, path):
-    config = describe_run(
-        choose_learner("online", "digits-rotations", {}).learner,
-        BenchmarkRecipe("digits-rotations"),
-        [0],
-        benchmark_mlp,
-        "needed",
-        False,
-    )
-    config[path]["name"] = "Mine"
-    write_config(tmp_path, config)
-    with pytest.raises(ResultsError, match=r"go on from Python: perdure\.run"):
-        arguments_of(RunRecord.load(tmp_path))
+def test_a_run_of_an_own_learner_benchmark_or_model_is_resumed_from_python(tmp_path, path):
+    config = run_spec(choose_learner("online", "digits-rotations", {}).learner, BenchmarkRecipe("digits-rotations"))
+    other = {**config.config, path: {**config.config[path], "name": "Mine"}}
+    with pytest.raises(ResultsError, match=rf"with its own .*{path} Mine.*perdure\.run\("):
+        spec_of(recorded(tmp_path, other))

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import perdure.experiments.supervised.run as running
 from perdure.core import Learner
 from perdure.execution.job import DivergedError
+from perdure.experiments.supervised.program import named_keys
 from perdure.learners.online import Online, OnlineState
 from perdure.models import MLP
 from perdure.records.learner import RunRecord
@@ -30,7 +30,7 @@ def test_divergence_names_the_first_bad_example(quick_run, small_mlp):
 
     def poisoned(example, n_outputs, key):
         model = small_mlp(example, n_outputs, key)
-        bad = jnp.all(jax.random.key_data(key) == jax.random.key_data(running.named_keys(9).model))
+        bad = jnp.all(jax.random.key_data(key) == jax.random.key_data(named_keys(9).model))
         return eqx.tree_at(lambda it: it.layers[2].bias, model, jnp.where(bad, jnp.nan, model.layers[2].bias))
 
     with pytest.raises(DivergedError, match=r"the loss is nan at example 0 \(seed 9\); lower the rates$"):
@@ -71,7 +71,7 @@ def breaking_run(quick_run, online, benchmark):
     return run_with
 
 
-def test_divergence_names_an_example_of_a_later_chunk(breaking_run):
+def test_divergence_names_an_example_of_a_later_stretch(breaking_run):
     with pytest.raises(DivergedError, match=r"the loss is nan at example 36 \(seed 0\)"):
         breaking_run(white=35)
 
@@ -87,13 +87,13 @@ def test_divergence_leaves_the_last_good_checkpoints(breaking_run, tmp_path, che
     with pytest.raises(DivergedError, match="Checkpoints written before stay in"):
         learn()
     kept = [(path.name, path.read_bytes()) for path in checkpoints()]
-    assert [name.partition("-")[0] for name, _ in kept] == ["000000039", "000000038"]
+    assert [name.partition("-")[0] for name, _ in kept] == ["000000000039", "000000000038"]
     assert not RunRecord.load(tmp_path / "run").finished
     assert not (tmp_path / "run" / "accuracy.parquet").exists()
     with pytest.raises(DivergedError):  # the checkpoint can be loaded, and leads to the same end
         learn()
     assert [(path.name, path.read_bytes()) for path in checkpoints()] == kept
-    assert "went on from example 39" in (tmp_path / "run" / "log.txt").read_text()
+    assert "resumed from position 39 of 40 examples" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_network_of_another_size_is_refused(quick_run, online, benchmark):

@@ -1,0 +1,469 @@
+"""The loop that drives any job, with a job of plain Python whose every unit is on record."""
+
+import itertools
+import shutil
+import signal
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perdure.core import PerdureWarning
+from perdure.execution import drive as driving
+from perdure.execution.drive import Costs, Driving, drive
+from perdure.execution.job import DivergedError, Job
+from perdure.execution.progress import ProgressUpdate
+from perdure.machine.signals import InterruptedRunError
+from perdure.records.folder import own_folder
+from perdure.storage.checkpoints import CheckpointError, checkpoint_files, load_checkpoint
+from perdure.storage.files import StorageError
+
+CONFIG = {"format": 2, "kind": "learner", "of": "Sum"}
+
+
+class Sum(Job):
+    """Draws a number for each position and adds it up; notes when it is looked at."""
+
+    unit: ClassVar[str] = "numbers"
+    first_stretch: ClassVar[int] = 3
+
+    def __init__(
+        self, length=10, boundaries=(), *, stop_at=None, bad_at=None, unsound_at=None, at=lambda position: None
+    ):
+        self.label = "sum"
+        self.length = length
+        self.position = 0
+        self.total = np.zeros(2)
+        self.values = np.full(length + 1, np.nan)
+        self.stretches, self.events = [], []
+        self._boundaries = boundaries
+        self._stop_at, self._bad_at, self._unsound_at, self._at = stop_at, bad_at, unsound_at, at
+
+    @property
+    def boundaries(self):
+        return self._boundaries
+
+    @property
+    def ended(self):
+        return self.position >= self.length or (self._stop_at is not None and self.position >= self._stop_at)
+
+    def compile(self):
+        self.events.append("compile")
+
+    def advance(self, stop):
+        assert "compile" in self.events
+        self.stretches.append((self.position, stop))
+        for n in range(self.position, stop):
+            if n == self._bad_at:
+                raise DivergedError(f"the sum is nan at number {n}")
+            self.total = self.total * 1.000001 + np.random.default_rng(n).normal(size=2)
+        self.position = stop
+        self._at(stop)
+
+    def evaluate(self):
+        self.events.append(f"evaluate at {self.position}")
+        self.values[self.position] = self.total.sum()
+
+    def check(self):
+        self.events.append(f"check at {self.position}")
+        if self._unsound_at is not None and self.position >= self._unsound_at:
+            raise DivergedError(f"a weight is not finite after {self.position} numbers")
+
+    def snapshot(self):
+        return {"total": self.total.copy(), "values": self.values.copy()}
+
+    def restore(self, snapshot, position):
+        self.total, self.values = snapshot["total"], snapshot["values"]
+        self.position = position
+
+    def report(self):
+        return f"sum {self.total.sum():.1f}"
+
+    @property
+    def outcome(self):
+        return self.position, self.total.tobytes(), self.values.tobytes()
+
+
+@pytest.fixture
+def in_folder(tmp_path):
+    """Function that drives a job in the folder `run`, with a checkpoint after each stretch."""
+
+    def run(job, **how):
+        with own_folder(tmp_path / "run", CONFIG) as home:
+            every = Driving(**{"checkpoint_seconds": 0.0, "progress": False} | how)
+            return drive(job, every.in_folder(home, "perdure resume run"))
+
+    run.checkpoints = lambda: [int(it.name.partition("-")[0]) for it in checkpoint_files(tmp_path / "run/checkpoints")]
+    run.log = lambda: [it.partition(" ")[2] for it in (tmp_path / "run/log.txt").read_text().splitlines()]
+    return run
+
+
+QUIET = Driving(progress=False)
+
+
+def with_speeds(lengths, stretch=driving._Loop._stretch):
+    """Return the loop's own stretch, after which the next is of the next length."""
+
+    def run(loop, units):
+        stretch(loop, units)
+        return float(next(lengths))
+
+    return run
+
+
+@pytest.fixture
+def stretches_of(monkeypatch):
+    """Function that has stretches be of so many units, all alike."""
+
+    def fix(units):
+        monkeypatch.setattr(Sum, "first_stretch", units)
+        monkeypatch.setattr(driving._Loop, "_stretch", with_speeds(itertools.repeat(units)))
+
+    return fix
+
+
+def stopping(number, position):
+    """Return what sends a signal to this process at a position."""
+    return lambda at: signal.raise_signal(number) if at == position else None
+
+
+# --- stretches and boundaries
+
+
+def test_a_job_is_done_from_its_beginning_to_its_end():
+    job = Sum(10)
+    costs = drive(job, QUIET)
+    assert job.position == 10
+    assert job.stretches[0] == (0, 3)
+    assert [start for start, _ in job.stretches[1:]] == [stop for _, stop in job.stretches[:-1]]
+    assert job.events == ["compile", "check at 10"]
+    assert costs.training_seconds > 0
+    assert costs.compile_seconds > 0
+
+
+def test_stretches_end_at_boundaries_and_the_job_is_evaluated_there_and_nowhere_else(stretches_of):
+    stretches_of(3)
+    job = Sum(10, (4, 5, 10))
+    drive(job, QUIET)
+    assert job.stretches == [(0, 3), (3, 4), (4, 5), (5, 8), (8, 10)]
+    assert job.events == ["compile", "evaluate at 4", "evaluate at 5", "evaluate at 10", "check at 10"]
+
+
+@pytest.mark.parametrize(("boundaries", "evaluated"), [((0, 10), [0, 10]), ((10,), [10]), ((0,), [0]), ((), [])])
+def test_a_job_is_evaluated_before_its_beginning_if_that_is_a_boundary(boundaries, evaluated):
+    job = Sum(10, boundaries)
+    drive(job, QUIET)
+    assert [it for it in job.events if "evaluate" in it] == [f"evaluate at {it}" for it in evaluated]
+
+
+def test_stretches_become_as_long_as_the_speed_allows(monkeypatch):
+    times = iter([0.5, 0.25, 100.0, 1.0])
+
+    def timed(work, *arguments):
+        work(*arguments)
+        return next(times, 1.0) if arguments else 0.0
+
+    monkeypatch.setattr(driving, "_seconds", timed)
+    monkeypatch.setattr(driving, "STRETCH_SECONDS", 2.0)
+    job = Sum(100)
+    drive(job, QUIET)
+    # Speeds are 3 / 0.5 = 6, 12 / 0.25 = 48, 85 / 100 units a second, of which the last is less than one a stretch.
+    assert job.stretches == [(0, 3), (3, 15), (15, 100)]
+    times = iter([0.5, 1000.0])
+    job = Sum(20)
+    drive(job, QUIET)
+    assert job.stretches == [(0, 3), (3, 15), (15, 16), (16, 18), (18, 20)]
+
+
+def test_a_job_may_end_early(in_folder):
+    job = Sum(10, (2, 4, 6, 8, 10), stop_at=5)
+    in_folder(job)
+    assert job.position == 6
+    assert job.events[-2:] == ["evaluate at 6", "check at 6"]
+    assert in_folder.checkpoints()[0] == 6
+    again = Sum(10, (2, 4, 6, 8, 10), stop_at=5)
+    in_folder(again)
+    assert again.outcome == job.outcome
+    assert again.events == [], "nothing is compiled or done again"
+
+
+def test_a_job_of_length_0_has_nothing_to_do(in_folder):
+    job = Sum(0, (0,))
+    assert in_folder(job) == Costs()
+    assert job.events == []
+
+
+def test_progress_is_reported_after_each_stretch(stretches_of):
+    stretches_of(4)
+    updates = []
+    job = Sum(10)
+    drive(job, Driving(progress=updates.append))
+    assert [it.position for it in updates] == [4, 8, 10]
+    assert all(isinstance(it, ProgressUpdate) and it.total == 10 and it.units_per_second > 0 for it in updates)
+    assert updates[-1].words == job.report()
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan")])
+def test_times_between_checkpoints_that_make_no_sense_are_refused(seconds):
+    with pytest.raises(ValueError, match=f"checkpoint_seconds = {seconds}, expected a number ≥ 0"):
+        Driving(checkpoint_seconds=seconds)
+
+
+# --- checkpoints
+
+
+def test_a_checkpoint_is_written_when_one_is_due_and_at_the_end(in_folder, stretches_of, monkeypatch):
+    stretches_of(1)
+    clock = iter(range(1000))  # a second at each look at the clock
+    monkeypatch.setattr(driving.time, "monotonic", lambda: float(next(clock)))
+    seen = []
+    job = Sum(10, at=lambda position: seen.append((position, in_folder.checkpoints()[:1])))
+    in_folder(job, checkpoint_seconds=2.5)
+    assert in_folder.checkpoints()[0] == 10
+    written = [position for position, newest in seen if newest]
+    assert written, "some before the end"
+    saved = sorted({newest[0] for _, newest in seen if newest})
+    assert all(3 <= later - earlier <= 4 for earlier, later in zip([0, *saved], saved, strict=False))
+
+
+def test_what_is_kept_has_been_checked(in_folder, stretches_of):
+    stretches_of(4)
+    job = Sum(10)
+    in_folder(job)
+    assert [it for it in job.events if "check" in it] == ["check at 4", "check at 8", "check at 10"]
+    assert in_folder.checkpoints() == [10, 8]
+
+
+def test_without_a_folder_only_the_end_is_checked(stretches_of):
+    stretches_of(4)
+    job = Sum(10)
+    drive(job, Driving(progress=False, checkpoint_seconds=0.0))
+    assert [it for it in job.events if "check" in it] == ["check at 10"]
+
+
+def test_costs_accumulate_over_resumptions(in_folder, stretches_of, monkeypatch):
+    stretches_of(2)
+    monkeypatch.setattr(driving, "_seconds", lambda work, *arguments: (work(*arguments), 5e8)[1])
+    for position in (4, 8):
+        with pytest.raises(InterruptedRunError):
+            in_folder(Sum(10, at=stopping(signal.SIGTERM, position)))
+    costs = in_folder(Sum(10))
+    assert costs == Costs(training_seconds=5 * 5e8, compile_seconds=3 * 5e8)
+    assert in_folder(Sum(10)) == costs, "a finished job is not compiled again"
+
+
+# --- stopping and resuming
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_stop_is_met_after_the_stretch_with_a_checkpoint(in_folder, stretches_of, number):
+    stretches_of(4)
+    job = Sum(10, (4,), at=stopping(number, 4))
+    with pytest.raises(InterruptedRunError) as stopped:
+        in_folder(job, checkpoint_seconds=1e9)
+    how = "resume with `perdure resume run`, or with the call or command that began it"
+    assert str(stopped.value) == f"stopped at position 4 of 10 numbers; {how}"
+    assert stopped.value.signal_number == number
+    assert in_folder.checkpoints() == [4]
+    assert in_folder.log() == ["stopped at position 4 of 10 numbers"]
+    again = Sum(10, (4,))
+    in_folder(again)
+    assert again.stretches[0][0] == 4
+    assert "evaluate at 4" not in again.events, "its value has been kept"
+    assert not np.isnan(again.values[4])
+    assert in_folder.log()[1:] == ["resumed from position 4 of 10 numbers"]
+
+
+def test_a_request_to_stop_without_a_folder_says_that_nothing_is_kept(stretches_of):
+    stretches_of(4)
+    with pytest.raises(InterruptedRunError, match=r"^stopped at position 4 of 10 numbers; nothing is kept of"):
+        drive(Sum(10, at=stopping(signal.SIGTERM, 4)), QUIET)
+
+
+def test_a_request_to_stop_at_the_end_lets_the_job_finish(in_folder):
+    job = Sum(10, at=stopping(signal.SIGTERM, 10))
+    in_folder(job)
+    assert job.position == 10
+
+
+def test_numbers_are_grouped_in_what_is_said(in_folder):
+    with pytest.raises(InterruptedRunError, match=r"^stopped at position 1,234 of 2,000 numbers; "):
+        in_folder(Sum(2000, (1234,), at=stopping(signal.SIGTERM, 1234)))
+    in_folder(Sum(2000, (1234,)))
+    assert in_folder.log()[1] == "resumed from position 1,234 of 2,000 numbers"
+
+
+@settings(max_examples=40)
+@given(
+    length=st.integers(1, 25),
+    marks=st.lists(st.integers(0, 25), max_size=5),
+    stretches=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    cuts=st.lists(st.integers(1, 25), max_size=3),
+)
+def test_a_resumed_job_ends_bit_identical_whatever_the_stretches_and_interruptions(
+    tmp_path_factory, length, marks, stretches, cuts
+):
+    boundaries = sorted({it for it in marks if it <= length})
+    whole = Sum(length, boundaries)
+    drive(whole, QUIET)
+    folder = tmp_path_factory.mktemp("run")
+    for life in [*cuts, None]:
+        job = Sum(
+            length, boundaries, at=lambda at, cut=life: signal.raise_signal(signal.SIGTERM) if at == cut else None
+        )
+        with pytest.MonkeyPatch.context() as patch, own_folder(folder, CONFIG) as home:
+            lengths = iter(stretches * 30)
+            patch.setattr(Sum, "first_stretch", next(lengths))
+            patch.setattr(driving._Loop, "_stretch", with_speeds(lengths))
+            how = Driving(checkpoint_seconds=0.0, progress=False).in_folder(home, "perdure resume")
+            try:
+                drive(job, how)
+            except InterruptedRunError:
+                assert job.position == life
+    assert job.outcome == whole.outcome
+
+
+# --- what goes wrong
+
+
+def test_divergence_is_told_with_the_checkpoints_that_stay(in_folder, stretches_of):
+    stretches_of(4)
+    with pytest.raises(DivergedError) as error:
+        in_folder(Sum(10, bad_at=6))
+    first, second = str(error.value).split(". ")
+    assert first == "training diverged: the sum is nan at number 6"
+    assert second.startswith("Checkpoints written before stay in ")
+    assert in_folder.checkpoints() == [4]
+    assert in_folder.log() == ["training diverged: the sum is nan at number 6"]
+
+
+def test_divergence_before_the_first_checkpoint_promises_none(in_folder, stretches_of):
+    stretches_of(4)
+    with pytest.raises(DivergedError, match=r"^training diverged: the sum is nan at number 2$"):
+        in_folder(Sum(10, bad_at=2))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_is_not_sound_is_neither_kept_nor_a_result(in_folder, stretches_of, kept):
+    stretches_of(4)
+    job = Sum(10, unsound_at=8)
+    with pytest.raises(DivergedError, match=r"^training diverged: a weight is not finite after (8|10) numbers"):
+        in_folder(job) if kept else drive(job, QUIET)
+    assert not kept or in_folder.checkpoints() == [4]
+
+
+def test_other_errors_pass_as_they_are(in_folder, stretches_of):
+    stretches_of(4)
+
+    def broken(position):
+        if position == 8:
+            raise KeyError("own")
+
+    with pytest.raises(KeyError, match="own"):
+        in_folder(Sum(10, at=broken))
+    job, whole = Sum(10), Sum(10)
+    in_folder(job)
+    drive(whole, QUIET)
+    assert job.stretches[0][0] == 4
+    assert job.outcome == whole.outcome
+
+
+def test_a_checkpoint_of_another_job_is_refused(in_folder):
+    in_folder(Sum(10))
+    with pytest.raises(CheckpointError, match=r"another run: values is float64\[11\], expected float64\[13\]"):
+        in_folder(Sum(12))
+
+
+def test_the_checkpoint_before_is_taken_on_request(in_folder, stretches_of, tmp_path):
+    stretches_of(4)
+    whole = Sum(10)
+    in_folder(whole)
+    newest, before = checkpoint_files(tmp_path / "run/checkpoints")
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="--previous"):
+        in_folder(Sum(10))
+    job = Sum(10)
+    in_folder(job, previous=True)
+    assert job.stretches == [(8, 10)]
+    assert job.outcome == whole.outcome
+    assert before.exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_the_job_and_leaves_the_last(in_folder, stretches_of, disk):
+    stretches_of(4)
+    refusals = []
+
+    def fill(position):
+        if position == 8:
+            refusals.append(disk.full())
+            refusals[0].__enter__()
+
+    try:
+        with pytest.raises(StorageError, match="could not be written: No space left on device"):
+            in_folder(Sum(10, at=fill))
+    finally:
+        refusals[0].__exit__(None, None, None)
+    assert in_folder.checkpoints() == [4]
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_folder_that_is_deleted_is_noticed_at_once_and_the_job_goes_to_its_end(
+    in_folder, stretches_of, tmp_path, renamed
+):
+
+    stretches_of(2)
+    noticed: list[Any] = []
+
+    def delete(position):
+        noticed.append([str(it.message) for it in caught])
+        if position == 4:
+            (tmp_path / "run").rename(tmp_path / "elsewhere") if renamed else shutil.rmtree(tmp_path / "run")
+
+    job, whole = Sum(10, at=delete), Sum(10)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        in_folder(job)
+    assert [len(it) for it in noticed] == [0, 0, 1, 1, 1], "once, after the stretch in which it was deleted"
+    assert caught[0].category is PerdureWarning
+    assert f"{tmp_path / 'run'} was deleted during the run: nothing more is kept of it" in noticed[-1][0]
+    drive(whole, QUIET)
+    assert job.outcome == whole.outcome
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_was_made_anew_by_another_run_is_left_to_it(in_folder, stretches_of, tmp_path):
+
+    stretches_of(2)
+    others = []
+
+    def take(position):
+        if position == 4:
+            shutil.rmtree(tmp_path / "run")
+            others.append(own_folder(tmp_path / "run", CONFIG))
+            others[0].__enter__()
+
+    job = Sum(10, at=take)
+    with pytest.warns(PerdureWarning, match="was deleted during the run"):
+        in_folder(job)
+    assert job.position == 10
+    assert load_checkpoint(tmp_path / "run/checkpoints", job.snapshot()) is None
+    others[0].__exit__(None, None, None)
+
+
+def test_a_stop_after_the_folder_was_deleted_says_that_nothing_is_kept(in_folder, stretches_of, tmp_path):
+
+    stretches_of(2)
+
+    def delete(position):
+        if position == 4:
+            shutil.rmtree(tmp_path / "run")
+            signal.raise_signal(signal.SIGTERM)
+
+    with (
+        pytest.warns(PerdureWarning, match="was deleted during the run"),
+        pytest.raises(InterruptedRunError, match="nothing is kept of a run without a folder"),
+    ):
+        in_folder(Sum(10, at=delete))
