@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from perdure.records.run import RunRecord, open_folder
 from typer.testing import CliRunner
 
 from perdure.cli.run import resume, run_app
@@ -16,7 +17,6 @@ from perdure.experiments.supervised.spec import describe_run
 from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
 from perdure.models import benchmark_mlp
-from perdure.records.run import RunRecord, open_folder
 from perdure.streams.benchmark import checksum
 from perdure.streams.catalog import BenchmarkRecipe
 from perdure.streams.raw.registry import DataError

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
+from perdure.execution.job import DivergedError, run
 from perdure.experiments.representations import learners as feature_learners
 from perdure.experiments.representations.learners import class_tasks_benchmark, compare_learners, linear_head
-from perdure.execution.job import DivergedError, run
 from perdure.learners.er import ER
 from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.describe import digest
-from perdure.records.feature_learners import LearnerCell, LearnersAsked, load_cells, save_cells
 from perdure.records.errors import ResultsError
+from perdure.records.feature_learners import LearnerCell, LearnersAsked, load_cells, save_cells
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 

@@ -11,8 +11,8 @@ from perdure.experiments.representations.evaluate import (
     evaluate_sines,
     features_by_class,
 )
-from perdure.records.evaluation import Evaluation, SineResult, load_evaluations, save_evaluations
 from perdure.records.errors import ResultsError
+from perdure.records.evaluation import Evaluation, SineResult, load_evaluations, save_evaluations
 from perdure.representation.class_protocol import class_run
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
 from perdure.representation.sine_protocol import SineTrajectory

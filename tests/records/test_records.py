@@ -11,9 +11,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
-from perdure.records.measurements import write_accuracy
 from perdure.records.run import (
     ResultsError,
     RunRecord,
@@ -26,6 +23,9 @@ from perdure.records.run import (
     write_environment,
     write_summary,
 )
+
+from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
+from perdure.records.measurements import write_accuracy
 from perdure.storage.files import StorageError
 
 CONFIG = {

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
-from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
 from perdure.records.learner import RunRecord
+from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
 from perdure.records.summary import ALIGNMENTS, Summary, open_folder, write_summary
 from perdure.streams.catalog import BENCHMARKS
 

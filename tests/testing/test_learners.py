@@ -59,7 +59,7 @@ def moved(tree, by):
 
 
 def learns_nothing(learner, result, key):
-    before, example, _, info = result
+    before, _, _, info = result
     return before, info
 
 

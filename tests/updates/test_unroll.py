@@ -9,7 +9,7 @@ import pytest
 
 from perdure.models import MLP
 from perdure.updates.losses import cross_entropy, mean_squared_error
-from perdure.updates.unroll import query_adapted, gram_query_adapted, unroll
+from perdure.updates.unroll import gram_query_adapted, query_adapted, unroll
 
 pytestmark = pytest.mark.long
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import typer
 import typer.core
 
-
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 

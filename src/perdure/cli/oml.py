@@ -13,6 +13,7 @@ from perdure.cli.commands import examples, group, listed, required
 from perdure.cli.console import DataDir, Previous, Quiet, print_table, say
 from perdure.machine.signals import loading
 
+
 def train(
     domain: Annotated[str | None, typer.Argument(help="omniglot or sine.", show_default=False)] = None,
     *,

@@ -30,7 +30,7 @@ class InterruptedRunError(Exception):
         return self.args[0]
 
 
-class StoppedBySignal(BaseException):  # noqa: N818 (as KeyboardInterrupt, it is no error)
+class StoppedBySignal(BaseException):
     """The program was asked to stop where it had nothing to save."""
 
     def __init__(self, signal_number: int):

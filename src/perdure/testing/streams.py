@@ -49,11 +49,12 @@ def small_benchmark(kind: str, *, class_tasks: bool) -> Benchmark:
     stream = Example(x, labels * n_tasks + tasks if class_tasks else labels, tasks)
     if one_example:
         stream = jax.tree.map(lambda leaf: np.repeat(leaf[:1], n, axis=0), stream)
-    tests = [LabelledSet(*of_task(stream, task)[:2]) for task in range(n_tasks)]
+    tests = [_tested(stream, task) for task in range(n_tasks)]
     owners = tuple(label % n_tasks for label in range(N_OUTPUTS)) if class_tasks else None
     return Benchmark("random", stream, tests, N_OUTPUTS, owners)
 
 
-def of_task(stream: Example, task: int) -> Example:
-    """Return the part of a stream that is of one task."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[np.asarray(stream.task) == task], stream)
+def _tested(stream: Example, task: int) -> LabelledSet:
+    """Return the part of a stream that is of one task, to be tested on."""
+    of_task = np.asarray(stream.task) == task
+    return LabelledSet(np.asarray(stream.x)[of_task], np.asarray(stream.y)[of_task])

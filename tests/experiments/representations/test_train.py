@@ -1,8 +1,8 @@
 """Training representations: what the folder holds, resuming bit for bit, what is refused."""
 
 import json
-import sys
 import signal
+import sys
 
 import jax
 import numpy as np
@@ -10,10 +10,10 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
 from perdure.execution.job import DivergedError
+from perdure.experiments.representations import events
 from perdure.experiments.representations.job import TrainingJob
 from perdure.experiments.representations.train import train_representation
 from perdure.machine.signals import InterruptedRunError
-from perdure.experiments.representations import events
 from perdure.records.errors import ResultsError
 from perdure.representation.domains import ImageClasses, SinePool, split_classes
 from perdure.representation.episodes import ClassEpisodes, SineEpisodes
