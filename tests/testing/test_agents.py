@@ -25,11 +25,15 @@ COMMON: dict[str, Any] = {
 }
 
 
+def common(**changes: Any) -> dict[str, Any]:
+    return {**COMMON, **changes}
+
+
 @pytest.mark.parametrize(
     "agent",
     [
         DQN(**COMMON),
-        DQNMER(**COMMON | {"learning_rate": 0.05}, beta=0.3, gamma=1.0, batches_per_frame=2),
+        DQNMER(**common(learning_rate=0.05), beta=0.3, gamma=1.0, batches_per_frame=2),
     ],
     ids=["dqn", "dqn-mer"],
 )
@@ -37,14 +41,14 @@ def test_agents_of_perdure_conform(agent):
     assert check_agent(agent).failures == []
 
 
-@pytest.mark.parametrize("agent", [DQN(**COMMON | {"learning_rate": 0.0})], ids=["a rate of zero"])
+@pytest.mark.parametrize("agent", [DQN(**common(learning_rate=0.0))], ids=["a rate of zero"])
 def test_an_agent_that_learns_nothing_is_caught(agent):
     with pytest.raises(ConformanceError, match=r"(?s)FAILED  it learns.*the network is the same after 1,020 frames"):
         check_agent(agent)
 
 
 def test_an_agent_that_diverges_is_caught():
-    agent = DQNMER(**COMMON | {"learning_rate": 1e30}, beta=1.0, gamma=1.0, batches_per_frame=2)
+    agent = DQNMER(**common(learning_rate=1e30), beta=1.0, gamma=1.0, batches_per_frame=2)
     with pytest.raises(ConformanceError, match=r"(?s)FAILED  numbers stay finite"):
         check_agent(agent)
 
