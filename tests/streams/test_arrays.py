@@ -177,6 +177,9 @@ class TestUnusedLabels:
     def test_of_training_may_be_those_of_a_test(self):
         assert from_arrays([pair(2), pair(1, label=2)], [pair(1), pair(1, label=1)]).n_outputs == 3
 
+    def test_nothing_is_said_of_a_single_label(self):
+        assert from_arrays([pair(2, label=3)], [pair(1, label=3)]).n_outputs == 4
+
     def test_the_remedy_works(self):
         y = np.array([3, 1, 7, 7])
         classes, numbered = np.unique(y, return_inverse=True)

@@ -40,7 +40,7 @@ class LabelledSet(NamedTuple):
 
 
 class PixelMapSets(Sequence[LabelledSet]):
-    """Test sets that are one set of images seen through one pixel map a task, made when requested.
+    """Test sets that are one set of images seen through one pixel map per task, made when requested.
 
     Only the images and the maps are stored: 100 tasks of 10,000 images take 8 MB instead of 784 MB.
     """
@@ -89,7 +89,7 @@ class Benchmark:
     train: Example
     """Training stream in order of arrival: x (N, ...), y (N,) or for regression (N, n_outputs), task (N,)."""
     test: Sequence[LabelledSet]
-    """One test set a task."""
+    """One test set per task."""
     n_outputs: int
     """Number of classes, so that 0 ≤ y < n_outputs; or of targets, for regression."""
     class_tasks: tuple[int, ...] | None = None
@@ -146,7 +146,7 @@ def checksum(benchmark: Benchmark) -> str:
 
 
 def stream_of(parts: Sequence[LabelledSet]) -> Example:
-    """Return the stream that shows the examples given, task after task: one (x, y) a task, all of them alike."""
+    """Return the stream that shows the examples given, task after task: one (x, y) per task, all of them alike."""
     sizes = [len(y) for _, y in parts]
     return Example(
         x=np.concatenate([x for x, _ in parts]),

@@ -28,32 +28,32 @@ class Entry(NamedTuple):
 BENCHMARKS = {
     "digits-rotations": Entry(
         "perdure.streams.digits:digits_rotations",
-        "handwritten digits of 8×8 pixels at one angle a task; 10 tasks × 500 examples, no download",
+        "handwritten digits of 8×8 pixels at one angle per task; 10 tasks × 500 examples, no download",
     ),
     "mnist-rotations": Entry(
         "perdure.streams.mnist:mnist_rotations",
-        "MNIST at one angle a task; 20 tasks × 1,000 examples",
+        "MNIST at one angle per task; 20 tasks × 1,000 examples",
     ),
     "mnist-permutations": Entry(
         "perdure.streams.mnist:mnist_permutations",
-        "MNIST through one permutation of the pixels a task; 20 tasks × 1,000 examples",
+        "MNIST through one permutation of the pixels per task; 20 tasks × 1,000 examples",
     ),
     "mnist-many-permutations": Entry(
         "perdure.streams.mnist:mnist_many_permutations",
-        "MNIST through one permutation of the pixels a task; 100 tasks × 200 examples",
+        "MNIST through one permutation of the pixels per task; 100 tasks × 200 examples",
     ),
     "mnist-split": Entry(
         "perdure.streams.mnist:mnist_split",
-        "MNIST, two digits a task, one head for all; 5 tasks × 1,000 examples",
+        "MNIST, two digits per task, one head for all; 5 tasks × 1,000 examples",
     ),
     "omniglot": Entry(
         "perdure.streams.omniglot:omniglot",
-        "handwritten characters, one alphabet a task; 50 tasks × 252 to 990 examples, 1,623 outputs",
+        "handwritten characters, one alphabet per task; 50 tasks × 252 to 990 examples, 1,623 outputs",
         network="omniglot_convnet",
     ),
     "cifar100": Entry(
         "perdure.streams.cifar100:cifar100",
-        "CIFAR-100, five classes a task, outputs of other tasks masked; 20 tasks × 2,500 examples",
+        "CIFAR-100, five classes per task, outputs of other tasks masked; 20 tasks × 2,500 examples",
         network="reduced_resnet18",
     ),
 }

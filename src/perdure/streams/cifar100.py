@@ -46,7 +46,7 @@ def cifar100(
     data_dir: Path | None = None,
     validation: bool = False,
 ) -> Benchmark:
-    """Return Incremental CIFAR-100: five new classes a task, and the outputs of the other tasks' classes masked.
+    """Return Incremental CIFAR-100: five new classes per task, and the outputs of the other tasks' classes masked.
 
     Task t shows the classes 5t to 5t + 4. x is uint8, (N, 3, 32, 32); a task is tested on the 500 test images of its
     classes. There are as many outputs as classes in the first `tasks` tasks, 100 in all.
@@ -60,7 +60,7 @@ def cifar100(
         task_order: at position i of the stream, which task to show there; in order if None.
         data_dir: folder to search first for the archive.
         validation: for choosing hyper-parameters: a part of the training images are for testing and training is on
-            the others, 1,875 a task at most, which reported streams show too unless these leave enough.
+            the others, at most 1,875 per task, which reported streams show too unless these leave enough.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -115,7 +115,7 @@ def read_binary_archive(content: bytes, where: str) -> Cifar100:
 
 
 def read_python_archive(content: bytes, where: str) -> Cifar100:
-    """Return what is in the archive of pickles, `cifar-100-python.tar.gz`, without running what a pickle may ask for.
+    """Return what is in the archive of pickles, `cifar-100-python.tar.gz`, without running what a pickle may request.
 
     Args:
         content: all bytes of the archive.
@@ -176,7 +176,7 @@ class _PlainUnpickler(pickle.Unpickler):
     """Rebuilds plain NumPy arrays, lists, dictionaries, numbers and text, and calls nothing else."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        """Return what stands for the few names that the pickle of a plain array asks for."""
+        """Return what stands for the few names that the pickle of a plain array needs."""
         name = f"{module_name}.{global_name}"
         if name not in _STAND_INS:
             raise DataError(

@@ -43,7 +43,7 @@ def warn_unused(labels: Sequence[np.ndarray], n_outputs: int) -> None:
     """Warn by a `PerdureWarning` that names them if some labels below `n_outputs` are never used.
 
     Each has an output that is only ever trained to be low, and labels that start at 1 or are identifiers are a common
-    oversight.
+    oversight. Nothing is said of a single label, with which there is nothing to tell apart.
 
     Args:
         labels: of each set of examples, (n,).
@@ -51,7 +51,7 @@ def warn_unused(labels: Sequence[np.ndarray], n_outputs: int) -> None:
     """
     used = np.unique(np.concatenate([np.unique(y) for y in labels]))
     unused = np.setdiff1d(np.arange(n_outputs), used)
-    if len(unused):
+    if len(used) > 1 and len(unused):
         names = ", ".join(map(str, unused[:_NAMED])) + (f" and {len(unused) - _NAMED:,} more" * (len(unused) > _NAMED))
         warnings.warn(
             f"no example has the label{'s' * (len(unused) > 1)} {names}, yet labels go up to {n_outputs - 1} and the "

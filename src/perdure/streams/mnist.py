@@ -110,7 +110,7 @@ def mnist_split(
     data_dir: Path | None = None,
     validation: bool = False,
 ) -> Benchmark:
-    """Return Split MNIST with a single head: two new digits a task, 0 and 1, then 2 and 3, and so on.
+    """Return Split MNIST with a single head: two new digits per task, 0 and 1, then 2 and 3, and so on.
 
     A task trains on a random subset of its digits' training images, 1,000 by default (our choice), and is
     tested on all test images of its digits. x is uint8, (N, 28, 28); no output is masked, and there are as many

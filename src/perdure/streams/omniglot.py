@@ -57,7 +57,7 @@ def omniglot(
     data_dir: Path | None = None,
     validation: bool = False,
 ) -> Benchmark:
-    """Return Incremental Omniglot: one alphabet a task, one output for each character.
+    """Return Incremental Omniglot: one alphabet per task, one output for each character.
 
     The alphabets come in order of their names, the 30 background ones first, then the 20 evaluation ones; labels
     count the characters in this order. Drawings 1 to 18 of a character are for training, 19 and 20 for testing

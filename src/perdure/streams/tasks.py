@@ -58,7 +58,7 @@ def check_task_count(n_tasks: int, available: int | None = None) -> None:
 
 
 def rotation_angles(rng: np.random.Generator, n_tasks: int) -> Float[np.ndarray, " tasks"]:
-    """Draw one angle a task, in degrees: uniform inside the t-th of `n_tasks` equal bins of [0, 180).
+    """Draw one angle per task, in degrees: uniform inside the t-th of `n_tasks` equal bins of [0, 180).
 
     Source: MNIST Rotations of Lopez-Paz and Ranzato (2017), section 5.1.
 
@@ -89,7 +89,7 @@ def permutation_map(rng: np.random.Generator, n_pixels: int) -> Int[np.ndarray, 
 def rotation_maps(
     seed: int, n_tasks: int, height: int, width: int, prefix: str = ""
 ) -> Int[np.ndarray, "tasks pixels"]:
-    """Return one rotation map a task, at the seed's `rotation_angles`; `prefix` begins the generator's name.
+    """Return one rotation map per task, at the seed's `rotation_angles`; `prefix` begins the generator's name.
 
     Raises:
         ValueError: if there is no task, or there are more than `MAX_TASKS`, or the seed is negative.
@@ -100,7 +100,7 @@ def rotation_maps(
 
 
 def permutation_maps(seed: int, n_tasks: int, n_pixels: int, prefix: str = "") -> Int[np.ndarray, "tasks pixels"]:
-    """Return one permutation map a task; task t is the same however many tasks there are.
+    """Return one permutation map per task; task t is the same however many tasks there are.
 
     `prefix` begins the names of the generators that the permutations are drawn from.
 
@@ -190,7 +190,7 @@ def mapped_stream(
     Args:
         images: base images.
         labels: of the images.
-        maps: one pixel map a task.
+        maps: one pixel map per task.
         subsets: for each task, which images it shows, in order.
 
     Returns:

@@ -33,7 +33,7 @@ class TaskFile(NamedTuple):
 
 
 def read_torch_file(path: Path) -> tuple[list[LabelledSet], list[LabelledSet]]:
-    """Return the training sets and the test sets in a `.pt` file, one a task.
+    """Return the training sets and the test sets in a `.pt` file, one per task.
 
     Nothing in the file is run: it is read with `weights_only`. It is read once in a process, as long as it does not
     change.

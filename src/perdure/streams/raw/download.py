@@ -39,7 +39,7 @@ def download(url: str, target: Path, check: Callable[[bytes, str], object], limi
 
 
 class _Limited:
-    """A file to write, of no more than so many bytes."""
+    """A file to write, of no more than a given number of bytes."""
 
     def __init__(self, file: BinaryIO, limit: int, url: str):
         self._file = file
