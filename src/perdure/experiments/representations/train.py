@@ -67,8 +67,8 @@ def train_representation(
     """Train a representation, and return the one that validates best.
 
     The folder comes to hold ``training.json``, what was asked; ``log.txt``; ``checkpoints``; event files that
-    TensorBoard reads, if tensorboardX is installed; and ``representation.safetensors``, which is written last. A training that was stopped goes on
-    from its last checkpoint, and ends bit-identical to one that was not.
+    TensorBoard reads, if tensorboardX is installed; and ``representation.safetensors``, which is written last. A
+    training that was stopped goes on from its last checkpoint, and ends bit-identical to one that was not.
 
     Args:
         domain: what the representation is trained for.
