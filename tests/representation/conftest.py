@@ -90,8 +90,8 @@ class Recording:
         query_x, query_y = query_x[0], query_y[0]
         if y.dtype.kind == "f":
             y, query_y = y[..., :1], query_y[..., :1]
-        given = [jnp.asarray(it) for it in (x, y, query_x, query_y)]
-        return Episode(*given, jnp.zeros(0, jnp.int32))
+        x, y, query_x, query_y = map(jnp.asarray, (x, y, query_x, query_y))
+        return Episode(x, y, query_x, query_y, jnp.zeros(0, jnp.int32))
 
 
 def channels_last(columns, encoder):
