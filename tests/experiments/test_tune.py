@@ -273,7 +273,7 @@ def test_another_search_in_the_folder_is_refused(quick_tune, tmp_path):
         ResultsError, match=r"another configuration:\n  seeds: \[1000, 1001\] there, \[1000, 1001, 1002\]"
     ):
         quick_tune("online", RECIPE, grid, seeds=3, folder=tmp_path)
-    with pytest.raises(ResultsError, match="learner.name: online there, er requested"):
+    with pytest.raises(ResultsError, match=r"learner\.name: online there, er requested"):
         quick_tune("er", RECIPE, {**grid, **ER}, folder=tmp_path)
 
 
@@ -307,6 +307,7 @@ def test_a_search_is_resumed_from_its_folder(tmp_path, monkeypatch):
     count_learners(monkeypatch, lambda n_calls: signal.raise_signal(signal.SIGTERM) if n_calls == 1 else None)
     with pytest.raises(InterruptedRunError, match="after 1 of 3 combinations"):
         tuning.tune("online", RECIPE, grid, trials=3, seeds=1, folder=tmp_path, progress=False)
+    assert count_learners(monkeypatch) == []
     resumed = tuning.resume_search(tmp_path, progress=False)
     assert resumed == tuning.tune("online", RECIPE, grid, trials=3, seeds=1, progress=False)
     assert resumed == TuningRecord.load(tmp_path).result

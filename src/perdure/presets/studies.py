@@ -30,6 +30,11 @@ class Study(NamedTuple):
     """Cells of each table by its name; one may stand in several."""
     timing: list[Cell]
     """To run alone, of one seed, for the time that it takes."""
+    name: str
+    seeds: int | None = None
+    """Of each run, at most; None for as many as each table says."""
+    quick: bool = False
+    """Is it a quick pass over everything?"""
 
 
 def study_names() -> list[str]:
@@ -65,7 +70,7 @@ def load_study(name: str, seeds: int | None = None, *, quick: bool = False) -> S
         for preset in load_presets()
         if _is_of(preset, wanted)
     ]
-    return Study(tables, timing)
+    return Study(tables, timing, name, seeds, quick)
 
 
 def _presets_of(title: str, table: Mapping[str, Any]) -> list[Preset]:
