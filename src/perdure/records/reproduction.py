@@ -7,6 +7,7 @@ LEARNER-BENCHMARK-…/    the runs, each a folder like that of any run of a lear
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,7 +63,7 @@ class ReproductionRecord:
         try:
             entry(config, "study", str, where)
             entry(config, "quick", bool, where)
-            if config.get("seeds") is not None:
+            if "seeds" not in config or config["seeds"] is not None:
                 entry(config, "seeds", int, where)
             request = _request(read_request(folder), folder / REQUEST)
         except ContentError as cause:
@@ -83,6 +84,15 @@ class ReproductionRecord:
     def title(self) -> str:
         """The study in a few words: "mer, quick pass"."""
         return f"{self.config['study']}, quick pass" if self.config["quick"] else self.config["study"]
+
+    @property
+    def command(self) -> str:
+        """What measures it again from the command line."""
+        options = ["--table", ",".join(self.request.tables), "--out", str(self.folder)]
+        if self.config["seeds"] is not None:
+            options += ["--seeds", str(self.config["seeds"])]
+        quick = ["--quick"] if self.config["quick"] else []
+        return shlex.join(["perdure", "reproduce", self.config["study"], *options, *quick])
 
     @cached_property
     def tables(self) -> dict[str, list[RunRecord]]:
