@@ -1,4 +1,4 @@
-"""Which runs make up a published study: studies.toml and presets.toml put together."""
+"""Which runs make up a published study: studies.toml and learners.toml put together."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _presets_of(title: str, table: Mapping[str, Any]) -> list[Preset]:
     wanted = list(product(table["benchmarks"], table["learners"]))
     if missing := [f"{learner} on {benchmark}" for benchmark, learner in wanted if (benchmark, learner) not in known]:
         raise ValueError(
-            f"presets.toml has no preset of {', '.join(missing)}, expected one for each learner and benchmark of the "
+            f"learners.toml has no preset of {', '.join(missing)}, expected one for each learner and benchmark of the "
             f"table {title}; add it there, or leave the learner out of studies.toml"
         )
     return [preset for pair in wanted for preset in known[pair]]
