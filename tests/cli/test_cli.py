@@ -180,7 +180,7 @@ def short_study(monkeypatch):
 
     def load(name, seeds, *, quick):
         asked.append((name, seeds, quick))
-        return Study({"retained": [cell(0.05)], "variants": [cell(1e9)]}, [])
+        return Study({"retained": [cell(0.05)], "variants": [cell(1e9)]}, [], name, seeds, quick)
 
     monkeypatch.setattr(studies, "load_study", load)
     return asked

@@ -2,7 +2,9 @@
 
 import functools
 import json
+import shutil
 import signal
+import subprocess
 import sys
 import types
 from typing import Any, ClassVar, NamedTuple
@@ -14,14 +16,17 @@ import pytest
 
 import perdure.experiments.tuning.side_by_side as side_by_side
 import perdure.experiments.tuning.tune as tuning
-from perdure.core import Info, Learner, Rate
+from perdure.core import Info, Learner, PerdureWarning, Rate
 from perdure.execution.job import DivergedError
+from perdure.experiments.supervised.streams import SeedStreams
+from perdure.experiments.tuning.spec import tuning_spec
 from perdure.learners.catalog import make_learner
 from perdure.learners.hyperparameters import rate
 from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
+from perdure.models import MLP
 from perdure.records.errors import ResultsError
-from perdure.records.tuning import LogUniform
+from perdure.records.tuning import LogUniform, TuningRecord
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import PixelMapSets
 from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe, Entry
@@ -88,10 +93,8 @@ def test_scores_do_not_depend_on_how_many_fit_side_by_side(quick_tune, monkeypat
 def test_more_memory_lets_more_learn_side_by_side(small_mlp, monkeypatch):
     def fitting(available):
         monkeypatch.setattr(side_by_side, "available_memory", lambda: available)
-        session = tuning.Session(
-            make_learner("er", learning_rate=0.1, **ER), [VALIDATION(0)], (0,), False, "needed", 0.0, False, None
-        )
-        return side_by_side.learners_that_fit(session, session.learner, small_mlp)
+        streams = SeedStreams.of(VALIDATION, [0])
+        return side_by_side.learners_that_fit(streams, make_learner("er", learning_rate=0.1, **ER), small_mlp)
 
     assert fitting(0) == 1
     assert 5 < fitting(10**6) < 100
@@ -186,8 +189,11 @@ def test_all_that_diverge_are_an_error(line, tmp_path):
     grid = {"learning_rate": [2.0, 3.0]}
     with pytest.raises(DivergedError, match="all 2 combinations diverged; lower the rates"):
         tuning.tune("online", line, grid, model=start_at_zero, progress=False, folder=tmp_path)
-    trials = json.loads((tmp_path / "search.json").read_text())["trials"]
+    trials = json.loads((tmp_path / "trials.json").read_text())["trials"]
     assert [trial["retained_accuracy"] for trial in trials] == [[None, None]] * 2
+    with pytest.raises(DivergedError, match="all 2 combinations diverged"):
+        tuning.tune("online", line, grid, model=start_at_zero, progress=False, folder=tmp_path)
+    assert TuningRecord.load(tmp_path).finished
 
 
 # --- what is on disk
@@ -198,9 +204,9 @@ def count_learners(monkeypatch, before=lambda n_calls: None):
     calls = []
     score = side_by_side.score_side_by_side
 
-    def counting(session, learners, *arguments):
+    def counting(streams, learners, *arguments):
         before(len(calls))
-        scores = score(session, learners, *arguments)
+        scores = score(streams, learners, *arguments)
         calls.append(len(learners))
         return scores
 
@@ -209,17 +215,20 @@ def count_learners(monkeypatch, before=lambda n_calls: None):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_search_that_was_stopped_goes_on(quick_tune, tmp_path, monkeypatch, number):
+def test_a_search_that_was_stopped_resumes(quick_tune, tmp_path, monkeypatch, number):
     grid = {"learning_rate": [0.02, 0.1, 0.2]}
     monkeypatch.setattr(side_by_side, "available_memory", lambda: 1)  # one after another
     calls = count_learners(monkeypatch, lambda n_calls: signal.raise_signal(number) if n_calls == 1 else None)
-    with pytest.raises(InterruptedRunError, match=r"after 1 of 3 combinations; those are kept in .*: give the same"):
+    with pytest.raises(
+        InterruptedRunError, match=r"after 1 of 3 combinations; those are kept in .*: resume with `perdure resume"
+    ):
         quick_tune("online", RECIPE, grid, folder=tmp_path)
     assert calls == [1]
     calls = count_learners(monkeypatch)
-    went_on = quick_tune("online", RECIPE, grid, folder=tmp_path)
+    resumed = quick_tune("online", RECIPE, grid, folder=tmp_path)
     assert calls == [1, 1]
-    assert went_on == quick_tune("online", RECIPE, grid)
+    assert resumed == quick_tune("online", RECIPE, grid)
+    assert TuningRecord.load(tmp_path).result == resumed
 
 
 def test_a_stop_without_a_folder_says_that_nothing_is_kept(quick_tune, monkeypatch):
@@ -239,6 +248,24 @@ def test_a_longer_list_computes_only_what_it_adds(quick_tune, tmp_path, monkeypa
     assert again == first
 
 
+def test_a_search_that_asks_for_more_is_unfinished_until_it_is_done(quick_tune, tmp_path, monkeypatch):
+    quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=tmp_path)
+    count_learners(monkeypatch, lambda n_calls: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(InterruptedRunError, match="after 2 of 3 combinations"):
+        quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1, 0.2]}, folder=tmp_path)
+    record = TuningRecord.load(tmp_path)
+    assert (record.finished, record.n_tried, len(record.request.combinations)) == (False, 2, 3)
+
+
+def test_a_finished_search_says_where_its_scores_come_from(quick_tune, tmp_path, capsys):
+    grid = {"learning_rate": [0.02, 0.1]}
+    quick_tune("online", RECIPE, grid, folder=tmp_path)
+    tuning.tune("online", RECIPE, grid, model=quick_tune.keywords["model"], folder=tmp_path)
+    assert capsys.readouterr().err == (
+        f"these are the scores of the finished search in {tmp_path}; delete it to run again\n"
+    )
+
+
 def test_another_search_in_the_folder_is_refused(quick_tune, tmp_path):
     grid = {"learning_rate": [0.02, 0.1]}
     quick_tune("online", RECIPE, grid, folder=tmp_path)
@@ -246,29 +273,74 @@ def test_another_search_in_the_folder_is_refused(quick_tune, tmp_path):
         ResultsError, match=r"another configuration:\n  seeds: \[1000, 1001\] there, \[1000, 1001, 1002\]"
     ):
         quick_tune("online", RECIPE, grid, seeds=3, folder=tmp_path)
-    with pytest.raises(ResultsError, match="learner: online there, er asked for"):
+    with pytest.raises(ResultsError, match=r"learner\.name: online there, er requested"):
         quick_tune("er", RECIPE, {**grid, **ER}, folder=tmp_path)
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", "[]", "{}", '{"trials": 3}', "null", '{"trials": [{}]}'],
-)
-def test_a_damaged_record_is_refused(quick_tune, tmp_path, content):
-    quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=tmp_path)
-    (tmp_path / "search.json").write_text(content)
-    with pytest.raises(ResultsError, match="cannot be read as the record of a search"):
-        quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=tmp_path)
+def own_model(width):
+    """Return a network maker of an own module, whose source holds its width."""
+    source = f"def make(example, n_outputs, key):\n    return MLP(example.x.size, n_outputs, ({width},), key=key)\n"
+    module = types.ModuleType("model_of_tests")
+    module.MLP = MLP  # pyright: ignore[reportAttributeAccessIssue]
+    sys.modules[module.__name__] = module
+    exec(compile(source, "model_of_tests", "exec"), module.__dict__)
+    return module.make
 
 
-@pytest.mark.parametrize("row", [{"retained_accuracy": []}, {"hyperparameters": {"learning_rate": "0.1"}}])
-def test_a_damaged_trial_is_refused(quick_tune, tmp_path, row):
+def test_a_model_that_was_edited_is_refused(quick_tune, tmp_path):
+    grid = {"learning_rate": [0.02, 0.1]}
+    first = quick_tune("online", RECIPE, grid, folder=tmp_path, model=own_model(8))
+    assert quick_tune("online", RECIPE, grid, folder=tmp_path, model=own_model(8)) == first
+    with pytest.raises(ResultsError, match="made by other code of the same name"):
+        quick_tune("online", RECIPE, grid, folder=tmp_path, model=own_model(9))
+
+
+def test_a_search_with_an_own_model_is_resumed_from_python(quick_tune, tmp_path):
     quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=tmp_path)
-    record = json.loads((tmp_path / "search.json").read_text())
-    record["trials"][0] |= row
-    (tmp_path / "search.json").write_text(json.dumps(record))
-    with pytest.raises(ResultsError, match="cannot be read as the record of a search"):
-        quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=tmp_path)
+    with pytest.raises(ResultsError, match=r"with its own small_mlp, .*resume it from Python with the same call"):
+        tuning.resume_search(tmp_path)
+
+
+def test_a_search_is_resumed_from_its_folder(tmp_path, monkeypatch):
+    grid = {"learning_rate": LogUniform(0.01, 0.1)}
+    monkeypatch.setattr(side_by_side, "available_memory", lambda: 1)  # one after another
+    count_learners(monkeypatch, lambda n_calls: signal.raise_signal(signal.SIGTERM) if n_calls == 1 else None)
+    with pytest.raises(InterruptedRunError, match="after 1 of 3 combinations"):
+        tuning.tune("online", RECIPE, grid, trials=3, seeds=1, folder=tmp_path, progress=False)
+    assert count_learners(monkeypatch) == []
+    resumed = tuning.resume_search(tmp_path, progress=False)
+    assert resumed == tuning.tune("online", RECIPE, grid, trials=3, seeds=1, progress=False)
+    assert resumed == TuningRecord.load(tmp_path).result
+
+
+def test_a_folder_that_is_deleted_meanwhile_is_told_and_the_search_returns(quick_tune, tmp_path, monkeypatch):
+    folder = tmp_path / "search"
+    monkeypatch.setattr(side_by_side, "available_memory", lambda: 1)
+    count_learners(monkeypatch, lambda n_calls: shutil.rmtree(folder) if n_calls == 1 else None)
+    with pytest.warns(PerdureWarning, match="was deleted during the run"):
+        result = quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=folder)
+    assert len(result.trials) == 2
+    assert not folder.exists()
+
+
+def test_one_of_two_processes_searches_the_other_is_refused(tmp_path):
+    program = (
+        "import sys; from perdure.experiments.tuning.tune import tune\n"
+        "from perdure.streams.catalog import BenchmarkRecipe\n"
+        "recipe = BenchmarkRecipe('digits-rotations', {'tasks': 2, 'examples_per_task': 40})\n"
+        "r = tune('online', recipe, {'learning_rate': [0.02, 0.1]}, folder=sys.argv[1], progress=False)\n"
+        "print(sorted((t.hyperparameters['learning_rate'], t.score.per_seed) for t in r.trials))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "search")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ended = [(*process.communicate(), process.returncode) for process in both]
+    worked = [out for out, _, status in ended if status == 0]
+    refused = [errors for _, errors, status in ended if status != 0]
+    assert worked
+    for errors in refused:  # none if the second process came when the first had ended
+        assert "is in use by process" in errors
+    assert TuningRecord.load(tmp_path / "search").finished
+    assert len(set(worked)) == 1
 
 
 # --- streams
@@ -278,9 +350,9 @@ def seen_by_a_search(monkeypatch, quick_tune, recipe):
     """Return the benchmarks that a search learns from."""
     seen = []
 
-    def note(session, learners, *arguments):
-        seen.extend(session.benchmarks)
-        return np.zeros((len(learners), len(session.seeds)))
+    def note(streams, learners, *arguments):
+        seen.extend(streams.benchmarks)
+        return np.zeros((len(learners), len(streams.seeds)))
 
     monkeypatch.setattr(tuning, "score_side_by_side", note)
     quick_tune("online", recipe, {"learning_rate": [0.1, 0.2]})
@@ -326,7 +398,7 @@ def test_a_benchmark_without_validation_streams_is_refused(line, quick_tune):
 
 
 def test_what_is_not_searched_comes_from_the_preset(quick_tune, monkeypatch):
-    monkeypatch.setattr(tuning, "score_side_by_side", lambda session, learners, *_: np.zeros((len(learners), 2)))
+    monkeypatch.setattr(tuning, "score_side_by_side", lambda streams, learners, *_: np.zeros((len(learners), 2)))
     result = quick_tune("mer", RECIPE, {"beta": [0.5, 1.0], "batches_per_example": 1})
     assert {key: value for key, value in values_of(result)[0].items() if key != "beta"} == {
         "learning_rate": 0.1,
@@ -396,10 +468,12 @@ def test_bad_number_of_seeds(seeds):
 
 def test_every_search_has_a_folder_of_its_own(tmp_path):
     recipes = [RECIPE, BenchmarkRecipe("digits-rotations")]
-    configs = [
-        tuning.describe_search(name, recipe, seeds) for name in ("er", "mer") for recipe in recipes for seeds in (1, 2)
-    ]
-    folders = {tuning.default_search_folder(config, tmp_path) for config in configs}
+    folders = {
+        tuning_spec(name, recipe, {"learning_rate": [0.1, 0.2]}, seeds=seeds).default_folder(tmp_path)
+        for name in ("er", "mer")
+        for recipe in recipes
+        for seeds in (1, 2)
+    }
     assert len(folders) == 8
     assert all(
         folder.name.startswith(("tune-er-digits-rotations-", "tune-mer-digits-rotations-")) for folder in folders

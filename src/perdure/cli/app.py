@@ -31,10 +31,10 @@ def _from(module: str, name: str) -> Callable[[], Any]:
 
 COMMANDS = {
     "run": LazyCommand("Train a learner on a benchmark and measure what it retains.", _from("run", "run_app")),
-    "resume": LazyCommand("Continue a run that was stopped.", _from("records", "resume_command")),
+    "resume": LazyCommand("Continue a run that was stopped.", _from("resume", "resume_command")),
     "tune": LazyCommand("Choose a learner's hyper-parameters on validation streams.", _from("tune", "tune_app")),
-    "results": LazyCommand("List runs, finished and unfinished.", _from("records", "results_command")),
-    "report": LazyCommand("Compare finished runs: a table, and figures.", _from("records", "report_command")),
+    "results": LazyCommand("List runs of every kind, finished and unfinished.", _from("report", "results_command")),
+    "report": LazyCommand("Show and compare finished runs: tables, and figures.", _from("report", "report_command")),
     "reproduce": LazyCommand(
         "Measure a published study, beside its published figures.", _from("reproduce", "reproduce_command")
     ),

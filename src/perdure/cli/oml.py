@@ -79,6 +79,7 @@ def train(
 EVALUATION_CLASSES = "10,50,75,100,150,200"
 Names = Annotated[list[str], typer.Argument(help="Names of representations that come with perdure, files, or folders.")]
 Out = Annotated[Path, typer.Option(help="Folder of the results.")]
+RecordFolder = Annotated[Path | None, typer.Option("--out", help="Folder of the record.", show_default="in runs/")]
 
 
 def evaluate(
@@ -93,37 +94,22 @@ def evaluate(
         bool, typer.Option("--fresh-head", help="For sine, draw a new head too; for classes that is always done.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the class sets, functions and heads.")] = 0,
-    out: Out = Path("runs/evaluation"),
+    out: RecordFolder = None,
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
     """Test representations by the published protocol: a sweep of rates, then many runs, and what they retain."""
     with loading():
-        from perdure.experiments.representations.evaluate import evaluate_all
-        from perdure.records.evaluation import save_evaluations
-        from perdure.report.figures.representations import save_evaluation_figures
-        from perdure.report.representations import evaluation_tables
-        from perdure.storage.files import make_folder
+        from perdure.cli.report import report_run
+        from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec
 
     if not all(it.strip().isdecimal() for it in classes.split(",")):
         raise ValueError(f"--classes is {classes!r}, expected numbers separated by commas, as {EVALUATION_CLASSES}")
     counts = [int(it) for it in classes.split(",")]
-    make_folder(out)
-    evaluations = evaluate_all(
-        representations,
-        counts,
-        runs=runs,
-        oracle=oracle,
-        fresh_head=fresh_head,
-        seed=seed,
-        data_dir=data_dir,
-        show=not quiet,
-    )
-    save_evaluations(out / "evaluation.json", evaluations)
-    for table in evaluation_tables(evaluations):
-        print_table(table)
-    for path in save_evaluation_figures(evaluations, out):
-        say(str(path))
+    spec = evaluation_spec(representations, counts, runs=runs, oracle=oracle, fresh_head=fresh_head, seed=seed)
+    folder = out or spec.default_folder()
+    evaluate_all(spec, folder, data_dir=data_dir, progress=not quiet)
+    report_run(folder)
 
 
 def visualize(
@@ -153,9 +139,11 @@ def visualize(
 def learners(
     representations: Names,
     *,
-    raw: Annotated[bool, typer.Option("--raw", help="Also measure a network that learns from the images themselves.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Also measure a network that learns from the images themselves.")
+    ] = False,
     seeds: Annotated[int, typer.Option(min=2, help="Seeds of each figure.")] = 10,
-    out: Out = Path("runs/learners"),
+    out: RecordFolder = None,
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
@@ -164,14 +152,12 @@ def learners(
     The same command again continues after the last figure that was measured.
     """
     with loading():
-        from perdure.experiments.representations.learners import compare_learners
-        from perdure.report.representations import learners_table
-        from perdure.storage.files import make_folder
+        from perdure.cli.report import report_run
+        from perdure.experiments.representations.learners import compare_learners, default_comparison_folder
 
-    make_folder(out)
-    record = out / "learners.json"
-    cells = compare_learners(representations, raw=raw, seeds=seeds, record=record, data_dir=data_dir, show=not quiet)
-    print_table(learners_table(cells))
+    folder = out or default_comparison_folder(seeds)
+    compare_learners(representations, raw=raw, seeds=seeds, folder=folder, data_dir=data_dir, progress=not quiet)
+    report_run(folder)
 
 
 oml_app = group(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from perdure.cli.commands import command, examples
 from perdure.cli.console import DataDir, Quiet, complain, say
 from perdure.machine.signals import loading
+
+if TYPE_CHECKING:
+    from perdure.experiments.reproduction.measure import Measured
 
 
 def reproduce(
@@ -21,14 +24,16 @@ def reproduce(
     ] = "all",
     seeds: Annotated[
         int | None,
-        typer.Option(min=2, help="Seeds of each run at most; the costliest runs have fewer.", show_default="of the study"),
+        typer.Option(
+            min=2, help="Seeds of each run at most; the costliest runs have fewer.", show_default="of the study"
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Run everything in minutes, on streams a twentieth as long.")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per CPU core")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the runs' folders.", show_default="runs, or runs/quick")
+        Path | None, typer.Option(help="Folder of the record.", show_default="runs/reproduce-STUDY, or …-quick")
     ] = None,
     page: Annotated[Path | None, typer.Option(help="Markdown page to write.", show_default="results.md in OUT")] = None,
     html: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="results.html in OUT")] = None,
@@ -41,34 +46,40 @@ def reproduce(
     status is 1.
     """
     with loading():
-        from perdure.experiments.reproduction.measure import measure
-        from perdure.machine.cores import usable_cpus
+        from perdure.experiments.reproduction.measure import default_study_folder, measure
         from perdure.presets.studies import load_study
-        from perdure.storage.files import make_folder, write_atomically
 
-    root = out or Path("runs", "quick") if quick else out or Path("runs")
-    measured = measure(
-        load_study(study, seeds, quick=quick),
-        table.split(","),
-        root,
-        workers=workers or usable_cpus(),
-        data_dir=data_dir,
-        progress=not quiet,
-    )
+    measuring = load_study(study, seeds, quick=quick)
+    root = out or default_study_folder(measuring)
+    measured = measure(measuring, table.split(","), root, workers=workers, data_dir=data_dir, progress=not quiet)
+    typed = shlex.join(["perdure", *sys.argv[1:]])
+    write_pages(measured, typed, page or root / "results.md", html or root / "results.html")
+    if measured.failures:
+        raise typer.Exit(1)
+
+
+def write_pages(measured: Measured, typed: str, page: Path, html: Path) -> None:
+    """Write what was measured as Markdown and as HTML, and say what failed.
+
+    Args:
+        measured: the study.
+        typed: the command, for the page.
+        page: of Markdown.
+        html: the same as HTML.
+    """
     from perdure.report.html import html_page
     from perdure.report.markdown import markdown_page
     from perdure.report.study import study_blocks
+    from perdure.storage.files import make_folder, write_atomically
 
-    typed = shlex.join(["perdure", *sys.argv[1:]])
-    blocks = study_blocks(measured.tables, measured.timing, typed, quick=quick)
-    for path, render in ((page or root / "results.md", markdown_page), (html or root / "results.html", html_page)):
+    record = measured.record
+    blocks = study_blocks(record.tables, record.timing, typed, quick=record.config["quick"])
+    for path, render in ((page, markdown_page), (html, html_page)):
         make_folder(path.parent)
         write_atomically(path, render(blocks).encode())
         say(str(path))
     for failure in measured.failures:
         complain(f"{failure.name}: {failure.reason}", "failed:")
-    if measured.failures:
-        raise typer.Exit(1)
 
 
 reproduce_command = command(

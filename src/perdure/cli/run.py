@@ -10,7 +10,7 @@ import typer
 from perdure.cli.commands import examples, group, required
 from perdure.cli.console import DataDir, ExamplesPerTask, Previous, Quiet, Tasks, note, say
 from perdure.cli.learners import learner_commands
-from perdure.cli.records import report_run
+from perdure.cli.report import report_run
 from perdure.machine.signals import loading
 from perdure.streams.catalog import benchmark_names
 

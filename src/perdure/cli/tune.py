@@ -48,7 +48,8 @@ def _tune(
 ) -> None:
     with loading():
         from perdure.experiments.tuning.space import parse_values
-        from perdure.experiments.tuning.tune import default_search_folder, describe_search, tune
+        from perdure.experiments.tuning.spec import tuning_spec
+        from perdure.experiments.tuning.tune import tune_of
         from perdure.learners.catalog import learner_class
         from perdure.learners.hyperparameters import hyperparameters
         from perdure.presets.file import add_preset
@@ -61,9 +62,10 @@ def _tune(
     recipe = BenchmarkRecipe(name, {option: it for option, it in options.items() if it is not None}, data_dir)
     known = {it.name: it for it in hyperparameters(learner_class(learner_name))}
     grid = {name: parse_values(known[name], text) for name, text in given.items()}
-    folder = out or default_search_folder(describe_search(learner_name, recipe, seeds))
     n_trials = None if search is _SearchKind.grid else trials or 30
-    result = tune(learner_name, recipe, grid, trials=n_trials, seeds=seeds, folder=folder, progress=not quiet)
+    spec = tuning_spec(learner_name, recipe, grid, trials=n_trials, seeds=seeds)
+    folder = out or spec.default_folder()
+    result = tune_of(spec, folder, progress=not quiet)
     file = preset or folder / "preset.toml"
     add_preset(file, result.preset)
     _report_search(result, folder, file, data_dir)
@@ -83,9 +85,7 @@ tune_app = group(
         several=True,
     ),
     help="Choose a learner's hyper-parameters on validation streams: perdure tune LEARNER BENCHMARK.",
-    epilog=examples(
-        "perdure tune online digits-rotations --learning-rate 0.01,0.03,0.1", "perdure tune mer --help"
-    ),
+    epilog=examples("perdure tune online digits-rotations --learning-rate 0.01,0.03,0.1", "perdure tune mer --help"),
 )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from signal import Signals
@@ -120,6 +121,7 @@ def _start(job: Job, share: frozenset[int], running: dict[Connection, _Worker], 
 def _work(work: Callable[[Watch], object], sender: Connection) -> None:
     """Do a job, in its process."""
     os.setpgid(0, 0)  # Ctrl-C in a terminal then reaches only the process that waits for us, which passes it on
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         work(sender.send)
     except BrokenPipeError:
@@ -128,6 +130,17 @@ def _work(work: Callable[[Watch], object], sender: Connection) -> None:
         sender.send(_Done(f"{type(error).__name__}: {error}"))
     else:
         sender.send(_Done(None))
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it has, even in the middle of a compilation.
+
+    What its job has on disk is whole at any moment.
+    """
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _next_word(pipe: Connection) -> ProgressUpdate | _Done | None:

@@ -1,35 +1,27 @@
-"""Files of own presets, in the format of presets.toml."""
+"""Files of own presets, in the format of learners.toml."""
 
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from perdure.presets.learners import Preset, presets_in
 from perdure.storage.files import make_folder, write_atomically
-
-_TEXTS = ("learner", "source")
+from perdure.storage.reading import ContentError, read_toml
 
 
 def read_presets(path: Path) -> list[Preset]:
     """Return every preset of a file.
 
     Raises:
-        ValueError: if the file cannot be read, or is not in the format of presets.toml.
+        ValueError: if the file cannot be read, or is not in the format of learners.toml; the message names the place.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as cause:
-        raise ValueError(
-            f"{path} cannot be read as a file of presets: {cause}; give one that perdure tune wrote"
-        ) from cause
-    problem = _problem(content)
-    if problem is not None:
-        raise ValueError(f"{path} is no file of presets: {problem}; see docs/tuning.md for the format")
-    return presets_in(content)
+        return presets_in(read_toml(path), path)
+    except ContentError as cause:
+        raise ValueError(f"{cause}; give a file of presets that perdure tune wrote, or see docs/tuning.md") from cause
 
 
 def add_preset(path: Path, preset: Preset) -> None:
@@ -48,23 +40,6 @@ def add_preset(path: Path, preset: Preset) -> None:
 
 def _key(preset: Preset) -> tuple[str, str, int | None]:
     return preset.learner, preset.benchmark, preset.memory_size
-
-
-def _problem(content: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the content of a file of presets, None if nothing is."""
-    groups = content.get("group")
-    if not isinstance(groups, list) or not groups:
-        return "it has no [[group]]"
-    for group in groups:
-        if not isinstance(group, dict) or not all(isinstance(group.get(name), str) for name in _TEXTS):
-            return "a [[group]] lacks its learner or its source"
-        rows = group.get("presets")
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            return f"the group of {group['learner']} has no list of presets"
-        for row in rows:
-            if not isinstance(row.get("benchmark"), str):
-                return f"a preset of {group['learner']} names no benchmark"
-    return None
 
 
 def _to_toml(presets: Sequence[Preset]) -> str:

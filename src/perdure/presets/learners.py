@@ -9,6 +9,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
+from perdure.storage.reading import ContentError, checked, entry
+
 
 class Published(NamedTuple):
     """A published figure: mean and standard deviation over five runs."""
@@ -38,16 +40,29 @@ class Preset:
 
 
 def load_presets() -> list[Preset]:
-    """Return every preset, in the order of presets.toml.
+    """Return every preset, in the order of learners.toml.
 
     Source: Riemer et al. 2019, appendix and released run script; results of tables 1 and 2.
     """
     return presets_in(_file())
 
 
-def presets_in(content: Mapping[str, Any]) -> list[Preset]:
-    """Return every preset in the content of presets.toml, or of a file like it."""
-    return [_preset(group["learner"], group["source"], row) for group in content["group"] for row in group["presets"]]
+def presets_in(content: Mapping[str, Any], where: object = "presets/learners.toml") -> list[Preset]:
+    """Return every preset in the content of learners.toml, or of a file like it.
+
+    Args:
+        content: as TOML has it.
+        where: the file, for errors.
+
+    Raises:
+        ContentError: naming the place of what is missing or of another kind.
+    """
+    groups = entry(content, "group", list, where)
+    if not groups:
+        raise ContentError(f"{where}, 'group' is an empty list, expected at least one [[group]]")
+    return [
+        preset for place, group in enumerate(groups) for preset in _presets_of(group, f"{where}, group {place + 1}")
+    ]
 
 
 def find_preset(
@@ -120,19 +135,39 @@ def follows_protocol(benchmark: str, options: Mapping[str, Any]) -> bool:
     return all(options.get(name, value) == value for name, value in expected.items())
 
 
-def _preset(learner: str, source: str, row: Mapping[str, Any]) -> Preset:
+def _presets_of(group: Any, where: str) -> list[Preset]:
+    group = checked(group, dict, where)
+    learner, source = entry(group, "learner", str, where), entry(group, "source", str, where)
+    rows = entry(group, "presets", list, where)
+    return [_preset(learner, source, row, f"{where}, preset {place}") for place, row in enumerate(rows, start=1)]
+
+
+def _preset(learner: str, source: str, row: Any, where: str) -> Preset:
+    row = checked(row, dict, where)
     others = ("benchmark", "options", "retained_accuracy")
-    hyperparameters = {name: value for name, value in row.items() if name not in others}
-    figure = row.get("retained_accuracy")
+    hyperparameters = {name: _number(it, f"{where}, {name!r}") for name, it in row.items() if name not in others}
     return Preset(
         learner=learner,
-        benchmark=row["benchmark"],
-        memory_size=row.get("memory_size"),
+        benchmark=entry(row, "benchmark", str, where),
+        memory_size=entry(row, "memory_size", int, where) if "memory_size" in row else None,
         hyperparameters=hyperparameters,
         source=source,
-        retained_accuracy=None if figure is None else Published(*figure),
-        options=row.get("options", {}),
+        retained_accuracy=_published(row["retained_accuracy"], where) if "retained_accuracy" in row else None,
+        options=entry(row, "options", dict, where) if "options" in row else {},
     )
+
+
+def _number(value: Any, where: str) -> float | int:
+    """Return a hyper-parameter; true and false are some, too."""
+    return value if isinstance(value, bool) else checked(value, float, where)
+
+
+def _published(figure: Any, where: str) -> Published:
+    where = f"{where}, 'retained_accuracy'"
+    numbers = [float(checked(it, float, where)) for it in checked(figure, list, where)]
+    if len(numbers) != 2:
+        raise ContentError(f"{where} has {len(numbers)} numbers, expected a mean and a standard deviation")
+    return Published(*numbers)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Which runs make up a published study: studies.toml and presets.toml put together."""
+"""Which runs make up a published study: studies.toml and learners.toml put together."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ class Study(NamedTuple):
     """Cells of each table by its name; one may stand in several."""
     timing: list[Cell]
     """To run alone, of one seed, for the time that it takes."""
+    name: str
+    seeds: int | None = None
+    """Of each run, at most; None for as many as each table says."""
+    quick: bool = False
+    """Is it a quick pass over everything?"""
 
 
 def study_names() -> list[str]:
@@ -65,7 +70,7 @@ def load_study(name: str, seeds: int | None = None, *, quick: bool = False) -> S
         for preset in load_presets()
         if _is_of(preset, wanted)
     ]
-    return Study(tables, timing)
+    return Study(tables, timing, name, seeds, quick)
 
 
 def _presets_of(title: str, table: Mapping[str, Any]) -> list[Preset]:
@@ -76,7 +81,7 @@ def _presets_of(title: str, table: Mapping[str, Any]) -> list[Preset]:
     wanted = list(product(table["benchmarks"], table["learners"]))
     if missing := [f"{learner} on {benchmark}" for benchmark, learner in wanted if (benchmark, learner) not in known]:
         raise ValueError(
-            f"presets.toml has no preset of {', '.join(missing)}, expected one for each learner and benchmark of the "
+            f"learners.toml has no preset of {', '.join(missing)}, expected one for each learner and benchmark of the "
             f"table {title}; add it there, or leave the learner out of studies.toml"
         )
     return [preset for pair in wanted for preset in known[pair]]

@@ -1,7 +1,12 @@
-"""The record of evaluated representations: one JSON file, from which tables and figures are made without JAX."""
+"""The record of evaluated representations, laid out as `perdure.records.folder` tells.
+
+request.json     where the representations were, for resuming
+evaluation.json  what each was worth; written anew after every number of classes
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +15,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from perdure.records.run import misspelt, read_record
+from perdure.records.errors import REPAIR, ResultsError, damaged
+from perdure.records.folder import CONFIG
+from perdure.records.requested import REQUEST, is_marked_finished, read_config_of, read_request
 from perdure.storage.files import write_json
+from perdure.storage.reading import ContentError, checked, entry, read_json
 
-FORMAT = 1
+KIND = "evaluation"
+EVALUATION = "evaluation.json"
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class SineResult:
 
     rate: float
     errors: Float[np.ndarray, "runs functions functions"]
-    """Mean squared error after learning function i, of function j."""
+    """Mean squared error after learning function i, of function j; NaN where it is not finite."""
 
     @property
     def so_far(self) -> Float[np.ndarray, "runs functions"]:
@@ -51,62 +62,168 @@ class Evaluation:
     name: str
     """Of the representation, for tables and figures."""
     protocol: Mapping[str, Any]
-    """What was asked for."""
+    """What was requested: `runs`, `oracle`, `fresh_head`, `seed`."""
     results: Sequence[ClassResult] | SineResult
     """For each number of classes; or for the sine waves."""
 
 
-def save_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
-    """Write evaluations to a JSON file.
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """Evaluated representations as their folder tells it."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    representations: Sequence[str]
+    """Names, files or folders, from which they can be loaded again."""
+    evaluations: Sequence[Evaluation]
+    """What is finished, in the order of the configuration; representations of which nothing is are left out."""
+    finished: bool
+
+    @classmethod
+    def load(cls, folder: Path) -> EvaluationRecord:
+        """Read the record in `folder`.
+
+        Raises:
+            ResultsError: if the folder holds no evaluation, or a file of it is missing, damaged or of another format.
+        """
+        config = read_config_of(KIND, folder)
+        try:
+            _check_config(config, folder / CONFIG)
+            names = entry(read_request(folder), "representations", list, folder / REQUEST)
+            names = [checked(name, str, f"{folder / REQUEST}, 'representations'") for name in names]
+            evaluations = read_evaluations(folder, config)
+        except ContentError as cause:
+            raise damaged(cause) from cause
+        record = cls(folder, config, names, evaluations, is_marked_finished(folder))
+        if record.finished and record.n_done < record.n_parts:
+            raise ResultsError(f"{folder / EVALUATION} lacks figures of a finished evaluation; {REPAIR}")
+        return record
+
+    @property
+    def n_done(self) -> int:
+        """Finished parts: numbers of classes, and sine waves."""
+        return sum(1 if isinstance(it.results, SineResult) else len(it.results) for it in self.evaluations)
+
+    @property
+    def n_parts(self) -> int:
+        """Parts that were requested."""
+        sines = [is_of_sines(it) for it in self.config["representations"]]
+        return sum(1 if sine else len(self.config["classes"]) for sine in sines)
+
+    @property
+    def title(self) -> str:
+        """The representations in a few words."""
+        return ", ".join(it["name"] for it in self.config["representations"])
+
+
+def is_of_sines(description: Mapping[str, Any]) -> bool:
+    """Tell whether a representation, as the configuration describes it, is evaluated on sine waves."""
+    return description["network"]["encoder"]["kind"] == "dense"
+
+
+def write_evaluations(folder: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Write evaluation.json.
 
     Raises:
         StorageError: if it cannot be written.
     """
-    write_json(path, {"format": FORMAT, "evaluations": [_to_json(it) for it in evaluations]})
+    results = {it.name: _to_json(it.results) for it in evaluations}
+    write_json(folder / EVALUATION, {"results": results})
 
 
-def load_evaluations(path: Path) -> list[Evaluation]:
-    """Return what was saved.
+def read_evaluations(folder: Path, config: Mapping[str, Any]) -> list[Evaluation]:
+    """Return what is finished of an evaluation with this configuration; nothing if nothing was written yet.
 
     Raises:
-        ResultsError: if the file cannot be read, or is of another format.
+        ContentError: if evaluation.json is damaged or at odds with the configuration.
     """
-    content = read_record(path, FORMAT)
-    try:
-        return [_from_json(it) for it in content["evaluations"]]
-    except (KeyError, TypeError, ValueError) as cause:
-        raise misspelt(path, cause) from cause
+    path = folder / EVALUATION
+    if not path.exists():
+        return []
+    results = entry(read_json(path), "results", dict, path)
+    protocol = {name: config[name] for name in ("runs", "oracle", "fresh_head", "seed")}
+    evaluations = []
+    for representation in config["representations"]:
+        name = representation["name"]
+        if name not in results:
+            continue
+        where = f"{path}, 'results', {name!r}"
+        if is_of_sines(representation):
+            found: Any = _sine_result(checked(results[name], dict, where), config["runs"], where)
+        else:
+            rows = checked(results[name], list, where)
+            found = [_class_result(checked(row, dict, where), config, where) for row in rows]
+            if len({it.classes for it in found}) < len(found):
+                raise ContentError(f"{where} has a number of classes twice, expected each once")
+        evaluations.append(Evaluation(name, protocol, found))
+    return evaluations
 
 
-def _to_json(evaluation: Evaluation) -> dict[str, Any]:
-    results = evaluation.results
+def _to_json(results: Sequence[ClassResult] | SineResult) -> Any:
     if isinstance(results, SineResult):
-        content: Any = {"rate": results.rate, "errors": results.errors.tolist()}
-    else:
-        content = [
-            {
-                "classes": it.classes,
-                "rate": it.rate,
-                "trajectory": it.trajectory.tolist(),
-                "held_out": it.held_out.tolist(),
-            }
-            for it in results
-        ]
-    return {"name": evaluation.name, "protocol": dict(evaluation.protocol), "results": content}
+        errors = [[_numbers_to_json(row) for row in run] for run in results.errors.tolist()]
+        return {"rate": results.rate, "errors": errors}
+    return [
+        {
+            "classes": it.classes,
+            "rate": it.rate,
+            "trajectory": _numbers_to_json(it.trajectory.tolist()),
+            "held_out": _numbers_to_json(it.held_out.tolist()),
+        }
+        for it in results
+    ]
 
 
-def _from_json(content: Mapping[str, Any]) -> Evaluation:
-    results = content["results"]
-    if isinstance(results, dict):
-        read: Any = SineResult(float(results["rate"]), np.array(results["errors"], np.float32))
-    else:
-        read = [
-            ClassResult(
-                int(it["classes"]),
-                float(it["rate"]),
-                np.array(it["trajectory"], np.float32),
-                np.array(it["held_out"], np.float32),
-            )
-            for it in results
-        ]
-    return Evaluation(str(content["name"]), content["protocol"], read)
+def _numbers_to_json(numbers: Sequence[float]) -> list[float | None]:
+    return [it if math.isfinite(it) else None for it in numbers]
+
+
+def _class_result(row: Mapping[str, Any], config: Mapping[str, Any], where: str) -> ClassResult:
+    classes = entry(row, "classes", int, where)
+    if classes not in config["classes"]:
+        raise ContentError(f"{where}, 'classes' is {classes}, expected one of {config['classes']} of {CONFIG}")
+    parts = (_numbers(entry(row, name, list, where), config["runs"], where) for name in ("trajectory", "held_out"))
+    return ClassResult(classes, float(entry(row, "rate", float, where)), *(np.array(it, np.float32) for it in parts))
+
+
+def _sine_result(row: Mapping[str, Any], n_runs: int, where: str) -> SineResult:
+    runs = entry(row, "errors", list, where)
+    n_functions = len(runs[0]) if runs and isinstance(runs[0], list) else 0
+    if len(runs) != n_runs or n_functions == 0:
+        raise ContentError(f"{where}, 'errors' has {len(runs)} runs, expected {n_runs} of {CONFIG}")
+    errors = []
+    for run in runs:
+        rows = checked(run, list, f"{where}, 'errors'")
+        if len(rows) != n_functions:
+            raise ContentError(f"{where}, 'errors' has {len(rows)} rows in a run, expected {n_functions}")
+        errors.append([_numbers(checked(it, list, f"{where}, 'errors'"), n_functions, where) for it in rows])
+    return SineResult(float(entry(row, "rate", float, where)), np.array(errors, np.float32))
+
+
+def _numbers(values: Sequence[Any], length: int, where: str) -> list[float]:
+    if len(values) != length:
+        raise ContentError(f"{where} has a list of length {len(values)}, expected {length}")
+    numbers = [math.nan if it is None else float(checked(it, float, where)) for it in values]
+    if any(abs(it) > _LARGEST for it in numbers):
+        raise ContentError(f"{where} has {max(map(abs, numbers)):g}, expected numbers that fit 32 bits")
+    return numbers
+
+
+def _check_config(config: Mapping[str, Any], where: Path) -> None:
+    names = set()
+    for it in entry(config, "representations", list, where):
+        place = f"{where}, 'representations'"
+        names.add(entry(checked(it, dict, place), "name", str, place))
+        encoder = entry(entry(it, "network", dict, place), "encoder", dict, f"{place}, 'network'")
+        entry(encoder, "kind", str, f"{place}, 'network', 'encoder'")
+        entry(it, "sha256", str, place)
+    if len(names) < len(config["representations"]) or not names:
+        raise ContentError(f"{where}, 'representations' is empty or has a name twice, expected different ones")
+    for count in entry(config, "classes", list, where):
+        checked(count, int, f"{where}, 'classes'")
+    if entry(config, "runs", int, where) < 1:
+        raise ContentError(f"{where}, 'runs' is {config['runs']}, expected a whole number ≥ 1")
+    entry(config, "seed", int, where)
+    entry(config, "fresh_head", bool, where)
+    if "oracle" not in config or config["oracle"] is not None:
+        entry(config, "oracle", int, where)

@@ -40,7 +40,7 @@ SUMMARY = "summary.json"
 CHECKPOINTS = "checkpoints"
 
 _ENVIRONMENT = "environment.json"
-_OLD_CONFIGS = ("agent.json", "training.json", "search.json", "evaluation.json", "learners.json")
+OLD_CONFIGS = ("agent.json", "training.json", "search.json", "evaluation.json", "learners.json")
 """What folders of perdure 0.1 hold in place of config.json."""
 _LIBRARIES = ("jax", "jaxlib", "numpy", "equinox")
 
@@ -130,7 +130,7 @@ def check_folder(path: Path, config: Mapping[str, Any]) -> bool:
         ResultsError: if it holds another run, or a damaged record.
     """
     if not (path / CONFIG).exists():
-        if old := [name for name in _OLD_CONFIGS if (path / name).exists()]:
+        if old := [name for name in OLD_CONFIGS if (path / name).exists()]:
             raise ResultsError(f"{path} holds {old[0]} of perdure 0.1; give this run another folder with --out")
         return False
     refuse_another(path, read_config(path), json.loads(json.dumps(config)))

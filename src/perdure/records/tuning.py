@@ -1,31 +1,35 @@
-"""The record of a search for hyper-parameters: search.json in one folder, with every combination that was tried.
+"""The record of a search for hyper-parameters, laid out as `perdure.records.folder` tells.
 
-The file holds what decides a score (learner, benchmark, model, seeds, data) and a row a combination. It is written anew
-after every few combinations, so that a search that was stopped, or is given more values, computes only what is missing.
+request.json   what was last requested: the values to try
+trials.json    every combination that was tried, a row each; written anew after every few
+
+The values to try may change from call to call: only combinations that were not tried yet are computed.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from perdure.metrics.transfer import Statistic, mean_and_interval
 from perdure.presets.learners import Preset
-from perdure.records.errors import ResultsError
-from perdure.storage.files import make_folder, write_json
+from perdure.records.errors import REPAIR, ResultsError, damaged
+from perdure.records.folder import CONFIG, seeds_in
+from perdure.records.requested import REQUEST, is_marked_finished, read_config_of, read_request
+from perdure.storage.files import write_json
+from perdure.storage.reading import ContentError, checked, entry, read_json
 
-FORMAT = 1
-"""Version of the layout; a record of another format is refused, not guessed at."""
+KIND = "tuning"
+TRIALS = "trials.json"
 
-_FILE = "search.json"
 _NEAR_END = 0.1  # of an interval, on its logarithmic scale
-_REPAIR = "delete the folder and search again, or restore the file from a copy"
+_LARGEST_SCORE = 1e100
+
+Key = tuple[tuple[str, float | int], ...]
+"""Hyper-parameters in alphabetical order."""
 
 
 class LogUniform(NamedTuple):
@@ -123,35 +127,95 @@ def _edge(chosen: float | int, tried: Values) -> str | None:
     return "lower" if is_lowest and chosen > smallest else None
 
 
-def open_search(folder: Path, config: Mapping[str, Any]) -> list[Trial]:
-    """Make `folder` the home of the search `config`, and return the trials that are already there.
+@dataclass(frozen=True)
+class TuningRequest:
+    """What was last requested of a search."""
 
-    Raises:
-        ResultsError: if the folder holds a search of another configuration, or its record is damaged.
-        StorageError: if the folder cannot be made.
-    """
-    make_folder(folder)
-    path = folder / _FILE
-    if not path.exists():
-        return []
-    try:
-        content = json.loads(path.read_bytes())
-        there, trials = {name: content[name] for name in config}, [_trial(row) for row in content["trials"]]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as cause:
-        raise ResultsError(f"{path} cannot be read as the record of a search ({cause!r}); {_REPAIR}") from cause
-    wanted = json.loads(json.dumps(config))
-    differing = [name for name in wanted if there[name] != wanted[name]]
-    if differing:
-        lines = "\n".join(f"  {name}: {there[name]} there, {wanted[name]} asked for" for name in differing)
-        raise ResultsError(
-            f"{folder} holds a search of another configuration:\n{lines}\n"
-            "Give this search another folder with --out, or delete that one"
+    space: Mapping[str, Values]
+    """Values to try of each hyper-parameter that was given, all combinations of them."""
+    n_trials: int | None
+    """How many combinations to draw at random instead; None for all of them."""
+    combinations: Sequence[Mapping[str, float | int]]
+    """All hyper-parameters of each combination."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as request.json has it."""
+        space = {name: it._asdict() if isinstance(it, LogUniform) else list(it) for name, it in self.space.items()}
+        return {"space": space, "trials": self.n_trials, "combinations": [dict(it) for it in self.combinations]}
+
+
+@dataclass(frozen=True)
+class TuningRecord:
+    """A search as its folder tells it."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    request: TuningRequest
+    trials: Mapping[Key, Trial]
+    """All that were tried, those of earlier requests too."""
+    finished: bool
+    """Was every combination tried that was requested last?"""
+
+    @classmethod
+    def load(cls, folder: Path) -> TuningRecord:
+        """Read the record in `folder`.
+
+        Raises:
+            ResultsError: if the folder holds no search, or a file of it is missing, damaged or of another format.
+        """
+        config = read_config_of(KIND, folder)
+        try:
+            _check_config(config, folder / CONFIG)
+            request = _request(read_request(folder), folder / REQUEST)
+        except ContentError as cause:
+            raise damaged(cause) from cause
+        record = cls(folder, config, request, read_trials(folder, len(config["seeds"])), is_marked_finished(folder))
+        if record.finished and record.n_tried < len(request.combinations):
+            raise ResultsError(f"{folder / TRIALS} lacks combinations of a finished search; {REPAIR}")
+        return record
+
+    @property
+    def n_tried(self) -> int:
+        """Combinations tried of those that were requested last."""
+        return sum(key_of(it) in self.trials for it in self.request.combinations)
+
+    @property
+    def title(self) -> str:
+        """The search in a few words: "mer on mnist-rotations"."""
+        return f"{self.config['learner']['name']} on {self.config['benchmark']['name']}"
+
+    @property
+    def result(self) -> TuningResult:
+        """What the search has found, of the combinations that were requested last.
+
+        Raises:
+            ResultsError: if none was tried yet.
+        """
+        tried = [self.trials[key] for key in map(key_of, self.request.combinations) if key in self.trials]
+        if not tried:
+            raise ResultsError(f"{self.folder} has tried no combination yet; resume it with perdure resume")
+        return TuningResult(
+            learner=self.config["learner"]["name"],
+            benchmark=self.config["benchmark"]["name"],
+            options=self.config["benchmark"]["options"],
+            seeds=tuple(self.config["seeds"]),
+            space=searched(self.request.space),
+            trials=best_first(tried),
         )
-    return trials
 
 
-def save_search(folder: Path, config: Mapping[str, Any], trials: Sequence[Trial]) -> None:
-    """Write search.json.
+def key_of(hyperparameters: Mapping[str, float | int]) -> Key:
+    """Return what tells one combination from another."""
+    return tuple(sorted(hyperparameters.items()))
+
+
+def searched(space: Mapping[str, Values]) -> dict[str, Values]:
+    """Return those hyper-parameters of which several values are tried."""
+    return {name: values for name, values in space.items() if len(values) > 1}
+
+
+def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
+    """Write trials.json, a row a combination.
 
     Raises:
         StorageError: if it cannot be written.
@@ -163,12 +227,88 @@ def save_search(folder: Path, config: Mapping[str, Any], trials: Sequence[Trial]
         }
         for trial in trials
     ]
-    write_json(folder / _FILE, {**config, "trials": rows})
+    write_json(folder / TRIALS, {"trials": rows})
 
 
-def _trial(row: Mapping[str, Any]) -> Trial:
-    scores = [np.nan if score is None else float(score) for score in row["retained_accuracy"]]
-    values = row["hyperparameters"]
-    if not all(isinstance(value, int | float) for value in values.values()):
-        raise ValueError(f"hyper-parameters {values} are not all numbers")
-    return Trial(values, mean_and_interval(scores))
+def read_trials(folder: Path, n_seeds: int) -> dict[Key, Trial]:
+    """Return the trials in a folder by their hyper-parameters; none if nothing was tried yet.
+
+    Raises:
+        ResultsError: if trials.json is damaged, or has not a score for each of the seeds.
+    """
+    path = folder / TRIALS
+    if not path.exists():
+        return {}
+    try:
+        trials = [_trial(row, n_seeds, path) for row in entry(read_json(path), "trials", list, path)]
+    except ContentError as cause:
+        raise damaged(cause) from cause
+    return {key_of(trial.hyperparameters): trial for trial in trials}
+
+
+def _trial(row: Any, n_seeds: int, path: Path) -> Trial:
+    where = f"{path}, 'trials'"
+    row = checked(row, dict, where)
+    scores = entry(row, "retained_accuracy", list, where)
+    if len(scores) != n_seeds:
+        raise ContentError(
+            f"{where} has {len(scores)} scores of a combination, expected one for each of {n_seeds} seeds"
+        )
+    return Trial(
+        _hyperparameters(entry(row, "hyperparameters", dict, where), where),
+        mean_and_interval([math.nan if score is None else _score(score, where) for score in scores]),
+    )
+
+
+def _score(score: Any, where: str) -> float:
+    """Return an accuracy or an R², which knows no lower bound but that its square must be a number."""
+    score = float(checked(score, float, where))
+    if not -_LARGEST_SCORE <= score <= 1:
+        raise ContentError(f"{where} has the score {score:g}, expected at most 1, and an accuracy or an R²")
+    return score
+
+
+def _hyperparameters(values: Mapping[str, Any], where: str) -> dict[str, float | int]:
+    return {
+        name: value if isinstance(value, bool) else checked(value, float, f"{where}, {name!r}")
+        for name, value in values.items()
+    }
+
+
+def _check_config(config: Mapping[str, Any], where: Path) -> None:
+    entry(entry(config, "learner", dict, where), "name", str, f"{where}, 'learner'")
+    benchmark = entry(config, "benchmark", dict, where)
+    entry(benchmark, "name", str, f"{where}, 'benchmark'")
+    entry(benchmark, "options", dict, f"{where}, 'benchmark'")
+    entry(entry(config, "model", dict, where), "name", str, f"{where}, 'model'")
+    seeds_in(config, where)
+
+
+def _request(content: Mapping[str, Any], where: Path) -> TuningRequest:
+    space = entry(content, "space", dict, where)
+    rows = entry(content, "combinations", list, where)
+    combinations = [_hyperparameters(checked(row, dict, where), f"{where}, 'combinations'") for row in rows]
+    tried = {name: _values(values, f"{where}, 'space', {name!r}") for name, values in space.items()}
+    for row in combinations:
+        if outside := [name for name, values in tried.items() if name not in row or not _among(row[name], values)]:
+            raise ContentError(f"{where}, 'combinations' has a {outside[0]} that is not among those of 'space'")
+    if not combinations:
+        raise ContentError(f"{where}, 'combinations' is an empty list, expected at least one")
+    n_trials = None if content.get("trials") is None else entry(content, "trials", int, where)
+    return TuningRequest(tried, n_trials, combinations)
+
+
+def _among(value: float | int, values: Values) -> bool:
+    return values.low <= value <= values.high if isinstance(values, LogUniform) else value in values
+
+
+def _values(values: Any, where: str) -> Values:
+    if isinstance(values, dict):
+        low, high = (float(entry(values, end, float, where)) for end in LogUniform._fields)
+        if not 0 < low < high:
+            raise ContentError(f"{where} is the interval {low:g}..{high:g}, expected 0 < low < high")
+        return LogUniform(low, high)
+    listed = checked(values, list, where)
+    if not listed:
+        raise ContentError(f"{where} is an empty list, expected values to try")
+    return tuple(_hyperparameters({where: value}, where)[where] for value in listed)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from perdure.metrics.transfer import Statistic, mean_and_interval
 from perdure.records.agent import AgentRecord
@@ -54,7 +55,7 @@ def agents_table(records: Sequence[AgentRecord]) -> Table:
         speed = record.summary.examples_seen * len(record.seeds) / record.summary.training_seconds
         everything = _with_interval(mean_and_interval(last.mean(axis=1)))
         backward = _with_interval(record.summary.metrics["backward_transfer"])
-        table.add_row(record.folder.name, *by_level, everything, backward, f"{speed:,.0f}")
+        table.add_row(Text(record.folder.name), *by_level, everything, backward, f"{speed:,.0f}")
     return table
 
 

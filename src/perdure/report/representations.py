@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from rich.table import Table
+from rich.text import Text
 
 from perdure.metrics.bootstrap import bootstrap_mean
 from perdure.metrics.transfer import mean_and_interval
+from perdure.records.comparison import LearnerFigure
 from perdure.records.evaluation import Evaluation, SineResult
-from perdure.records.feature_learners import LearnerCell
+from perdure.records.representation import TrainingRecord
 from perdure.representation.statistics import Statistics
 
 
@@ -33,34 +35,55 @@ def statistics_table(statistics: Mapping[str, Statistics]) -> Table:
     for name, it in statistics.items():
         low, high = np.percentile(it.lifetime, [5, 95])
         shares = (f"{100 * share:.1f}" for share in (it.instance_sparsity, low, high, it.dead))
-        table.add_row(name, f"{len(it.lifetime):,}", *shares)
+        table.add_row(Text(name), f"{len(it.lifetime):,}", *shares)
     return table
 
 
-def learners_table(cells: Sequence[LearnerCell]) -> Table:
+def learners_table(figures: Sequence[LearnerFigure]) -> Table:
     """Return a row for each task size and learner, a pair of columns for each representation: measured, published."""
-    kinds = list(dict.fromkeys(cell.representation for cell in cells))
-    headers = [it for kind in kinds for it in (kind, "publ.")]
+    kinds = list(dict.fromkeys(it.representation for it in figures))
+    headers = [it for kind in kinds for it in (Text(kind), Text("publ."))]
     table = _table(
         headers,
         "Retained accuracy in percent, ± the 95 % half width over seeds; published: Javed & White (2019), Table 2, ± "
         "one standard deviation. Memory 200; classes a task × tasks.",
         first="Tasks, learner",
     )
-    for key in dict.fromkeys((cell.tasks, cell.learner) for cell in cells):
-        row = {cell.representation: cell for cell in cells if (cell.tasks, cell.learner) == key}
-        texts = [it for kind in kinds for it in (_measured(row[kind]), _published(row[kind]))]
-        table.add_row(f"{key[0]} {key[1]}", *texts)
+    for key in dict.fromkeys((it.tasks, it.learner) for it in figures):
+        row = {it.representation: it for it in figures if (it.tasks, it.learner) == key}
+        texts = [it for kind in kinds for it in (_measured(row.get(kind)), _published(row.get(kind)))]
+        table.add_row(Text(f"{key[0]} {key[1]}"), *texts)
     return table
 
 
-def _measured(cell: LearnerCell) -> str:
-    statistic = mean_and_interval([100 * value for value in cell.retained])
+def training_table(records: Sequence[TrainingRecord]) -> Table:
+    """Return a row for each finished training: steps taken, best validation score, time and memory."""
+    table = _table(
+        ["Steps", "Best score", "Training s", "Peak MiB"],
+        "Best score: on validation classes or functions, after adapting to them; the network that had it is kept.",
+        first="Training",
+    )
+    for record in records:
+        if record.summary is None:
+            continue
+        it = record.summary
+        score = "–" if np.isinf(it.best_score) else f"{it.best_score:.4g}"
+        name = Text(f"{record.folder.name}\n{record.title}")
+        table.add_row(name, f"{it.steps:,}", score, f"{it.training_seconds:.1f}", f"{it.peak_memory_bytes / 2**20:.0f}")
+    return table
+
+
+def _measured(figure: LearnerFigure | None) -> str:
+    if figure is None:
+        return "–"
+    statistic = mean_and_interval([100 * value for value in figure.retained])
     return f"{statistic.mean:.1f} ± {statistic.ci95:.1f}"
 
 
-def _published(cell: LearnerCell) -> str:
-    return "–" if cell.published is None else f"{cell.published[0]:.1f} ± {cell.published[1]:.1f}"
+def _published(figure: LearnerFigure | None) -> str:
+    if figure is None or figure.published is None:
+        return "–"
+    return f"{figure.published[0]:.1f} ± {figure.published[1]:.1f}"
 
 
 def _class_table(evaluations: Sequence[Evaluation]) -> Table:
@@ -73,7 +96,7 @@ def _class_table(evaluations: Sequence[Evaluation]) -> Table:
         assert not isinstance(evaluation.results, SineResult)
         for it in evaluation.results:
             accuracies = (_percent(values) for values in (it.trajectory, it.held_out))
-            table.add_row(evaluation.name, str(it.classes), f"{it.rate:g}", *accuracies, str(len(it.held_out)))
+            table.add_row(Text(evaluation.name), str(it.classes), f"{it.rate:g}", *accuracies, str(len(it.held_out)))
         table.add_section()
     return table
 
@@ -96,11 +119,11 @@ def _sine_table(evaluations: Sequence[Evaluation]) -> Table:
         it = evaluation.results
         final = bootstrap_mean(it.so_far[:, -1])
         error = f"{final.mean:.3f} [{final.low:.3f}, {final.high:.3f}]"
-        table.add_row(evaluation.name, str(it.errors.shape[1]), f"{it.rate:g}", error, str(len(it.errors)))
+        table.add_row(Text(evaluation.name), str(it.errors.shape[1]), f"{it.rate:g}", error, str(len(it.errors)))
     return table
 
 
-def _table(headers: Sequence[str], caption: str, first: str = "Representation") -> Table:
+def _table(headers: Sequence[str | Text], caption: str, first: str = "Representation") -> Table:
     table = Table(caption=caption, caption_justify="left", box=None, header_style="bold", pad_edge=False)
     table.add_column(first, no_wrap=True)
     for header in headers:

@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from perdure.metrics.transfer import Statistic
 from perdure.presets.learners import Published, follows_protocol, published
 from perdure.records.learner import RunRecord
+from perdure.records.listing import DamagedRecord, ListedRun
 from perdure.streams.catalog import BENCHMARKS
 
 DASH = "–"
@@ -58,19 +61,21 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
     return table
 
 
-def runs_table(records: Sequence[RunRecord]) -> Table:
-    """Return one row a run: folder, what it is, whether it is finished, retained accuracy; two lines each."""
+def runs_table(runs: Sequence[ListedRun | DamagedRecord]) -> Group:
+    """Return one row a run of any kind: folder, what it is, how far it is, its main figure; then what is damaged."""
     table = Table(box=None, padding=(0, 1, 1, 0), pad_edge=False, header_style="bold")
-    table.add_column("Folder", overflow="fold")
-    for column in (_NAME, _MEMORY_AND_SEEDS):
-        table.add_column(column.header, justify="left" if column.is_text else "right", no_wrap=True)
-    table.add_column("Status", no_wrap=True)
-    table.add_column("RA", justify="right", no_wrap=True)
-    for record in records:
-        known = [column.cell(record).value for column in (_NAME, _MEMORY_AND_SEEDS)]
-        status = "finished" if record.finished else "unfinished"
-        table.add_row(record.folder.name, *known, status, _folded(_percent("retained_accuracy")(record)))
-    return table
+    table.add_column("Folder\nKind", overflow="fold")
+    table.add_column("What", overflow="fold")
+    for header in ("Seeds", "Status", "Figure"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for it in runs:
+        if isinstance(it, ListedRun):
+            status = "finished" if it.finished else "unfinished"
+            status += f"\n{it.progress}" if it.progress else ""
+            cells = (f"{it.folder.name}\n{it.kind}", it.what, DASH if it.n_seeds is None else str(it.n_seeds))
+            table.add_row(*map(Text, (*cells, status, it.figure or DASH)))
+    damaged = [Text(f"cannot be read: {it.reason}", style="red") for it in runs if isinstance(it, DamagedRecord)]
+    return Group(table, *damaged)
 
 
 def published_figure(record: RunRecord) -> Published | None:
@@ -184,5 +189,5 @@ def _present(columns: Sequence[Column], records: Sequence[RunRecord]) -> list[Co
     return [column for column in columns if any(column.cell(record) != NOTHING for record in records)]
 
 
-def _folded(cell: Cell) -> str:
-    return f"{cell.value}\n± {cell.spread}" if cell.spread else cell.value
+def _folded(cell: Cell) -> Text:
+    return Text(f"{cell.value}\n± {cell.spread}" if cell.spread else cell.value)

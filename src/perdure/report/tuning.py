@@ -32,7 +32,7 @@ def trials_table(result: TuningResult) -> Group:
     several = len(result.seeds) > 1
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for header in [*result.space, "RA", *(["±"] if several else []), ""]:
-        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+        table.add_column(Text(header), justify="right" if header else "left", no_wrap=True)
     for trial in result.trials:
         chosen = trial is result.best
         values = [_shown(trial.hyperparameters[name]) for name in result.space]

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from perdure._version import __version__
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
-from perdure.storage.files import write_atomically
+from perdure.storage.arrays import load_arrays, restored, save_arrays
+from perdure.storage.reading import MAX_BYTES, ContentError, checked, entry
 
 FORMAT = 1
 """Version of the layout; a file of another is refused, not guessed at."""
 _SUFFIX = ".safetensors"
+_MAX_WEIGHTS = MAX_BYTES // 4
+_MAX_LAYERS = 100
 _SHIPPED = resources.files("perdure.representation") / "trained"
 
 
@@ -56,7 +56,7 @@ def save_representation(path: Path, model: Representation, training: Mapping[str
         "training": training,
         "command": command,
     }
-    write_atomically(path, safetensors.numpy.save(_arrays(model), metadata={"perdure": json.dumps(metadata)}))
+    save_arrays(path, model, metadata)
 
 
 def load_representation(name: str | Path) -> Trained:
@@ -68,33 +68,35 @@ def load_representation(name: str | Path) -> Trained:
     """
     path = _path_of(name)
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {}).get("perdure", "null"))
-        arrays = safetensors.numpy.load_file(path)
-    except (OSError, ValueError, safetensors.SafetensorError) as cause:
-        raise RepresentationError(f"{path} cannot be read as safetensors ({cause}); get or train it anew") from cause
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        found = metadata.get("format") if isinstance(metadata, dict) else None
+        arrays, metadata = load_arrays(path)
+        if metadata.get("format") != FORMAT:
+            raise ContentError(f"{path}, 'format' is {metadata.get('format')!r}, expected {FORMAT}")
+        _check_training(metadata, path)
+        network = _checked_network(entry(metadata, "network", dict, path), f"{path}, 'network'")
+        model = _restored(network_of(network), arrays, path)
+    except ContentError as cause:
         raise RepresentationError(
-            f"{path} has format {found!r}, expected {FORMAT}; read it with the version of perdure that wrote it, or "
-            "give a file that `perdure oml train` has written"
-        )
-    template = network_of(metadata["network"])
-    expected = {key: (leaf.shape, str(leaf.dtype)) for key, leaf in _named(template)}
-    found = {key: (array.shape, str(array.dtype)) for key, array in arrays.items()}
-    for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
-            raise RepresentationError(
-                f"{path}: {key} is {_form(found.get(key))}, expected {_form(expected.get(key))} for the network "
-                f"{metadata['network']}; the file was altered, get or train it anew"
-            )
-    leaves = [jnp.asarray(arrays[key]) for key, _ in _named(template)]
-    return Trained(jax.tree.unflatten(jax.tree.structure(template), leaves), metadata)
+            f"{cause}; give a file that `perdure oml train` of this version has written, or get or train it again"
+        ) from cause
+    return Trained(model, metadata)
+
+
+def _restored(template: Representation, arrays: Mapping[str, np.ndarray], path: Path) -> Representation:
+    try:
+        return restored(template, arrays)
+    except ContentError as cause:
+        raise ContentError(f"{path}: {cause} for the network in its metadata") from cause
 
 
 def representation_name(name: str | Path) -> str:
     """Return what a representation is called in tables and figures: the last part of its name or path."""
     return Path(name).name.removesuffix(_SUFFIX)
+
+
+def representation_place(name: str | Path) -> str:
+    """Return a name or path from which the representation can be loaded again, from any folder."""
+    is_shipped = str(name) in shipped_representations() and not Path(name).is_dir()
+    return str(name) if is_shipped else str(Path(name).absolute())
 
 
 def shipped_representations() -> list[str]:
@@ -149,14 +151,67 @@ def _path_of(name: str | Path) -> Path:
     return path
 
 
-def _named(model: Any) -> list[tuple[str, Any]]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(model)
-    return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]
+def _check_training(metadata: Mapping[str, Any], path: Path) -> None:
+    entry(metadata, "training", dict, path)
+    entry(metadata, "command", str, path)
+    entry(metadata, "perdure", str, path)
 
 
-def _arrays(model: Representation) -> dict[str, np.ndarray]:
-    return {name: np.array(leaf, order="C") for name, leaf in _named(model)}
+def _checked_network(description: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the sizes of a network, known to be of the right kinds and no larger than a file may be.
+
+    Raises:
+        ContentError: naming what is wrong.
+    """
+    encoder = entry(description, "encoder", dict, where)
+    kind = entry(encoder, "kind", str, where)
+    if kind == "convolutional":
+        width = _size(entry(encoder, "width", int, where), f"{where}, 'width'")
+        shape = _sizes(encoder, "input_shape", where)
+        sizes = {"input_shape": shape, "width": width, "strides": _sizes(encoder, "strides", where)}
+        if len(shape) != 3:
+            raise ContentError(f"{where}, 'input_shape' is {shape}, expected channels, height and width")
+        n_features, n_weights = _convolutional_size(**sizes, where=where)
+    elif kind == "dense":
+        in_size = _size(entry(encoder, "in_size", int, where), f"{where}, 'in_size'")
+        sizes = {"in_size": in_size, "widths": _sizes(encoder, "widths", where)}
+        n_features, n_weights = sizes["widths"][-1], _dense_size([in_size, *sizes["widths"]])
+    else:
+        raise ContentError(f"{where}, 'kind' is {kind!r}, expected 'convolutional' or 'dense'")
+    head = entry(description, "head", dict, where)
+    hidden_sizes = _sizes(head, "hidden_sizes", where, min_length=0)
+    out_size = _size(entry(head, "out_size", int, where), f"{where}, 'out_size'")
+    n_weights += _dense_size([n_features, *hidden_sizes, out_size])
+    if n_weights > _MAX_WEIGHTS:
+        raise ContentError(f"{where} has {n_weights:,} weights, expected at most {_MAX_WEIGHTS:,}")
+    return {"encoder": {"kind": kind, **sizes}, "head": {"hidden_sizes": hidden_sizes, "out_size": out_size}}
 
 
-def _form(shape_and_dtype: tuple[Any, str] | None) -> str:
-    return "absent" if shape_and_dtype is None else f"{shape_and_dtype[1]}{list(shape_and_dtype[0])}"
+def _sizes(table: Mapping[str, Any], name: str, where: str, min_length: int = 1) -> list[int]:
+    sizes, place = entry(table, name, list, where), f"{where}, {name!r}"
+    if not min_length <= len(sizes) <= _MAX_LAYERS:
+        raise ContentError(f"{place} is a list of length {len(sizes)}, expected {min_length} to {_MAX_LAYERS} sizes")
+    return [_size(checked(it, int, place), place) for it in sizes]
+
+
+def _size(size: int, where: str) -> int:
+    if not 1 <= size <= _MAX_WEIGHTS:
+        raise ContentError(f"{where} is {size}, expected 1 to {_MAX_WEIGHTS:,}")
+    return size
+
+
+def _convolutional_size(input_shape: Sequence[int], width: int, strides: Sequence[int], where: str) -> tuple[int, int]:
+    """Return the numbers of features and of weights of a `ConvEncoder`."""
+    depth, *sides = input_shape
+    n_weights = 0
+    for stride in strides:
+        sides = [(side - 3) // stride + 1 for side in sides]
+        n_weights += (9 * depth + 1) * width
+        depth = width
+    if min(sides) < 1:
+        raise ContentError(f"{where} has images of shape {list(input_shape)}, expected larger ones for its strides")
+    return width * sides[0] * sides[1], n_weights
+
+
+def _dense_size(sizes: Sequence[int]) -> int:
+    return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))

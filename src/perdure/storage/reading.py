@@ -168,6 +168,8 @@ def _too_deep(where: object) -> ContentError:
 
 
 def _in_words(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"a whole number of {value.bit_length()} bits"
     text = repr(value)
     short = text if len(text) <= 60 else text[:57] + "..."
     if isinstance(value, dict):

@@ -1,10 +1,9 @@
-"""Evaluating representations: the meta-test's sweep and runs, divided among the devices, and their record."""
+"""Evaluating representations: the meta-test's sweep and runs, divided among the devices."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from jaxtyping import Array, Float, Shaped
 
 from perdure.core import AnyArray
 from perdure.execution.division import Division, seed_devices
-from perdure.execution.progress import count_progress
-from perdure.records.evaluation import ClassResult, Evaluation, SineResult
+from perdure.records.evaluation import ClassResult, SineResult
 from perdure.representation.class_protocol import N_TRAIN, RATES, ClassScores, class_run
-from perdure.representation.file import load_representation, representation_name
+from perdure.representation.file import load_representation
 from perdure.representation.network import ConvEncoder, Representation, encode, n_inputs
 from perdure.representation.sine_protocol import SineTrajectory, sine_run
 from perdure.streams.omniglot import load_omniglot
@@ -32,7 +30,7 @@ _PUBLISHED = SineTrajectory()
 N_LOOKED_AT = 900
 """Characters over which statistics of features are taken, as in the released code."""
 _TOGETHER = 10
-"""Runs a program: progress is told in between."""
+"""Runs per program: progress is reported in between."""
 
 
 def n_runs(rates: Sequence[float], runs: int) -> int:
@@ -50,7 +48,7 @@ def evaluate_classes(
     n_train: int = N_TRAIN,
     iid_passes: int | None = None,
     seed: int = 0,
-    tell: Callable[[int], object] = lambda n: None,
+    report: Callable[[int], object] = lambda n: None,
 ) -> list[ClassResult]:
     """Return how well a representation serves to learn classes one after another, for each number of classes.
 
@@ -69,16 +67,31 @@ def evaluate_classes(
         n_train: images of a class to learn; the others are held out.
         iid_passes: passes over the images in random order, instead of one in order: the Oracle.
         seed: of class sets, heads and orders.
-        tell: is told of every few runs how many they were; there are as many as `n_runs` says.
+        report: is called after every few runs with their number; there are as many as `n_runs` says.
 
     Raises:
         ValueError: if there are too few classes, images or outputs, or images of another size.
     """
+    check_classes(model, images, counts, runs=runs, n_train=n_train, iid_passes=iid_passes)
+    options = {"runs": runs, "rates": rates, "n_train": n_train, "iid_passes": iid_passes, "seed": seed}
+    return list(class_results(model, images, counts, **options, report=report))
+
+
+def check_classes(
+    model: Representation,
+    images: Shaped[AnyArray, "classes images ..."],
+    counts: Sequence[int],
+    *,
+    runs: int,
+    n_train: int = N_TRAIN,
+    iid_passes: int | None = None,
+) -> None:
+    """Check the arguments of `evaluate_classes`, which tells what is raised."""
     n_classes, n_images = images.shape[:2]
     n_outputs = model.head.layers[-1].weight.shape[0]
     if not counts or min(counts) < 1 or max(counts) > n_classes:
         raise ValueError(
-            f"{list(counts)} classes were to be learned, but there are {n_classes}; ask for 1 to that many"
+            f"{list(counts)} classes were to be learned, but there are {n_classes}; request 1 to that many"
         )
     if n_classes > n_outputs:
         raise ValueError(f"there are {n_classes} classes, but the head has {n_outputs} outputs; give fewer classes")
@@ -88,9 +101,24 @@ def evaluate_classes(
         )
     if runs < 1 or (iid_passes is not None and iid_passes < 1):
         raise ValueError(f"runs = {runs} and iid_passes = {iid_passes}, expected numbers ≥ 1")
+
+
+def class_results(
+    model: Representation,
+    images: Shaped[AnyArray, "classes images ..."],
+    counts: Sequence[int],
+    *,
+    runs: int,
+    rates: Sequence[float] = RATES,
+    n_train: int = N_TRAIN,
+    iid_passes: int | None = None,
+    seed: int = 0,
+    report: Callable[[int], object],
+) -> Iterator[ClassResult]:
+    """Yield what `evaluate_classes` returns, one by one; the arguments must have been checked."""
+    n_classes = len(images)
     features = features_by_class(model, images)
     one = partial(class_run, n_train=n_train, iid_passes=iid_passes)
-    results = []
     for count in counts:
         sweep_key, run_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), count))
 
@@ -99,12 +127,11 @@ def evaluate_classes(
             chosen = jax.vmap(lambda key: jnp.sort(jax.random.permutation(key, n_classes)[:count]))(keys)
             sets = (jnp.repeat(leaf, len(tried), axis=0) for leaf in (chosen, keys))
             chosen, keys = sets
-            return _play(one, (features, model.head), (chosen, jnp.tile(jnp.asarray(tried), n_sets), keys), tell)
+            return _play(one, (features, model.head), (chosen, jnp.tile(jnp.asarray(tried), n_sets), keys), report)
 
         swept = np.asarray(play(sweep_key, SWEEP_RUNS, rates).trajectory).reshape(SWEEP_RUNS, len(rates))
         rate = chosen_rate(swept, rates)
-        results.append(ClassResult(count, rate, *map(np.asarray, play(run_key, runs, [rate]))))
-    return results
+        yield ClassResult(count, rate, *map(np.asarray, play(run_key, runs, [rate])))
 
 
 def chosen_rate(accuracy: Float[np.ndarray, "sets rates"], rates: Sequence[float]) -> float:
@@ -125,7 +152,7 @@ def evaluate_sines(
     fresh: bool = False,
     oracle: bool = False,
     seed: int = 0,
-    tell: Callable[[int], object] = lambda n: None,
+    report: Callable[[int], object] = lambda n: None,
 ) -> SineResult:
     """Return how well a representation serves to learn sine waves one after another.
 
@@ -141,7 +168,7 @@ def evaluate_sines(
         fresh: draw the head's weights anew?
         oracle: show the batches in random order?
         seed: of everything that is drawn.
-        tell: is told of every few runs how many they were; there are as many as `n_runs` says.
+        report: is called after every few runs with their number; there are as many as `n_runs` says.
     """
 
     def one(model: Representation, rate: Array, key: Array) -> Float[Array, "functions functions"]:
@@ -149,70 +176,13 @@ def evaluate_sines(
 
     def play(key: Array, n: int, tried: Sequence[float]) -> Float[np.ndarray, "jobs functions functions"]:
         jobs = (jnp.tile(jnp.asarray(tried), n), jnp.repeat(jax.random.split(key, n), len(tried)))
-        return np.asarray(_play(one, (model,), jobs, tell))
+        return np.asarray(_play(one, (model,), jobs, report))
 
     sweep_key, run_key = jax.random.split(jax.random.key(seed))
     swept = play(sweep_key, SWEEP_RUNS, rates).reshape(SWEEP_RUNS, len(rates), trajectory.functions, -1)
     finals = np.nan_to_num(swept[:, :, -1].mean(axis=(0, 2)), nan=np.inf)
     rate = float(rates[int(np.argmin(finals))])
     return SineResult(rate, play(run_key, runs, [rate]))
-
-
-def evaluate_all(
-    names: Sequence[str],
-    counts: Sequence[int],
-    *,
-    runs: int,
-    oracle: int | None,
-    fresh_head: bool,
-    seed: int,
-    data_dir: Path | None,
-    show: bool,
-) -> list[Evaluation]:
-    """Return evaluations of representations, each by the protocol of what it was trained for.
-
-    Args:
-        names: of representations, as `load_representation` takes them.
-        counts: numbers of classes.
-        runs: of each.
-        oracle: passes over a trajectory in random order; None for one in order.
-        fresh_head: for sine waves, draw the head anew too?
-        seed: of class sets, functions and heads.
-        data_dir: folder to search first for raw data files.
-        show: show a progress bar.
-    """
-    models = {name: load_representation(name).model for name in names}
-    evaluations = []
-    for name, model in models.items():
-        protocol = {"runs": runs, "oracle": oracle, "seed": seed}
-        if isinstance(model.encoder, ConvEncoder):
-            images = evaluation_images(model.encoder, data_dir)
-            total = len(counts) * n_runs(RATES, runs)
-            with count_progress(f"{name}: {len(counts)} numbers of classes", 0, total, "runs", show=show) as bar:
-                tell = _teller(bar)
-                results: Any = evaluate_classes(
-                    model, images, counts, runs=runs, iid_passes=oracle, seed=seed, tell=tell
-                )
-        else:
-            protocol["fresh_head"] = fresh_head
-            with count_progress(f"{name}: sine waves", 0, n_runs(SINE_RATES, runs), "runs", show=show) as bar:
-                results = evaluate_sines(
-                    model, runs=runs, fresh=fresh_head, oracle=oracle is not None, seed=seed, tell=_teller(bar)
-                )
-        evaluations.append(Evaluation(representation_name(name), protocol, results))
-    return evaluations
-
-
-def _teller(bar: Callable[[int, float, str], None]) -> Callable[[int], None]:
-    """Return what shows finished runs on a bar."""
-    began, done = time.monotonic(), 0
-
-    def tell(n: int) -> None:
-        nonlocal done
-        done += n
-        bar(done, done / (time.monotonic() - began), "")
-
-    return tell
 
 
 def evaluation_images(encoder: ConvEncoder, data_dir: Path | None) -> Shaped[np.ndarray, "classes images h w"]:
@@ -253,7 +223,7 @@ def features_by_class(
 
 
 def _play(
-    one: Callable[..., Any], shared: tuple[Any, ...], jobs: tuple[Any, ...], tell: Callable[[int], object]
+    one: Callable[..., Any], shared: tuple[Any, ...], jobs: tuple[Any, ...], report: Callable[[int], object]
 ) -> Any:
     """Return what `one` returns for each job, leaves (jobs, ...).
 
@@ -274,5 +244,5 @@ def _play(
         which = np.minimum(np.arange(start, start + together), n_jobs - 1)  # the last part is filled with its last job
         arguments = division.spread(axes, (*shared, *(it[which] for it in jobs)))
         parts.append(jax.tree.map(np.asarray, division.gathered(program(*arguments))))
-        tell(min(together, n_jobs - start))
+        report(min(together, n_jobs - start))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:n_jobs], *parts)

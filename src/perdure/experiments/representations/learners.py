@@ -15,20 +15,34 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, Shaped
 
 from perdure.core import Example, Learner
-from perdure.execution.job import DivergedError, run
-from perdure.execution.progress import count_progress
+from perdure.execution.job import DivergedError
+from perdure.execution.parts import Advanced, keeps, parts_progress
+from perdure.execution.progress import ProgressUpdate, Watch, say
 from perdure.experiments.representations.evaluate import evaluation_images, features_by_class
+from perdure.experiments.supervised.run import run
+from perdure.experiments.supervised.spec import RUNS, describe_learner
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
 from perdure.learners.mer import MER
 from perdure.learners.online import Online
-from perdure.machine.signals import InterruptedRunError
 from perdure.models import MLP
-from perdure.records.describe import digest
-from perdure.records.feature_learners import LearnerCell, LearnersAsked, load_cells, save_cells
+from perdure.records.comparison import (
+    KIND,
+    ComparisonRecord,
+    ComparisonRequest,
+    FeatureSet,
+    LearnerFigure,
+    read_figures,
+    write_figures,
+)
+from perdure.records.describe import digest, name_of
+from perdure.records.errors import ResultsError, damaged
+from perdure.records.folder import FORMAT, RunFolder, config_digest, own_folder
+from perdure.records.requested import note_request, write_finished
 from perdure.representation.class_protocol import N_TRAIN
-from perdure.representation.file import load_representation
+from perdure.representation.file import load_representation, representation_place
 from perdure.representation.network import ConvEncoder, Representation, he_head
+from perdure.storage.reading import ContentError
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import Benchmark
 from perdure.streams.omniglot import load_omniglot
@@ -67,16 +81,21 @@ class _Inputs(NamedTuple):
     evaluation: Shaped[np.ndarray, "classes images ..."]
     model: Callable[[Example, int, PRNGKeyArray], Any]
 
+    @property
+    def features(self) -> FeatureSet:
+        """What the record says of it."""
+        return FeatureSet(self.kind, digest((self.validation, self.evaluation)), name_of(self.model))
+
 
 def compare_learners(
     names: Sequence[str],
     *,
     raw: bool,
     seeds: int,
-    record: Path | None = None,
+    folder: Path | None = None,
     data_dir: Path | None = None,
-    show: bool = False,
-) -> list[LearnerCell]:
+    progress: bool | Watch = False,
+) -> list[LearnerFigure]:
     """Return the retained accuracy of every learner on every representation, for both task sizes.
 
     The learning rate is chosen for each by retained accuracy on background characters, over two seeds, among those with
@@ -87,33 +106,126 @@ def compare_learners(
         names: of representations of Omniglot.
         raw: also a network of the first representation's architecture that learns the images from scratch.
         seeds: of each figure; a seed chooses classes, weights and draws.
-        record: JSON file that is written after every figure; those that it holds already are not measured again.
+        folder: where the record goes, written after every figure; those that it holds already are not measured again.
         data_dir: folder to search first for raw data files.
-        show: show a progress bar.
+        progress: show a progress bar; or a function to which progress is reported.
 
     Raises:
-        ResultsError: if the record is damaged, or holds a comparison of other representations or seeds.
-        InterruptedRunError: after Ctrl-C or SIGTERM; figures that were measured before are in the record.
+        ValueError: if a representation is not of images, or two were trained by the same method.
+        DivergedError: if a learner diverges at all rates.
+        ResultsError: if the folder holds another run, or figures of other features of the same name.
+        InterruptedRunError: after Ctrl-C or SIGTERM; figures that were measured before are in the folder.
+        FolderInUseError: if another process owns the folder.
         StorageError: if the record cannot be written.
     """
     given = [_on_features(name, data_dir) for name in names]
     if raw:
         given.append(_on_images(names[0], data_dir))
-    asked = LearnersAsked(seeds, tuple((it.kind, digest((it.validation, it.evaluation))) for it in given))
-    cells = [] if record is None else load_cells(record, asked)
+    kinds = [it.kind for it in given]
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f"representations of the kinds {', '.join(kinds)} were given, expected one of each kind")
+    if folder is None:
+        return _measure_missing(given, seeds, [], None, progress)
+    request = ComparisonRequest([representation_place(name) for name in names], raw, [it.features for it in given])
+    with own_folder(folder, comparison_config(seeds)) as home:
+        home.begin(f"learners on {', '.join(kinds)}", {})
+        known = _known_figures(home, request.features, seeds)
+        note_request(home, request.to_json())
+        was_finished = home.finished
+        figures = _measure_missing(given, seeds, known, home, progress)
+        if was_finished:
+            say(f"these are the figures of the finished comparison in {folder}; delete it to run again", show=progress)
+        elif home.is_there():
+            home.log(f"finished: {len(figures)} figures")
+            write_finished(home, {"figures": len(figures)})
+        return figures
+
+
+def resume_comparison(
+    folder: Path, data_dir: Path | None = None, *, progress: bool | Watch = True
+) -> list[LearnerFigure]:
+    """Resume the comparison in a folder; see `compare_learners`.
+
+    Raises:
+        ResultsError: if the folder holds no comparison, or its representations have changed since.
+        RepresentationError: if a representation is no longer where it was.
+    """
+    record = ComparisonRecord.load(folder)
+    return compare_learners(
+        record.request.representations,
+        raw=record.request.raw,
+        seeds=len(record.config["seeds"]),
+        folder=folder,
+        data_dir=data_dir,
+        progress=progress,
+    )
+
+
+def comparison_config(seeds: int) -> dict[str, Any]:
+    """Return the config.json of a comparison: all that decides its figures but the representations."""
+    learners = {name: describe_learner(make(RATES[0])) for name, make in _LEARNERS.items()}
+    for described in learners.values():
+        described["hyperparameters"].pop("learning_rate")  # chosen among the rates
+    return {
+        "format": FORMAT,
+        "kind": KIND,
+        "learners": learners,
+        "tasks": {name: list(sizes) for name, sizes in TASKS.items()},
+        "rates": list(RATES),
+        "seeds": list(range(seeds)),
+        "validation_seeds": list(_VALIDATION_SEEDS),
+    }
+
+
+def default_comparison_folder(seeds: int, root: Path = RUNS) -> Path:
+    """Return where a comparison goes unless told otherwise: one folder for each configuration."""
+    return root / f"learners-{config_digest(comparison_config(seeds))}"
+
+
+def _known_figures(home: RunFolder, features: Sequence[FeatureSet], seeds: int) -> list[LearnerFigure]:
+    """Return the figures in a folder, none of which is of other features than those of the same name now."""
+    try:
+        known = read_figures(home.path, seeds)
+    except ContentError as cause:
+        raise damaged(cause) from cause
+    now = {it.name: it for it in features}
+    for it in known:
+        wanted = now.get(it.representation, it.features)
+        if it.features != wanted:
+            raise ResultsError(
+                f"{home.path} holds figures of {it.representation} with other features: {it.features} there, {wanted} "
+                "requested; give this comparison another folder with --out, or delete that one"
+            )
+    return known
+
+
+def _measure_missing(
+    given: Sequence[_Inputs],
+    seeds: int,
+    known: Sequence[LearnerFigure],
+    home: RunFolder | None,
+    progress: bool | Watch,
+) -> list[LearnerFigure]:
+    """Return the figures requested, which are kept as they are measured."""
+    features = {it.kind: it.features for it in given}
+    by_key = {(it.representation, it.tasks, it.learner): it for it in known}
     wanted = [(it, tasks, learner) for it in given for tasks in TASKS for learner in _LEARNERS]
-    with count_progress("learners on representations", len(cells), len(wanted), "cells", show=show) as tell:
-        for inputs, tasks, learner in wanted[len(cells) :]:
-            try:
-                cells.append(_cell(inputs, tasks, learner, seeds))
-            except InterruptedRunError as stopped:
-                kept = "nothing was kept" if record is None else "the same command goes on"
-                message = f"stopped after {len(cells)} of {len(wanted)} figures; {kept}"
-                raise InterruptedRunError(message, stopped.signal_number) from stopped
-            if record is not None:
-                save_cells(record, asked, cells)
-            tell(len(cells), 0.0, f"{inputs.kind}, {tasks}, {learner}")
-    return cells
+    missing = [it for it in wanted if (it[0].kind, *it[1:]) not in by_key]
+    if not missing:
+        return [by_key[it.kind, tasks, learner] for it, tasks, learner in wanted]
+
+    def how_far() -> str:
+        return f"{sum((it.kind, *others) in by_key for it, *others in wanted)} of {len(wanted)} figures"
+
+    label, n_runs = "learners on representations", len(missing) * (len(RATES) + 1)
+    with parts_progress(label, n_runs, "runs", how_far, folder=home, show=progress) as advanced:
+        for inputs, tasks, learner in missing:
+            by_key[inputs.kind, tasks, learner] = _figure(
+                inputs, features[inputs.kind], tasks, learner, seeds, advanced
+            )
+            if home is not None and keeps(home):
+                write_figures(home.path, list(by_key.values()))
+    return [by_key[it.kind, tasks, learner] for it, tasks, learner in wanted]
 
 
 def class_tasks_benchmark(
@@ -134,23 +246,40 @@ def class_tasks_benchmark(
     return from_arrays(part(slice(N_TRAIN)), part(slice(N_TRAIN, None)), name="omniglot-classes", n_outputs=n_outputs)
 
 
-def _cell(inputs: _Inputs, tasks: str, learner: str, seeds: int) -> LearnerCell:
+def _figure(
+    inputs: _Inputs, features: FeatureSet, tasks: str, learner: str, seeds: int, advanced: Advanced
+) -> LearnerFigure:
     def retained(rate: float, examples: np.ndarray, chosen: Sequence[int]) -> tuple[float, ...] | None:
         """Return the retained accuracy of each seed, or None if one diverges: such a rate is no choice."""
         benchmark = partial(class_tasks_benchmark, examples, *TASKS[tasks])
         try:
-            result = run(_LEARNERS[learner](rate), benchmark, seeds=chosen, model=inputs.model, progress=False)
+            result = run(
+                _LEARNERS[learner](rate), benchmark, seeds=chosen, model=inputs.model, progress=_still(advanced)
+            )
         except DivergedError:
             return None
         return result.metrics["retained_accuracy"].per_seed
 
-    validated = {rate: retained(rate, inputs.validation, _VALIDATION_SEEDS) for rate in RATES}
+    validated = {}
+    for rate in RATES:
+        validated[rate] = retained(rate, inputs.validation, _VALIDATION_SEEDS)
+        advanced(1)
     means = {rate: float(np.mean(figures)) for rate, figures in validated.items() if figures is not None}
     published = _PUBLISHED[tasks, learner].get(inputs.kind)
     for rate in sorted(means, key=means.__getitem__, reverse=True):
         if (figures := retained(rate, inputs.evaluation, range(seeds))) is not None:
-            return LearnerCell(inputs.kind, learner, tasks, rate, figures, published)
+            advanced(1)
+            return LearnerFigure(features, learner, tasks, rate, figures, published)
     raise DivergedError(f"{learner} on {inputs.kind}, {tasks}, diverges at all rates from {RATES[-1]} to {RATES[0]}")
+
+
+def _still(advanced: Advanced) -> Watch:
+    """Return what hears of the progress within a run, which moves no bar but notices stop requests."""
+
+    def watch(update: ProgressUpdate) -> None:
+        advanced(0)
+
+    return watch
 
 
 def _on_features(name: str, data_dir: Path | None) -> _Inputs:

@@ -2,79 +2,99 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from perdure.execution.drive import Driving
+from perdure.execution.parts import resume_command
 from perdure.execution.pool import Failure, Job, run_jobs
 from perdure.execution.progress import Watch
-from perdure.experiments.supervised.plan import default_folder
-from perdure.experiments.supervised.run import run
-from perdure.experiments.supervised.spec import default_model, describe_run
+from perdure.experiments.supervised.run import run_of
+from perdure.experiments.supervised.spec import RUNS, RunSpec, run_spec
 from perdure.learners.catalog import make_learner
-from perdure.presets.studies import Cell, Study
-from perdure.records.folder import is_finished
-from perdure.records.learner import RunRecord
+from perdure.machine.cores import usable_cpus
+from perdure.machine.signals import InterruptedRunError
+from perdure.presets.studies import Cell, Study, load_study
+from perdure.records.folder import FORMAT, RunFolder, is_finished, own_folder
+from perdure.records.reproduction import KIND, ReproductionRecord, ReproductionRequest
+from perdure.records.requested import note_request, write_finished
+from perdure.storage.lock import FolderInUseError
 from perdure.streams.catalog import BenchmarkRecipe
+
+_PATIENCE = 30.0  # seconds in which a run's folder may still be owned by a worker of a measurement that was killed
 
 
 class Measured(NamedTuple):
     """What came of a study."""
 
-    tables: dict[str, list[RunRecord]]
-    """Finished runs of each table, in the order of its cells."""
-    timing: list[RunRecord]
-    """Finished runs of one seed alone."""
+    record: ReproductionRecord
     failures: list[Failure]
     """Runs that came to nothing."""
+
+
+def default_study_folder(study: Study, root: Path = RUNS) -> Path:
+    """Return where a study goes unless told otherwise."""
+    return root / (f"reproduce-{study.name}-quick" if study.quick else f"reproduce-{study.name}")
 
 
 def measure(
     study: Study,
     tables: Iterable[str],
-    root: Path,
+    folder: Path,
     *,
-    workers: int,
+    workers: int | None = None,
     data_dir: Path | None = None,
     progress: bool = True,
 ) -> Measured:
     """Run what some tables of a study need, and return the records.
 
-    Each run is a process of its own, so that its peak memory is its own. What `root` already holds is not run again,
-    and what was interrupted goes on. Those for the time of one seed come last and one at a time.
+    Each run is a process of its own, so that its peak memory is its own. What `folder` already holds is not run again,
+    and what was interrupted is resumed. Those for the time of one seed come last and one at a time.
 
     Args:
         study: what to measure.
-        tables: names of its tables.
-        root: folder of the runs' folders.
-        workers: runs at a time, ≥ 1.
+        tables: names of its tables, or "all" alone.
+        folder: of the study; each run has a folder in it.
+        workers: runs at a time, ≥ 1; None for one each core.
         data_dir: where to look for raw files first.
-        progress: show how the runs go on.
+        progress: show how far the runs are.
 
     Raises:
         ValueError: if there is no such table.
         DataError: if a benchmark's raw files cannot be had.
-        InterruptedRunError: after Ctrl-C or SIGTERM; measuring the same again goes on from there.
+        InterruptedRunError: after Ctrl-C or SIGTERM; measuring the same again resumes.
+        ResultsError: if the folder holds another run.
+        FolderInUseError: if another process owns the folder.
     """
     chosen = {name: study.tables[name] for name in find_tables(study, tables)}
-    cells = _once([cell for cells in chosen.values() for cell in cells], root)
+    cells = _by_folder(cell for cells in chosen.values() for cell in cells)
     benchmarks = {cell.preset.benchmark for cell in cells.values()}
-    timing = _once([cell for cell in study.timing if cell.preset.benchmark in benchmarks], root)
-    failures: list[Failure] = []
-    for runs, at_a_time in ((cells, workers), (timing, 1)):
-        waiting = {folder: cell for folder, cell in runs.items() if not is_finished(folder, _config(cell))}
-        _fetch({cell.preset.benchmark for cell in waiting.values()}, data_dir)
-        failures += run_jobs(
-            [_job(cell, folder, data_dir) for folder, cell in waiting.items()], at_a_time, show=progress
-        )
-    everything = {**cells, **timing}
-    finished = {it: RunRecord.load(it) for it, cell in everything.items() if is_finished(it, _config(cell))}
-    by_table = {
-        name: [finished[folder] for folder in _once(cells, root) if folder in finished]
-        for name, cells in chosen.items()
-    }
-    return Measured(by_table, [finished[folder] for folder in timing if folder in finished], failures)
+    timing = _by_folder(cell for cell in study.timing if cell.preset.benchmark in benchmarks)
+    request = ReproductionRequest({name: list(_by_folder(cells)) for name, cells in chosen.items()}, list(timing))
+    with own_folder(folder, _config(study)) as home:
+        home.begin(f"study {study.name}: {', '.join(chosen)}", {})
+        note_request(home, request.to_json())
+        failures: list[Failure] = []
+        for runs, at_a_time in ((cells, workers or usable_cpus()), (timing, 1)):
+            failures += _run_missing(home, runs, at_a_time, data_dir, show=progress)
+        if not failures and home.is_there() and not home.finished:
+            home.log(f"finished: {len(request.runs)} runs")
+            write_finished(home, {"runs": len(request.runs)})
+    return Measured(ReproductionRecord.load(folder), failures)
+
+
+def resume_study(folder: Path, data_dir: Path | None = None, *, progress: bool = True) -> Measured:
+    """Resume the study in a folder that `perdure reproduce` has begun; see `measure`.
+
+    Raises:
+        ResultsError: if the folder holds no study, or one with tables that its study no longer has.
+    """
+    record = ReproductionRecord.load(folder)
+    study = load_study(record.config["study"], record.config["seeds"], quick=record.config["quick"])
+    return measure(study, list(record.request.tables), folder, data_dir=data_dir, progress=progress)
 
 
 def find_tables(study: Study, names: Iterable[str]) -> list[str]:
@@ -91,27 +111,40 @@ def find_tables(study: Study, names: Iterable[str]) -> list[str]:
     return names
 
 
-def _once(cells: Iterable[Cell], root: Path) -> dict[Path, Cell]:
-    """Return the cells by folder, those of one configuration once."""
-    return {default_folder(_config(cell), root): cell for cell in cells}
+def _config(study: Study) -> dict[str, Any]:
+    return {"format": FORMAT, "kind": KIND, "study": study.name, "quick": study.quick, "seeds": study.seeds}
 
 
-def _arguments(cell: Cell, data_dir: Path | None = None) -> dict[str, Any]:
-    """Return what decides a cell's figures, as arguments of `run`."""
+def _run_missing(
+    home: RunFolder, cells: dict[str, Cell], workers: int, data_dir: Path | None, *, show: bool
+) -> list[Failure]:
+    """Do the runs that are not finished yet, and return those that failed."""
+    missing = {name: cell for name, cell in cells.items() if not is_finished(home.path / name, _spec(cell).config)}
+    _fetch({cell.preset.benchmark for cell in missing.values()}, data_dir)
+    jobs = [_job(cell, home.path / name, data_dir) for name, cell in missing.items()]
+    try:
+        return run_jobs(jobs, workers, show=show)
+    except InterruptedRunError as stopped:
+        home.log("stopped")
+        how = f"resume with `{resume_command(home.path)}`, or with the command that began it"
+        raise InterruptedRunError(f"stopped; {how}", stopped.signal_number) from stopped
+
+
+def _by_folder(cells: Iterable[Cell]) -> dict[str, Cell]:
+    """Return the cells by the names of their folders, those of one configuration once."""
+    return {_spec(cell).default_folder().name: cell for cell in cells}
+
+
+def _spec(cell: Cell, data_dir: Path | None = None) -> RunSpec:
+    """Return what a cell's run is."""
     preset = cell.preset
-    recipe = BenchmarkRecipe(preset.benchmark, preset.options, data_dir)
-    return {
-        "learner": make_learner(preset.learner, **preset.hyperparameters),
-        "benchmark": recipe,
-        "seeds": range(cell.n_seeds),
-        "model": default_model(recipe),
-        "evaluation": cell.evaluation,
-        "alignment": cell.alignment,
-    }
-
-
-def _config(cell: Cell) -> dict[str, Any]:
-    return describe_run(**_arguments(cell))
+    return run_spec(
+        make_learner(preset.learner, **preset.hyperparameters),
+        BenchmarkRecipe(preset.benchmark, preset.options, data_dir),
+        seeds=cell.n_seeds,
+        evaluation=cell.evaluation,
+        alignment=cell.alignment,
+    )
 
 
 def _job(cell: Cell, folder: Path, data_dir: Path | None) -> Job:
@@ -121,7 +154,19 @@ def _job(cell: Cell, folder: Path, data_dir: Path | None) -> Job:
 
 
 def _measure_cell(cell: Cell, folder: Path, data_dir: Path | None, watch: Watch) -> None:
-    run(**_arguments(cell, data_dir), folder=folder, progress=watch)
+    """Do or resume a cell's run.
+
+    Workers end with the process that started them, but not in the same instant: if one still owns the folder, wait.
+    """
+    spec, until = _spec(cell, data_dir), time.monotonic() + _PATIENCE
+    while True:
+        try:
+            run_of(spec, Driving(progress=watch), folder)
+            return
+        except FolderInUseError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
 
 
 def _effort(cell: Cell) -> float:

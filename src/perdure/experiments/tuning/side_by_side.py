@@ -12,22 +12,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Example, Info, Learner
-from perdure.execution.compilation import finite
-from perdure.experiments.supervised.program import (
-    Evaluator,
-    Keys,
-    Log,
-    Progress,
-    advance,
-    compiled,
-    named_keys,
-    start_state,
-)
-from perdure.experiments.supervised.spec import MakeModel, Session
+from perdure.execution.compilation import compiled, finite
+from perdure.execution.parts import Advanced
+from perdure.experiments.supervised.program import Evaluator, Keys, Log, Progress, advance, named_keys, start_state
+from perdure.experiments.supervised.spec import MakeModel
+from perdure.experiments.supervised.streams import SeedStreams
 from perdure.machine.process import free_memory
 
-_CHUNK_SECONDS = 0.3  # between two looks at stop requests
-_FIRST_CHUNK = 20
+_STRETCH_SECONDS = 0.3  # between two looks at stop requests
+_FIRST_STRETCH = 20
 _MEMORY_SHARE = 0.25  # of what is available, for states: a program holds copies of parts of them, and more besides
 
 
@@ -64,28 +57,28 @@ class SideBySide(Learner[Lane]):
 
 
 def score_side_by_side(
-    session: Session, learners: Sequence[Learner[Any]], make_model: MakeModel, after_step: Callable[[int], None]
+    streams: SeedStreams, learners: Sequence[Learner[Any]], make_model: MakeModel, advanced: Advanced
 ) -> Float64[np.ndarray, "learners seeds"]:
-    """Return each learner's retained accuracy with each of the session's seeds, NaN where it diverged.
+    """Return each learner's retained accuracy with each of the streams' seeds, NaN where it diverged.
 
     Args:
-        session: streams and seeds; its learner does not matter.
-        learners: told the facts of the stream; they differ in nothing but rates.
+        streams: what is learned, one per seed.
+        learners: prepared for the streams; they differ in nothing but rates.
         make_model: makes the network from one example, the number of outputs and a key.
-        after_step: called several times a second with the number of examples learned from since the last call, by all
+        advanced: is called several times a second with the number of examples learned from since the last call, by all
             learners together with one seed; it may raise to end it all.
     """
-    evaluator = Evaluator(SideBySide(learners[0]), session.benchmarks[0].class_tasks)
-    first = jax.jit(_start(session, make_model))(_stack(learners))
-    progress = _learn(session, SideBySide(learners[0]), first, len(learners), after_step)
+    evaluator = Evaluator(SideBySide(learners[0]), streams.first.class_tasks)
+    first = jax.jit(_start(streams, make_model))(_stack(learners))
+    progress = _learn(streams, SideBySide(learners[0]), first, len(learners), advanced)
     learned = np.isfinite(np.asarray(progress.log.loss)).all(axis=1) & finite(progress.state)
-    scores = _scores(session, evaluator, progress, learned, after_step)
+    scores = _scores(streams, evaluator, progress, learned, advanced)
     return scores.reshape(len(learners), -1)
 
 
-def learners_that_fit(session: Session, learner: Learner[Any], make_model: MakeModel) -> int:
+def learners_that_fit(streams: SeedStreams, learner: Learner[Any], make_model: MakeModel) -> int:
     """Return how many learners like this one may learn side by side in the memory available, at least 1."""
-    shapes = jax.eval_shape(_start(session, make_model), _stack([learner]))
+    shapes = jax.eval_shape(_start(streams, make_model), _stack([learner]))
     n_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     return max(1, int(_MEMORY_SHARE * available_memory() / n_bytes))
 
@@ -98,15 +91,15 @@ def available_memory() -> int:
     return free_memory()
 
 
-def _start(session: Session, make_model: MakeModel) -> Callable[[Learner[Any]], Progress]:
+def _start(streams: SeedStreams, make_model: MakeModel) -> Callable[[Learner[Any]], Progress]:
     """Return a function from learners, leaves (learners,), to their progress before the first example."""
-    keys = jax.vmap(named_keys)(jnp.asarray(session.seeds))
-    n_outputs = session.benchmarks[0].n_outputs
-    example = session.first_example
+    keys = jax.vmap(named_keys)(jnp.asarray(streams.seeds))
+    n_outputs = streams.first.n_outputs
+    example = streams.first_example
 
     def start(learner: Learner[Any], keys: Keys) -> Progress:
         state = Lane(learner, start_state(learner, make_model, example, n_outputs, keys))
-        return Progress(state, Log(jnp.full(session.length, jnp.nan)))
+        return Progress(state, Log(jnp.full(streams.length, jnp.nan)))
 
     return lambda learners: _together(jax.vmap(jax.vmap(start, (None, 0)), (0, None))(learners, keys))
 
@@ -116,10 +109,10 @@ def _stack(learners: Sequence[Learner[Any]]) -> Learner[Any]:
 
 
 def _learn(
-    session: Session, learner: SideBySide, progress: Progress, n_learners: int, after_step: Callable[[int], None]
+    streams: SeedStreams, learner: SideBySide, progress: Progress, n_learners: int, advanced: Advanced
 ) -> Progress:
     """Return the progress after the last example."""
-    stream, keys = session.stream, jax.vmap(named_keys)(jnp.asarray(session.seeds))
+    stream, keys = streams.stream, jax.vmap(named_keys)(jnp.asarray(streams.seeds))
     of_all = _vectorized if learner.learner.vectorized else _one_by_one
 
     def advance_all(progress: Progress, stream: Example, keys: Keys, start: Array, stop: Array) -> Progress:
@@ -127,14 +120,14 @@ def _learn(
 
     zero = jnp.zeros((), jnp.int32)
     program = compiled(jax.jit(advance_all, donate_argnums=0), progress, stream, keys, zero, zero)
-    position, chunk = 0, _FIRST_CHUNK
-    while position < session.length:
-        stop = min(position + chunk, session.length)
+    position, stretch = 0, _FIRST_STRETCH
+    while position < streams.length:
+        stop = min(position + stretch, streams.length)
         began = time.perf_counter()
         ends = (jnp.asarray(it, jnp.int32) for it in (position, stop))
         progress = jax.block_until_ready(program(progress, stream, keys, *ends))
-        chunk = max(1, int(_CHUNK_SECONDS * (stop - position) / (time.perf_counter() - began)))
-        after_step(n_learners * (stop - position))
+        stretch = max(1, int(_STRETCH_SECONDS * (stop - position) / (time.perf_counter() - began)))
+        advanced(n_learners * (stop - position))
         position = stop
     return progress
 
@@ -162,22 +155,22 @@ def _one_by_one(
 
 
 def _scores(
-    session: Session,
+    streams: SeedStreams,
     evaluator: Evaluator,
     progress: Progress,
     learned: Bool[np.ndarray, " lanes"],
-    after_step: Callable[[int], None],
+    advanced: Advanced,
 ) -> Float64[np.ndarray, " lanes"]:
     """Return the mean score over all tasks, NaN for lanes that have not learned."""
-    n_seeds, n_tasks = len(session.seeds), len(session.task_ends)
+    n_seeds, n_tasks = len(streams.seeds), len(streams.task_ends)
     scores = np.full((len(learned), n_tasks), np.nan)
-    for seed, benchmark in enumerate(session.benchmarks):
+    for seed, benchmark in enumerate(streams.benchmarks):
         for task in range(n_tasks):
             test = benchmark.test[task]
             for lane in range(seed, len(learned), n_seeds):
                 if learned[lane]:
                     scores[lane, task] = evaluator.score(progress.state, lane, task, test)
-            after_step(0)
+            advanced(0)
     return scores.mean(axis=1)
 
 

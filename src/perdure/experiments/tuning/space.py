@@ -78,7 +78,7 @@ def _complete(name: str, kind: type, given: Any) -> Values:
             )
         if not 0 < given.low < given.high < math.inf:
             raise ValueError(
-                f"{name} is given as the interval {given.low}..{given.high}, expected 0 < low < high; mend its ends"
+                f"{name} is given as the interval {given.low}..{given.high}, expected 0 < low < high; fix its ends"
             )
         return given
     is_single = isinstance(given, str) or np.ndim(given) == 0
@@ -88,7 +88,7 @@ def _complete(name: str, kind: type, given: Any) -> Values:
     for value in values:
         if not isinstance(value, numbers.Real):
             raise TypeError(f"{name} is given {value!r}, expected {_NOUNS[kind]}; see the learner's hyper-parameters")
-    return values
+    return tuple(value.item() if isinstance(value, np.generic) else value for value in values)
 
 
 def grid_points(space: Mapping[str, Values]) -> list[Point]:

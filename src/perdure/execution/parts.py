@@ -1,0 +1,83 @@
+"""Work that is done part by part: finished parts are kept, a part under way is not.
+
+A search, an evaluation and a comparison are such work and no `Job`. What they keep are the figures of finished parts,
+in their record; a checkpoint in the middle of a part would fit only a call with the same parts in the same order, and
+their parts change from call to call: more values are tried, say, or as many side by side as memory then allows.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from perdure.core import PerdureWarning
+from perdure.execution.progress import ProgressUpdate, Watch, job_progress
+from perdure.machine.signals import InterruptedRunError, StopRequests
+from perdure.records.folder import RunFolder
+
+Advanced = Callable[[int], None]
+"""Is called often, with the number of units done since the last call; raises an error after a stop request."""
+
+
+@contextmanager
+def parts_progress(
+    label: str, total: int, unit: str, how_far: Callable[[], str], *, folder: RunFolder | None, show: bool | Watch
+) -> Iterator[Advanced]:
+    """Show progress and notice stop requests while a block does part after part.
+
+    Args:
+        label: the work in a few words.
+        total: units of all parts still to do.
+        unit: what is counted, in the plural.
+        how_far: returns how many parts are finished, in words: "3 of 12 combinations".
+        folder: where finished parts are kept; None if they are not.
+        show: show a progress bar; or a function to which progress is reported.
+
+    Raises:
+        InterruptedRunError: after a stop request; the message says how far the work is and how to resume.
+    """
+    position, began = 0, time.monotonic()
+    with StopRequests() as stop, job_progress(label, 0, total, unit, show=show) as report:
+
+        def advanced(n: int) -> None:
+            nonlocal position
+            position += n
+            report(ProgressUpdate(position, total, position / (time.monotonic() - began), how_far()))
+            if stop.received is not None:
+                raise InterruptedRunError("stopped", stop.received)
+
+        try:
+            yield advanced
+        except InterruptedRunError as stopped:
+            where = f"stopped after {how_far()}"
+            if folder is None:
+                message = f"{where}; nothing is kept of work without a folder"
+            else:
+                folder.log(where)
+                message = (
+                    f"{where}; those are kept in {folder.path}: resume with `{resume_command(folder.path)}`, or with "
+                    "the call or command that began it"
+                )
+            raise InterruptedRunError(message, stopped.signal_number) from stopped
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command that resumes the run in a folder."""
+    return shlex.join(["perdure", "resume", str(folder)])
+
+
+def keeps(folder: RunFolder) -> bool:
+    """Tell whether a folder is still there to be written to; warn if it was deleted meanwhile."""
+    if not folder.is_there():
+        warnings.warn(
+            f"the folder {folder.path} was deleted during the run: nothing more is kept of it, and it continues in "
+            "memory only; stop it and start again to keep a record",
+            PerdureWarning,
+            stacklevel=2,
+        )
+        return False
+    return True

@@ -1,0 +1,268 @@
+"""Evaluations of representations that leave a record, and resume from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from perdure.execution.parts import Advanced, keeps, parts_progress
+from perdure.execution.progress import Watch, say
+from perdure.experiments.representations.evaluate import (
+    SINE_RATES,
+    SWEEP_RUNS,
+    check_classes,
+    class_results,
+    evaluate_sines,
+    evaluation_images,
+    n_runs,
+)
+from perdure.experiments.supervised.spec import RUNS
+from perdure.records.describe import digest
+from perdure.records.errors import damaged
+from perdure.records.evaluation import (
+    KIND,
+    ClassResult,
+    Evaluation,
+    EvaluationRecord,
+    SineResult,
+    read_evaluations,
+    write_evaluations,
+)
+from perdure.records.folder import FORMAT, RunFolder, config_digest, own_folder
+from perdure.records.requested import note_request, write_finished
+from perdure.representation.class_protocol import RATES
+from perdure.representation.file import (
+    describe_network,
+    load_representation,
+    representation_name,
+    representation_place,
+)
+from perdure.representation.network import ConvEncoder, Representation
+from perdure.storage.reading import ContentError
+
+Images = Mapping[tuple[int, ...], Shaped[np.ndarray, "classes images h w"]]
+"""Evaluation images by the shape that encoders take."""
+
+
+@dataclass(frozen=True)
+class EvaluationSpec:
+    """All that decides the figures of an evaluation; made by `evaluation_spec`, which checks it."""
+
+    models: Mapping[str, Representation]
+    """Representations by their names in tables."""
+    places: Sequence[str]
+    """Names, files or folders, from which they can be loaded again, wherever that is done."""
+    classes: Sequence[int]
+    """Numbers of classes, for representations of images."""
+    runs: int
+    oracle: int | None
+    """Passes over a trajectory in random order; None for one in order."""
+    fresh_head: bool
+    """For sine waves, draw the head anew too?"""
+    seed: int
+    """Of class sets, functions and heads."""
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The evaluation's config.json."""
+        representations = [
+            {"name": name, "network": describe_network(model), "sha256": digest(model)}
+            for name, model in self.models.items()
+        ]
+        return {
+            "format": FORMAT,
+            "kind": KIND,
+            "representations": representations,
+            "classes": list(self.classes),
+            "runs": self.runs,
+            "oracle": self.oracle,
+            "fresh_head": self.fresh_head,
+            "seed": self.seed,
+            "sweep": {"runs": SWEEP_RUNS, "class_rates": list(RATES), "sine_rates": list(SINE_RATES)},
+        }
+
+    def default_folder(self, root: Path = RUNS) -> Path:
+        """Return where the evaluation goes unless told otherwise: one folder for each configuration."""
+        first, *others = self.models
+        more = f"-and-{len(others)}-more" if others else ""
+        return root / f"evaluate-{first}{more}-{config_digest(self.config)}"
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What all its representations have in common."""
+        return {name: self.config[name] for name in ("runs", "oracle", "fresh_head", "seed")}
+
+
+def evaluation_spec(
+    names: Sequence[str],
+    classes: Sequence[int],
+    *,
+    runs: int = 50,
+    oracle: int | None = None,
+    fresh_head: bool = False,
+    seed: int = 0,
+) -> EvaluationSpec:
+    """Return what an evaluation of representations is, each by the protocol of what it was trained for.
+
+    Args:
+        names: of representations, as `load_representation` takes them.
+        classes: numbers of classes, for representations of images.
+        runs: of each.
+        oracle: passes over a trajectory in random order; None for one in order.
+        fresh_head: for sine waves, draw the head anew too?
+        seed: of class sets, functions and heads.
+
+    Raises:
+        RepresentationError: if there is no such representation, or its file is damaged.
+        ValueError: if a number is out of range, or two representations have the same name.
+    """
+    called = [representation_name(name) for name in names]
+    if not called or len(set(called)) < len(called):
+        raise ValueError(
+            f"representations called {', '.join(called)} were given, expected one or more, named differently"
+        )
+    if runs < 1 or (oracle is not None and oracle < 1) or seed < 0:
+        raise ValueError(f"runs = {runs}, oracle = {oracle} and seed = {seed}, expected numbers ≥ 1, and a seed ≥ 0")
+    models = {name: load_representation(place).model for name, place in zip(called, names, strict=True)}
+    places = [representation_place(name) for name in names]
+    return EvaluationSpec(models, places, list(dict.fromkeys(classes)), runs, oracle, fresh_head, seed)
+
+
+def evaluate_all(
+    spec: EvaluationSpec, folder: Path | None = None, *, data_dir: Path | None = None, progress: bool | Watch = True
+) -> list[Evaluation]:
+    """Do or resume an evaluation, and return what each representation was worth.
+
+    Args:
+        spec: what to evaluate.
+        folder: where the record goes; what it has already is not evaluated again. None keeps nothing.
+        data_dir: folder to search first for raw data files.
+        progress: show a progress bar; or a function to which progress is reported.
+
+    Raises:
+        ValueError: if a representation does not fit the images, or there are too few classes.
+        DataError: if data files cannot be found or downloaded.
+        InterruptedRunError: after Ctrl-C or SIGTERM; what was finished is in the folder.
+        ResultsError: if the folder holds another run.
+        FolderInUseError: if another process owns the folder.
+        StorageError: if the record cannot be written.
+    """
+    images = _images(spec, data_dir)
+    if folder is None:
+        return _evaluate_missing(spec, images, [], None, progress)
+    with own_folder(folder, spec.config) as home:
+        checksums = {f"omniglot evaluation {shape}": digest(it) for shape, it in images.items()}
+        home.begin(f"evaluation of {', '.join(spec.models)}", checksums)
+        note_request(home, {"representations": list(spec.places)})
+        try:
+            known = read_evaluations(folder, home.config)
+        except ContentError as cause:
+            raise damaged(cause) from cause
+        if home.finished:
+            say(f"these are the figures of the finished evaluation in {folder}; delete it to run again", show=progress)
+            return known
+        evaluations = _evaluate_missing(spec, images, known, home, progress)
+        if home.is_there():
+            home.log(f"finished: {len(evaluations)} representations evaluated")
+            write_finished(home, {"representations": len(evaluations)})
+        return evaluations
+
+
+def resume_evaluation(folder: Path, data_dir: Path | None = None, *, progress: bool | Watch = True) -> list[Evaluation]:
+    """Resume the evaluation in a folder; see `evaluate_all`.
+
+    Raises:
+        ResultsError: if the folder holds no evaluation, or its representations have changed since.
+        RepresentationError: if a representation is no longer where it was.
+    """
+    record = EvaluationRecord.load(folder)
+    config = record.config
+    options = {name: config[name] for name in ("runs", "oracle", "fresh_head", "seed")}
+    spec = evaluation_spec(record.representations, config["classes"], **options)
+    return evaluate_all(spec, folder, data_dir=data_dir, progress=progress)
+
+
+def _images(spec: EvaluationSpec, data_dir: Path | None) -> Images:
+    """Return the images that representations of images are evaluated on, and check that they fit."""
+    images: dict[tuple[int, ...], np.ndarray] = {}
+    for model in spec.models.values():
+        if isinstance(model.encoder, ConvEncoder):
+            shape = model.encoder.input_shape
+            if shape not in images:
+                images[shape] = evaluation_images(model.encoder, data_dir)
+            check_classes(model, images[shape], spec.classes, runs=spec.runs, iid_passes=spec.oracle)
+    return images
+
+
+def _evaluate_missing(
+    spec: EvaluationSpec,
+    images: Images,
+    known: Sequence[Evaluation],
+    home: RunFolder | None,
+    progress: bool | Watch,
+) -> list[Evaluation]:
+    """Return evaluations of all representations, which are kept as they are finished."""
+    results: dict[str, Any] = {it.name: it.results for it in known}
+
+    def how_far() -> str:
+        return f"{_n_parts(spec, results)} of {_n_parts(spec)} parts"
+
+    def evaluations() -> list[Evaluation]:
+        return [Evaluation(name, spec.protocol, results[name]) for name in spec.models if name in results]
+
+    label = f"evaluation of {', '.join(spec.models)}"
+    with parts_progress(label, _n_runs(spec, results), "runs", how_far, folder=home, show=progress) as advanced:
+        for name in spec.models:
+            for so_far in _new_results(spec, name, images, results.get(name), advanced):
+                results[name] = so_far
+                if home is not None and keeps(home):
+                    write_evaluations(home.path, evaluations())
+    return evaluations()
+
+
+def _new_results(
+    spec: EvaluationSpec, name: str, images: Images, known: Any, advanced: Advanced
+) -> Iterator[list[ClassResult] | SineResult]:
+    """Yield the results of a representation each time that one is added to those known."""
+    model = spec.models[name]
+    if isinstance(model.encoder, ConvEncoder):
+        by_count = {it.classes: it for it in known or []}
+        missing = [count for count in spec.classes if count not in by_count]
+        options = {"runs": spec.runs, "iid_passes": spec.oracle, "seed": spec.seed}
+        if missing:
+            for result in class_results(model, images[model.encoder.input_shape], missing, **options, report=advanced):
+                by_count[result.classes] = result
+                yield [by_count[count] for count in spec.classes if count in by_count]
+    elif known is None:
+        is_oracle = spec.oracle is not None
+        yield evaluate_sines(
+            model, runs=spec.runs, fresh=spec.fresh_head, oracle=is_oracle, seed=spec.seed, report=advanced
+        )
+
+
+def _n_parts(spec: EvaluationSpec, results: Mapping[str, Any] | None = None) -> int:
+    """Return how many numbers of classes and sine waves there are, or how many of them have results."""
+    n_parts = 0
+    for name, model in spec.models.items():
+        if isinstance(model.encoder, ConvEncoder):
+            n_parts += len(spec.classes) if results is None else len(results.get(name, []))
+        else:
+            n_parts += 1 if results is None else name in results
+    return n_parts
+
+
+def _n_runs(spec: EvaluationSpec, results: Mapping[str, Any]) -> int:
+    """Return how many runs are still to do."""
+    total = 0
+    for name, model in spec.models.items():
+        if isinstance(model.encoder, ConvEncoder):
+            total += (len(spec.classes) - len(results.get(name, []))) * n_runs(RATES, spec.runs)
+        elif name not in results:
+            total += n_runs(SINE_RATES, spec.runs)
+    return total
