@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pty
 import subprocess
 import sys
 import tempfile
@@ -21,23 +22,6 @@ SOURCE = Path(__file__).parents[1] / "src"
 RUN = ["run", "online", "digits-rotations"]
 SMALL = ["--tasks", "1", "--examples-per-task", "20"]
 
-# Ends the process as soon as the first stretch of the stream, 20 examples, has been learned.
-FIRST_EXAMPLE = """
-import os, sys
-from perdure.cli import main
-sys.argv = ["perdure", *sys.argv[1:]]
-class Stop:
-    def find_spec(self, name, path=None, target=None):
-        if name == "perdure.experiments.supervised.run" or name == "perdure.experiments.run":
-            sys.meta_path.remove(self)
-            from importlib import import_module
-            module = import_module("perdure.execution.progress" if "supervised" in name else "perdure.experiments.progress")
-            module.RunProgress.update = lambda *_: os._exit(0)
-sys.meta_path.insert(0, Stop())
-main()
-"""
-
-
 class Start(NamedTuple):
     """Something to start, and how."""
 
@@ -45,6 +29,8 @@ class Start(NamedTuple):
     command: list[str]
     needs_folder: bool = False
     """Does it write a record, which must be a new one each time?"""
+    until: bytes | None = None
+    """Run it in a terminal, until it shows this; None runs it to its end."""
 
 
 STARTS = (
@@ -52,7 +38,8 @@ STARTS = (
     Start("import perdure", ["-c", "import perdure"]),
     Start("perdure --help", ["-m", "perdure", "--help"]),
     Start("perdure run --help", ["-m", "perdure", "run", "--help"]),
-    Start("first example learned", ["-c", FIRST_EXAMPLE, *RUN, "--quiet"], needs_folder=True),
+    Start("something on the screen", ["-m", "perdure", *RUN], needs_folder=True, until=b""),
+    Start("first example learned", ["-m", "perdure", *RUN], needs_folder=True, until=b" examples/s"),
     Start("a whole small run", ["-m", "perdure", *RUN, *SMALL, "--quiet"], needs_folder=True),
 )
 
@@ -67,16 +54,31 @@ class Seconds(NamedTuple):
 
 def measure(start: Start, source: Path) -> Seconds:
     """Start a command once with the package in `source`."""
-    environment = {**os.environ, "PYTHONPATH": str(source)}
+    environment = {**os.environ, "PYTHONPATH": str(source), "COLUMNS": "120"}
     with tempfile.TemporaryDirectory() as folder:
         out = ["--out", str(Path(folder, "run"))] if start.needs_folder else []
+        command = [sys.executable, *start.command, *out]
         before, began = os.times(), time.perf_counter()
-        subprocess.run(
-            [sys.executable, *start.command, *out], check=True, env=environment, cwd=folder, stdout=subprocess.DEVNULL
-        )
+        if start.until is None:
+            subprocess.run(command, check=True, env=environment, cwd=folder, stdout=subprocess.DEVNULL)
+        else:
+            run_in_terminal(command, start.until, environment, folder)
         wall, after = time.perf_counter() - began, os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return Seconds(wall, cpu)
+
+
+def run_in_terminal(command: list[str], until: bytes, environment: dict[str, str], folder: str) -> None:
+    """Run a command in a terminal of its own until it has shown something, and kill it."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment, cwd=folder)
+    os.close(its)
+    shown = b""
+    while not shown or until not in shown:
+        shown += os.read(ours, 4096)
+    process.kill()
+    process.wait()
+    os.close(ours)
 
 
 def main() -> None:
