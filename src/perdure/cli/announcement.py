@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from perdure.machine.status import STATUS
 
 _LASTING = ("run", "resume", "tune", "report", "reproduce", "oml", "rl", "data")
-_SILENT = ("--quiet", "--help", "-h", "--version")
 
 
 def announce(arguments: Sequence[str]) -> None:
     """Say on standard error that a command which takes its time is loading, unless it was asked to be quiet."""
     words = label(arguments)
-    if words and not any(silent in arguments for silent in _SILENT):
+    if words and "--quiet" not in arguments and not asks_for_help(arguments):
         STATUS.show(f"{words}: loading …")
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Tell whether a command line asks for help or the version, or gives no command."""
+    return not _words(arguments) or any(it in arguments for it in ("--help", "-h", "--version"))
 
 
 def label(arguments: Sequence[str]) -> str:

@@ -12,9 +12,11 @@ import typer
 import typer.core
 
 from perdure._version import __version__
+from perdure.cli.announcement import asks_for_help
 from perdure.cli.commands import LazyCommand, examples, group
 from perdure.cli.console import complain, note, say
 from perdure.cli.jax_settings import configure_jax
+from perdure.machine.limits import check_memory_limits
 from perdure.machine.signals import InterruptedRunError, StoppedBySignal
 from perdure.machine.status import STATUS
 
@@ -43,6 +45,10 @@ COMMANDS = {
     "data": LazyCommand("List, fetch and verify the raw data files.", _from("data", "data_app")),
 }
 """In the order in which a newcomer needs them."""
+
+
+_COMPUTING = ("run", "resume", "tune", "reproduce", "oml", "rl")
+"""Commands that load JAX."""
 
 
 def _show_version(wanted: bool) -> bool:
@@ -79,6 +85,8 @@ def run_command_line(arguments: Sequence[str]) -> None:
     warnings.showwarning = _show_warning
     configure_jax()
     try:
+        if not asks_for_help(arguments):
+            check_memory_limits(jax=any(it in arguments for it in _COMPUTING))
         app(args=[argument for argument in arguments if argument != "--debug"], prog_name="perdure")
     except InterruptedRunError as stopped:
         complain(str(stopped))

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from perdure.machine.status import STATUS
+
 _SECONDS_BETWEEN_LINES = 60.0  # for each job, where there is no terminal to draw bars on
 
 
@@ -48,6 +50,7 @@ def job_progress(label: str, position: int, total: int, unit: str, *, show: bool
 def say(line: str, *, show: bool | Watch) -> None:
     """Print a line on standard error, where progress is shown."""
     if show is True:
+        STATUS.clear()
         Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -62,6 +65,8 @@ def _one_bar(label: str, position: int, total: int, *, show: bool) -> Iterator[C
         TimeRemainingColumn(),
         TextColumn("left"),
     )
+    if show:
+        STATUS.clear()
     with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
         if show:
             bar.console.print(label, style="bold", highlight=False, markup=False)
@@ -131,6 +136,8 @@ def jobs_progress(efforts: Mapping[str, float], *, show: bool) -> Iterator[JobsP
         efforts: of every job by name, in any unit.
         show: show it.
     """
+    if show:
+        STATUS.clear()
     console = Console(stderr=True, quiet=not show)
     columns = (
         TextColumn("{task.description}"),

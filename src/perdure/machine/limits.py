@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import mmap
 import resource
-
-_NEEDED = 1536 * 2**20
-"""Bytes of addresses that JAX and the libraries around it take while they load, at the very least."""
-_LIMITS = {"RLIMIT_AS": "ulimit -v", "RLIMIT_DATA": "ulimit -d"}
+from typing import NamedTuple
 
 
-def check_address_space() -> None:
-    """Check that the limits on this process leave room to load JAX.
+class _Limit(NamedTuple):
+    name: str
+    command: str
+    """What shows and sets it in a shell, in KiB."""
+    numpy: int
+    """MiB that NumPy, pandas and matplotlib take of it."""
+    jax: int
+    """MiB that JAX takes of it with them."""
 
-    Some libraries neither load nor fail where there is none: they try for minutes, deaf to signals.
+
+_LIMITS = (_Limit("RLIMIT_AS", "ulimit -v", 640, 2048), _Limit("RLIMIT_DATA", "ulimit -d", 320, 640))
+"""As measured on two cores, rounded down: less is never enough."""
+
+
+def check_memory_limits(*, jax: bool) -> None:
+    """Check that the limits on this process leave room to load the numerical libraries, and JAX if asked for.
+
+    Where there is none, some of them neither load nor fail: they try again for minutes, deaf to every signal.
 
     Raises:
         MemoryError: naming the limit.
     """
-    for name, command in _LIMITS.items():
-        limit = resource.getrlimit(getattr(resource, name))[0]
-        if limit != resource.RLIM_INFINITY and not _can_map(_NEEDED):
+    for name, command, for_numpy, for_jax in _LIMITS:
+        given = resource.getrlimit(getattr(resource, name))[0]
+        needed = for_jax if jax else for_numpy
+        if given != resource.RLIM_INFINITY and given < needed * 2**20:
             raise MemoryError(
-                f"this process may take {limit / 2**20:,.0f} MiB of memory ({command} {limit // 1024}), expected at least "
-                f"{_NEEDED / 2**20:,.0f} MiB more than it has, to load JAX; raise the limit: {command} unlimited"
+                f"this process may take only {given / 2**20:,.0f} MiB of memory ({command} is {given // 1024}), expected at "
+                f"least {needed:,} MiB to load {'JAX' if jax else 'NumPy'}; start it from a shell without this limit"
             )
-
-
-def _can_map(size: int) -> bool:
-    """Tell whether this process may map so many bytes more."""
-    try:
-        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE).close()
-    except OSError:
-        return False
-    return True

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.special import stdtrit
 
 Accuracy = Float64[np.ndarray, "rows tasks"]
 
@@ -140,6 +139,8 @@ def mean_and_interval(values: Sequence[float] | Float[np.ndarray, " seeds"]) -> 
     per_seed = tuple(sample.tolist())
     if len(sample) == 1:
         return Statistic(per_seed[0], np.nan, np.nan, per_seed)
+    from scipy.special import stdtrit  # here, for it takes as long to import as NumPy, and one seed does without
+
     std = float(np.std(sample, ddof=1))
     quantile = float(stdtrit(len(sample) - 1, 0.975))
     return Statistic(float(np.mean(sample)), std, quantile * std / len(sample) ** 0.5, per_seed)

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from scipy.optimize import isotonic_regression
 
 from perdure.metrics.transfer import mean_and_interval
 from perdure.records.learner import RunRecord
@@ -92,6 +91,10 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float]], records: Sequen
 
 def spread_out(heights: Sequence[float], gap: float) -> list[float]:
     """Return the heights, in the same order, moved as little as it takes to lie at least `gap` apart."""
+    if len(heights) < 2:
+        return list(heights)
+    from scipy.optimize import isotonic_regression  # here, for a single run's figures do without
+
     order = np.argsort(heights, kind="stable")
     steps = gap * np.arange(len(heights))
     spread = np.empty(len(heights))

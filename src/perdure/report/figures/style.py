@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from perdure.records.learner import RunRecord
 
@@ -17,6 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """The palette of Okabe & Ito, which the colour-blind can tell apart."""
 GREY = "#555555"
 WIDTH = 7.0
+_DPI = 200
 
 _LEARNER_COLOURS = {
     "online": GREY,
@@ -86,7 +88,16 @@ def tidy(axes: Axes, grid: str) -> None:
 
 def image_of(figure: Figure, ending: str) -> bytes:
     """Return a figure as an image file, "png" (200 dpi) or "svg"; the same figure gives the same bytes."""
+    _lay_out(figure)
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "perdure"}):
-        figure.savefig(content, format=ending, dpi=200, metadata={"Date": None} if ending == "svg" else {})
+        figure.savefig(content, format=ending, dpi=_DPI, metadata={"Date": None} if ending == "svg" else {})
     return content.getvalue()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place everything once: a third of the time that a figure takes, and no need to do it for each file."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.set_dpi(_DPI)
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)  # "none" would still have each file drawn twice
