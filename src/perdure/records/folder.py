@@ -236,10 +236,10 @@ def append_log(path: Path, line: str) -> None:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of nested mappings by dotted path; an absent leaf and null are the same."""
+    """Return the leaves of nested mappings, empty ones among them, by dotted path."""
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             leaves |= flatten(value, f"{prefix}{key}.")
         else:
             leaves[prefix + key] = value

@@ -84,7 +84,9 @@ def _statistic_to_json(statistic: Statistic) -> dict[str, Any]:
 
 
 def _statistic_from_json(content: Mapping[str, Any], where: str) -> Statistic:
-    mean, std, ci95 = (_nan_if_null(content.get(name), f"{where}, {name!r}") for name in ("mean", "std", "ci95"))
+    if missing := [name for name in ("mean", "std", "ci95") if name not in content]:
+        raise ContentError(f"{where} has no {missing[0]!r}, expected a number or null")
+    mean, std, ci95 = (_nan_if_null(content[name], f"{where}, {name!r}") for name in ("mean", "std", "ci95"))
     per_seed = entry(content, "per_seed", list, where)
     return Statistic(mean, std, ci95, tuple(_nan_if_null(value, f"{where}, 'per_seed'") for value in per_seed))
 

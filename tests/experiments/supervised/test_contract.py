@@ -10,6 +10,7 @@ import pytest
 from perdure.core import Example, Info, Learner
 from perdure.experiments.supervised.contract import check_contract
 from perdure.experiments.supervised.run import run
+from perdure.experiments.supervised.spec import run_spec
 from perdure.learners.online import Online, OnlineState
 from perdure.streams.arrays import from_arrays
 
@@ -93,10 +94,18 @@ BENCHMARK = from_arrays([(np.zeros((4, 2), np.float32), [0, 1, 0, 1])], [(np.zer
         ({"benchmark": "digits-rotations"}, TypeError, r"BenchmarkRecipe\('digits-rotations'\)"),
         ({"model": 3}, TypeError, "model is 3"),
         ({"evaluation": "ful"}, ValueError, "evaluation = 'ful', expected one of 'needed', 'full'"),
-        ({"checkpoint_seconds": -1.0}, ValueError, "checkpoint_seconds = -1.0"),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_told(arguments, error, message):
-    run_unchecked = getattr(run, "__wrapped__", run)  # without the type checks that only tests have
     with pytest.raises(error, match=message):
-        run_unchecked(**({"learner": Online(0.1), "benchmark": BENCHMARK, "progress": False} | arguments))
+        unchecked(run_spec)(**({"learner": Online(0.1), "benchmark": BENCHMARK} | arguments))
+
+
+def test_a_time_between_checkpoints_that_makes_no_sense_is_told():
+    with pytest.raises(ValueError, match=r"checkpoint_seconds = -1\.0, expected a number ≥ 0"):
+        run(Online(0.1), BENCHMARK, progress=False, checkpoint_seconds=-1.0)
+
+
+def unchecked(function):
+    """Return a function without the type checks that only tests have."""
+    return getattr(function, "__wrapped__", function)

@@ -89,7 +89,7 @@ def test_a_recorded_run_gives_back_its_specification(tmp_path):
 )
 def test_a_run_with_a_loss_or_optimizer_is_resumed_from_python(tmp_path, own, named):
     config = run_spec(Online(0.1, **own), BenchmarkRecipe("digits-rotations")).config
-    message = rf"was begun from Python with its own .*{named}, which the command line cannot make; .*perdure\.run\("
+    message = rf"was begun from Python with its own .*{named}.*, which the command line cannot make; .*perdure\.run\("
     with pytest.raises(ResultsError, match=message):
         spec_of(recorded(tmp_path, config))
 
