@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -136,9 +134,3 @@ def any_corridor(request):
 def level():
     """Makes the parameters of a corridor of some length and time limit."""
     return corridor_level
-
-
-@pytest.fixture(scope="session")
-def recordings():
-    """The folder of recorded games: `ple` in PERDURE_REFERENCE, or in tests/reference."""
-    return Path(os.environ.get("PERDURE_REFERENCE", Path(__file__).parents[1] / "reference")) / "ple"

@@ -5,7 +5,6 @@ frames on the last axis, as there, or on the first, as in the released recording
 acts (`n_thrust_time`) in place of whether it acts (`n_thrusting`).
 """
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +14,9 @@ import pytest
 
 from perdure.rl.games import catcher, flappy_bird
 from perdure.rl.games.rules import FRAME_MS, MAX_STEPS
+from tests.conftest import RECORDINGS, reference_file
 
-OURS = Path(__file__).parents[1] / "reference" / "ple"
+OURS = RECORDINGS / "ple"
 
 
 class Recording(NamedTuple):
@@ -39,9 +39,9 @@ class Recording(NamedTuple):
         return np.repeat(np.arange(len(self.record["ep_length"])), self.record["ep_length"])
 
 
-def read(folder, game):
+def read(path):
     """Return the arrays of a recording, those of several numbers a frame as (frames, numbers)."""
-    with np.load(folder / f"{game}.npz") as file:
+    with np.load(path) as file:
         record = dict(file)
     n_frames = len(record["action"])
     for name in ("n_pipe_x", "n_gap_start", "obs"):
@@ -70,8 +70,8 @@ def time_limits(record):
     return jnp.full(len(record["ep_length"]), record["ep_length"].max() + 1, jnp.int32)
 
 
-def catcher_recording(folder):
-    record = read(folder, "catcher")
+def catcher_recording():
+    record = read(reference_file("ple", "catcher.npz"))
     numbers = {name: whole(record[f"n_{name}"]) for name in ("player_x", "fruit_x", "fruit_y", "lives", "score")}
     after = catcher.CatcherState(
         numbers["player_x"],
@@ -88,8 +88,8 @@ def catcher_recording(folder):
     return Recording(catcher, record, after, first, draws, levels)
 
 
-def flappy_bird_recording(folder):
-    record = read(folder, "flappy_bird")
+def flappy_bird_recording():
+    record = read(reference_file("ple", "flappy_bird.npz"))
     numbers = {name: whole(record[f"n_{name}"]) for name in ("pos_y", "vel", "lives", "score")}
     after = flappy_bird.FlappyBirdState(
         numbers["pos_y"],
@@ -111,8 +111,8 @@ GAMES = {"catcher": catcher_recording, "flappy_bird": flappy_bird_recording}
 
 
 @pytest.fixture(scope="module", params=GAMES)
-def game(request, recordings):
-    return GAMES[request.param](recordings)
+def game(request):
+    return GAMES[request.param]()
 
 
 def assert_same_states(ours, theirs):
@@ -176,23 +176,23 @@ def test_whole_episodes_from_their_start(game):
 
 
 @pytest.mark.reference
-def test_the_originals_observations(recordings):
-    record, after = (getattr(catcher_recording(recordings), name) for name in ("record", "after"))
+def test_the_originals_observations():
+    record, after = (getattr(catcher_recording(), name) for name in ("record", "after"))
     names = ("player_x", "player_vel", "fruit_x", "fruit_y")
     theirs = np.stack([record[f"n_{name}"].astype(np.float32) for name in names], axis=1)
     ours = jax.jit(jax.vmap(catcher.raw_observation))(after)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
     np.testing.assert_allclose(ours, record.get("obs", theirs), rtol=0, atol=1e-5)
 
-    recording = flappy_bird_recording(recordings)
+    recording = flappy_bird_recording()
     level = jax.tree.map(lambda leaf: leaf[recording.episode], recording.levels)
     ours = jax.jit(jax.vmap(flappy_bird.raw_observation))(recording.after, level)
     np.testing.assert_allclose(ours, recording.record["obs"].astype(np.float32), rtol=0, atol=1e-5)
 
 
 @pytest.mark.reference
-def test_gaps_begin_where_the_originals_do(recordings):
-    recording = flappy_bird_recording(recordings)
+def test_gaps_start_where_the_originals_do():
+    recording = flappy_bird_recording()
     first, last = jax.vmap(flappy_bird.gap_starts)(recording.levels.gap)
     np.testing.assert_array_equal(first, recording.record["ep_pipe_min"])
     np.testing.assert_array_equal(last, recording.record["ep_pipe_max"])
@@ -200,8 +200,8 @@ def test_gaps_begin_where_the_originals_do(recordings):
 
 def test_levels_are_those_of_our_recordings():
     for values, levels, name in (
-        (read(OURS, "catcher")["ep_speed"], catcher.Catcher().levels, "speed"),
-        (read(OURS, "flappy_bird")["ep_pipe_gap"], flappy_bird.FlappyBird().levels, "gap"),
+        (read(OURS / "catcher.npz")["ep_speed"], catcher.Catcher().levels, "speed"),
+        (read(OURS / "flappy_bird.npz")["ep_pipe_gap"], flappy_bird.FlappyBird().levels, "gap"),
     ):
         ours = [float(getattr(level, name)) for level in levels]
         np.testing.assert_allclose(sorted(ours), np.unique(values), rtol=1e-6)
@@ -209,11 +209,11 @@ def test_levels_are_those_of_our_recordings():
 
 
 def test_both_layouts_of_a_recording_are_read_alike(tmp_path):
-    ours = read(OURS, "flappy_bird")
+    ours = read(OURS / "flappy_bird.npz")
     released = {name: array for name, array in ours.items() if name != "n_thrusting"}
     released["n_thrust_time"] = np.where(ours["n_thrusting"], 1 / 30, 0.0)
     np.savez(tmp_path / "flappy_bird.npz", **released)
-    again = read(tmp_path, "flappy_bird")
+    again = read(tmp_path / "flappy_bird.npz")
     for name, array in ours.items():
         np.testing.assert_array_equal(again[name], array, err_msg=name)
     with np.load(OURS / "flappy_bird.npz") as file:
