@@ -99,7 +99,7 @@ DAMAGED = {
     ),
     "huge memory": (
         f'{GROUP}presets = [{{ benchmark = "x", memory_size = 0x{"f" * 9999} }}]',
-        f"{PLACE}, preset 1, 'memory_size' is a whole number of 39996 bits, expected a number that fits 64 bits",
+        f"{PLACE}, preset 1, 'memory_size' is a whole number of 39996 bits, expected a number of at most 64 bits",
     ),
     "figure": (
         f'{GROUP}presets = [{{ benchmark = "x", retained_accuracy = [70.0] }}]',

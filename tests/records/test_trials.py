@@ -8,14 +8,15 @@ from perdure.records.errors import ResultsError
 from perdure.records.tuning import (
     LogUniform,
     Trial,
+    TuningRecord,
+    TuningRequest,
     TuningResult,
     best_first,
     edge_notes,
-    open_search,
-    save_search,
+    read_trials,
+    write_trials,
 )
-
-CONFIG = {"format": 1, "learner": "er", "seeds": [1000, 1001]}
+from perdure.storage.files import write_json
 
 
 def trial(scores=(0.5, 0.6), **hyperparameters):
@@ -74,18 +75,44 @@ def test_the_preset_says_where_its_values_come_from():
     assert found({}, learning_rate=0.1).preset.memory_size is None
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path):
+def test_trials_are_read_as_they_were_written(tmp_path):
     trials = [trial(rate=0.1 + 0.2, count=3, flag=True), trial((0.25, np.nan), rate=1e-7, count=3, flag=False)]
-    assert open_search(tmp_path / "new", CONFIG) == []
-    save_search(tmp_path / "new", CONFIG, trials)
-    there = open_search(tmp_path / "new", CONFIG)
+    assert read_trials(tmp_path, 2) == {}
+    write_trials(tmp_path, trials)
+    there = list(read_trials(tmp_path, 2).values())
     assert [dict(it.hyperparameters) for it in there] == [dict(it.hyperparameters) for it in trials]
     np.testing.assert_equal([it.score.per_seed for it in there], [it.score.per_seed for it in trials])
     assert there[1].diverged
     assert there[0].hyperparameters["flag"] is True
 
 
-def test_a_record_of_another_format_is_refused(tmp_path):
-    save_search(tmp_path, {**CONFIG, "format": 2}, [])
-    with pytest.raises(ResultsError, match="format: 2 there, 1 asked for"):
-        open_search(tmp_path, CONFIG)
+def test_a_result_is_of_what_was_requested_last(record_of, edit_json):
+    folder = record_of("tuning")
+    record = TuningRecord.load(folder)
+    assert record.result.best.hyperparameters == {"learning_rate": 0.1, "memory_size": 5, "flag": True}
+    assert record.result.space == {"learning_rate": (0.1, 0.01)}
+    assert len(record.result.trials) == 2
+    edit_json(folder / "request.json", lambda request: request["combinations"].pop(0))
+    record = TuningRecord.load(folder)
+    assert len(record.trials) == 2
+    assert [it.hyperparameters["learning_rate"] for it in record.result.trials] == [0.01]
+
+
+def test_a_search_that_has_tried_nothing_has_no_result(record_of):
+    folder = record_of("tuning")
+    (folder / "trials.json").unlink()
+    (folder / "summary.json").unlink()
+    with pytest.raises(ResultsError, match="has tried no combination yet; resume it with perdure resume"):
+        _ = TuningRecord.load(folder).result
+
+
+@pytest.mark.parametrize("values", [(0.1, 0.2), (3, 5), (True, False), LogUniform(0.01, 1.0)])
+def test_a_request_is_read_as_it_was_written(record_of, values):
+    folder = record_of("tuning")
+    n_trials = 2 if isinstance(values, LogUniform) else None
+    request = TuningRequest({"it": values}, n_trials, [{"it": value} for value in values])
+    write_json(folder / "request.json", request.to_json())
+    (folder / "summary.json").unlink()
+    read = TuningRecord.load(folder).request
+    assert (read.space, read.n_trials, read.combinations) == (request.space, request.n_trials, request.combinations)
+    assert isinstance(read.space["it"], LogUniform) == isinstance(values, LogUniform)

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
+from perdure.records.folder import FORMAT, own_folder
 from perdure.records.learner import RunRecord
 from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
-from perdure.records.summary import ALIGNMENTS, Summary, open_folder, write_summary
+from perdure.records.summary import ALIGNMENTS, Summary, write_summary
 from perdure.streams.catalog import BENCHMARKS
 
 MER = {"memory_size": 200, "learning_rate": 0.1}
@@ -38,14 +39,18 @@ def made_up_run(tmp_path):
         alignment=None,
     ):
         config = {
-            "format": 1,
+            "format": FORMAT,
+            "kind": "learner",
             "learner": {"name": learner, "hyperparameters": hyperparameters, **(own_parts or {})},
             "benchmark": {"name": benchmark, "options": options or {}},
             "model": {"name": model or BENCHMARKS[benchmark].network},
             "seeds": list(range(seeds)),
+            "evaluation": "full" if full else "needed",
+            "alignment": alignment is not None,
         }
         folder = tmp_path / f"{learner}-{len(list(tmp_path.iterdir()))}"
-        open_folder(folder, config)
+        with own_folder(folder, config):
+            pass
         if finished:
             matrices = _matrices(tasks, seeds, retained, full)
             write_accuracy(folder, range(seeds), matrices)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perdure.cli.run import report
+from perdure.cli.report import report
 from perdure.report.notes import ENOUGH_SEEDS, comparison_notes
 
 

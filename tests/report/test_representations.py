@@ -1,12 +1,16 @@
 """Tables of evaluated representations, and of learners on them, say what was measured."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rich.console import Console
 
+from perdure.records.comparison import FeatureSet, LearnerFigure
 from perdure.records.evaluation import ClassResult, Evaluation, SineResult
-from perdure.records.feature_learners import LearnerCell
-from perdure.report.representations import evaluation_tables, learners_table
+from perdure.records.representation import TrainingRecord, TrainingSummary
+from perdure.report.representations import evaluation_tables, learners_table, training_table
 
 
 def printed(table):
@@ -45,13 +49,27 @@ def test_nothing_evaluated_is_no_table():
 
 
 def test_learners_stand_beside_the_published_figures():
-    cells = [
-        LearnerCell("oml", "online", "1×50", 0.1, (0.5, 0.5, 0.5), (64.72, 2.57)),
-        LearnerCell("oml", "mer", "1×50", 0.1, (0.75, 0.75, 0.75), None),
-        LearnerCell("raw", "online", "1×50", 0.1, (0.25, 0.25, 0.25), (4.64, 2.61)),
-        LearnerCell("raw", "mer", "1×50", 0.1, (0.1, 0.2, 0.3), (54.88, 4.12)),
+    oml, raw = (FeatureSet(name, "ab", "network") for name in ("oml", "raw"))
+    figures = [
+        LearnerFigure(oml, "online", "1×50", 0.1, (0.5, 0.5, 0.5), (64.72, 2.57)),
+        LearnerFigure(oml, "mer", "1×50", 0.1, (0.75, 0.75, 0.75), None),
+        LearnerFigure(raw, "online", "1×50", 0.1, (0.25, 0.25, 0.25), (4.64, 2.61)),
     ]
-    text = printed(learners_table(cells))
+    text = printed(learners_table(figures))
     assert "Tasks, learner oml publ. raw publ." in text
     assert "1×50 online 50.0 ± 0.0 64.7 ± 2.6 25.0 ± 0.0 4.6 ± 2.6" in text
-    assert "1×50 mer 75.0 ± 0.0 – 20.0 ± 24.8 54.9 ± 4.1" in text
+    assert "1×50 mer 75.0 ± 0.0 – – –" in text
+
+
+def test_a_training_tells_what_it_has_taken():
+    config = {"method": {"name": "OML"}, "domain": {"name": "SinePool"}}
+    summary = TrainingSummary(2000, 0.123456, 12.34, 1.0, 700 * 2**20)
+    records = [
+        TrainingRecord(Path("runs/[red]x"), config, summary),
+        TrainingRecord(Path("runs/scratch"), config, replace(summary, best_score=-np.inf)),
+        TrainingRecord(Path("runs/unfinished"), config, None),
+    ]
+    text = printed(training_table(records))
+    assert "[red]x 2,000 0.1235 12.3 700 OML on SinePool" in text
+    assert "scratch 2,000 – 12.3 700" in text
+    assert "unfinished" not in text

@@ -3,6 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
+from perdure.records.listing import list_records
 from perdure.report.tables import comparison_table, published_figure, runs_table
 
 
@@ -50,20 +51,24 @@ def test_an_unfinished_run_has_dashes(made_up_run):
 
 
 def test_the_runs_table_tells_what_is_there(made_up_run):
-    runs = [made_up_run(), made_up_run("online", {}, finished=False)]
-    words = [line.split() for line in lines_of(runs_table(runs)) if line.split()]
-    assert words == [
-        ["Learner", "Memory"],
-        ["Folder", "Benchmark", "Seeds", "Status", "RA"],
-        ["mer-0", "mer", "200", "finished", "76.67"],
-        ["mnist-rotations", "5", "±", "1.96"],
-        ["online-1", "online", "–", "unfinished", "–"],
-        ["mnist-rotations", "5"],
+    root = made_up_run().folder.parent
+    made_up_run("online", {}, finished=False)
+    (root / "broken").mkdir()
+    (root / "broken" / "config.json").write_text("{")
+    words = [line.split() for line in lines_of(runs_table(list_records(root)), 200) if line.split()]
+    assert words[:6] == [
+        ["Folder"],
+        ["Kind", "What", "Seeds", "Status", "Figure"],
+        ["mer-0", "mer,", "memory", "200,", "on", "mnist-rotations", "5", "finished", "RA", "76.67"],
+        ["learner", "±", "1.96"],
+        ["online-1", "online,", "on", "mnist-rotations", "5", "unfinished", "–"],
+        ["learner", "0", "examples"],
     ]
+    assert " ".join(words[6]).startswith(f"cannot be read: {root / 'broken' / 'config.json'} cannot be read as JSON")
 
 
 def test_tables_of_no_runs_are_empty():
-    assert runs_table([]).row_count == 0
+    assert lines_of(runs_table([]))[0].split() == ["Folder"]
     assert comparison_table([]).row_count == 0
 
 

@@ -102,10 +102,12 @@ def _check_config(config: Mapping[str, Any], folder: Path) -> None:
     entry(environment, "name", str, f"{where}, 'environment'")
     entry(environment, "observation", str, f"{where}, 'environment'")
     entry(config, "levels", list, where)
+    place = f"{where}, 'stages'"
     for stage in entry(config, "stages", list, where):
-        level, frames = checked(stage, list, f"{where}, 'stages'")[:2] if stage else (None, None)
-        checked(level, int, f"{where}, 'stages', level")
-        checked(frames, int, f"{where}, 'stages', frames")
+        if len(checked(stage, list, place)) != 2:
+            raise ContentError(f"{place} has a stage of {len(stage)} values, expected a level and a number of frames")
+        for number in stage:
+            checked(number, int, place)
     entry(entry(config, "network", dict, where), "name", str, f"{where}, 'network'")
     evaluation = entry(config, "evaluation", dict, where)
     for number in ("every", "episodes"):

@@ -103,7 +103,9 @@ def _check_config(config: Mapping[str, Any], folder: Path) -> None:
         raise ResultsError(f"{folder} holds a run of the kind {config['kind']}, expected one of a learner")
     learner = entry(config, "learner", dict, where)
     entry(learner, "name", str, f"{where}, 'learner'")
-    entry(learner, "hyperparameters", dict, f"{where}, 'learner'")
+    hyperparameters = entry(learner, "hyperparameters", dict, f"{where}, 'learner'")
+    if "memory_size" in hyperparameters:
+        entry(hyperparameters, "memory_size", int, f"{where}, 'learner'")
     benchmark = entry(config, "benchmark", dict, where)
     entry(benchmark, "name", str, f"{where}, 'benchmark'")
     entry(benchmark, "options", dict, f"{where}, 'benchmark'")
