@@ -83,7 +83,7 @@ def run_in_terminal(command: list[str], until: bytes, environment: dict[str, str
 
 def main() -> None:
     """Measure and print a table."""
-    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options = argparse.ArgumentParser(description="Measure how long commands take to start.")
     options.add_argument("--repeats", type=int, default=5, help="starts of each command that are measured")
     options.add_argument("--against", type=Path, help="another checkout, to be measured in turns")
     given = options.parse_args()

@@ -10,7 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from perdure import __version__
-from perdure.cli import app, reproduce
+from perdure.cli.app import app
+from perdure.cli.reproduce import reproduce
 from perdure.presets import studies
 from perdure.presets.learners import Preset
 from perdure.presets.studies import Cell, Study
@@ -27,13 +28,14 @@ def finished(tmp_path_factory, perdure):
     return folder, process.stdout
 
 
-def test_help_does_not_import_jax():
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["tune", "-h"], ["rl", "train", "--help"], ["oml"]])
+def test_help_does_not_import_jax(arguments):
     code = (
-        "import sys; sys.argv = ['perdure', '--help']\n"
+        f"import sys; sys.argv = ['perdure', *{arguments}]\n"
         "from perdure.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "assert 'jax' not in sys.modules and 'pandas' not in sys.modules"
+        "assert not {'jax', 'numpy', 'pandas', 'pydantic'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 

@@ -11,7 +11,8 @@ import typer
 from perdure.records.run import RunRecord, open_folder
 from typer.testing import CliRunner
 
-from perdure.cli.run import resume, run_app
+from perdure.cli.records import resume
+from perdure.cli.run import run_app
 from perdure.experiments.supervised.run import run
 from perdure.experiments.supervised.spec import describe_run
 from perdure.learners.online import Online
@@ -55,7 +56,7 @@ def data_file(tmp_path):
 
 def test_a_run_learns_from_a_data_file(data_file, tmp_path):
     folder = tmp_path / "run"
-    perdure_run("--data-file", data_file, *SMALL_OPTIONS, "--task-order", "1,0", "--seed", 3, "--out", folder)
+    perdure_run("--data-file", data_file, *SMALL_OPTIONS, "--task-order", "1,0", "--first-seed", 3, "--out", folder)
     recipe = DataFileRecipe(data_file, {**SMALL, "task_order": [1, 0]})
     record = RunRecord.load(folder)
     assert record.config["benchmark"] == {"name": "rotations", "options": dict(recipe.options)}

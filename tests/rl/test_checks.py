@@ -15,7 +15,7 @@ from perdure.rl.checks import check_environment, check_network, environment_and_
 from perdure.rl.games.catcher import Catcher
 from perdure.rl.games.gymnasium_envs import GameEnv
 
-AGENT = perdure.DQN(
+AGENT = perdure.rl.DQN(
     learning_rate=0.01,
     memory_size=64,
     replay_batch_size=4,

@@ -14,7 +14,7 @@ from perdure.rl.schedule import Stage, make_schedule
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
-AGENT = perdure.DQN(
+AGENT = perdure.rl.DQN(
     learning_rate=0.01,
     memory_size=64,
     replay_batch_size=4,
@@ -108,7 +108,7 @@ def test_evaluation_stops_at_the_time_limit(any_corridor, level, monkeypatch):
 
 
 def test_steps_of_perdures_games_pass_unchanged():
-    game = perdure.make_game("catcher")
+    game = perdure.rl.make_game("catcher")
     params = game.default_params
     _, state = game.reset(jax.random.key(0), params)
     theirs = game.step_env(jax.random.key(1), state, jnp.int32(0), params)

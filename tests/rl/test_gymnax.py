@@ -15,7 +15,7 @@ from perdure.rl.environment import GymnaxLike
 from perdure.rl.episode_ends import step
 
 pytestmark = pytest.mark.usefixtures("compile_quickly", "mixed_dtypes")
-AGENT = perdure.DQN(
+AGENT = perdure.rl.DQN(
     learning_rate=0.001,
     memory_size=500,
     replay_batch_size=8,

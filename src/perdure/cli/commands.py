@@ -25,13 +25,22 @@ def examples(*lines: str) -> str:
     return "\n\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
-def group(kind: str, commands: Mapping[str, LazyCommand], **options: Any) -> typer.Typer:
+def group(
+    kind: str,
+    commands: Mapping[str, LazyCommand],
+    *,
+    help: str,
+    epilog: str,
+    callback: Callable[..., None] | None = None,
+) -> typer.Typer:
     """Return a group of commands that are loaded when they are called; its help loads none of them.
 
     Args:
         kind: what the commands' names are, for the message about an unknown one: "learner", say.
         commands: by name, in the order in which help lists them.
-        options: of `typer.Typer`.
+        help: what the group is for.
+        epilog: end of its help.
+        callback: takes the options that come before the command, None if there are none.
     """
 
     class LazyGroup(typer.core.TyperGroup):
@@ -57,7 +66,9 @@ def group(kind: str, commands: Mapping[str, LazyCommand], **options: Any) -> typ
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
         context_settings=_HELP,
-        **{"callback": _nothing} | options,
+        callback=callback or _nothing,
+        help=help,
+        epilog=epilog,
     )
 
 

@@ -79,7 +79,7 @@ def known_stream_info(learner: Any) -> StreamInfo:
         name = type(learner).__name__
         raise ValueError(
             f"{name} does not know its stream: its stream_info is None. perdure.run fills it in; without a run, use "
-            "dataclasses.replace(learner, stream_info=perdure.StreamInfo(n_outputs=10, n_tasks=5, "
+            "dataclasses.replace(learner, stream_info=perdure.learn.StreamInfo(n_outputs=10, n_tasks=5, "
             "task_sizes=(100,) * 5)) with the numbers of your stream"
         )
     return learner.stream_info

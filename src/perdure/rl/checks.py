@@ -16,7 +16,7 @@ from perdure.core import as_features
 from perdure.rl.environment import GymnaxLike
 
 _REQUIRED = ("num_actions", "default_params", "reset", "step_env")
-_SUCH_AS = 'perdure.make_game("catcher"), or gymnax.make("CartPole-v1") of the package gymnax'
+_SUCH_AS = 'perdure.rl.make_game("catcher"), or gymnax.make("CartPole-v1") of the package gymnax'
 _INTERFACE = (
     "an environment with the interface of gymnax: num_actions, default_params, reset(key, params) and "
     f"step_env(key, state, action, params), such as {_SUCH_AS}"
@@ -109,7 +109,7 @@ def check_network(network: Callable[[Any], Any], observation: Any, n_actions: in
     shape = tuple(observation.shape)
     remedy = (
         f"make one that takes observations of shape {shape} and returns {n_actions} values, as by network=lambda "
-        f"observation, n_actions, key: perdure.MLP(observation.size, n_actions, (64, 64), key=key)"
+        f"observation, n_actions, key: perdure.models.MLP(observation.size, n_actions, (64, 64), key=key)"
     )
     try:
         values = eqx.filter_eval_shape(lambda: network(as_features(jnp.zeros(shape, observation.dtype))))

@@ -92,7 +92,7 @@ def agent_spec(
         ValueError: if a number is out of range.
     """
     if not isinstance(agent, Agent):
-        raise TypeError(f"agent is {agent!r}, expected an agent with its hyper-parameters, such as perdure.DQN(…)")
+        raise TypeError(f"agent is {agent!r}, expected an agent with its hyper-parameters, such as perdure.rl.DQN(…)")
     if min(evaluate_every, episodes) < 1:
         raise ValueError(f"evaluate_every = {evaluate_every} and episodes = {episodes}, expected numbers ≥ 1")
     environment, levels = environment_and_levels(environment, levels)

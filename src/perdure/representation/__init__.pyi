@@ -1,0 +1,14 @@
+from .domains import Domain as Domain
+from .domains import ImageClasses as ImageClasses
+from .domains import SinePool as SinePool
+from .episodes import ClassEpisodes as ClassEpisodes
+from .episodes import Episode as Episode
+from .episodes import Episodes as Episodes
+from .episodes import SineEpisodes as SineEpisodes
+from .file import RepresentationError as RepresentationError
+from .file import load_representation as load_representation
+from .network import Representation as Representation
+from .oml import OML as OML
+from .oml import Measured as Measured
+from .oml import Method as Method
+from .pretraining import Pretraining as Pretraining

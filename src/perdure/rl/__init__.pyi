@@ -1,0 +1,16 @@
+from .agent import DQN as DQN
+from .agent import DQNMER as DQNMER
+from .agent import Agent as Agent
+from .catalog import make_game as make_game
+from .checks import check_environment as check_environment
+from .environment import AbstractEnvironment as AbstractEnvironment
+from .environment import Environment as Environment
+from .environment import GymnaxLike as GymnaxLike
+from .environment import Step as Step
+from .games.catcher import Catcher as Catcher
+from .games.flappy_bird import FlappyBird as FlappyBird
+from .games.frames import FrameObservations as FrameObservations
+from .games.pictures import colour_picture as colour_picture
+from .networks import MnihNetwork as MnihNetwork
+from .networks import default_network as default_network
+from .schedule import Stage as Stage
