@@ -1,4 +1,4 @@
-"""A run killed again and again, at any moment, ends as if it had not been."""
+"""A run of any kind that is killed again and again, at any moment, ends as if it had not been."""
 
 import json
 import os
@@ -8,27 +8,97 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from perdure.records.agent import AgentRecord
 from perdure.records.learner import RunRecord
+from perdure.records.representation import NETWORK, TrainingRecord
 
 pytestmark = pytest.mark.long
 
-VICTIM = Path(__file__).parent / "victim.py"
+VICTIMS = Path(__file__).parent / "victims.py"
 SOURCE = Path(__file__).parents[2] / "src"
-KILLS = 22
+KILLS = {"learner": 45, "agent": 40, "representation": 20}
 LENGTH = 900
-FARTHEST = 25  # examples that a process learns at most before it is killed: KILLS times that is short of LENGTH
-PATIENCE = 120.0
+FARTHEST = 25  # units that a process does at most before it is killed: half of the kills times that is short of LENGTH
+RACES = 20
+PATIENCE = 300.0
 
 
-def start(folder, cache):
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    with (folder.parent / "errors.txt").open("ab") as errors:
-        return subprocess.Popen([sys.executable, VICTIM, folder, cache], stderr=errors, env=environment)
+class Server:
+    """The process that starts the victims."""
+
+    def __init__(self, folder):
+        environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+        self.errors = folder / "errors.txt"
+        with self.errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, VICTIMS, folder / "cache"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                text=True,
+            )
+
+    def ask(self, *words):
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(*words, file=self._process.stdin, flush=True)
+        return self._process.stdout.readline().strip()
+
+    def end(self):
+        self._process.communicate()
+
+
+class Victim:
+    """A process that may be killed."""
+
+    def __init__(self, server, *words):
+        self._server = server
+        self.number = int(server.ask(*words))
+        self._ended = None
+
+    @property
+    def is_alive(self):
+        if self._ended is None and (said := self._server.ask("poll", self.number)) != "alive":
+            self._ended = int(said)
+        return self._ended is None
+
+    def kill(self):
+        """Kill it and return whether that was its end."""
+        if self._ended is None:
+            os.kill(self.number, signal.SIGKILL)
+        return self.wait() == -signal.SIGKILL
+
+    def wait(self):
+        if self._ended is None:
+            self._ended = int(self._server.ask("wait", self.number))
+        return self._ended
+
+    def wait_until(self, condition):
+        """Return whether the condition came to hold before the process ended by itself."""
+        deadline = time.monotonic() + PATIENCE
+        looked = time.monotonic()
+        while not condition():
+            assert time.monotonic() < deadline, "the process has come no farther"
+            if time.monotonic() > looked + 0.1:
+                looked = time.monotonic()
+                if not self.is_alive:
+                    return False
+            time.sleep(0.0003)
+        return True
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("victims"))
+    yield server
+    server.end()
 
 
 def newest_position(folder):
@@ -42,35 +112,48 @@ def writing(folder):
     return any((folder / "checkpoints").glob(".*.tmp"))
 
 
-def wait_until(condition, process):
-    """Return once the condition holds, which it must before the process ends or patience does."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert process.poll() is None, f"the process ended by itself, with status {process.returncode}"
-        assert time.monotonic() < deadline, "the process has come no farther"
-        time.sleep(0.0003)
+class Lives(NamedTuple):
+    """A run that was killed, and one that was not."""
+
+    kind: str
+    killed: Path
+    untouched: Path
+    positions: list[int]
+    """How far it had come for sure at each kill."""
+    torn: int
+    """Kills that fell on a checkpoint that was being written."""
 
 
-def learn_and_be_killed(folder, cache, rng, *, while_writing):
-    """Start or go on with the run and kill it at a random place; return how far it has come for sure."""
-    before = newest_position(folder)
-    target = before + rng.randint(1, FARTHEST)
-    process = start(folder, cache)
-    try:
-        wait_until(lambda: newest_position(folder) >= target, process)
-        if while_writing:
-            wait_until(lambda: writing(folder), process)
+@pytest.fixture(scope="module", params=KILLS)
+def lives(request, server, tmp_path_factory):
+    kind = request.param
+    root = tmp_path_factory.mktemp(kind)
+    untouched, killed = root / "untouched", root / "killed"
+    assert Victim(server, "run", kind, untouched).wait() == 0, server.errors.read_text()
+    rng = random.Random(20)
+    positions, torn, start_seconds = [], 0, 1.0
+    for life in range(KILLS[kind]):
+        before, began = newest_position(killed), time.monotonic()
+        victim = Victim(server, "run", kind, killed)
+        if life % 2 == 0:  # at any moment, from its beginning until it learns again
+            time.sleep(rng.uniform(0, 1.1 * start_seconds))
         else:
-            time.sleep(rng.uniform(0, 0.01))
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == -signal.SIGKILL
-    return newest_position(folder)
+            target = before + rng.randint(1, FARTHEST)
+            assert victim.wait_until(lambda: newest_position(killed) > before), server.errors.read_text()  # noqa: B023
+            start_seconds = time.monotonic() - began
+            assert victim.wait_until(lambda: newest_position(killed) >= target), server.errors.read_text()  # noqa: B023
+            if life % 4 == 1:
+                assert victim.wait_until(lambda: writing(killed))
+        assert victim.kill(), "it had ended before"
+        positions.append(newest_position(killed))
+        torn += writing(killed)
+    assert not (killed / "summary.json").exists()
+    assert Victim(server, "run", kind, killed).wait() == 0, server.errors.read_text()
+    return Lives(kind, killed, untouched, positions, torn)
 
 
 def final_arrays(folder):
-    (path,) = (folder / "checkpoints").glob(f"{LENGTH:09d}-*.safetensors")
+    (path,) = (folder / "checkpoints").glob(f"{LENGTH:012d}-*.safetensors")
     return safetensors.numpy.load_file(path)
 
 
@@ -82,55 +165,88 @@ def outcomes(folder):
     return summary
 
 
-@pytest.fixture(scope="module")
-def lives(tmp_path_factory):
-    """Return where the killed and the untouched run are, where the kills fell, and how many fell on a write."""
-    root = tmp_path_factory.mktemp("lives")
-    killed, untouched, cache = (root / name for name in ("killed", "untouched", "cache"))
-    rng = random.Random(20)
-    positions, torn = [], 0
-    for life in range(KILLS):
-        positions.append(learn_and_be_killed(killed, cache, rng, while_writing=life % 2 == 1))
-        torn += writing(killed)
-    assert not RunRecord.load(killed).finished
-    for folder in (killed, untouched):
-        assert start(folder, cache).wait(PATIENCE) == 0, (root / "errors.txt").read_text()
-    return killed, untouched, positions, torn
+def test_there_are_100_kills_and_more_of_every_kind():
+    assert sum(KILLS.values()) >= 100
+    assert min(KILLS.values()) >= 20
 
 
-def test_kills_fell_at_different_places_of_learning(lives):
-    killed, _, positions, _ = lives
-    assert len(positions) == KILLS >= 20
-    assert (np.diff(positions) > 0).all()
-    assert positions[0] > 0
-    assert positions[-1] < LENGTH
-    log = (killed / "log.txt").read_text()
-    assert log.count("started") == 1
-    assert [int(line.split()[-1]) for line in log.splitlines() if "went on from" in line] == positions
-    assert log.count("finished") == 1
+def test_kills_fell_at_different_places(lives):
+    assert len(lives.positions) == KILLS[lives.kind]
+    assert (np.diff(lives.positions) >= 0).all()
+    assert (np.diff(lives.positions[1::2]) > 0).all()
+    assert lives.positions[-1] < LENGTH
+    log = [line.partition(" ")[2] for line in (lives.killed / "log.txt").read_text().splitlines()]
+    resumed = [int(line.split()[3].replace(",", "")) for line in log if line.startswith("resumed from position")]
+    assert set(resumed) <= set(lives.positions)
+    assert resumed == sorted(resumed)
+    assert len(set(resumed)) >= KILLS[lives.kind] // 2 - 1
+    assert [line.partition(":")[0] for line in log].count("finished") == 1
 
 
 def test_some_kills_tore_a_checkpoint_that_was_being_written(lives):
-    killed, _, _, torn = lives
-    assert torn >= 1
-    assert not writing(killed)  # what they left has been cleared away
+    assert lives.torn >= 1
+    assert not writing(lives.killed)  # what they left has been cleared away
+    assert not list(lives.killed.rglob(".*.tmp"))
 
 
-def test_weights_memory_losses_and_alignments_are_the_same_to_the_bit(lives):
-    killed, untouched = (final_arrays(folder) for folder in lives[:2])
-    logs = {"progress.log.loss", *(f"progress.log.alignment.{part}" for part in ("before", "after", "cosine"))}
-    assert {"progress.state.memory.seen", "accuracy", *logs} <= killed.keys()
+def test_all_that_was_computed_is_the_same_to_the_bit(lives):
+    killed, untouched = (final_arrays(folder) for folder in (lives.killed, lives.untouched))
     assert killed.keys() == untouched.keys()
     for name, array in killed.items():
         assert (array.dtype, array.shape) == (untouched[name].dtype, untouched[name].shape), name
         assert array.tobytes() == untouched[name].tobytes(), name
-    np.testing.assert_array_equal(killed["progress.state.memory.seen"], LENGTH)
-    assert np.isfinite(killed["progress.log.loss"]).all()
 
 
 def test_records_are_the_same(lives):
-    killed, untouched, *_ = lives
-    assert (killed / "config.json").read_bytes() == (untouched / "config.json").read_bytes()
-    np.testing.assert_array_equal(RunRecord.load(killed).accuracy, RunRecord.load(untouched).accuracy)
-    assert outcomes(killed) == outcomes(untouched)
-    assert outcomes(killed)["retained_accuracy"]["mean"] > 0.5  # something was learned
+    for name in ("config.json", "recipe.json", NETWORK, "networks.safetensors"):
+        killed, untouched = ((it / name) for it in (lives.killed, lives.untouched))
+        assert killed.exists() == untouched.exists()
+        assert not killed.exists() or killed.read_bytes() == untouched.read_bytes(), name
+    assert outcomes(lives.killed) == outcomes(lives.untouched)
+    one, other = (record_of(lives.kind, it) for it in (lives.killed, lives.untouched))
+    for part in ("accuracy", "scores", "frames"):
+        np.testing.assert_array_equal(getattr(one, part, None), getattr(other, part, None))
+
+
+def record_of(kind, folder):
+    return {"learner": RunRecord, "agent": AgentRecord, "representation": TrainingRecord}[kind].load(folder)
+
+
+def test_something_was_learned_that_could_have_been_lost(lives):
+    arrays, summary = final_arrays(lives.killed), outcomes(lives.killed)
+    if lives.kind == "learner":
+        logs = {"progress.log.loss", *(f"progress.log.alignment.{part}" for part in ("before", "after", "cosine"))}
+        assert {"progress.state.memory.seen", "accuracy", *logs} <= arrays.keys()
+        np.testing.assert_array_equal(arrays["progress.state.memory.seen"], LENGTH)
+        assert np.isfinite(arrays["progress.log.loss"]).all()
+        assert summary["retained_accuracy"]["mean"] > 0.5
+    elif lives.kind == "agent":
+        np.testing.assert_array_equal(arrays["runners.agent.learning.memory.seen"], LENGTH)
+        assert np.isfinite(arrays["scores"]).all()
+    else:
+        assert {"best_score", "stale"} <= arrays.keys()
+        assert summary["steps"] == LENGTH
+        assert np.isfinite(summary["best_score"])
+
+
+@pytest.mark.parametrize("kind", KILLS)
+def test_of_two_processes_in_one_folder_one_works_and_the_other_is_refused(server, kind, tmp_path):
+    for race in range(RACES):
+        folder = tmp_path / f"{race}"
+        victims = [Victim(server, "own", kind, folder) for _ in range(2)]
+        said = [folder.with_name(f"{folder.name}.{it.number}") for it in victims]
+        folder.with_name(f"{folder.name}.go").touch()
+        refused = victims[1].wait_until(lambda: any(said_is(it, "in use") for it in said))  # noqa: B023
+        assert refused, server.errors.read_text()
+        assert victims[0].wait_until(lambda: any(said_is(it, "owns") for it in said)) or said_is(said[0], "in use")  # noqa: B023
+        (owner,) = [it for it, words in zip(victims, said, strict=True) if said_is(words, "owns")]
+        (refusal,) = [words.read_text() for words in said if said_is(words, "in use")]
+        assert refusal == (
+            f"{folder} is in use by process {owner.number}; wait for it to end, stop it, or give this run another folder"
+        )
+        for victim in victims:
+            victim.kill()
+
+
+def said_is(path, words):
+    return path.exists() and words in path.read_text()

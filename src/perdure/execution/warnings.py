@@ -10,9 +10,9 @@ from perdure.core import PerdureWarning
 
 def warn(message: str) -> None:
     """Warn, and point at the code outside of perdure that has called it."""
-    frame, level, outermost = sys._getframe(1), 2, 1
+    frame, level, caller = sys._getframe(), 1, 1
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] == "perdure":
-            outermost = level
+            caller = level + 1
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, PerdureWarning, stacklevel=outermost)
+    warnings.warn(message, PerdureWarning, stacklevel=caller)

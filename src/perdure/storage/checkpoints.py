@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from perdure.storage.arrays import arrays_to_bytes, load_arrays, restored
-from perdure.storage.files import write_atomically
+from perdure.storage.files import remove_file, write_atomically
 from perdure.storage.reading import ContentError
 
 Tree = TypeVar("Tree")
@@ -51,7 +51,7 @@ def save_checkpoint(folder: Path, position: int, tree: Any, metadata: Mapping[st
     path = folder / f"{position:0{_DIGITS}d}-{_checksum(content)}{_SUFFIX}"
     write_atomically(path, content)
     for old in checkpoint_files(folder)[_KEPT:]:
-        old.unlink()
+        remove_file(old)
     return path
 
 

@@ -107,6 +107,20 @@ def append_line(path: Path, line: str) -> None:
         ) from cause
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        StorageError: if the operating system refuses.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as cause:
+        raise StorageError(
+            cause.errno, f"{path} could not be removed: {cause.strerror}; change the permissions of its folder"
+        ) from cause
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder and those above it, unless it is there.
 
@@ -126,8 +140,11 @@ def remove_partial_files(folder: Path) -> None:
     """Remove the temporary files that a killed process has left in a folder and its `checkpoints`.
 
     Only the folder's owner may call this: a file that is being written looks the same.
+
+    Raises:
+        StorageError: if the operating system refuses.
     """
     for place in (folder, folder / "checkpoints"):
         for left in place.glob(".*.tmp"):
             if _PARTIAL.fullmatch(left.name):
-                left.unlink(missing_ok=True)
+                remove_file(left)

@@ -46,18 +46,10 @@ class FolderLock:
                 f"{path} could not be opened: {cause.strerror}; check that the folder is there and writable",
             ) from cause
         try:
-            self._lock(descriptor)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except FolderInUseError:
+            self._take(descriptor)
+        except BaseException:  # Ctrl-C too must not leave it locked
             os.close(descriptor)
             raise
-        except OSError as cause:
-            os.close(descriptor)
-            raise StorageError(
-                cause.errno,
-                f"{path} could not be locked: {cause.strerror}; give this run a folder on a disk of this machine",
-            ) from cause
         self._descriptor = descriptor
         return self
 
@@ -75,15 +67,23 @@ class FolderLock:
         if self._descriptor is None:
             return False
         try:
-            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._folder / _FILE))
+            return os.path.samestat(os.fstat(self._descriptor), (self._folder / _FILE).stat())
         except OSError:
             return False
 
-    def _lock(self, descriptor: int) -> None:
+    def _take(self, descriptor: int) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError as cause:
             raise FolderInUseError(cause.errno, self._refusal(_owner(descriptor))) from cause
+        except OSError as cause:
+            raise StorageError(
+                cause.errno,
+                f"{self._folder / _FILE} could not be locked: {cause.strerror}; give this run a folder on a disk of "
+                "this machine that has free space",
+            ) from cause
 
     def _refusal(self, owner: int | None) -> str:
         who = "another process" if owner is None else f"process {owner}"

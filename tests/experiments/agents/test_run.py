@@ -1,6 +1,7 @@
 """Running agents: what the folder holds, resuming bit for bit, metrics of scores, what is refused."""
 
 import json
+import shutil
 import signal
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from perdure.core import PerdureWarning
 from perdure.execution.job import DivergedError
 from perdure.experiments.agents.job import AgentJob
 from perdure.experiments.agents.plan import make_agent, spec_of
@@ -85,6 +87,14 @@ def test_a_stopped_run_ends_bit_identical(tmp_path, act_at, position):
     np.testing.assert_array_equal(resumed.scores, whole.scores)
     for one, other in zip(jax.tree.leaves(resumed.runners), jax.tree.leaves(whole.runners), strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_a_run_whose_folder_is_deleted_says_so_and_returns_its_result(tmp_path, act_at):
+    act_at(50, lambda: shutil.rmtree(tmp_path / "r"), AgentJob)
+    with pytest.warns(PerdureWarning, match="was deleted during the run: nothing more is kept of it"):
+        result = ran(tmp_path / "r")
+    np.testing.assert_array_equal(result.scores, ran().scores)
+    assert not (tmp_path / "r").exists()
 
 
 def test_seeds_do_not_depend_on_those_beside_them():

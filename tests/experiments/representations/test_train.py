@@ -1,6 +1,7 @@
 """Training representations: what the folder holds, resuming bit for bit, what is refused."""
 
 import json
+import shutil
 import signal
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
+from perdure.core import PerdureWarning
 from perdure.execution.job import DivergedError
 from perdure.experiments.representations import events
 from perdure.experiments.representations.job import TrainingJob
@@ -70,6 +72,35 @@ def test_a_stopped_training_ends_bit_identical(tmp_path, act_at):
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_training_whose_folder_is_deleted_says_so_and_returns_its_network(tmp_path, act_at):
+    def train(folder):
+        return train_representation(
+            sine_domain(), METHODS[0], steps=6, folder=folder, validate_every=2, checkpoint_seconds=0.0, progress=False
+        )
+
+    whole = train(tmp_path / "whole")
+    act_at(4, lambda: shutil.rmtree(tmp_path / "deleted"), TrainingJob)
+    with pytest.warns(PerdureWarning, match="deleted was deleted during the run: nothing more is kept of it"):
+        deleted = train(tmp_path / "deleted")
+    for one, other in zip(weights(whole), weights(deleted), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert deleted.metadata == whole.metadata
+    assert not (tmp_path / "deleted").exists()
+
+
+def test_a_finished_training_is_read_and_says_so(tmp_path, monkeypatch, capsys):
+    def train():
+        return train_representation(sine_domain(), METHODS[0], steps=4, folder=tmp_path)
+
+    first = train()
+    assert "finished training" not in capsys.readouterr().err
+    monkeypatch.setattr(TrainingJob, "advance", lambda job, stop: 1 // 0)
+    again = train()
+    assert f"this is the finished training in {tmp_path}; delete it to train again\n" in capsys.readouterr().err
+    for one, other in zip(weights(first), weights(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_tensorboard_reads_the_log(tmp_path):
     train_representation(sine_domain(), METHODS[0], steps=4, folder=tmp_path, validate_every=2, progress=False)
     content = next(tmp_path.glob("events.*")).read_bytes()
@@ -101,7 +132,7 @@ def test_the_best_is_kept_and_patience_ends(tmp_path):
 
 
 def test_divergence_is_told(tmp_path):
-    with pytest.raises(DivergedError, match="^training diverged: the loss is .*; lower the rates"):
+    with pytest.raises(DivergedError, match=r"^training diverged: the loss is .*; lower the rates"):
         train_representation(sine_domain(), OML(1e30, 1e30), steps=50, folder=tmp_path, progress=False)
     assert not (tmp_path / "representation.safetensors").exists()
 

@@ -124,7 +124,7 @@ def run_of(spec: AgentSpec, how: Driving, folder: Path | None) -> AgentResult:
         return _result(job, drive(job, how), from_record=False)
     with own_folder(folder, config) as home:
         home.begin(job.label, {})
-        was_finished = home.finished
+        was_finished = home.finished and home.has_checkpoint  # which holds the agents
         costs = drive(job, how.in_folder(home, shlex.join(["perdure", "resume", str(folder)])))
         result = _result(job, costs, from_record=was_finished)
         if was_finished:

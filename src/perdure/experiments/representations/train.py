@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from perdure.execution.drive import Costs, Driving, drive
@@ -106,20 +107,24 @@ def _train(spec: TrainingSpec, how: Driving, folder: Path, request: dict[str, An
         home.begin(label, {})
         if request is not None:
             write_recipe(folder, request)
-        if home.finished:
-            say(f"this is the finished training in {folder}; delete it to train again", show=how.progress)
-        else:
-            _train_in_folder(TrainingJob(spec, label), how, home, request)
+        if not home.finished:
+            return _train_in_folder(TrainingJob(spec, label), how, home, request)
+        say(f"this is the finished training in {folder}; delete it to train again", show=how.progress)
         return load_representation(folder / NETWORK)
 
 
-def _train_in_folder(job: TrainingJob, how: Driving, home: RunFolder, request: dict[str, Any] | None) -> None:
+def _train_in_folder(job: TrainingJob, how: Driving, home: RunFolder, request: dict[str, Any] | None) -> Trained:
     with event_log(home.path) as job.log:
         costs = drive(job, how.in_folder(home, shlex.join(["perdure", "resume", str(home.path)])))
     command = "" if request is None else request["command"]
-    save_representation(home.path / NETWORK, job.best, dict(home.config), command)
-    home.log(f"finished: {job.position:,} steps, {costs.training_seconds:.1f} s of training")
-    write_training_summary(home.path, _summary(job, costs))
+    with TemporaryDirectory() as elsewhere:
+        is_there = home.is_there()  # if it was deleted meanwhile, the representation is returned all the same
+        path = (home.path if is_there else Path(elsewhere)) / NETWORK
+        save_representation(path, job.best, dict(home.config), command)
+        if is_there:
+            home.log(f"finished: {job.position:,} steps, {costs.training_seconds:.1f} s of training")
+            write_training_summary(home.path, _summary(job, costs))
+        return load_representation(path)
 
 
 def _summary(job: TrainingJob, costs: Costs) -> TrainingSummary:

@@ -89,7 +89,7 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
 def _run_in_folder(spec: RunSpec, job: LearnerJob, how: Driving, folder: Path) -> Result:
     with own_folder(folder, spec.config) as home:
         home.begin(job.label, job.streams.checksums())
-        was_finished = home.finished
+        was_finished = home.finished and home.has_checkpoint  # which holds the states
         costs = drive(job, how.in_folder(home, _resume_command(spec, folder)))
         result = result_of(job, costs, from_record=was_finished)
         if was_finished:
