@@ -24,43 +24,41 @@ import safetensors.numpy
 
 from perdure import (
     AGEM,
-    DQN,
-    DQNMER,
     ER,
     EWC,
     GEM,
     MER,
-    MLP,
-    OML,
     Benchmark,
     BenchmarkRecipe,
-    ClassEpisodes,
-    ConvNet,
     ERAlgorithm5,
     ICaRL,
-    ImageClasses,
     Independent,
-    Learner,
     LogUniform,
     MERAlgorithm6,
     MERAlgorithm7,
     Online,
-    Pretraining,
-    SineEpisodes,
-    SinePool,
     TaskInput,
     evaluate_classes,
     evaluate_sines,
     from_arrays,
-    from_init_apply,
-    load_representation,
     make_benchmark,
-    make_game,
     run,
     run_agent,
     train_representation,
     tune,
 )
+from perdure.learn import Learner
+from perdure.models import MLP, ConvNet, from_init_apply
+from perdure.representation import (
+    OML,
+    ClassEpisodes,
+    ImageClasses,
+    Pretraining,
+    SineEpisodes,
+    SinePool,
+    load_representation,
+)
+from perdure.rl import DQN, DQNMER, make_game
 
 # What is not public, all of it. Where modules move, change the paths here and nothing else.
 from perdure.experiments.representations.learners import class_tasks_benchmark, linear_head
@@ -321,11 +319,11 @@ def reproduced(folder: Path) -> Outcome:
     values = {"learning_rate": 0.1, "memory_size": 20, "replay_batch_size": 5}
     options = {"tasks": 2, "examples_per_task": 20}
     preset = Preset("er", "digits-rotations", 20, values, "tests", None, options=options)
-    study = Study({"table": [Cell(preset, 2, "needed", True)]}, [])
+    study = Study({"table": [Cell(preset, 2, "needed", True)]}, [], "tests")
     with mock.patch.dict(os.environ, JAX_NUM_CPU_DEVICES="1"):  # seeds are not divided, however many cores there are
         measured = measure(study, ["table"], folder / "runs", workers=1, progress=False)
     assert measured.failures == []
-    (record,) = measured.tables["table"]
+    (record,) = measured.record.tables["table"]
     assert record.summary is not None
     for name in ("accuracy.parquet", "alignment.parquet"):
         shutil.copy(record.folder / name, folder / name)
