@@ -145,7 +145,7 @@ def _check_finite(name: str, values: np.ndarray) -> None:
         raise TypeError(f"{name} has dtype {values.dtype}, expected floats; convert it: {name}.astype('float32')")
     learned = jnp.zeros(()).dtype
     with np.errstate(over="ignore"):
-        bad = ~np.isfinite(values.astype(learned))
+        bad = np.asarray(~np.isfinite(values.astype(learned)))
     if bad.any():
         where, value = _first(name, values, bad)
         fits = f" that fits {learned}" if np.isfinite(value) else ""
@@ -155,7 +155,7 @@ def _check_finite(name: str, values: np.ndarray) -> None:
 def _check_range(name: str, values: np.ndarray, n: int, what: str, of_which: str) -> None:
     if not np.issubdtype(values.dtype, np.integer):
         raise TypeError(f"{name} has dtype {values.dtype}, expected integers; convert it: {name}.astype('int32')")
-    bad = (values < 0) | (values >= n)
+    bad = np.asarray((values < 0) | (values >= n))
     if bad.any():
         where, value = _first(name, values, bad)
         raise ValueError(

@@ -13,6 +13,8 @@ from perdure.core import Example
 
 LARGEST_COUNT = 2**31 - 1
 """Counts are 32-bit integers."""
+_WELL_DRAWN = 2**24
+"""Range up to which `jax.random.randint` is uniform to within half a percent; at a power of two it is exact."""
 
 
 class Buffer(NamedTuple):
@@ -64,12 +66,14 @@ def draw_slot(memory: Buffer, key: PRNGKeyArray) -> Int[Array, ""]:
     capacity / (n+1) and replaces a uniformly drawn one, which leaves every example seen so far in the
     memory with that same probability.
     """
-    beyond = memory.periods > 0
-    drawn = jax.random.randint(key, (), 0, jnp.where(beyond, period(memory), memory.seen + 1), jnp.int32)
-    # n+1 may be too large for an integer: a draw from all n+1 is then one from the first period with this chance.
-    chance = jax.random.uniform(jax.random.fold_in(key, 1))
-    n_periods = memory.periods.astype(chance.dtype) + (memory.seen + 1) / period(memory)
-    drawn = jnp.where(beyond & (chance * n_periods >= 1), capacity(memory), drawn)
+    # randint favours small numbers by up to range / 2³², and n+1 may be larger than any integer. From a large n+1 it is
+    # therefore drawn in two steps: is it one of the first 2²⁴ numbers, and which?
+    first = max(_WELL_DRAWN, capacity(memory))
+    beyond = (memory.periods > 0) | (memory.seen >= first)
+    drawn = jax.random.randint(key, (), 0, jnp.where(beyond, first, memory.seen + 1), jnp.int32)
+    uniform = jax.random.uniform(jax.random.fold_in(key, 2))  # randint's own keys are those folded with 0 and 1
+    n_firsts = memory.periods.astype(uniform.dtype) * (period(memory) / first) + (memory.seen + 1) / first
+    drawn = jnp.where(beyond & (uniform * n_firsts >= 1), capacity(memory), drawn)
     return jnp.where(filled(memory) < capacity(memory), memory.seen, drawn)
 
 

@@ -1,10 +1,11 @@
-"""Every learner of the catalogue through the same tests; a new one needs a row in `LEARNERS`."""
+"""Every learner of the catalogue, and that of docs/own-learner.md, through the same tests; a new one needs a row."""
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -147,6 +148,24 @@ LEARNERS = {
 }
 
 
+OWN = "own-learner.md"
+ROWS = {**LEARNERS, OWN: Row({"learning_rate": 0.2, "decay": 0.5})}
+"""The learners of the catalogue, and the one that the documentation shows how to write."""
+
+
+@functools.cache
+def own_learner():
+    """Return the class in the first block of code of the page."""
+    page = (Path(__file__).parents[2] / "docs" / OWN).read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    return names["Averaged"]
+
+
+def made(name, **values):
+    return own_learner()(**values) if name == OWN else make_learner(name, **values)
+
+
 class Kind(NamedTuple):
     """A stream of random images of 2 × 3."""
 
@@ -169,9 +188,9 @@ STREAMS = {
 
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
-every_learner = pytest.mark.parametrize("name", LEARNERS)
+every_learner = pytest.mark.parametrize("name", ROWS)
 every_learner_with_a_learning_rate = pytest.mark.parametrize(
-    "name", [name for name, row in LEARNERS.items() if "learning_rate" in row.values]
+    "name", [name for name, row in ROWS.items() if "learning_rate" in row.values]
 )
 every_dtype = pytest.mark.parametrize("kind", ["two tasks", "pixels"])
 
@@ -196,12 +215,12 @@ def random_benchmark(kind, class_tasks):
 
 
 def benchmark_of(name, kind):
-    return random_benchmark(kind, LEARNERS[name].needs_class_tasks)
+    return random_benchmark(kind, ROWS[name].needs_class_tasks)
 
 
 def learner_of(name, kind, **changes):
     """Return the learner, told what a run would tell it of the stream."""
-    return prepare(make_learner(name, **{**LEARNERS[name].values, **changes}), benchmark_of(name, kind))
+    return prepare(made(name, **{**ROWS[name].values, **changes}), benchmark_of(name, kind))
 
 
 def case(name, kind):
@@ -209,8 +228,8 @@ def case(name, kind):
 
 
 def rates_of(name):
-    values = LEARNERS[name].values
-    return {it.name: values[it.name] for it in hyperparameters(make_learner(name, **values)) if it.kind is float}
+    values = ROWS[name].values
+    return {it.name: values[it.name] for it in hyperparameters(made(name, **values)) if it.kind is float}
 
 
 @functools.cache
@@ -285,11 +304,11 @@ def test_the_state_begins_with_the_model_as_given_or_with_weights_drawn_by_the_k
     state = start_of(learner, stream)
     assert hasattr(type(state), "_fields"), "a state is a NamedTuple"
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
-    if LEARNERS[name].begins_afresh:
+    if ROWS[name].begins_afresh:
         again, other = (learner.init(network(), pick(stream, 0), key) for key in (KEY, jax.random.key(8)))
         assert_same(state, again)
         assert any((one != two).any() for one, two in zip(*map(jax.tree.leaves, (state, other)), strict=True))
-    elif LEARNERS[name].needs_network:
+    elif ROWS[name].needs_network:
         assert_same(learner.answering(state), network())
 
 
@@ -469,7 +488,7 @@ def test_a_rate_of_zero_leaves_the_weights_as_they_are(name):
     start = start_of(learner, stream)
     states, _ = trajectory(learner, start, stream, KEY)
     expected = learner.answering(start)
-    if LEARNERS[name].hands_weights_on:
+    if ROWS[name].hands_weights_on:
         expected = jax.tree.map(lambda tasks: np.broadcast_to(tasks[:1], tasks.shape), expected)
     assert_same(learner.answering(pick(states, -1)), expected)
 
