@@ -102,16 +102,25 @@ def test_meta_updates_follow_one_another(recording):
 
 
 def test_head_after_every_inner_step(recording):
+    """From the recorded head before each step, and after all steps from the start."""
     learner, model, given = method(recording), before(recording, 0), recording.episode(0)
     features = model.encoder(given.x).reshape(*given.x.shape[:2], -1)
-    for step in range(1, len(features) + 1, 3):
-        head = unroll(
-            model.head, features[:step], given.y[:step], learner.inner_rate, loss_of(recording), clip=learner.clip
-        )
-        expected = step_parameters(recording, step - 1, model)
+
+    @jax.jit
+    def learned(head, features, y):
+        return unroll(head, features, y, learner.inner_rate, loss_of(recording), clip=learner.clip)
+
+    def assert_recorded(step, head):
         found = recording.leaves(eqx.tree_at(lambda it: it.head, model, head))
-        for a, b in zip(found, expected, strict=True):
+        for a, b in zip(found, step_parameters(recording, step, model), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+
+    head = model.head
+    for step in range(len(features)):
+        assert_recorded(step, learned(head, features[step : step + 1], given.y[step : step + 1]))
+        after = step_parameters(recording, step, model)
+        head = eqx.tree_at(recording.leaves, model, after).head
+    assert_recorded(len(features) - 1, learned(model.head, features, given.y))
 
 
 def step_parameters(recording, step, model):
