@@ -12,7 +12,7 @@ from perdure.machine.signals import InterruptedRunError, StopRequests
 def note(path, watch):
     """Leave on record which process this is, what it may use, and when it began and ended."""
     began = time.time()
-    watch(ProgressUpdate(1, 2, 10.0, None))
+    watch(ProgressUpdate(1, 2, 10.0))
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     time.sleep(0.1)
     path.write_text(json.dumps({"pid": os.getpid(), "cores": cores, "began": began, "ended": time.time()}))
@@ -36,7 +36,7 @@ def work_until_stopped(path, watch):
         path.with_suffix(".began").touch()
         while stop.received is None:
             time.sleep(0.02)
-            watch(ProgressUpdate(1, 2, 10.0, 0.5))
+            watch(ProgressUpdate(1, 2, 10.0))
     path.write_text("saved")
     raise InterruptedRunError("stopped at example 1", stop.received)
 
@@ -47,4 +47,4 @@ def beat(path, watch):
         time.sleep(0.02)
         with path.open("a") as file:
             file.write(".")
-        watch(ProgressUpdate(1, 2, 10.0, None))
+        watch(ProgressUpdate(1, 2, 10.0))

@@ -83,8 +83,8 @@ def test_a_published_figure_holds_for_its_own_stream_only(made_up_run):
     [
         {"options": {"validation": True}},
         {"model": "wide_mlp"},
-        {"own_parts": {"loss": "mean_squared_error"}},
-        {"own_parts": {"optimizer": "adam"}},
+        {"own_parts": {"fields": {"loss": "mean_squared_error"}}},
+        {"own_parts": {"fields": {"optimizer": "adam"}}},
     ],
 )
 def test_a_published_figure_holds_for_its_own_network_loss_and_optimizer_only(made_up_run, other):

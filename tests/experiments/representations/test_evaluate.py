@@ -1,4 +1,4 @@
-"""The meta-test's sweep and runs, and their record."""
+"""The meta-test's sweep and runs."""
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,6 @@ from perdure.experiments.representations.evaluate import (
     evaluate_sines,
     features_by_class,
 )
-from perdure.records.errors import ResultsError
-from perdure.records.evaluation import Evaluation, SineResult, load_evaluations, save_evaluations
 from perdure.representation.class_protocol import class_run
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
 from perdure.representation.sine_protocol import SineTrajectory
@@ -37,11 +35,11 @@ def model():
 
 
 def test_easy_classes_are_learned(images, model):
-    told = []
-    (result,) = evaluate_classes(model, images, [4], runs=12, rates=(0.01, 0.0001), tell=told.append)
+    reported = []
+    (result,) = evaluate_classes(model, images, [4], runs=12, rates=(0.01, 0.0001), report=reported.append)
     assert result.trajectory.shape == result.held_out.shape == (12,)
     assert result.held_out.mean() > 0.6  # guessing: 0.25
-    assert sum(told) == 5 * 2 + 12
+    assert sum(reported) == 5 * 2 + 12
 
 
 def test_a_run_alone_is_the_run_among_others(images, model):
@@ -100,18 +98,3 @@ def test_sines():
     assert result.errors.shape == (3, 3, 3)
     for errors, so_far in zip(result.errors, result.so_far, strict=True):
         np.testing.assert_allclose(so_far, [errors[n, : n + 1].mean() for n in range(3)], rtol=1e-5)
-
-
-def test_the_record_comes_back(images, model, tmp_path):
-    classes = evaluate_classes(model, images, [2], runs=2, rates=(0.01,))
-    sines = SineResult(0.003, np.arange(8, dtype=np.float32).reshape(2, 2, 2))
-    path = tmp_path / "evaluation.json"
-    save_evaluations(path, [Evaluation("a", {"runs": 2}, classes), Evaluation("b", {}, sines)])
-    one, two = (it.results for it in load_evaluations(path))
-    assert not isinstance(one, SineResult)
-    assert isinstance(two, SineResult)
-    np.testing.assert_array_equal(one[0].held_out, classes[0].held_out)
-    np.testing.assert_array_equal(two.errors, sines.errors)
-    path.write_text(path.read_text().replace('"held_out"', '"withheld"'))
-    with pytest.raises(ResultsError, match="lacks or misspells a field"):
-        load_evaluations(path)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from perdure.records.feature_learners import LearnerCell, LearnersAsked, load_cells, save_cells
 
 from perdure.execution.job import DivergedError, run
 from perdure.experiments.representations import learners as feature_learners
@@ -11,7 +12,6 @@ from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.describe import digest
 from perdure.records.errors import ResultsError
-from perdure.records.feature_learners import LearnerCell, LearnersAsked, load_cells, save_cells
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
