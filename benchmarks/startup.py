@@ -22,6 +22,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 RUN = ["run", "online", "digits-rotations"]
 SMALL = ["--tasks", "1", "--examples-per-task", "20"]
 
+
 class Start(NamedTuple):
     """Something to start, and how."""
 
@@ -94,7 +95,7 @@ def main() -> None:
         for source in sources:
             measure(start, source)
         taken = [[measure(start, source) for source in sources] for _ in range(given.repeats)]
-        best = [Seconds(*(min(turn[place][part] for turn in taken) for part in (0, 1))) for place in range(len(sources))]
+        best = [Seconds(*(min(parts) for parts in zip(*starts, strict=True))) for starts in zip(*taken, strict=True)]
         print(f"{start.name:24}", *(f"{it.wall:12.2f}{it.cpu:12.2f}" for it in best), flush=True)
 
 

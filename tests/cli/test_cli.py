@@ -28,7 +28,9 @@ def finished(tmp_path_factory, perdure):
     return folder, process.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["tune", "-h"], ["rl", "train", "--help"], ["oml"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["tune", "-h"], ["rl", "train", "--help"], ["oml"]]
+)
 def test_help_does_not_import_jax(arguments):
     code = (
         f"import sys; sys.argv = ['perdure', *{arguments}]\n"

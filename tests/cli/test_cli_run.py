@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from perdure.records.run import RunRecord, open_folder
 from typer.testing import CliRunner
 
-from perdure.cli.records import resume
+from perdure.cli.resume import resume
 from perdure.cli.run import run_app
 from perdure.experiments.supervised.run import run
-from perdure.experiments.supervised.spec import describe_run
 from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
-from perdure.models import benchmark_mlp
+from perdure.records.learner import RunRecord
 from perdure.streams.benchmark import checksum
 from perdure.streams.catalog import BenchmarkRecipe
 from perdure.streams.raw.registry import DataError
@@ -90,9 +88,12 @@ def test_a_run_of_a_data_file_goes_on_where_the_file_is(data_file, tmp_path, mon
     np.testing.assert_array_equal(RunRecord.load(tmp_path / "run").accuracy, expected.accuracy)
 
 
-def test_another_file_is_not_gone_on_with(data_file, tmp_path):
-    recipe = DataFileRecipe(data_file, SMALL)
-    open_folder(tmp_path / "run", describe_run(Online(0.1), recipe, [0], benchmark_mlp, "needed", False))
+def test_another_file_is_refused_for_the_rest(data_file, tmp_path):
+    def stop(moment):
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(InterruptedRunError):
+        run(Online(0.1), DataFileRecipe(data_file, SMALL), folder=tmp_path / "run", progress=stop)
     data_file.write_bytes(data_file.read_bytes() + b" ")
     with pytest.raises(DataError, match=r"has sha256 .*, expected .*; give the file that the run began with"):
         resume(tmp_path / "run", data_dir=data_file.parent, quiet=True)
@@ -109,12 +110,15 @@ def test_validation_learns_the_validation_stream(tmp_path):
     assert validation != reported
 
 
-@pytest.mark.parametrize("given", [(), ("digits-rotations", "--data-file", "some.pt")], ids=["neither", "both"])
-def test_a_run_has_one_source(given):
-    file = "some.pt" if given else "None"
-    name = "digits-rotations" if given else "None"
-    message = f"the benchmark is {name} and --data-file {file}, expected one of the two; name one of digits-rotations, "
-    with pytest.raises(ValueError, match=re.escape(message)):
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "give a benchmark: digits-rotations, .*, or a file of your own with --data-file"),
+        (["digits-rotations", "--data-file", "some.pt"], "not both: digits-rotations and some.pt were given"),
+    ],
+)
+def test_a_run_has_one_source(given, message):
+    with pytest.raises(ValueError, match=message):
         perdure_run(*given)
 
 

@@ -92,7 +92,5 @@ def _who_has(entries: Mapping[str, Entry], kind: str, option: str) -> list[str]:
 
     wanted = option.removeprefix("--").replace("-", "_")
     return [
-        name
-        for name in entries
-        if any(it.name == wanted for it in hyperparameters(named_class(entries, kind, name)))
+        name for name in entries if any(it.name == wanted for it in hyperparameters(named_class(entries, kind, name)))
     ]

@@ -141,9 +141,7 @@ train_app = group(
 rl_app = group(
     "command",
     {
-        "train": LazyCommand(
-            "Train an agent on a game that gets harder.", lambda: typer.main.get_command(train_app)
-        ),
+        "train": LazyCommand("Train an agent on a game that gets harder.", lambda: typer.main.get_command(train_app)),
         "compare": listed("compare", compare, "perdure rl compare runs/dqn-catcher runs/dqn-mer-catcher"),
         "play": listed("play", play, "perdure rl play runs/dqn-mer-catcher --level 3"),
     },

@@ -33,6 +33,6 @@ def check_memory_limits(*, jax: bool) -> None:
         needed = for_jax if jax else for_numpy
         if given != resource.RLIM_INFINITY and given < needed * 2**20:
             raise MemoryError(
-                f"this process may take only {given / 2**20:,.0f} MiB of memory ({command} is {given // 1024}), expected at "
-                f"least {needed:,} MiB to load {'JAX' if jax else 'NumPy'}; start it from a shell without this limit"
+                f"this process may take only {given / 2**20:,.0f} MiB of memory ({command} is {given // 1024}), expected "
+                f"at least {needed:,} MiB to load {'JAX' if jax else 'NumPy'}; start it from a shell without this limit"
             )

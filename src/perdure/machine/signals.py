@@ -1,4 +1,4 @@
-"""Stopping on Ctrl-C, SIGTERM and SIGHUP: at once where nothing is lost, after a checkpoint where something would be."""
+"""Stopping on Ctrl-C, SIGTERM and SIGHUP: at once where nothing is lost, elsewhere after a checkpoint."""
 
 from __future__ import annotations
 

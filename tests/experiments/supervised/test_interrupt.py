@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from perdure.learners.online import Online
-from perdure.machine.signals import InterruptedRunError, StopRequests, signals_later
+from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.records.learner import RunRecord
 
 VICTIM = Path(__file__).parents[2] / "resume" / "victim.py"
@@ -161,17 +161,3 @@ def test_a_run_asked_to_stop_at_its_end_finishes(to_disk, act_at, uninterrupted,
     act_at(90, lambda: signal.raise_signal(signal.SIGINT))
     assert_same(to_disk(), uninterrupted)
     assert RunRecord.load(tmp_path / "run").finished
-
-
-def test_signals_wait_until_the_end_of_the_block(pythons_ctrl_c):
-    reached = []
-
-    def interrupted():
-        with signals_later():
-            signal.raise_signal(signal.SIGINT)
-            reached.append("the end of the block")
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert reached
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
