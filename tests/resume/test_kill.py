@@ -242,7 +242,8 @@ def test_of_two_processes_in_one_folder_one_works_and_the_other_is_refused(serve
         (owner,) = [it for it, words in zip(victims, said, strict=True) if said_is(words, "owns")]
         (refusal,) = [words.read_text() for words in said if said_is(words, "in use")]
         assert refusal == (
-            f"{folder} is in use by process {owner.number}; wait for it to end, stop it, or give this run another folder"
+            f"{folder} is in use by process {owner.number}; "
+            "wait for it to end, stop it, or give this run another folder"
         )
         for victim in victims:
             victim.kill()

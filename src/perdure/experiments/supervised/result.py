@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,7 +64,7 @@ class Result:
         state = jax.tree.map(lambda leaf: leaf[place], self.states)
         inputs = jnp.asarray(x)
         tasks = jnp.broadcast_to(jnp.asarray(task, jnp.int32), (len(inputs),))
-        return np.asarray(jax.jit(self.learner.predict)(state, inputs, tasks))
+        return np.asarray(eqx.filter_jit(self.learner.predict)(state, inputs, tasks))
 
 
 def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
