@@ -80,6 +80,8 @@ def test_stubs_travel_with_the_package(tmp_path):
 
 
 def test_importing_perdure_loads_nothing_heavy():
-    program = "import sys, perdure; print(sorted({'jax', 'numpy', 'typer', 'rich', 'pandas', 'equinox'} & set(sys.modules)))"
+    program = (
+        "import sys, perdure; print(sorted({'jax', 'numpy', 'typer', 'rich', 'pandas', 'equinox'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

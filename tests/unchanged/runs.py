@@ -47,8 +47,15 @@ from perdure import (
     train_representation,
     tune,
 )
+
+# What is not public, all of it. Where modules move, change the paths here and nothing else.
+from perdure.experiments.representations.learners import class_tasks_benchmark, linear_head
+from perdure.experiments.representations.plan import make_recipe
+from perdure.experiments.reproduction.measure import measure
 from perdure.learn import Learner
 from perdure.models import MLP, ConvNet, from_init_apply
+from perdure.presets.learners import Preset
+from perdure.presets.studies import Cell, Study
 from perdure.representation import (
     OML,
     ClassEpisodes,
@@ -58,15 +65,8 @@ from perdure.representation import (
     SinePool,
     load_representation,
 )
-from perdure.rl import DQN, DQNMER, make_game
-
-# What is not public, all of it. Where modules move, change the paths here and nothing else.
-from perdure.experiments.representations.learners import class_tasks_benchmark, linear_head
-from perdure.experiments.representations.plan import make_recipe
-from perdure.experiments.reproduction.measure import measure
-from perdure.presets.learners import Preset
-from perdure.presets.studies import Cell, Study
 from perdure.representation.sine_protocol import SineTrajectory
+from perdure.rl import DQN, DQNMER, make_game
 from perdure.streams.sine import draw_sines
 
 
