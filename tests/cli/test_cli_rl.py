@@ -33,10 +33,10 @@ def test_another_schedule_or_game_is_refused(trained, perdure):
     folder, _ = trained
     process = perdure("rl", "train", "dqn", "catcher", *SHORT, "--schedule", "1:1000", "--out", folder)
     assert process.returncode == 2
-    assert "stages: [[0, 1000]] there, [[1, 1000]] asked for" in process.stderr
+    assert "stages: [[0, 1000]] there, [[1, 1000]] requested" in process.stderr
     process = perdure("rl", "train", "dqn", "flappy-bird", *SHORT, "--out", folder)
     assert process.returncode == 2
-    assert "environment.name: catcher there, flappy-bird asked for" in process.stderr
+    assert "environment.name: catcher there, flappy-bird requested" in process.stderr
 
 
 def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
@@ -62,7 +62,7 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
         (["train", "dqn", "catcher", "--schedule", "6:5000"], "level = 6, expected a whole number from 0 to 5"),
         (["train", "dqn", "catcher", "--discount", "2"], "discount = 2.0, expected a number from 0 to 1"),
         (["play", "nowhere", "--out", "a.avi"], "a.avi was given as the film to write, expected a name that ends"),
-        (["compare", "nowhere"], "nowhere holds no agent.json, so no run of an agent"),
+        (["compare", "nowhere"], "nowhere holds no config.json, so no run; give the folder of a run"),
     ],
 )
 def test_mistakes_are_told(perdure, tmp_path, arguments, message):
