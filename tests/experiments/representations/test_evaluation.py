@@ -134,12 +134,12 @@ def test_a_representation_that_was_trained_anew_is_another(places, tmp_path):
     save_representation(
         tmp_path / "waves.safetensors", Representation(dense, he_head(8, (), 1, jax.random.key(1))), {}, ""
     )
-    with pytest.raises(ResultsError, match="representations: .* there, .* requested"):
+    with pytest.raises(ResultsError, match=r"representations: .* there, .* requested"):
         resume_evaluation(folder, progress=False)
 
 
 def test_what_cannot_be_evaluated_leaves_no_folder(places, tmp_path):
-    with pytest.raises(ValueError, match="9 classes were to be learned|but there are 6"):
+    with pytest.raises(ValueError, match="but there are 6"):
         evaluate_all(spec_of(places, [9]), tmp_path / "evaluation", progress=False)
     assert not (tmp_path / "evaluation").exists()
 

@@ -1,25 +1,22 @@
 """Learners on top of fixed features: the streams they learn, the rates they get, and the record of what they reach."""
 
+import signal
+from pathlib import Path
+
 import numpy as np
 import pytest
-from perdure.records.feature_learners import LearnerCell, LearnersAsked, load_cells, save_cells
 
-from perdure.execution.job import DivergedError, run
+from perdure.execution.job import DivergedError
 from perdure.experiments.representations import learners as feature_learners
 from perdure.experiments.representations.learners import class_tasks_benchmark, compare_learners, linear_head
+from perdure.experiments.supervised.run import run
 from perdure.learners.er import ER
 from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
-from perdure.records.describe import digest
+from perdure.records.comparison import ComparisonRecord
 from perdure.records.errors import ResultsError
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-ASKED = LearnersAsked(2, (("oml", "ab" * 16), ("raw", "cd" * 16)))
-CELLS = [
-    LearnerCell("oml", "online", "1×50", 0.1, (0.5, 0.25), (64.7, 2.6)),
-    LearnerCell("sr-nn", "mer", "5×20", 0.003, (1.0, 0.0), None),
-]
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +51,7 @@ def little(monkeypatch, features):
     monkeypatch.setattr(feature_learners, "_PUBLISHED", {("2×4", name): {} for name in ("online", "again")})
 
     def on_features(name, data_dir):
+        name = Path(name).name  # a record has it with its folder
         noise = np.random.default_rng(len(name)).normal(0, 0.01, features.shape).astype(np.float32)
         return feature_learners._Inputs(name, features, features + noise, linear_head)
 
@@ -61,8 +59,15 @@ def little(monkeypatch, features):
     return features
 
 
-def test_a_comparison_goes_on_after_the_last_figure(little, tmp_path, monkeypatch):
-    record = tmp_path / "learners.json"
+def counted(monkeypatch):
+    """Return a list of what is measured from now on."""
+    measured = []
+    figure = feature_learners._figure
+    monkeypatch.setattr(feature_learners, "_figure", lambda *given: measured.append(given[2:4]) or figure(*given))
+    return measured
+
+
+def test_a_comparison_resumes_after_the_last_figure_and_may_grow(little, tmp_path, monkeypatch):
     whole = compare_learners(["a", "bb"], raw=False, seeds=2)
     assert [(it.representation, it.learner) for it in whole] == [
         ("a", "online"),
@@ -70,23 +75,58 @@ def test_a_comparison_goes_on_after_the_last_figure(little, tmp_path, monkeypatc
         ("bb", "online"),
         ("bb", "again"),
     ]
-    assert compare_learners(["a"], raw=False, seeds=2, record=record) == whole[:2]
-    measured = []
-    cell = feature_learners._cell
-    monkeypatch.setattr(feature_learners, "_cell", lambda *given: measured.append(given) or cell(*given))
-    assert compare_learners(["a", "bb"], raw=False, seeds=2, record=record) == whole
+    folder = tmp_path / "learners"
+    assert compare_learners(["a"], raw=False, seeds=2, folder=folder) == whole[:2]
+    measured = counted(monkeypatch)
+    assert compare_learners(["a", "bb"], raw=False, seeds=2, folder=folder) == whole
     assert len(measured) == 2
-    assert compare_learners(["a", "bb"], raw=False, seeds=2, record=record) == whole
+    assert compare_learners(["bb", "a"], raw=False, seeds=2, folder=folder) == [*whole[2:], *whole[:2]]
+    assert compare_learners(["bb"], raw=False, seeds=2, folder=folder) == whole[2:]
     assert len(measured) == 2
-    for names, seeds in ((["bb"], 2), (["a", "bb"], 3), (["a"], 2)):
-        with pytest.raises(ResultsError, match=r"asked for was one on .* another folder with --out"):
-            compare_learners(names, raw=False, seeds=seeds, record=record)
-    assert len(load_cells(record, LearnersAsked(2, feature_inputs(["a", "bb"])))) == 4
+    record = ComparisonRecord.load(folder)
+    assert record.finished
+    assert list(record.figures) == whole[2:]
+    assert len(record.all_figures) == 4
+    with pytest.raises(ResultsError, match=r"seeds: \[0, 1\] there, \[0, 1, 2\] requested"):
+        compare_learners(["a"], raw=False, seeds=3, folder=folder)
 
 
-def feature_inputs(names):
-    given = [feature_learners._on_features(name, None) for name in names]
-    return tuple((it.kind, digest((it.validation, it.evaluation))) for it in given)
+def test_other_features_of_the_same_name_are_refused(little, tmp_path, monkeypatch):
+    folder = tmp_path / "learners"
+    compare_learners(["a"], raw=False, seeds=2, folder=folder)
+    before = (folder / "request.json").read_bytes()
+    monkeypatch.setattr(
+        feature_learners, "_on_features", lambda *_: feature_learners._Inputs("a", little, little + 1, linear_head)
+    )
+    with pytest.raises(ResultsError, match=r"holds figures of a with other features: .* there, .* requested"):
+        compare_learners(["a"], raw=False, seeds=2, folder=folder)
+    assert (folder / "request.json").read_bytes() == before
+
+
+def test_two_representations_of_one_kind_are_refused(little):
+    with pytest.raises(ValueError, match="of the kinds a, a were given, expected one of each kind"):
+        compare_learners(["a", "a"], raw=False, seeds=2)
+
+
+@pytest.mark.parametrize("n_runs", [1, 5])
+def test_a_comparison_that_was_stopped_resumes(little, tmp_path, monkeypatch, n_runs):
+    calls = []
+
+    def runs(*given, **options):
+        calls.append(given)
+        if len(calls) == n_runs:
+            signal.raise_signal(signal.SIGTERM)
+        return run(*given, **options)
+
+    folder = tmp_path / "learners"
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_learners, "run", runs)
+        n_done = (n_runs - 1) // 3  # of two learners, each with two rates to choose from
+        with pytest.raises(InterruptedRunError, match=f"stopped after {n_done} of 2 figures; .*perdure resume"):
+            compare_learners(["a"], raw=False, seeds=2, folder=folder)
+    record = ComparisonRecord.load(folder)
+    assert (record.finished, len(record.figures)) == (False, n_done)
+    assert feature_learners.resume_comparison(folder, progress=False) == compare_learners(["a"], raw=False, seeds=2)
 
 
 def test_a_rate_that_diverges_is_no_choice(little, monkeypatch):
@@ -106,35 +146,10 @@ def test_a_rate_that_diverges_is_no_choice(little, monkeypatch):
         compare_learners(["a"], raw=False, seeds=3)
 
 
-def test_stopping_says_what_is_kept(little, tmp_path, monkeypatch):
+def test_stopping_without_a_folder_says_that_nothing_is_kept(little, monkeypatch):
     def stop(*given, **others):
         raise InterruptedRunError("stopped at example 3", 15)
 
     monkeypatch.setattr(feature_learners, "run", stop)
-    with pytest.raises(InterruptedRunError, match="after 0 of 2 figures; nothing was kept"):
+    with pytest.raises(InterruptedRunError, match="after 0 of 2 figures; nothing is kept"):
         compare_learners(["a"], raw=False, seeds=2)
-    with pytest.raises(InterruptedRunError, match="after 0 of 2 figures; the same command goes on"):
-        compare_learners(["a"], raw=False, seeds=2, record=tmp_path / "learners.json")
-
-
-def test_the_record_comes_back(tmp_path):
-    path = tmp_path / "learners.json"
-    assert load_cells(path, ASKED) == []
-    save_cells(path, ASKED, CELLS)
-    assert load_cells(path, ASKED) == CELLS
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('"rate"', '"speed"', "lacks or misspells a field"),
-        ('"format": 1', '"format": 9', "has format 9, expected 1"),
-        ("{", "[", "cannot be read as JSON"),
-    ],
-)
-def test_a_damaged_record_is_told(tmp_path, old, new, message):
-    path = tmp_path / "learners.json"
-    save_cells(path, ASKED, CELLS)
-    path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(ResultsError, match=message):
-        load_cells(path, ASKED)

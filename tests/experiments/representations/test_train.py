@@ -19,7 +19,6 @@ from perdure.machine.signals import InterruptedRunError
 from perdure.records.errors import ResultsError
 from perdure.representation.domains import ImageClasses, SinePool, split_classes
 from perdure.representation.episodes import ClassEpisodes, SineEpisodes
-from perdure.representation.file import RepresentationError, load_representation, save_representation
 from perdure.representation.oml import OML
 from perdure.representation.pretraining import Pretraining
 from perdure.streams.sine import draw_sines
@@ -157,25 +156,6 @@ def test_validation_classes_of_another_size():
         ImageClasses(images, images[:2, :, :8], ClassEpisodes(2, 2, 2, 3), strides=(2,))
     with pytest.raises(ValueError, match="at least one on either side"):
         split_classes(images, 12)
-
-
-def test_a_representation_that_was_altered_is_refused(tmp_path):
-    domain = sine_domain()
-    path = tmp_path / "some.safetensors"
-    save_representation(path, domain.new_model(jax.random.key(0)), {}, "")
-    assert load_representation(path).metadata["network"]["encoder"] == {"kind": "dense", "in_size": 4, "widths": [8, 8]}
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b'\\"widths\\": [8, 8]', b'\\"widths\\": [8, 9]'))
-    with pytest.raises(RepresentationError, match=r"encoder.layers.1.bias is float32\[8\], expected .*9"):
-        load_representation(path)
-    path.write_bytes(content.replace(b'\\"format\\": 1', b'\\"format\\": 7'))
-    with pytest.raises(RepresentationError, match="has format 7, expected 1"):
-        load_representation(path)
-    path.write_bytes(content[:100])
-    with pytest.raises(RepresentationError, match="cannot be read as safetensors"):
-        load_representation(path)
-    with pytest.raises(RepresentationError, match="there is no representation 'nothing'"):
-        load_representation("nothing")
 
 
 def test_the_record_tells_what_was_requested(tmp_path):
