@@ -25,6 +25,7 @@ ROOMS = [
     "metrics",
     "streams",
     "learners",
+    "learn",
     "representation",
     "rl",
     "presets",

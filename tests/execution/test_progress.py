@@ -3,7 +3,8 @@ import re
 import pytest
 
 from perdure.execution import progress
-from perdure.execution.progress import ProgressUpdate, jobs_progress, run_progress
+from perdure.execution.progress import ProgressUpdate, job_progress, jobs_progress, say
+from perdure.machine.status import STATUS
 
 
 @pytest.fixture
@@ -13,9 +14,9 @@ def shown(capsys, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
 
     def show(label, position, total, updates, *, show=True):
-        with run_progress(label, position, total, show=show) as bar:
+        with job_progress(label, position, total, "examples", show=show) as report:
             for update in updates:
-                bar.update(*update)
+                report(ProgressUpdate(update[0], total, *update[1:]))
         captured = capsys.readouterr()
         assert captured.out == ""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", captured.err)
@@ -23,42 +24,57 @@ def shown(capsys, monkeypatch):
     return show
 
 
-def test_position_speed_and_accuracy_are_shown(shown):
-    text = shown("er on digits", 0, 200, [(50, 10.0, None), (100, 12345.6, 0.876)])
+def test_position_speed_and_words_are_shown(shown):
+    text = shown("er on digits", 0, 200, [(50, 10.0), (100, 12345.6, "accuracy so far 87.6 %")])
     assert text.startswith("er on digits\n")
     assert "50%" in text
     assert "12,346 examples/s" in text
     assert "accuracy so far 87.6 %" in text
 
 
-def test_accuracy_is_not_shown_before_there_is_one(shown):
-    text = shown("er on digits", 0, 200, [(50, 10.0, None)])
-    assert "10 examples/s" in text
-    assert "accuracy" not in text
+@pytest.mark.parametrize(
+    ("speed", "text"), [(0.123, "0.1 examples/s"), (9.87, "9.9 examples/s"), (10.4, "10 examples/s")]
+)
+def test_slow_units_have_a_digit_more(shown, speed, text):
+    assert text in shown("er on digits", 0, 200, [(50, speed)])
 
 
 def test_a_resumed_run_begins_where_it_was(shown):
     assert "75%" in shown("er on digits", 150, 200, [])
 
 
-def test_label_is_not_taken_for_markup(shown):
-    assert shown("mine [/bold] on [red]stream", 0, 200, []).startswith("mine [/bold] on [red]stream\n")
+def test_nothing_is_taken_for_markup(shown):
+    text = shown("mine [/bold] on [red]stream", 0, 200, [(100, 10.0, "[/bold] [red] 3")])
+    assert text.startswith("mine [/bold] on [red]stream\n")
+    assert "[/bold] [red] 3" in text
 
 
 def test_nothing_is_shown_if_not_asked_for(shown):
-    assert shown("er on digits", 0, 200, [(100, 10.0, 0.5)], show=False) == ""
+    assert shown("er on digits", 0, 200, [(100, 10.0)], show=False) == ""
 
 
 def test_bar_ends_with_the_block_even_by_an_error(shown):
-    with pytest.raises(KeyError), run_progress("er", 0, 10, show=True):
+    with pytest.raises(KeyError), job_progress("er", 0, 10, "steps", show=True):
         raise KeyError
-    assert "100%" in shown("er again", 0, 10, [(10, 1.0, 1.0)])  # a second bar may be shown after it
+    assert "100%" in shown("er again", 0, 10, [(10, 1.0)])  # a second bar may be shown after it
 
 
 def test_a_function_is_told_instead(shown):
-    moments = []
-    assert shown("er on digits", 50, 200, [(100, 10.0, 0.5)], show=moments.append) == ""
-    assert moments == [ProgressUpdate(100, 200, 10.0, 0.5)]
+    updates = []
+    assert shown("er on digits", 50, 200, [(100, 10.0, "loss 0.5")], show=updates.append) == ""
+    assert updates == [ProgressUpdate(100, 200, 10.0, "loss 0.5")]
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_the_status_line_gives_way(show, monkeypatch):
+    cleared = []
+    monkeypatch.setattr(STATUS, "clear", lambda: cleared.append("cleared"))
+    with job_progress("er", 0, 10, "steps", show=show):
+        pass
+    with jobs_progress({"a": 1.0}, show=show):
+        pass
+    say("done", show=show)
+    assert len(cleared) == (3 if show else 0)
 
 
 @pytest.fixture
@@ -80,7 +96,7 @@ def all_jobs(capsys, monkeypatch):
 def half_way(display):
     for name in ("b", "c [red]"):
         display.started(name)
-    display.moved("b", ProgressUpdate(50, 100, 1234.0, 0.876))
+    display.moved("b", ProgressUpdate(50, 100, 1234.0, "88 %"))
     display.ended("c [red]", "its process was killed by SIGKILL")
 
 
