@@ -13,7 +13,9 @@ from .experiments.representations.train import train_representation as train_rep
 from .experiments.supervised.result import Result as Result
 from .experiments.supervised.run import run as run
 from .experiments.tuning.tune import tune as tune
+from .learners.averaged import AveragedER as AveragedER
 from .learners.catalog import make_learner as make_learner
+from .learners.der import DERPlusPlus as DERPlusPlus
 from .learners.er import ER as ER
 from .learners.er import ERAlgorithm5 as ERAlgorithm5
 from .learners.ewc import EWC as EWC
@@ -25,6 +27,7 @@ from .learners.mer import MER as MER
 from .learners.mer import MERAlgorithm6 as MERAlgorithm6
 from .learners.mer import MERAlgorithm7 as MERAlgorithm7
 from .learners.online import Online as Online
+from .learners.slda import SLDA as SLDA
 from .learners.task_input import TaskInput as TaskInput
 from .machine.signals import InterruptedRunError as InterruptedRunError
 from .records.agent import AgentRecord as AgentRecord
@@ -35,6 +38,7 @@ from .records.tuning import LogUniform as LogUniform
 from .records.tuning import TuningResult as TuningResult
 from .storage.checkpoints import CheckpointError as CheckpointError
 from .storage.files import StorageError as StorageError
+from .storage.lock import FolderInUseError as FolderInUseError
 from .streams.arrays import from_arrays as from_arrays
 from .streams.benchmark import Benchmark as Benchmark
 from .streams.catalog import BenchmarkRecipe as BenchmarkRecipe

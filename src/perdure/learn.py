@@ -3,7 +3,7 @@
 It loads JAX.
 """
 
-from perdure.core import Example, Info, Learner, StreamInfo
+from perdure.core import AnyArray, Example, Info, Learner, Rate, StreamInfo, as_features
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
     flag,
@@ -14,11 +14,14 @@ from perdure.learners.hyperparameters import (
     rate,
     stream_info_field,
 )
-from perdure.learners.replay import Batch, ReplayLearner, ReplayState
+from perdure.learners.network import NetworkLearner
+from perdure.learners.replay import Batch, Draws, Replay, ReplayLearner, ReplayState, gather_batches, move_arriving
 from perdure.memory import (
+    LARGEST_COUNT,
     Buffer,
     TaskRings,
     capacity,
+    draw_distinct_slots,
     draw_past,
     draw_slot,
     draw_slots,
@@ -26,12 +29,14 @@ from perdure.memory import (
     empty_buffer,
     empty_rings,
     filled,
+    first_slot,
     recall,
     ring,
     ring_slot,
     store,
     store_in_ring,
 )
+from perdure.models import split_trainable
 from perdure.updates.distillation import distillation
 from perdure.updates.gradient import (
     Gradient,
@@ -41,34 +46,46 @@ from perdure.updates.gradient import (
     example_loss,
     init_train_state,
     optimizer_step,
+    or_sgd,
     predict_batch,
     predict_by_task,
+    predict_one,
     sgd_step,
     weighted_gradient,
 )
-from perdure.updates.losses import CrossEntropyWithinTask, Loss, cross_entropy, mean_squared_error
+from perdure.updates.losses import CrossEntropyWithinTask, Loss, cross_entropy, mean_squared_error, or_cross_entropy
+from perdure.updates.projection import average_projection, project
 from perdure.updates.reptile import reptile_step
 from perdure.updates.weights import equal_weights
 
 __all__ = [
+    "LARGEST_COUNT",
+    "AnyArray",
     "Batch",
     "Buffer",
     "CrossEntropyWithinTask",
+    "Draws",
     "Example",
     "Gradient",
     "Info",
     "Learner",
     "Loss",
+    "NetworkLearner",
     "Optimizer",
+    "Rate",
+    "Replay",
     "ReplayLearner",
     "ReplayState",
     "StreamInfo",
     "TaskRings",
     "TrainState",
+    "as_features",
+    "average_projection",
     "capacity",
     "check_hyperparameters",
     "cross_entropy",
     "distillation",
+    "draw_distinct_slots",
     "draw_past",
     "draw_slot",
     "draw_slots",
@@ -79,22 +96,30 @@ __all__ = [
     "example_gradient",
     "example_loss",
     "filled",
+    "first_slot",
     "flag",
+    "gather_batches",
     "init_train_state",
     "integer",
     "known_stream_info",
     "loss_field",
     "mean_squared_error",
+    "move_arriving",
     "optimizer_field",
     "optimizer_step",
+    "or_cross_entropy",
+    "or_sgd",
     "predict_batch",
     "predict_by_task",
+    "predict_one",
+    "project",
     "rate",
     "recall",
     "reptile_step",
     "ring",
     "ring_slot",
     "sgd_step",
+    "split_trainable",
     "store",
     "store_in_ring",
     "stream_info_field",

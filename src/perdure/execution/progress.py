@@ -60,8 +60,8 @@ def _one_bar(label: str, position: int, total: int, *, show: bool) -> Iterator[C
     columns = (
         BarColumn(bar_width=20),
         TaskProgressColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[words]}", style="green"),
+        TextColumn("{task.fields[speed]}", markup=False),
+        TextColumn("{task.fields[words]}", style="green", markup=False),
         TimeRemainingColumn(),
         TextColumn("left"),
     )
@@ -143,8 +143,8 @@ def jobs_progress(efforts: Mapping[str, float], *, show: bool) -> Iterator[JobsP
         TextColumn("{task.description}"),
         BarColumn(bar_width=10),
         TaskProgressColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[words]}", style="green"),
+        TextColumn("{task.fields[speed]}", markup=False),
+        TextColumn("{task.fields[words]}", style="green", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not (show and console.is_terminal)) as bar:

@@ -32,7 +32,8 @@ def check_memory_limits(*, jax: bool) -> None:
         given = resource.getrlimit(getattr(resource, name))[0]
         needed = for_jax if jax else for_numpy
         if given != resource.RLIM_INFINITY and given < needed * 2**20:
+            library = "JAX" if jax else "NumPy"
             raise MemoryError(
-                f"this process may take only {given / 2**20:,.0f} MiB of memory ({command} is {given // 1024}), expected "
-                f"at least {needed:,} MiB to load {'JAX' if jax else 'NumPy'}; start it from a shell without this limit"
+                f"this process may take only {given / 2**20:,.0f} MiB of memory ({command} is {given // 1024}), "
+                f"expected at least {needed:,} MiB to load {library}; start it from a shell without this limit"
             )
