@@ -41,8 +41,10 @@ def _learner(folder: Path, data_dir: Path | None, previous: bool, progress: bool
 def _search(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
     with loading():
         from perdure.experiments.tuning.tune import resume_search
+        from perdure.presets.file import add_preset
 
-    resume_search(folder, data_dir, progress=progress)
+    result = resume_search(folder, data_dir, progress=progress)
+    add_preset(folder / "preset.toml", result.preset)
 
 
 def _study(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:

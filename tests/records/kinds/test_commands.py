@@ -1,0 +1,114 @@
+"""`perdure results`, `report` and `resume` serve every kind of run."""
+
+import importlib
+
+import pytest
+
+from perdure.cli import report as reporting
+from perdure.cli import resume as resuming
+from perdure.records.folder import KINDS
+
+WORDS = {
+    "learner": ["mer", "mnist-rotations", "68.33", "76.67"],
+    "tuning": ["mer on validation streams of digits-rotations: 2 combinations", "← chosen", "diverged"],
+    "reproduction": ["Meta-Experience Replay, measured", "perdure reproduce mer --table retained", "68.33"],
+    "representation": ["OML on SinePool", "0.5"],
+    "evaluation": ["small", "75.0 [75.0, 75.0]", "sine"],
+    "comparison": ["1×50 online", "37.5 ± ", "64.7 ± 2.6"],
+    "agent": ["agent", "7.50 ± "],
+}
+FIGURES = {
+    "learner": ["accuracy-over-stream-mnist-rotations", "metrics-mnist-rotations"],
+    "tuning": ["search"],
+    "evaluation": ["classes", "sine"],
+    "agent": ["scores-over-frames"],
+}
+RESUMED = {
+    "learner": "supervised.plan.resume_run",
+    "tuning": "tuning.tune.resume_search",
+    "reproduction": "reproduction.measure.resume_study",
+    "representation": "representations.train.resume_training",
+    "evaluation": "representations.evaluation.resume_evaluation",
+    "comparison": "representations.learners.resume_comparison",
+    "agent": "agents.plan.resume_agent",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_reported_with_its_tables_and_figures(kind, record_of, tmp_path, capsys):
+    folder = record_of(kind)
+    reporting.report([folder], tmp_path / "figures")
+    printed = " ".join(capsys.readouterr().out.split())
+    for words in WORDS[kind]:
+        assert words in printed
+    drawn = sorted(path.name for path in (tmp_path / "figures").glob("*"))
+    assert drawn == sorted(f"{name}.{ending}" for name in FIGURES.get(kind, []) for ending in ("png", "svg"))
+
+
+def test_runs_of_several_kinds_are_reported_together(record_of, capsys):
+    reporting.report([record_of("learner"), record_of("comparison"), record_of("agent")])
+    printed = " ".join(capsys.readouterr().out.split())
+    for kind in ("learner", "comparison", "agent"):
+        assert all(words in printed for words in WORDS[kind])
+
+
+def test_several_searches_have_figures_of_their_own(record_of, tmp_path, capsys):
+    first = record_of("tuning").rename(tmp_path / "first")
+    reporting.report([first, record_of("tuning")], tmp_path / "figures")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["first", "tuning"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unfinished_run_is_not_reported(kind, record_of):
+    folder = record_of(kind)
+    (folder / "summary.json").unlink()
+    with pytest.raises(ValueError, match=f"not finished: .*{kind}; resume with perdure resume"):
+        reporting.report([folder])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_resumed_by_its_own_function(kind, record_of, monkeypatch, tmp_path):
+    calls = []
+    module, _, name = RESUMED[kind].rpartition(".")
+    module = importlib.import_module(f"perdure.experiments.{module}")
+    monkeypatch.setattr(module, name, lambda folder, *given, **options: calls.append((folder, given)) or Resumed())
+    monkeypatch.setattr(resuming, "report_run", lambda folder: calls.append("reported"))
+    monkeypatch.setattr("perdure.cli.reproduce.write_pages", lambda *given: None)
+    monkeypatch.setattr("perdure.presets.file.add_preset", lambda *given: None)
+    folder = record_of(kind)
+    resuming.resume(folder, data_dir=tmp_path)
+    assert calls == ["reported"]  # it is finished
+    (folder / "summary.json").unlink()
+    resuming.resume(folder, data_dir=tmp_path, quiet=True)
+    (resumed, given), reported = calls[1:]
+    assert (resumed, reported) == (folder, "reported")
+    assert tmp_path in given or kind == "agent"  # an agent has no data
+
+
+class Resumed:
+    """Stands for what resuming returns."""
+
+    record = preset = None
+
+    def __getattr__(self, name):
+        """Return another."""
+        return Resumed()
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+@pytest.mark.parametrize("kind", ["learner", "tuning", "evaluation", "agent"])
+def test_a_finished_run_draws_its_figures_in_its_folder(kind, record_of, capsys):
+    folder = record_of(kind)
+    resuming.resume(folder)
+    assert {path.stem for path in (folder / "figures").iterdir()} == set(FIGURES[kind])
+    assert capsys.readouterr().out.endswith(f"record and figures: {folder}\n")
+
+
+def test_every_kind_is_listed(record_of, tmp_path, capsys):
+    for kind in KINDS:
+        record_of(kind)
+    reporting.results(tmp_path)
+    lines = capsys.readouterr().out.split()
+    assert all(lines.count(kind) >= 2 for kind in KINDS)  # folder and kind
+    assert lines.count("finished") == len(KINDS)
