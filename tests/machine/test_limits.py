@@ -35,7 +35,11 @@ def test_enough_is_enough(limited, limits, jax):
 @pytest.mark.parametrize(
     ("limits", "jax", "message"),
     [
-        ({"RLIMIT_AS": 684}, True, r"only 684 MiB of memory \(ulimit -v is 700416\), expected at least 2,048 MiB to load JAX"),
+        (
+            {"RLIMIT_AS": 684},
+            True,
+            r"only 684 MiB of memory \(ulimit -v is 700416\), expected at least 2,048 MiB to load JAX",
+        ),
         ({"RLIMIT_AS": 2047}, True, "2,047 MiB"),
         ({"RLIMIT_AS": 500}, False, "at least 640 MiB to load NumPy; start it from a shell without this limit"),
         ({"RLIMIT_DATA": 500}, True, r"ulimit -d is 512000"),

@@ -118,7 +118,9 @@ def test_a_process_that_starts_stops_quietly(number, after, tmp_path):
     assert printed == b""
 
 
-@pytest.mark.parametrize("command", ["tune er digits-rotations --learning-rate 0.1,0.2", "oml evaluate sine", "rl train dqn catcher"])
+@pytest.mark.parametrize(
+    "command", ["tune er digits-rotations --learning-rate 0.1,0.2", "oml evaluate sine", "rl train dqn catcher"]
+)
 def test_so_do_the_other_commands(command, tmp_path):
     process = start(command.split(), tmp_path)
     assert process.stderr is not None
