@@ -132,12 +132,16 @@ def forked(work, *arguments):
         os._exit(status)
 
 
-def main(cache):
+def prepare(cache):
+    """Keep compiled programs in a folder, and have a checkpoint written after each example, frame or step."""
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     for kind in (LearnerJob, AgentJob, TrainingJob):
-        kind.first_stretch = 1  # then a checkpoint, and so on
+        kind.first_stretch = 1
     drive.STRETCH_SECONDS = 0.0
+
+
+def main():
     for line in sys.stdin:
         what, *rest = line.split()
         if what == "run":
@@ -151,4 +155,5 @@ def main(cache):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    prepare(sys.argv[1])
+    main()

@@ -25,7 +25,7 @@ SOURCE = Path(__file__).parents[3] / "src"
 
 class Extras(eqx.Module):
     clip: float = 1.0
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = eqx.field(static=True, default=())
 
 
 class Decayed(Learner[OnlineState]):
@@ -207,7 +207,9 @@ def test_code_that_was_edited_between_two_processes_is_refused_by_the_part(tmp_p
     def process(*folders):
         environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
         command = [sys.executable, "-c", PROGRAM, tmp_path / "run", *folders]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done
 
     first = process(folders[0])
     assert first.stdout == "learned |\n"

@@ -24,7 +24,7 @@ from perdure.experiments.agents.spec import (
 from perdure.machine.process import peak_memory
 from perdure.metrics.transfer import Statistic
 from perdure.records.agent import NETWORKS, score_metrics, write_scores
-from perdure.records.folder import RunFolder, own_folder
+from perdure.records.folder import RunFolder, check_folder, own_folder
 from perdure.records.summary import Summary, write_summary
 from perdure.rl.agent import Agent
 from perdure.rl.networks import default_network
@@ -118,11 +118,12 @@ def run_agent(
 
 def run_of(spec: AgentSpec, how: Driving, folder: Path | None) -> AgentResult:
     """Do or resume the run of a specification, in a folder or in memory only; see `run_agent`."""
-    config = None if folder is None else spec.config  # before anything is computed, to refuse what it cannot hold
+    if folder is not None:
+        check_folder(folder, spec.config)  # before anything is computed
     job = AgentJob(spec)
-    if folder is None or config is None:
+    if folder is None:
         return _result(job, drive(job, how), from_record=False)
-    with own_folder(folder, config) as home:
+    with own_folder(folder, spec.config) as home:
         home.begin(job.label, {})
         was_finished = home.finished and home.has_checkpoint  # which holds the agents
         costs = drive(job, how.in_folder(home, shlex.join(["perdure", "resume", str(folder)])))

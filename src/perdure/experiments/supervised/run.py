@@ -15,7 +15,7 @@ from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.result import Result, result_of, warn_of_no_gradients, write_record
 from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, run_spec
 from perdure.learners.catalog import learner_name
-from perdure.records.folder import own_folder
+from perdure.records.folder import check_folder, own_folder
 from perdure.streams.benchmark import Benchmark
 
 CHECKPOINT_SECONDS = 30.0
@@ -75,10 +75,11 @@ def run(
 
 def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
     """Do or resume the run of a specification, in a folder or in memory only; see `run`."""
-    config = None if folder is None else spec.config  # before anything is computed, to refuse what it cannot hold
+    if folder is not None:
+        check_folder(folder, spec.config)  # before anything is computed
     job = LearnerJob(spec)
     _warn_of_hidden_tasks(job)
-    if folder is None or config is None:
+    if folder is None:
         result = result_of(job, drive(job, how), from_record=False)
     else:
         result = _run_in_folder(spec, job, how, folder)
