@@ -107,7 +107,7 @@ BAD = {
     "negative rate": (["run", "mer", *SMALL, "--learning-rate", "-0.1"], "learning_rate = -0.1"),
     "NaN rate": (["run", "mer", *SMALL, "--beta", "nan"], "beta = nan"),
     "memory of 0": (["run", "mer", *SMALL, "--memory-size", "0"], "memory_size = 0"),
-    "replay > memory": (["run", "mer", *SMALL, "--memory-size", "5"], "replay_batch_size = 10 is larger"),
+    "more than all": (["run", "slda", *SMALL, "--shrinkage", "2"], "shrinkage = 2.0, expected a number from 0 to 1"),
     "too many examples": (["run", "mer", "digits-rotations", "--examples-per-task", "9999"], "9999"),
     "no task": (["run", "mer", "digits-rotations", "--tasks", "0"], "number of tasks is 0"),
     "task order": (["run", "mer", *SMALL, "--task-order", "0,x"], "--task-order is '0,x'"),

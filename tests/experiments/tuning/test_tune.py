@@ -443,10 +443,10 @@ BAD = {
     "one, twice": ((*ONLINE, {"learning_rate": [0.1, 0.1]}), ValueError, "one combination only"),
     "nothing": ((*ONLINE, {}), ValueError, "give a hyper-parameter several values, or draw more trials"),
     "interval in a grid": ((*ONLINE, {"learning_rate": LogUniform(0.1, 1)}), ValueError, "which only random search"),
-    "replay > memory": (
-        ("er", RECIPE, {"learning_rate": 0.1, "memory_size": 10, "replay_batch_size": [5, 20]}),
+    "more than all": (
+        ("slda", RECIPE, {"shrinkage": [0.1, 2.0]}),
         ValueError,
-        "replay_batch_size = 20 is larger",
+        "shrinkage = 2.0, expected a number from 0 to 1",
     ),
     "required": (("er", BenchmarkRecipe("cifar100"), {"learning_rate": [0.1, 0.2]}), TypeError, "er needs memory_size"),
 }
