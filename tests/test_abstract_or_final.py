@@ -52,38 +52,38 @@ def test_nothing_overrides_a_concrete_method(module):
 
 class Abstract(ABC):
     @abstractmethod
-    def step(self):
+    def step(self) -> int:
         """Must be given."""
 
-    def walk(self):
+    def walk(self) -> int:
         return self.step()
 
     @property
-    def length(self):
+    def length(self) -> int:
         return 1
 
 
 class Final(Abstract):
-    def step(self):
+    def step(self) -> int:
         return 1
 
 
 class OverridesAMethod(Abstract):
-    def step(self):
+    def step(self) -> int:
         return 1
 
-    def walk(self):
+    def walk(self) -> int:
         return 2
 
 
 class OverridesAProperty(Final):
     @property
-    def length(self):
+    def length(self) -> int:
         return 2
 
 
 class OverridesAFinalClass(Final):
-    def step(self):
+    def step(self) -> int:
         return 2
 
 

@@ -96,8 +96,13 @@ def in_folder(tmp_path):
             every = Driving(**{"checkpoint_seconds": 0.0, "progress": False} | how)
             return drive(job, every.in_folder(home, "perdure resume run"))
 
-    run.checkpoints = lambda: [int(it.name.partition("-")[0]) for it in checkpoint_files(tmp_path / "run/checkpoints")]
-    run.log = lambda: [it.partition(" ")[2] for it in (tmp_path / "run/log.txt").read_text().splitlines()]
+    def checkpoints():
+        return [int(it.name.partition("-")[0]) for it in checkpoint_files(tmp_path / "run/checkpoints")]
+
+    def log():
+        return [it.partition(" ")[2] for it in (tmp_path / "run/log.txt").read_text().splitlines()]
+
+    vars(run).update(checkpoints=checkpoints, log=log)
     return run
 
 
@@ -309,11 +314,9 @@ def test_a_resumed_job_ends_bit_identical_whatever_the_stretches_and_interruptio
     boundaries = sorted({it for it in marks if it <= length})
     whole = Sum(length, boundaries)
     drive(whole, QUIET)
-    folder = tmp_path_factory.mktemp("run")
-    for life in [*cuts, None]:
-        job = Sum(
-            length, boundaries, at=lambda at, cut=life: signal.raise_signal(signal.SIGTERM) if at == cut else None
-        )
+    folder, job = tmp_path_factory.mktemp("run"), whole
+    for cut in [*cuts, None]:
+        job = Sum(length, boundaries, at=lambda at, cut=cut: signal.raise_signal(signal.SIGTERM) if at == cut else None)
         with pytest.MonkeyPatch.context() as patch, own_folder(folder, CONFIG) as home:
             lengths = iter(stretches * 30)
             patch.setattr(Sum, "first_stretch", next(lengths))
@@ -322,7 +325,7 @@ def test_a_resumed_job_ends_bit_identical_whatever_the_stretches_and_interruptio
             try:
                 drive(job, how)
             except InterruptedRunError:
-                assert job.position == life
+                assert job.position == cut
     assert job.outcome == whole.outcome
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from perdure.records.folder import FORMAT, own_folder
 CONFIG = {"format": FORMAT, "kind": "tuning"}
 
 
-def do_parts(how_far=lambda: "1 of 3 parts", folder=None, show=False, n_parts=3, before=lambda n: None):
+def do_parts(how_far=lambda: "1 of 3 parts", folder=None, show: Any = False, n_parts=3, before=lambda n: None):
     with parts_progress("parts", 30, "units", how_far, folder=folder, show=show) as advanced:
         for n in range(n_parts):
             before(n)

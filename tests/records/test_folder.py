@@ -170,7 +170,7 @@ def test_changed_code_is_told_as_such(tmp_path):
         check_folder(tmp_path, config("def") | {"seeds": [1]})
 
 
-@pytest.mark.parametrize(("there", "wanted"), itertools.permutations(KINDS, 2))
+@pytest.mark.parametrize(("there", "wanted"), list(itertools.permutations(KINDS, 2)))
 def test_another_kind_of_run_is_refused_before_anything_is_written(tmp_path, there, wanted):
     with own_folder(tmp_path, {"format": FORMAT, "kind": there}):
         pass

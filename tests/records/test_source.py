@@ -20,6 +20,10 @@ from perdure.updates.losses import CrossEntropyWithinTask
 SOURCE = Path(__file__).parents[2] / "src"
 
 
+class Plain:
+    """An own class, empty."""
+
+
 @pytest.fixture
 def written(tmp_path, monkeypatch):
     """Function that writes a module `own` in a folder of its own, imports it and describes its `thing`.
@@ -45,7 +49,7 @@ def written(tmp_path, monkeypatch):
     def described(text, **helpers):
         return described_whole(module_of(text, **helpers).thing)
 
-    described.module_of = module_of
+    vars(described)["module_of"] = module_of
     return described
 
 

@@ -219,7 +219,7 @@ def test_a_learner_that_fails_at_any_call_ends_bit_identical(tmp_path, failing_f
         options = {"model": small_mlp, "evaluation": "full", "alignment": True, "progress": False}
         return run(learner, benchmark(), folder=folder, checkpoint_seconds=0.0, **options)
 
-    whole = learn()
+    whole, n = learn(), 0
     for n in range(1, 1000, 2):
         folder = tmp_path / f"{n}" / "run"
         with failing_file_system(tmp_path, n, HOWS[n // 2 % 2]) as system:

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -106,7 +107,7 @@ def own(kind, folder):
         said.write_text("owns")
         time.sleep(600)
 
-    RunFolder.begin = begin
+    mock.patch.object(RunFolder, "begin", begin).start()
     while not Path(f"{folder}.go").exists():
         time.sleep(0.001)
     try:

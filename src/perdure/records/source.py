@@ -31,8 +31,11 @@ _GENERATED = {"__init__", "__repr__", "__eq__", "__lt__", "__le__", "__gt__", "_
 
 def unwrapped(thing: Any) -> Any:
     """Return the function inside what is no function of Python itself, such as `jax.jit` makes."""
-    while callable(thing) and not isinstance(thing, type | FunctionType | MethodType) and hasattr(thing, "__wrapped__"):
-        thing = thing.__wrapped__
+    while callable(thing) and not isinstance(thing, type | FunctionType | MethodType):
+        inside = getattr(thing, "__wrapped__", None)
+        if inside is None:
+            break
+        thing = inside
     return thing
 
 

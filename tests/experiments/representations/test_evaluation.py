@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -44,8 +45,8 @@ def places(tmp_path, monkeypatch):
     return [str(tmp_path / f"{name}.safetensors") for name in ("small", "waves")]
 
 
-def spec_of(places, classes=(2, 4, 3), **options):
-    return evaluation_spec(places, classes, **({"runs": 3} | options))
+def spec_of(places, classes=(2, 4, 3), **options: Any):
+    return evaluation_spec(places, classes, **{"runs": 3, **options})
 
 
 def as_json(evaluations):

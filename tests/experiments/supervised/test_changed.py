@@ -77,7 +77,7 @@ CHANGES = [
 def test_another_value_of_any_field_is_refused_by_its_name(
     tmp_path, quick_run, benchmark, small_mlp, change, difference
 ):
-    fields = {"online": Online(0.1)}
+    fields: dict[str, Any] = {"online": Online(0.1)}
     with own_folder(tmp_path, run_spec(Decayed(**fields), benchmark, model=small_mlp).config):
         pass
     with pytest.raises(ResultsError, match=rf"it holds a run of another configuration:\n(  .*\n)*  {difference}\n"):

@@ -25,7 +25,7 @@ DIGITS = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 5
 LARGEST = 2**31 - 1
 
 
-def config_of(learner, benchmark=DIGITS, **options):
+def config_of(learner, benchmark: Any = DIGITS, **options):
     return run_spec(learner, benchmark, **options).config
 
 

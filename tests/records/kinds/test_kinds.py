@@ -121,7 +121,8 @@ def test_listing_what_is_no_folder_is_refused(tmp_path):
     ],
 )
 def test_one_damaged_record_hides_no_other(record_of, tmp_path, name, content, reason):
-    record_of("learner"), record_of("tuning")
+    for kind in ("learner", "tuning"):
+        record_of(kind)
     (tmp_path / "[red]middle").mkdir()
     (tmp_path / "[red]middle" / name).write_text(content)
     listed = list_records(tmp_path)
