@@ -4,7 +4,11 @@ from . import representation as representation
 from . import rl as rl
 from . import testing as testing
 from ._version import __version__ as __version__
+from .core import Example as Example
+from .core import Info as Info
+from .core import Learner as Learner
 from .core import PerdureWarning as PerdureWarning
+from .core import StreamInfo as StreamInfo
 from .execution.job import DivergedError as DivergedError
 from .experiments.agents.run import run_agent as run_agent
 from .experiments.representations.evaluate import evaluate_classes as evaluate_classes

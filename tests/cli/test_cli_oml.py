@@ -34,7 +34,7 @@ def test_another_training_is_refused(trained, perdure):
     folder, _ = trained
     process = perdure("oml", "train", "sine", "--method", "pretraining", "--steps", "4", "--quiet", "--out", folder)
     assert process.returncode == 2
-    assert "steps: 3 there, 4 asked for" in process.stderr
+    assert "steps: 3 there, 4 requested" in process.stderr
 
 
 def test_features_are_shown(trained, perdure, tmp_path):

@@ -88,7 +88,7 @@ def test_stopping_lets_running_jobs_save_and_starts_no_more(do, tmp_path, number
 
     jobs = [Job(name, 1.0, partial(do.work_until_stopped, tmp_path / name)) for name in ("b", "a")]
     threading.Thread(target=stop).start()
-    with pytest.raises(InterruptedRunError, match="the same command goes on") as stopped:
+    with pytest.raises(InterruptedRunError, match="the same command resumes") as stopped:
         run_jobs(jobs, 1, show=False)
     assert stopped.value.signal_number == number
     assert (tmp_path / "a").read_text() == "saved"

@@ -71,7 +71,7 @@ def test_refuses_inputs_that_are_no_images_or_too_small(shape):
 
 @pytest.mark.parametrize(("n_outputs", "width"), [(0, 64), (5, 0)])
 def test_refuses_sizes_below_one(n_outputs, width):
-    with pytest.raises(ValueError, match=f"{n_outputs} outputs and {width} filters was asked for, expected at least 1"):
+    with pytest.raises(ValueError, match=f"{n_outputs} outputs and {width} filters was requested, expected at least 1"):
         ConvNet((28, 28), n_outputs, width, key=KEY)
 
 

@@ -83,7 +83,7 @@ def test_no_hidden_layer_makes_a_linear_model():
 def test_refuses_sizes_that_make_no_perceptron(sizes, shown):
     with pytest.raises(ValueError, match="expected every size ≥ 1") as error:
         MLP(*sizes, key=jax.random.key(0))
-    assert f"an MLP of sizes {shown} was asked for" in str(error.value)
+    assert f"an MLP of sizes {shown} was requested" in str(error.value)
 
 
 def test_refuses_an_input_of_another_size():

@@ -152,5 +152,5 @@ def test_refuses_an_input_of_another_shape(network):
     ("sizes", "shown"), [((0, 5, 2), "0 channels"), ((3, 0, 2), "0 outputs"), ((3, 5, 0), "0 fil")]
 )
 def test_refuses_sizes_below_one(sizes, shown):
-    with pytest.raises(ValueError, match=f"{shown}.* was asked for, expected at least 1 of each"):
+    with pytest.raises(ValueError, match=f"{shown}.* was requested, expected at least 1 of each"):
         ResNet18(*sizes, key=KEY)

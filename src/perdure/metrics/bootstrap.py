@@ -12,7 +12,7 @@ RESAMPLES = 1000
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval; the interval is NaN for a single value."""
+    """A mean with its 95 % interval; the interval is NaN for a single value or if one is not finite."""
 
     mean: float
     low: float
@@ -28,7 +28,9 @@ def bootstrap_mean(values: Float[np.ndarray, " runs"]) -> Interval:
     if len(values) == 0:
         raise ValueError("no values were given, expected one a run; give at least one")
     mean = float(np.mean(values, dtype=np.float64))
-    if len(values) == 1:
+    if len(values) == 1 or not np.isfinite(values).all():  # a run may have diverged
         return Interval(mean, np.nan, np.nan)
+    if np.ptp(values) == 0:  # all resamples are alike, which SciPy warns of
+        return Interval(mean, mean, mean)
     found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
     return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))

@@ -28,7 +28,7 @@ from perdure.rl.agent import DQN, DQNMER, Agent
 from perdure.rl.catalog import game_and_observation, make_game
 from perdure.rl.games.catcher import Catcher
 from perdure.rl.schedule import Stage
-from perdure.storage.arrays import load_arrays
+from perdure.storage.arrays import load_arrays, named_arrays
 from perdure.storage.checkpoints import CheckpointError
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -66,8 +66,10 @@ def test_a_run_is_recorded_whole(tmp_path):
     assert record.summary.examples_seen == 80
     assert record.summary.metrics["retained_accuracy"].mean == pytest.approx(result.scores[:, -1].mean())
     networks, _ = load_arrays(tmp_path / "r" / NETWORKS)
-    for ours, kept in zip(jax.tree.leaves(result.runners.agent.learning.model), networks.values(), strict=True):
-        np.testing.assert_array_equal(ours, kept)
+    ours = named_arrays(result.runners.agent.learning.model)
+    assert ours.keys() == networks.keys()
+    for name, kept in networks.items():
+        np.testing.assert_array_equal(ours[name], kept)
     with pytest.raises(ResultsError, match="holds a run of the kind agent, expected one of a learner"):
         RunRecord.load(tmp_path / "r")
     again = ran(tmp_path / "r")
