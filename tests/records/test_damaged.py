@@ -85,7 +85,11 @@ SUMMARY = [
     ("forgetting", [], "expected a table"),
     ("training_seconds", "long", "'training_seconds' is 'long', expected a number"),
     ("training_seconds", True, "'training_seconds' is True, expected a number"),
-    ("training_seconds", 10**400, "'training_seconds' is a whole number of 1329 bits, expected a number of at most 64 bits"),
+    (
+        "training_seconds",
+        10**400,
+        "'training_seconds' is a whole number of 1329 bits, expected a number of at most 64 bits",
+    ),
     (
         "peak_memory_bytes",
         2**63,

@@ -67,7 +67,10 @@ CHANGES = [
     ({"scale": other}, r"learner\.fields\.scale\.name: builtins\.abs there, other requested"),
     ({"online": Online(0.2)}, r"learner\.fields\.online\.learning_rate: 0\.1 there, 0\.2 requested"),
     ({"online": Online(0.1, loss=other)}, r"learner\.fields\.online\.loss\.name: None there, other requested"),
-    ({"online": Online(0.1, optimizer=optax.adam)}, r"learner\.fields\.online\.optimizer\.name: None there, optax\S*adam requested"),
+    (
+        {"online": Online(0.1, optimizer=optax.adam)},
+        r"learner\.fields\.online\.optimizer\.name: None there, optax\S*adam requested",
+    ),
 ]
 
 

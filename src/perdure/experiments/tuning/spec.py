@@ -96,12 +96,12 @@ class TuningSpec:
 
 
 def tuning_spec(
-    learner: str | type[Learner[Any]],
-    benchmark: BenchmarkRecipe,
+    learner: Any,
+    benchmark: Any,
     grid: Mapping[str, Any],
     *,
     trials: int | None = None,
-    seeds: int = 2,
+    seeds: Any = 2,
     model: MakeModel | None = None,
 ) -> TuningSpec:
     """Return what a search is, given the arguments of `perdure.tune`, which tells what is raised."""
