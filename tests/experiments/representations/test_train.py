@@ -162,6 +162,7 @@ def test_the_record_tells_what_was_requested(tmp_path):
     train_representation(image_domain(), METHODS[0], steps=1, folder=tmp_path, progress=False)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["domain"]["episodes"] == {
+        "name": "ClassEpisodes",
         "classes": 2,
         "images_each": 2,
         "query_each": 2,
