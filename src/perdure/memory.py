@@ -72,7 +72,8 @@ def draw_slot(memory: Buffer, key: PRNGKeyArray) -> Int[Array, ""]:
     beyond = (memory.periods > 0) | (memory.seen >= first)
     drawn = jax.random.randint(key, (), 0, jnp.where(beyond, first, memory.seen + 1), jnp.int32)
     uniform = jax.random.uniform(jax.random.fold_in(key, 2))  # randint's own keys are those folded with 0 and 1
-    n_firsts = memory.periods.astype(uniform.dtype) * (period(memory) / first) + (memory.seen + 1) / first
+    n_firsts = memory.periods.astype(uniform.dtype) * (period(memory) / first)
+    n_firsts += (memory.seen + 1).astype(uniform.dtype) / first
     drawn = jnp.where(beyond & (uniform * n_firsts >= 1), capacity(memory), drawn)
     return jnp.where(filled(memory) < capacity(memory), memory.seen, drawn)
 
