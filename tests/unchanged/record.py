@@ -30,7 +30,7 @@ _LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax", "scikit-lea
 
 
 def machine() -> dict[str, Any]:
-    """Return what decides whether a run comes to the same bits: processor, devices, compiler options, versions."""
+    """Return what decides whether a run comes to the same bits: processor, cores, devices, options, versions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     cpu = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     flags = " ".join(sorted(cpu.get("flags", cpu.get("Features", "")).split()))
@@ -38,6 +38,7 @@ def machine() -> dict[str, Any]:
         "processor": cpu.get("model name") or platform.processor(),
         "processor_family": [cpu.get("cpu family"), cpu.get("model"), cpu.get("stepping")],
         "processor_flags": hashlib.sha256(flags.encode()).hexdigest(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "devices": [it.device_kind for it in jax.devices()],
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {name: metadata.version(name) for name in _LIBRARIES},
