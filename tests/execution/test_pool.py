@@ -95,13 +95,14 @@ def test_stopping_lets_running_jobs_save_and_starts_no_more(do, tmp_path, number
     assert not (tmp_path / "b.began").exists()
 
 
-def test_workers_do_not_outlive_us(tmp_path):
+@pytest.mark.parametrize("beat", ["beat", "beat_silently"])
+def test_workers_do_not_outlive_us(tmp_path, beat):
     program = (
         "import sys; from functools import partial; from pathlib import Path\n"
         f"sys.path.insert(0, {str(HERE)!r})\n"
         "import pool_jobs; from perdure.execution.pool import Job, run_jobs\n"
         "if __name__ == '__main__':\n"
-        f"    beat = partial(pool_jobs.beat, Path({str(tmp_path / 'beats')!r}))\n"
+        f"    beat = partial(pool_jobs.{beat}, Path({str(tmp_path / 'beats')!r}))\n"
         "    run_jobs([Job('beats', 1.0, beat)], 1, show=False)\n"
     )
     script = tmp_path / "script.py"
