@@ -157,13 +157,13 @@ MINE = """
             return self.online.predict(state, x, task)
 
     def loss(outputs, y):
-        return perdure.cross_entropy(outputs, y) * 1.5
+        return perdure.learn.cross_entropy(outputs, y) * 1.5
 
     def momentum(learning_rate):
         return optax.sgd(learning_rate, momentum=0.5)
 
     def model(example, n_outputs, key):
-        return perdure.MLP(example.x.size, n_outputs, (4,), key=key)
+        return perdure.models.MLP(example.x.size, n_outputs, (4,), key=key)
 
     def numbers(seed):
         rng = np.random.default_rng(seed)
