@@ -1,5 +1,8 @@
-"""A finished run of a learner, as its folder tells it."""
+"""A finished run of a learner, as its folder tells it; modules written to be described."""
 
+import importlib.util
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 
 from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
+from perdure.records.describe import describe
 from perdure.records.folder import own_folder
 from perdure.records.measurements import write_accuracy
 from perdure.records.summary import Summary, write_summary
@@ -52,3 +56,32 @@ def written(tmp_path):
 @pytest.fixture
 def run(written):
     return written.folder
+
+
+@pytest.fixture
+def written_code(tmp_path, monkeypatch):
+    """Function that writes a module `own` in a folder of its own, imports it and describes its `thing`.
+
+    Each version lies elsewhere, as if the file had been edited between two processes.
+    """
+    versions = iter(range(100))
+
+    def module_of(text, name="own", **helpers):
+        folder = tmp_path / str(next(versions))
+        folder.mkdir()
+        for helper, its_text in {**helpers, name: text}.items():
+            path = folder / f"{helper}.py"
+            path.write_text(textwrap.dedent(its_text))
+            spec = importlib.util.spec_from_file_location(helper, path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            monkeypatch.setitem(sys.modules, helper, module)
+            spec.loader.exec_module(module)
+        return sys.modules[name]
+
+    def described(text, **helpers):
+        return describe(module_of(text, **helpers).thing)
+
+    vars(described)["module_of"] = module_of
+    return described

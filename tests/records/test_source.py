@@ -1,6 +1,5 @@
 """What decides a figure is in its description: the code of own functions and classes, and all that it refers to."""
 
-import importlib.util
 import json
 import linecache
 import os
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from perdure.records.describe import describe, fingerprint, name_of
+from perdure.records.describe import describe, fingerprint
 from perdure.updates.losses import CrossEntropyWithinTask
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -22,35 +21,6 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 class Plain:
     """An own class, empty."""
-
-
-@pytest.fixture
-def written(tmp_path, monkeypatch):
-    """Function that writes a module `own` in a folder of its own, imports it and describes its `thing`.
-
-    Each version lies elsewhere, as if the file had been edited between two processes.
-    """
-    versions = iter(range(100))
-
-    def module_of(text, name="own", **helpers):
-        folder = tmp_path / str(next(versions))
-        folder.mkdir()
-        for helper, its_text in {**helpers, name: text}.items():
-            path = folder / f"{helper}.py"
-            path.write_text(textwrap.dedent(its_text))
-            spec = importlib.util.spec_from_file_location(helper, path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            monkeypatch.setitem(sys.modules, helper, module)
-            spec.loader.exec_module(module)
-        return sys.modules[name]
-
-    def described(text, **helpers):
-        return described_whole(module_of(text, **helpers).thing)
-
-    vars(described)["module_of"] = module_of
-    return described
 
 
 def described_whole(thing):
@@ -169,6 +139,20 @@ DEFAULTS = """
         return function(x)
 """
 
+NAMED_LIKE_THE_CODE = """
+    import dataclasses
+
+    @dataclasses.dataclass
+    class Own:
+        source: str
+        name: str = "own"
+
+        def __call__(self, x):
+            return x + 1
+
+    thing = Own("mine")
+"""
+
 EDITS = [
     (FUNCTION, "FACTOR * helper", "FACTOR + helper"),
     (FUNCTION, "x + 1", "x + 2"),
@@ -197,6 +181,8 @@ EDITS = [
     (LAMBDAS, "staticmethod(first)", "staticmethod(second)"),
     (LOCAL_CLASS, "made(2.0)", "made(2.5)"),
     (LOCAL_CLASS, "scale * x", "scale - x"),
+    (NAMED_LIKE_THE_CODE, "x + 1", "x + 2"),
+    (NAMED_LIKE_THE_CODE, 'Own("mine")', 'Own("other")'),
     (DEFAULTS, "RATE = 0.1", "RATE = 0.2"),
     (DEFAULTS, "offset=2", "offset=3"),
     (DEFAULTS, "rate * x", "rate - x"),
@@ -204,104 +190,24 @@ EDITS = [
 
 
 @pytest.mark.parametrize(("text", "old", "new"), EDITS, ids=[f"{old} to {new}" for _, old, new in EDITS])
-def test_edited_code_is_told_from_the_old(written, text, old, new):
+def test_edited_code_is_told_from_the_old(written_code, text, old, new):
     assert old in text
-    before = written(text)
-    assert written(text) == before, "another file of the same content"
-    assert written(text.replace(old, new)) != before
+    before = written_code(text)
+    assert written_code(text) == before, "another file of the same content"
+    assert written_code(text.replace(old, new)) != before
 
 
 @pytest.mark.parametrize("text", [FUNCTION, CLASS, CLOSURE, DECORATED, LAMBDAS, LOCAL_CLASS, DEFAULTS])
-def test_comments_layout_and_unrelated_code_do_not_count(written, text):
+def test_comments_layout_and_unrelated_code_do_not_count(written_code, text):
     spread = textwrap.dedent(text).replace(" = ", "  =  ").replace(" + ", "  \\\n + ")
     changed = f"# A comment.\n{spread}\n\ndef unrelated():\n    return 42  # Another.\n\nUNRELATED = 3\n"
     assert changed != text
-    assert written(changed) == written(text)
+    assert written_code(changed) == written_code(text)
 
 
-def test_functions_of_one_name_are_told_apart(written):
-    """Two optimizers whose functions are both called momentum."""
-    text = """
-        import optax
-
-        def with_rate(rate):
-            def momentum(learning_rate):
-                return optax.sgd(learning_rate, momentum=rate)
-            return momentum
-
-        def momentum(learning_rate):
-            return optax.sgd(learning_rate, momentum=0.9)
-
-        another, thing = momentum, None
-
-        def momentum(learning_rate):
-            return optax.sgd(learning_rate, momentum=0.5)
-    """
-    own = written.module_of(text)
-    described = [described_whole(it) for it in (own.momentum, own.another, own.with_rate(0.9), own.with_rate(0.5))]
-    assert len({json.dumps(it) for it in described}) == 4
-    assert {name_of(it) for it in (own.momentum, own.another, own.with_rate(0.5))} == {"momentum"}
-
-
-def test_classes_of_one_name_are_told_apart(written):
-    text = """
-        if {}:
-            class Own:
-                def __call__(self, x):
-                    return x
-        else:
-            class Own:
-                def __call__(self, x):
-                    return -x
-        thing = Own()
-    """
-    assert written(text.format("True")) != written(text.format("False"))
-
-
-def test_lambdas_on_one_line_are_told_apart(written):
-    own = written.module_of("first, second, again = (lambda x: x), (lambda x: 2 * x), (lambda   x: x)\nthing = None\n")
-    one, two, three = (described_whole(it) for it in (own.first, own.second, own.again))
-    assert one != two
-    assert one == three
-
-
-def test_a_module_of_ones_own_counts_with_what_is_used_of_it(written):
-    text = """
-        import helpers
-
-        def thing(x):
-            return helpers.scaled(x)
-    """
-    helpers = """
-        import deeper
-
-        def scaled(x):
-            return deeper.FACTOR * x
-    """
-    before = written(text, deeper="FACTOR = 2", helpers=helpers)
-    assert written(text, deeper="FACTOR = 2", helpers=helpers) == before
-    assert written(text, deeper="FACTOR = 3", helpers=helpers) != before
-    assert written(text, deeper="FACTOR = 2", helpers=helpers.replace("* x", "+ x")) != before
-
-
-def test_a_module_that_a_function_imports_when_it_is_called_counts(written, tmp_path, monkeypatch):
-    text = """
-        def thing(x):
-            import late_helper
-            return late_helper.FACTOR * x
-    """
-    monkeypatch.syspath_prepend(tmp_path)
-    described = []
-    for factor in (2, 2, 3):
-        (tmp_path / "late_helper.py").write_text(f"FACTOR = {factor}\n")
-        importlib.invalidate_caches()
-        described.append(written(text))
-    assert described[0] == described[1] != described[2]
-
-
-def test_code_that_is_edited_while_it_is_in_use_is_not_taken_for_the_new(written):
+def test_code_that_is_edited_while_it_is_in_use_is_not_taken_for_the_new(written_code):
     """The file then tells what the next process will run, not what this one runs."""
-    own = written.module_of(FUNCTION)
+    own = written_code.module_of(FUNCTION)
     before = described_whole(own.thing)
     file = Path(own.__file__)
     new = textwrap.dedent(FUNCTION.replace("FACTOR * helper", "FACTOR + helper"))
@@ -310,14 +216,15 @@ def test_code_that_is_edited_while_it_is_in_use_is_not_taken_for_the_new(written
     in_use = described_whole(own.thing)
     assert in_use == described_whole(own.thing)
     linecache.checkcache()
-    next_process = written(new)
+    next_process = written_code(new)
     assert in_use != next_process
     assert before != next_process
 
 
-def test_code_without_a_file_is_described_by_what_it_was_compiled_to():
+@pytest.mark.parametrize("given", [{"__name__": "interactive"}, {}], ids=["module", "no module"])
+def test_code_without_a_file_is_described_by_what_it_was_compiled_to(given):
     def thing_of(text) -> Any:
-        names = {"__name__": "interactive"}
+        names = dict(given)
         exec(textwrap.dedent(text), names)
         return names["thing"]
 
@@ -326,43 +233,6 @@ def test_code_without_a_file_is_described_by_what_it_was_compiled_to():
             before = described_whole(thing_of(text))
             assert described_whole(thing_of(text)) == before
             assert described_whole(thing_of(text.replace(old, new))) != before, (old, new)
-
-
-def test_functions_that_call_each_other_are_described(written):
-    text = """
-        def made(n):
-            def even(k):
-                return k == 0 or odd(k - 1)
-            def odd(k):
-                return k > n and even(k - 1)
-            return even
-
-        def ping(x):
-            return pong(x - 1)
-
-        def pong(x):
-            return ping(x) if x else thing
-
-        thing = made(3)
-    """
-    assert written(text) == written(text)
-    assert written(text) != written(text.replace("odd(k - 1)", "odd(k - 2)"))
-    assert written(text) != written(text.replace("k > n", "k < n"))
-    assert described_whole(written.module_of(text).ping)
-
-
-def test_what_own_code_names_and_no_record_can_hold_is_passed_over(written):
-    text = """
-        import logging, threading
-
-        log, lock = logging.getLogger("own"), threading.Lock()
-
-        def thing(x):
-            with lock:
-                log.info("called")
-            return x
-    """
-    assert written(text) == written(text)
 
 
 def test_the_code_of_libraries_is_described_by_its_name():
@@ -375,8 +245,8 @@ def test_the_code_of_libraries_is_described_by_its_name():
     assert fingerprint(jnp.zeros(3)) is None
 
 
-def test_own_functions_classes_and_callables_have_a_fingerprint(written):
-    own = written.module_of(CLASS)
+def test_own_functions_classes_and_callables_have_a_fingerprint(written_code):
+    own = written_code.module_of(CLASS)
     assert fingerprint(own.Own) == fingerprint(own.thing)
     assert fingerprint(own.Own) != fingerprint(own.Base)
     assert len({fingerprint(own.Own), fingerprint(described_whole), fingerprint(Plain)}) == 3

@@ -25,6 +25,7 @@ from typing import Any
 
 _PATHS = {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 _LIBRARIES = tuple(path + os.sep for path in {*_PATHS, *site.getsitepackages(), site.getusersitepackages()})
+_HEAP_TYPE = 1 << 9  # a class that was made while a program ran
 _GENERATED = {"__init__", "__repr__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__replace__"}
 """What dataclasses generate, from fields that are described themselves."""
 
@@ -46,7 +47,7 @@ def is_library(code: Any) -> bool:
 
 def is_named_by_library(code: Any) -> bool:
     """Is code what a library has under its name, so that the name tells all of it?"""
-    module = getattr(code, "__module__", None) or "builtins"
+    module = _public_module(code)
     found: Any = sys.modules.get(module)
     for name in _name_of(code).split("."):
         found = getattr(found, name, None)
@@ -57,7 +58,7 @@ def home_of(code: Any) -> tuple[str, str]:
     """Return the module of code and its name there; of what a decorator of a library returns, the library's."""
     if isinstance(code, ModuleType):
         return code.__name__, ""
-    module, name = getattr(code, "__module__", None) or "builtins", _name_of(code)
+    module, name = _public_module(code), _name_of(code)
     if not isinstance(code, FunctionType) or is_named_by_library(code):
         return module, name
     # Decorators copy the module and the name of what they decorate.
@@ -137,6 +138,13 @@ def own_imports(function: FunctionType, names: Iterable[str]) -> Iterator[tuple[
                 spec = find_spec(full)
                 if spec is not None and spec.origin is not None and not _is_in_library(full, spec.origin):
                     yield full, _file_text(spec.origin)
+
+
+def _public_module(code: Any) -> str:
+    """Return the module that code is said to be of; none for what was made in no module, as by `exec`."""
+    module = getattr(code, "__module__", None) or "builtins"
+    is_made_here = isinstance(code, FunctionType) or (isinstance(code, type) and bool(code.__flags__ & _HEAP_TYPE))
+    return "" if module == "builtins" and is_made_here else module
 
 
 def _name_of(code: Any) -> str:
