@@ -107,16 +107,19 @@ def forget_programs():
     jax.clear_caches()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def compile_quickly(request):
     """Have programs compiled fast, not well, here and in processes started from here.
 
-    For tests of all but arithmetic, whose programs run for milliseconds; not for modules that learn from real data.
+    Most programs of tests run for milliseconds. Not for modules marked `optimized`, which compare arithmetic with what
+    was recorded of optimized programs, and not for those that learn from real data.
     """
+    if any(request.node.get_closest_marker(name) for name in ("optimized", "real_data")):
+        yield
+        return
     with pytest.MonkeyPatch.context() as patch:
-        if request.node.get_closest_marker("real_data") is None:
-            patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-            jax.config.update("jax_disable_most_optimizations", True)
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", True)
         yield
     jax.config.update("jax_disable_most_optimizations", False)
 

@@ -48,8 +48,3 @@ def typed(monkeypatch, capsys):
         return Ended(int(ended.value.code or 0), printed.out, printed.err)
 
     return run
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs(compile_quickly):
-    """Of which most learn for milliseconds."""

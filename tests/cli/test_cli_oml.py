@@ -1,8 +1,8 @@
 """`perdure oml` as a user meets it."""
 
-import json
-
 import pytest
+
+from perdure.records.evaluation import EvaluationRecord
 
 pytestmark = pytest.mark.long
 
@@ -50,8 +50,8 @@ def test_an_evaluation_leaves_a_record_and_figures(perdure, tmp_path, real_omnig
     process = perdure("oml", "evaluate", *arguments, "--data-dir", real_omniglot_dir)
     assert process.returncode == 0, process.stderr
     assert "omniglot-small" in process.stdout
-    (evaluation,) = json.loads((tmp_path / "evaluation.json").read_text())["evaluations"]
-    assert len(evaluation["results"][0]["held_out"]) == 3
+    (evaluation,) = EvaluationRecord.load(tmp_path).evaluations
+    assert len(evaluation.results[0].held_out) == 3
     assert (tmp_path / "classes.svg").exists()
 
 

@@ -83,7 +83,7 @@ def test_a_run_of_a_data_file_goes_on_where_the_file_is(data_file, tmp_path, mon
     with pytest.raises(DataError, match=r"rotations\.pt does not exist, .*: perdure resume run --data-dir FOLDER"):
         resume(Path("run"), quiet=True)
     resume(Path("run"), data_dir=data_file.parent, quiet=True)
-    assert "went on from example" in (tmp_path / "run" / "log.txt").read_text()
+    assert "resumed from position" in (tmp_path / "run" / "log.txt").read_text()
     expected = run(Online(0.1), recipe, progress=False)
     np.testing.assert_array_equal(RunRecord.load(tmp_path / "run").accuracy, expected.accuracy)
 

@@ -22,7 +22,7 @@ def tuned(tmp_path_factory, perdure):
 
 def test_a_search_shows_all_and_writes_record_figure_and_preset(tuned):
     folder, process = tuned
-    trials = json.loads((folder / "search.json").read_text())["trials"]
+    trials = json.loads((folder / "trials.json").read_text())["trials"]
     assert len(trials) == 3
     for trial in trials:
         scores = trial["retained_accuracy"]

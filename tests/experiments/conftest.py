@@ -17,11 +17,6 @@ from perdure.streams.arrays import from_arrays
 N_CLASSES = 3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs(compile_quickly):
-    """Of which most learn for milliseconds."""
-
-
 class PowerCutError(Exception):
     """Ends a run as a loss of power would: nothing is tidied up."""
 

@@ -276,5 +276,5 @@ def test_fewer_memories_than_tasks_are_refused(make):
 
 @pytest.mark.parametrize("make", [gem, agem], ids=["gem", "a-gem"])
 def test_without_stream_info_it_says_what_to_do(make):
-    with pytest.raises(ValueError, match=r"does not know its stream.*stream_info=StreamInfo"):
+    with pytest.raises(ValueError, match=r"does not know its stream.*stream_info=perdure\.learn.StreamInfo"):
         make(stream_info=None).init(network(), at(stream_of(1, 1), 0), KEY)

@@ -215,7 +215,7 @@ def test_draws_are_uniform_over_what_each_class_holds():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stream_info": None}, r"ICaRL does not know its stream.*stream_info=StreamInfo"),
+        ({"stream_info": None}, r"ICaRL does not know its stream.*stream_info=perdure\.learn\.StreamInfo"),
         ({"stream_info": StreamInfo(7, 3, SIZES)}, r"class_tasks is None; use a benchmark that has them"),
         ({"memory_size": 6}, r"memory_size = 6 for 7 classes.*at least 7"),
     ],

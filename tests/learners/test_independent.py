@@ -110,5 +110,7 @@ def test_a_network_that_cannot_be_narrowed_is_refused():
 
 
 def test_without_stream_info_it_says_what_to_do():
-    with pytest.raises(ValueError, match=r"Independent does not know its stream.*stream_info=StreamInfo"):
+    with pytest.raises(
+        ValueError, match=r"Independent does not know its stream.*stream_info=perdure\.learn\.StreamInfo"
+    ):
         start_of(Independent(0.1))

@@ -98,5 +98,5 @@ def test_another_network_is_refused():
 
 
 def test_without_stream_info_it_says_what_to_do():
-    with pytest.raises(ValueError, match=r"TaskInput does not know its stream.*stream_info=StreamInfo"):
+    with pytest.raises(ValueError, match=r"TaskInput does not know its stream.*stream_info=perdure\.learn\.StreamInfo"):
         TaskInput(0.1).init(MLP(5, 3, (4,), key=KEY), example(0, 0), KEY)

@@ -49,7 +49,7 @@ def played(environment, **options):
 
 @pytest.mark.parametrize("make", [lambda: gymnasium.make("CartPole-v1"), lambda: GameEnv("catcher")])
 def test_an_environment_of_gymnasium_is_refused(make):
-    with pytest.raises(TypeError, match=r"an environment of Gymnasium.*perdure\.make_game\(\"catcher\"\)"):
+    with pytest.raises(TypeError, match=r"an environment of Gymnasium.*perdure\.rl\.make_game\(\"catcher\"\)"):
         played(make())
 
 

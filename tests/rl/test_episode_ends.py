@@ -12,8 +12,6 @@ from perdure.rl.environment import Step
 from perdure.rl.episode_ends import step
 from perdure.rl.schedule import Stage, make_schedule
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 AGENT = perdure.rl.DQN(
     learning_rate=0.01,
     memory_size=64,

@@ -20,7 +20,6 @@ SEEN_AS = {
     "flappy_bird": FlappyBird(),
     "flappy_bird, frames": FrameObservations(FlappyBird()),
 }
-pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(scope="module", params=SEEN_AS)

@@ -15,7 +15,6 @@ from matplotlib.backends.registry import backend_registry
 from perdure.rl.games import gymnasium_envs
 from perdure.rl.games.gymnasium_envs import GYMNASIUM_IDS, GameEnv
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
 NAMES = list(GYMNASIUM_IDS.values())
 
 

@@ -14,7 +14,7 @@ from perdure.rl.checks import check_environment, environment_and_levels
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.episode_ends import step
 
-pytestmark = pytest.mark.usefixtures("compile_quickly", "mixed_dtypes")
+pytestmark = pytest.mark.usefixtures("mixed_dtypes")
 AGENT = perdure.rl.DQN(
     learning_rate=0.001,
     memory_size=500,

@@ -145,7 +145,7 @@ class TestContent:
         digests = [hashlib.sha256(content).hexdigest() for content in (wrong, small_mnist[LABELS])]
         assert f"uncompressed content has sha256 {digests[0]}, expected {digests[1]}" in message
         assert f"({len(wrong)} bytes were read)" in message
-        assert "deleted is downloaded anew" in message
+        assert "deleted is downloaded again" in message
 
     @pytest.mark.parametrize("damage", ["cut", "flipped", "header"])
     def test_damaged_gzip(self, registry, tmp_path, small_mnist, damage):

@@ -22,6 +22,8 @@ else:
     record, runs = import_module("record"), import_module("runs")
 sys.path.pop(0)
 
+pytestmark = pytest.mark.optimized
+
 # On another processor, or with other versions, a program is compiled to other instructions: sums are taken in another
 # order and products are rounded or not before they are added. That moves weights in their last digits, and over some
 # dozens of examples figures a little: an example that lies at a boundary falls on the other side. Of the smallest test

@@ -109,7 +109,7 @@ def play(
     ] = None,
     window: Annotated[bool, typer.Option("--window", help="Show it in a window too.")] = False,
 ) -> None:
-    """Watch a trained agent play: a film, its last picture in the terminal, and a window if asked for."""
+    """Watch a trained agent play: a film, its last picture in the terminal, and a window if requested."""
     with loading():
         from perdure.experiments.agents.film import film_encoder, save_film
         from perdure.experiments.agents.play import play_episode, show_pictures

@@ -70,7 +70,7 @@ def stream_info_field() -> Any:
 
 
 def known_stream_info(learner: Any) -> StreamInfo:
-    """Return what the learner has been told of its stream.
+    """Return what the learner knows of its stream.
 
     Raises:
         ValueError: if it has not been told.

@@ -55,7 +55,7 @@ class ICaRL(Learner[ICaRLState]):
     mean cross entropy over the task's classes and, for each past task, `strength` times the mean divergence from what
     the network answered when a task ended last, on one exemplar of each class. When a task has shown all its examples,
     exemplars of its classes are chosen by herding on the network's outputs. A class is predicted by the nearest mean
-    output of exemplars, among the classes of the task asked for; before the task has any, its classes are all alike.
+    output of exemplars, among the classes of the given task; before the task has any, its classes are all alike.
 
     As in the released code, exemplars of earlier classes are not cut down: each class of a task keeps `memory_size`
     divided by the number of classes until then, so that in the end the memory holds more than `memory_size`; and
@@ -255,5 +255,5 @@ def draw_exemplars(memory: Exemplars, key: PRNGKeyArray) -> Int[Array, " classes
 
 
 def _first(n: Int[Array, ""], length: int) -> Bool[Array, " length"]:
-    """Return which of so many places are among the first `n`."""
+    """Return which of a number of places are among the first `n`."""
     return jnp.arange(length, dtype=jnp.int32) < n

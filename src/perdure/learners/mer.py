@@ -6,7 +6,7 @@ interpolated.
 
 The published algorithms use plain SGD, whose steps have no memory of their own. Another `optimizer` takes the steps on
 single examples in its place: the Reptile steps interpolate the model, while the optimizer's own state (moments, say)
-goes on through all batches and examples as its steps have left it.
+continues through all batches and examples as its steps left it.
 """
 
 from __future__ import annotations

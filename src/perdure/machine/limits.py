@@ -21,7 +21,7 @@ _LIMITS = (_Limit("RLIMIT_AS", "ulimit -v", 640, 2048), _Limit("RLIMIT_DATA", "u
 
 
 def check_memory_limits(*, jax: bool) -> None:
-    """Check that the limits on this process leave room to load the numerical libraries, and JAX if asked for.
+    """Check that the limits on this process leave room to load the numerical libraries, and JAX if requested.
 
     Where there is none, some of them neither load nor fail: they try again for minutes, deaf to every signal.
 

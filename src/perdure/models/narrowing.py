@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 @runtime_checkable
 class Narrowable(Protocol):
-    """A model that can be made anew with fewer units; any class with such a method is one."""
+    """A model that can be rebuilt with fewer units; any class with such a method is one."""
 
     def narrowed(self, n: int, key: PRNGKeyArray) -> Narrowable:
         """Return a fresh model for the same inputs and outputs, each inner width divided by `n`, at least 1.

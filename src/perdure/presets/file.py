@@ -27,7 +27,7 @@ def read_presets(path: Path) -> list[Preset]:
 def add_preset(path: Path, preset: Preset) -> None:
     """Write a preset into a file, in place of that for the same learner, benchmark and memory if it has one.
 
-    The file is written anew, without the comments it may have had.
+    The file is rewritten without the comments it may have had.
 
     Raises:
         ValueError: if there is a file that does not hold presets.

@@ -34,7 +34,7 @@ class Preset:
     retained_accuracy: Published | None
     """Published retained accuracy of exactly this configuration, in percent."""
     exact: bool = True
-    """False if the values were chosen for another memory size than the one asked for."""
+    """False if the values were chosen for another memory size than the requested one."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the benchmark for which the values were chosen, if it is not the whole of it."""
 
@@ -75,7 +75,7 @@ def find_preset(
         benchmark: name of the benchmark.
         memory_size: memory to be used; None for the smallest that the pair has a preset for. If no preset
             has this size, that of the nearest size is returned with `exact` False, no published figure, and
-            the size asked for among its hyper-parameters. A learner without memory takes no notice of it.
+            the requested size among its hyper-parameters. A learner without memory takes no notice of it.
         presets: where to look; None for perdure's own.
     """
     known = load_presets() if presets is None else presets

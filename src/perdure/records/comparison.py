@@ -1,7 +1,7 @@
 """The record of learners compared on representations, laid out as `perdure.records.folder` tells.
 
 request.json     the representations that were last requested
-comparison.json  the figure of every learner on every representation; written anew after each
+comparison.json  the figure of every learner on every representation; rewritten after each
 
 Representations may be added from call to call: only figures that were not measured yet are.
 """

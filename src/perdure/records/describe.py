@@ -172,7 +172,11 @@ class _Describer:
         else:
             described = {"name": code.__qualname__, "source": self.source(code, where)}
             held = held_by(code)
-        return described | ({"closure": self.describe(held, where)} if held else {})
+        if not held:
+            return described
+        # A library's decorator may hold what nobody can describe, beside the function that it decorates.
+        is_decorator = is_library(code) and hasattr(code, "__wrapped__")
+        return described | {"closure": self._leniently(held, where) if is_decorator else self.describe(held, where)}
 
     def _refusal(self, thing: Any, what: str) -> Any:
         """Return what is known of a value that own code names, or has in its class: of what kind it is; else refuse."""
@@ -211,9 +215,12 @@ class _Describer:
             return value.__name__
         if isinstance(value, type | FunctionType) and id(value) in self._sources:
             return value.__qualname__
+        return json.dumps(self._leniently(value, where), sort_keys=True)
+
+    def _leniently(self, value: Any, where: str) -> Any:
         was_lenient, self._is_lenient = self._is_lenient, True
         try:
-            return json.dumps(self.describe(value, where), sort_keys=True)
+            return self.describe(value, where)
         finally:
             self._is_lenient = was_lenient
 

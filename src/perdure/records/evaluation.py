@@ -1,7 +1,7 @@
 """The record of evaluated representations, laid out as `perdure.records.folder` tells.
 
 request.json     where the representations were, for resuming
-evaluation.json  what each was worth; written anew after every number of classes
+evaluation.json  what each was worth; rewritten after every number of classes
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class RunFolder:
         return bool(checkpoint_files(self.checkpoints))
 
     def is_there(self) -> bool:
-        """Tell whether the folder has not been deleted, moved away or made anew meanwhile."""
+        """Tell whether the folder has not been deleted, moved or recreated meanwhile."""
         return self.lock.holds and (self.path / CONFIG).exists()
 
     def log(self, line: str) -> None:

@@ -54,7 +54,7 @@ class ReproductionRecord:
 
     @classmethod
     def load(cls, folder: Path) -> ReproductionRecord:
-        """Read the record in `folder`; its runs are read when they are asked for.
+        """Read the record in `folder`; its runs are read on first use.
 
         Raises:
             ResultsError: if the folder holds no study, or a file of it is missing, damaged or of another format.

@@ -1,7 +1,7 @@
 """The record of a search for hyper-parameters, laid out as `perdure.records.folder` tells.
 
 request.json   what was last requested: the values to try
-trials.json    every combination that was tried, a row each; written anew after every few
+trials.json    every combination that was tried, a row each; rewritten after every few
 
 The values to try may change from call to call: only combinations that were not tried yet are computed.
 """

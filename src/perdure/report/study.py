@@ -34,7 +34,7 @@ def study_blocks(
     """Return the page of the MER study.
 
     Args:
-        tables: finished runs of each table asked for: "retained", "alignment", "variants", "omniglot".
+        tables: finished runs of each requested table: "retained", "alignment", "variants", "omniglot".
         timing: finished runs of one seed alone.
         command: what was typed to make the page.
         quick: the runs are of a quick pass and not to be held against the published figures.
@@ -139,7 +139,7 @@ def _alignment(records: Sequence[RunRecord], quick: bool) -> list[Block]:
     shown = [record for record in logged if record.memory_size == _MEMORY_OF_FIGURES] or _smallest_memories(logged)
     if shown:
         sizes = ", ".join(f"{size}" for size in sorted({record.memory_size or 0 for record in shown}))
-        caption = f"Dot product as the stream goes on, moving mean over a tenth of it; memory {sizes}."
+        caption = f"Dot product over the stream, moving mean over a tenth of it; memory {sizes}."
         blocks.append(_picture(alignment_over_stream(shown), caption))
     return blocks
 

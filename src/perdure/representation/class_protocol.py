@@ -20,7 +20,7 @@ from perdure.representation.score import score
 from perdure.updates.losses import cross_entropy
 
 N_TRAIN = 15
-"""Of the images of a class, the first so many are learned; the others are held out."""
+"""Of the images of a class, this number, the first ones, are learned; the others are held out."""
 RATES = (0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5, 1e-5)
 """Learning rates of the sweep, as in the released code."""
 
@@ -48,7 +48,7 @@ def class_run(
 
     Args:
         features: of all images, by class.
-        head: for its sizes; its weights are drawn anew.
+        head: for its sizes; its weights are redrawn.
         chosen: classes to learn, in order. Their numbers are their labels.
         rate: learning rate of Adam.
         key: draws the head's weights, and the order if it is random.

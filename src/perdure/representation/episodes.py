@@ -28,7 +28,7 @@ class Episode(NamedTuple):
     query_y: Shaped[Array, "q ..."]
     """Their labels or targets."""
     fresh: Int[Array, " t"]
-    """Outputs whose weights are drawn anew before the inner loop."""
+    """Outputs whose weights are redrawn before the inner loop."""
 
 
 class Episodes(Protocol):
@@ -126,7 +126,7 @@ class SineEpisodes:
     batch_size: int = 8
     """Examples of a step, and of each function's query."""
     numbers: int = 10
-    """Numbers that functions can have; each episode deals them out anew."""
+    """Numbers that functions can have; each episode assigns them again."""
 
     def check(self, n_functions: int) -> None:
         """Refuse a pool from which no such episode can be drawn.

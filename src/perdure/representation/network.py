@@ -181,7 +181,7 @@ def he_head(in_size: int, hidden_sizes: Sequence[int], out_size: int, key: PRNGK
 
 
 def fresh_head(head: MLP, key: PRNGKeyArray) -> MLP:
-    """Return a head of the same sizes with weights drawn anew, as `he_head` draws them."""
+    """Return a head of the same sizes with weights redrawn, as `he_head` draws them."""
     in_size = head.layers[0].weight.shape[1]
     *hidden_sizes, out_size = (layer.weight.shape[0] for layer in head.layers)
     return he_head(in_size, hidden_sizes, out_size, key)

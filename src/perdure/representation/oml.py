@@ -106,7 +106,7 @@ def meta_gradient(
 
 
 def with_fresh_outputs(model: Representation, outputs: Int[Array, " t"], key: PRNGKeyArray) -> Representation:
-    """Return the model with the last layer's weights of some outputs drawn anew, as at the start; biases stay."""
+    """Return the model with the last layer's weights of some outputs redrawn, as at the start; biases stay."""
     weight = model.head.layers[-1].weight
     rows = (2 / weight.shape[1]) ** 0.5 * jax.random.normal(key, (len(outputs), weight.shape[1]), weight.dtype)
     return eqx.tree_at(lambda it: it.head.layers[-1].weight, model, weight.at[outputs].set(rows))

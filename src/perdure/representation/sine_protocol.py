@@ -39,8 +39,8 @@ def sine_run(
         model: encoder, which stays as it is, and head, which learns.
         trajectory: how long it is.
         rate: learning rate of SGD on the head.
-        key: draws the functions and their examples, and the head's weights if they are drawn anew.
-        fresh: draw the head's weights anew?
+        key: draws the functions and their examples, and the head's weights if they are redrawn.
+        fresh: redraw the head's weights?
         oracle: show the batches in random order? Then every row but the last says little.
     """
     sine_key, train_key, test_key, head_key, order_key = jax.random.split(key, 5)

@@ -1,4 +1,4 @@
-"""Which level of an environment is played when, without the agent being told of a change.
+"""Which level of an environment is played when, without telling the agent of a change.
 
 Levels are counted from 0 everywhere: in stages, on the command line, in tables and in records.
 

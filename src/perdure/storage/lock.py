@@ -63,7 +63,7 @@ class FolderLock:
 
     @property
     def holds(self) -> bool:
-        """Is the lock held, and the folder still the one that it was taken on, neither deleted nor made anew?"""
+        """Is the lock held, and the folder still the one that it was taken on, neither deleted nor recreated?"""
         if self._descriptor is None:
             return False
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ from perdure.models import MLP
 from perdure.rl.agent import Agent, AgentState
 from perdure.rl.environment import Environment, Step
 from perdure.rl.runner import RunnerState, greedy_scores, init_runner, play_frames
-from perdure.rl.schedule import Schedule, Stage, make_schedule, stack_params
+from perdure.rl.schedule import Stage, make_schedule, stack_params
 from perdure.rl.transition import Transition
 from perdure.testing.report import (
     Nonconformity,
@@ -131,6 +131,8 @@ class _Case:
         self._game = Sign()
         self._frames = agent.warmup_frames + _FRAMES_OF_LEARNING
         self._schedule = make_schedule(self._game.levels[:1], [Stage(0, self._frames)])
+        # Compiled once for all checks: most of their time goes there.
+        self._compiled = jax.jit(partial(play_frames, self._agent, self._game))
 
     def check_forms(self) -> None:
         state = self._runner().agent
@@ -150,23 +152,22 @@ class _Case:
                 raise Nonconformity(f"act returned {action!r} at frame {frame}, expected 0 or 1, a whole number")
 
     def check_finite(self) -> None:
-        expect_finite(self._played().agent, "playing")
+        expect_finite(self._played.agent, "playing")
 
     def check_chance(self) -> None:
-        runner = self._played()
+        seen, key, frame, state = self._transition(), jax.random.key(2), _frame(9), self._played.agent
 
-        def traced() -> Any:
-            # New functions, so that JAX traces anew.
-            act, observe = (jax.jit(partial(it)) for it in (self._agent.act, self._agent.observe))
-            seen, key = self._transition(), jax.random.key(2)
-            return act(runner.agent, seen.observation, _frame(9), key), observe(runner.agent, seen, _frame(9), key)
+        def programs() -> str:
+            # New functions, so that JAX traces again.
+            act, observe = (jax.jit(partial(it)).lower for it in (self._agent.act, self._agent.observe))
+            return act(state, seen.observation, frame, key).as_text() + observe(state, seen, frame, key).as_text()
 
-        expect_no_hidden_chance(traced, "acting or observing")
+        expect_no_hidden_chance(programs, "acting or observing")
 
     def check_stretches(self) -> None:
-        whole, parts = self._played(), self._runner()
+        whole, parts = self._played, self._runner()
         for start, stop in ((0, 1), (1, 150), (150, self._frames)):
-            parts = self._play(parts, self._schedule, jax.random.key(_KEY), start, stop)
+            parts = self._play(parts, jax.random.key(_KEY), start, stop)
         expect_equal(whole, parts, "frames in several stretches come to something else", tolerance=1e-4)
 
     def check_side_by_side(self) -> None:
@@ -177,11 +178,11 @@ class _Case:
         together = jax.jit(jax.vmap(play))(keys)
         for place, key in enumerate(keys):
             one = jax.tree.map(lambda leaf, place=place: leaf[place], together)
-            alone = jax.jit(play)(key)
+            alone = self._play(self._runner(key), key, 0, 40)
             expect_equal(one, alone, "a seed plays otherwise beside others than alone", tolerance=1e-4)
 
     def check_learns(self) -> None:
-        start, end = self._runner(), self._played()
+        start, end = self._runner(), self._played
         if not differs(start.agent.learning.model, end.agent.learning.model):
             raise Nonconformity(
                 f"the network is the same after {self._frames:,} frames as before them; expected it to learn"
@@ -202,12 +203,12 @@ class _Case:
         seen, one = jnp.ones(2, jnp.float32), jnp.ones((), jnp.float32)
         return Transition(seen, jnp.asarray(1, jnp.int32), one, one, -seen)
 
+    @cached_property
     def _played(self) -> RunnerState:
-        return self._play(self._runner(), self._schedule, jax.random.key(_KEY), 0, self._frames)
+        return self._play(self._runner(), jax.random.key(_KEY), 0, self._frames)
 
-    def _play(self, runner: RunnerState, schedule: Schedule, key: PRNGKeyArray, start: int, stop: int) -> RunnerState:
-        play = jax.jit(partial(play_frames, self._agent, self._game))
-        return play(runner, schedule, key, _frame(start), _frame(stop))
+    def _play(self, runner: RunnerState, key: PRNGKeyArray, start: int, stop: int) -> RunnerState:
+        return self._compiled(runner, self._schedule, key, _frame(start), _frame(stop))
 
     def _score(self, agent: AgentState) -> Any:
         levels = stack_params(self._game.levels[:1])

@@ -40,12 +40,14 @@ def check_learner(learner: Learner[Any]) -> Report:
     It learns small made-up streams of images of 2 × 3 and ten classes, with a perceptron: one task, several tasks, one
     example a task, one label only, integer pixels, one example that keeps coming. It is checked that
 
-    * its state is a NamedTuple of arrays and keeps shapes and dtypes; `observe` reports a loss and outputs;
-    * `predict` returns a row of logits for each input, the same alone and among others;
+    * its state is a NamedTuple of arrays and keeps shapes and dtypes; `observe` reports a loss, and the outputs before
+      the update;
+    * predictions come from what `answering` returns, a part of the state; `predict` returns a row of logits for each
+      input, the same alone and among others;
     * numbers stay finite, and it learns: predictions change, and an example that keeps coming becomes more probable;
     * all chance comes from the key: nothing else is drawn, also while a program is traced;
     * compiled, uncompiled, in a loop, beside other seeds and beside other rates it comes to the same;
-    * task numbers matter if and only if it declares `needs_task`; every rate matters; nothing is compiled anew for
+    * task numbers matter if and only if it declares `needs_task`; every rate matters; nothing is compiled again for
       other rates, tasks and keys;
     * a rate of zero leaves what answers as it was; a record can describe it.
 
@@ -62,19 +64,18 @@ def check_learner(learner: Learner[Any]) -> Report:
     checks: dict[str, Callable[[], None]] = {
         "the state is a NamedTuple of arrays": case.check_state,
         "observing keeps shapes and dtypes, and reports loss and outputs": case.check_observe,
-        "what answers is a part of the state": case.check_answering,
         "predictions are a row of logits for each input": case.check_predictions,
+        "predictions come from what answers, a part of the state": case.check_answering,
+        "the outputs reported are what it predicts before it learns": case.check_outputs,
         **{f"numbers stay finite: {kind}": partial(case.check_finite, kind) for kind in KINDS},
         "it learns: predictions change": case.check_predictions_change,
         "it learns: an example that keeps coming becomes more probable": case.check_learns_one,
         "observing is pure: the key decides all chance": case.check_chance,
         "compiled equals uncompiled": case.check_uncompiled,
-        "a loop equals one observation after another": case.check_loop,
-        "seeds side by side equal each alone": case.check_seeds,
-        "rates side by side equal each alone": case.check_rates_side_by_side,
+        "a loop, with other seeds and rates beside, equals one observation after another": case.check_side_by_side,
         "every rate matters": case.check_rates_matter,
         "task numbers matter only to those that declare needs_task": case.check_tasks,
-        "nothing is compiled anew for other rates, tasks and keys": case.check_compilations,
+        "nothing is compiled again for other rates, tasks and keys": case.check_compilations,
         "a rate of zero leaves what answers as it was": case.check_rate_of_zero,
         "a record can describe it": lambda: _describe(learner),
     }
@@ -88,6 +89,14 @@ class _Case:
         self._learner = learner
         self._key = jax.random.key(7)
         self._network = MLP(6, N_OUTPUTS, (4,), key=jax.random.key(0))
+        self._n_traced = 0
+        self._observe = jax.jit(self._traced)
+        self._predict = jax.jit(lambda learner, *arguments: learner.predict(*arguments))
+        self._trajectories: dict[str, tuple[Any, Info]] = {}
+
+    def _traced(self, learner: Learner[Any], *arguments: Any) -> tuple[Any, Info]:
+        self._n_traced += 1
+        return learner.observe(*arguments)
 
     @cached_property
     def _class_tasks(self) -> bool:
@@ -115,7 +124,20 @@ class _Case:
     def _learned(self, kind: str) -> tuple[Learner[Any], Example, Any, Info]:
         """Return the learner, its stream, and all states and reports, leaves (N, ...)."""
         learner, stream = self._on(kind)
-        return learner, stream, *_trajectory(learner, self._start(learner, stream), stream, self._key)
+        if kind not in self._trajectories:
+            self._trajectories[kind] = self._trajectory(learner, self._start(learner, stream), stream, self._key)
+        return learner, stream, *self._trajectories[kind]
+
+    def _trajectory(self, learner: Learner[Any], state: Any, stream: Example, key: PRNGKeyArray) -> tuple[Any, Info]:
+        """Return all states and reports, of one observation after another; an example's key is folded from its place.
+
+        One program serves streams of all lengths, so that the checks compile little.
+        """
+        learner, passed = jax.tree.map(jnp.asarray, learner), []
+        for n in range(len(stream.y)):
+            state, info = self._observe(learner, state, _pick(stream, n), jax.random.fold_in(key, n))
+            passed.append((state, info))
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *passed)
 
     def _midway(self) -> tuple[Learner[Any], Any, Example]:
         """Return the learner, its state after six examples of two tasks, and the seventh."""
@@ -148,23 +170,37 @@ class _Case:
                 )
 
     def check_answering(self) -> None:
-        learner, state, example = self._midway()
-        replaced = jax.tree.map(lambda leaf: leaf, learner.answering(state))
-        again = eqx.tree_at(learner.answering, state, replaced)
-        x, task = example.x[None], np.asarray([example.task])
-        one, other = learner.predict(state, x, task), learner.predict(again, x, task)
-        expect_equal(one, other, "putting the answering parameters back into the state changes predictions")
+        learner, stream, states, _ = self._learned("two tasks")
+        state = jax.tree.map(jnp.asarray, _pick(states, -1))
+        answering = learner.answering(state)
+        held = {id(leaf) for leaf in jax.tree.leaves(state)}
+        if not all(id(leaf) in held for leaf in jax.tree.leaves(answering)):
+            raise Nonconformity("answering returned arrays that the state does not hold; return a part of the state")
+        emptied = eqx.tree_at(learner.answering, state, jax.tree.map(jnp.zeros_like, answering))
+        if not differs(*(self._predict(learner, it, stream.x, stream.task) for it in (state, emptied))):
+            raise Nonconformity("predictions are the same when all that answers is set to zero; return all of it")
+        restored = eqx.tree_at(learner.answering, emptied, answering)
+        expect_equal(restored, state, "putting the answering parameters back into the state does not restore it")
+
+    def check_outputs(self) -> None:
+        for kind in ("two tasks", "pixels"):
+            learner, stream, states, infos = self._learned(kind)
+            for n in range(len(stream.y)):
+                before = _pick(states, n - 1) if n else self._start(learner, stream)
+                expected = self._predict(learner, before, stream.x[n : n + 1], stream.task[n : n + 1])[0]
+                why = "observe reports other outputs than predict returns before the update"
+                expect_equal(infos.outputs[n], expected, why, _ROUNDING)
 
     def check_predictions(self) -> None:
         for kind in ("two tasks", "pixels"):
             learner, stream = self._on(kind)
             state = self._start(learner, stream)
             mixed = slice(3, 7)  # two examples of each task
-            logits = jax.jit(learner.predict)(state, stream.x[mixed], stream.task[mixed])
+            logits = self._predict(learner, state, stream.x[mixed], stream.task[mixed])
             if logits.shape != (4, N_OUTPUTS) or logits.dtype.kind != "f":
                 found = f"{logits.dtype}{list(logits.shape)}"
                 raise Nonconformity(f"predict returned {found} for 4 inputs, expected floats [4, {N_OUTPUTS}]")
-            alone = [jax.jit(learner.predict)(state, stream.x[n : n + 1], stream.task[n : n + 1]) for n in range(3, 7)]
+            alone = [self._predict(learner, state, stream.x[n : n + 1], stream.task[n : n + 1]) for n in range(3, 7)]
             expect_equal(logits, np.concatenate(alone), "an input is predicted otherwise among others", _ROUNDING)
 
     def check_finite(self, kind: str) -> None:
@@ -174,7 +210,8 @@ class _Case:
     def check_predictions_change(self) -> None:
         learner, stream, states, _ = self._learned("two tasks")
         one, other = (
-            self._predictions(learner, it, stream) for it in (self._start(learner, stream), _pick(states, -1))
+            self._predict(learner, it, stream.x, stream.task)
+            for it in (self._start(learner, stream), _pick(states, -1))
         )
         if not differs(one, other):
             raise Nonconformity("predictions are the same before and after learning; expected it to learn something")
@@ -184,7 +221,7 @@ class _Case:
         states = [self._start(learner, stream), _pick(states, -1)]
         label = int(np.asarray(stream.y)[0])
         before, after = (
-            float(jax.nn.softmax(learner.predict(it, stream.x[:1], stream.task[:1]))[0, label]) for it in states
+            float(jax.nn.softmax(self._predict(learner, it, stream.x[:1], stream.task[:1]))[0, label]) for it in states
         )
         if not after > before:
             raise Nonconformity(
@@ -193,63 +230,53 @@ class _Case:
             )
 
     def check_chance(self) -> None:
-        learner, state, example = self._midway()
-        held = jax.tree.map(np.array, (state, example))
-        # A new function each time, so that JAX traces anew.
-        expect_no_hidden_chance(lambda: jax.jit(partial(learner.observe))(state, example, self._key), "observe")
-        expect_equal(held, (state, example), "observe changes what it is given")
-        expect_no_hidden_chance(lambda: learner.init(self._network, example, self._key), "init")
+        learner, *arguments = self._midway()
+        held = jax.tree.map(np.array, arguments)
+        once, again = (self._observe(learner, *arguments, self._key) for _ in range(2))
+        expect_equal(once, again, "observe gives other results for the same arguments")
+        expect_equal(held, arguments, "observe changes what it is given")
+        # A new function each time, so that JAX traces again.
+        expect_no_hidden_chance(
+            lambda: jax.jit(partial(learner.observe)).lower(*arguments, self._key).as_text(), "observe"
+        )
+        expect_no_hidden_chance(lambda: learner.init(self._network, arguments[1], self._key), "init")
 
     def check_uncompiled(self) -> None:
         learner, state, example = self._midway()
-        compiled = jax.jit(learner.observe)(state, example, self._key)
-        with jax.disable_jit():
-            plain = learner.observe(state, example, self._key)
+        compiled = self._observe(learner, state, example, self._key)
+        plain = learner.observe(state, example, self._key)
         expect_equal(compiled, plain, "compiled and uncompiled differ", _ROUNDING)
 
-    def check_loop(self) -> None:
-        learner, stream, states, infos = self._learned("two tasks")
-        state, observe = self._start(learner, stream), jax.jit(learner.observe)
-        for n in range(len(stream.y)):
-            state, info = observe(state, _pick(stream, n), jax.random.fold_in(self._key, n))
-            found, expected = (state, info), (_pick(states, n), _pick(infos, n))
-            expect_equal(found, expected, "a loop comes to something else", _ROUNDING)
-
-    def check_seeds(self) -> None:
+    def check_side_by_side(self) -> None:
         learner, stream = self._on("two tasks")
+        learners = [jax.tree.map(jnp.asarray, _with_rates(learner, scale)) for scale in (1.0, 0.7, 0.5)]
         streams = [stream._replace(x=np.roll(stream.x, n, axis=0)) for n in range(3)]
         models = [jax.tree.map(lambda leaf, n=n: leaf * np.float32(1 + n / 10), self._network) for n in range(3)]
         states = [learner.init(model, _pick(it, 0), self._key) for model, it in zip(models, streams, strict=True)]
         keys = jax.random.split(self._key, 3)
-        stacked = (jax.tree.map(lambda *leaves: np.stack(leaves), *it) for it in (states, streams))
-        together = jax.jit(jax.vmap(_learn, in_axes=(None, 0, 0, 0)))(learner, *stacked, keys)
+        stacked = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *it) for it in (learners, states, streams))
+        together = jax.jit(jax.vmap(_learn))(*stacked, keys)
         for n in range(3):
-            alone = _trajectory(learner, states[n], streams[n], keys[n])
-            expect_equal(_pick(together, n), alone, "a seed learns otherwise beside others than alone", _ROUNDING)
-
-    def check_rates_side_by_side(self) -> None:
-        learner, stream = self._on("two tasks")
-        scales = np.asarray([0.5, 1.0])
-        learners = [_with_rates(learner, float(scale)) for scale in scales]
-        stacked = jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *learners)
-        state = self._start(learner, stream)
-        together = jax.jit(jax.vmap(_learn, in_axes=(0, None, None, None)))(stacked, state, stream, self._key)
-        for n, one in enumerate(learners):
-            alone = _trajectory(one, state, stream, self._key)
-            expect_equal(_pick(together, n), alone, "a rate learns otherwise beside others than alone", _ROUNDING)
+            alone = self._trajectory(learners[n], states[n], streams[n], keys[n])
+            why = "a compiled loop, beside other seeds and rates, comes to something else"
+            expect_equal(_pick(together, n), alone, why, _ROUNDING)
 
     def check_rates_matter(self) -> None:
         learner, stream, states, _ = self._learned("two tasks")
         for rate, value in _rates(learner).items():
             other = _replaced(learner, {rate: value / 2 if value else 0.1})
-            others, _ = _trajectory(other, self._start(other, stream), stream, self._key)
-            if not differs(_pick(states, -1), _pick(others, -1)):
+            others, _ = self._trajectory(other, self._start(other, stream), stream, self._key)
+            ends = [_pick(states, -1), _pick(others, -1)]
+            answers = [
+                self._predict(it, end, stream.x, stream.task) for it, end in zip((learner, other), ends, strict=True)
+            ]
+            if not differs(*ends) and not differs(*answers):
                 raise Nonconformity(f"{rate} = {value:g} and half of it come to the same; expected it to matter")
 
     def check_tasks(self) -> None:
         learner, stream = self._on("five tasks")
         renumbered = stream._replace(task=np.random.default_rng(0).permutation(stream.task))
-        one, other = (_trajectory(learner, self._start(learner, it), it, self._key) for it in (stream, renumbered))
+        one, other = (self._trajectory(learner, self._start(learner, it), it, self._key) for it in (stream, renumbered))
         answers = [jax.tree.map(np.asarray, learner.answering(_pick(states, -1))) for states, _ in (one, other)]
         matter = differs(*answers) or differs(one[1], other[1])
         if matter and not learner.needs_task:
@@ -258,22 +285,16 @@ class _Case:
             raise Nonconformity("other task numbers come to the same, but needs_task is True; declare it False")
 
     def check_compilations(self) -> None:
-        learner, stream = self._on("five tasks")
-        traced = 0
-
-        def observe(learner: Learner[Any], *arguments: Any) -> Any:
-            nonlocal traced
-            traced += 1
-            return learner.observe(*arguments)
-
-        compiled, state = jax.jit(observe), self._start(learner, stream)
+        learner, stream, *_ = self._learned("five tasks")
+        state, n_before = self._start(learner, stream), self._n_traced
         for n, scale in enumerate([1.0, 0.5, 0.0]):
             one = jax.tree.map(jnp.asarray, _with_rates(learner, scale))
-            state, _ = compiled(one, state, _pick(stream, 4 * n), jax.random.key(n))
-        if traced > 1:
+            state, _ = self._observe(one, state, _pick(stream, 4 * n), jax.random.key(n))
+        if self._n_traced > n_before:
             raise Nonconformity(
-                f"observe was compiled {traced} times for three examples with other rates, tasks and keys; expected "
-                "once: keep shapes and dtypes, and make rates leaves (perdure.learn.rate)"
+                f"observe was compiled {self._n_traced - n_before} times more for three examples with other rates, "
+                "tasks and keys; expected once for all: keep shapes and dtypes, and make rates leaves "
+                "(perdure.learn.rate)"
             )
 
     def check_rate_of_zero(self) -> None:
@@ -282,15 +303,12 @@ class _Case:
         learner, stream = self._on("one task")
         still = _replaced(learner, {"learning_rate": 0.0})
         start = self._start(still, stream)
-        states, _ = _trajectory(still, start, stream, self._key)
+        states, _ = self._trajectory(still, start, stream, self._key)
         expect_equal(
             still.answering(start),
             still.answering(_pick(states, -1)),
             "with learning_rate = 0 what answers has moved",
         )
-
-    def _predictions(self, learner: Learner[Any], state: Any, stream: Example) -> Any:
-        return jax.jit(learner.predict)(state, stream.x, stream.task)
 
 
 def _learn(learner: Learner[Any], state: Any, stream: Example, key: PRNGKeyArray) -> Any:
@@ -302,9 +320,6 @@ def _learn(learner: Learner[Any], state: Any, stream: Example, key: PRNGKeyArray
         return state, (state, info)
 
     return jax.lax.scan(step, state, (jnp.arange(len(stream.y)), stream))[1]
-
-
-_trajectory = jax.jit(_learn)
 
 
 def _pick(stacked: Any, n: int) -> Any:

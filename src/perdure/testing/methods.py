@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +79,9 @@ class _Case:
     def __init__(self, method: Method, domain: Domain):
         self._method, self._domain = jax.tree.map(jnp.asarray, (method, domain))
         self._start = init_train_state(domain.new_model(jax.random.key(_KEY)), method.optimizer())
+        # Compiled once for all checks: most of their time goes there.
+        self._compiled = jax.jit(self._step)
+        self._side_by_side = jax.jit(jax.vmap(self._step, (None, 0)))
 
     def _step(self, now: TrainState, key: PRNGKeyArray) -> tuple[TrainState, Measured]:
         return self._method.step(now, self._domain, key)
@@ -91,37 +93,39 @@ class _Case:
             raise Nonconformity(f"a step returned {measured}, expected the state and a Measured of three numbers")
 
     def check_finite(self) -> None:
-        expect_finite(self._trained(), "training")
+        expect_finite(self._trained, "training")
 
     def check_chance(self) -> None:
-        # A new function each time, so that JAX traces anew.
-        expect_no_hidden_chance(lambda: jax.jit(partial(self._step))(self._start, jax.random.key(1)), "a step")
+        arguments = self._start, jax.random.key(1)
+        # A new function each time, so that JAX traces again.
+        expect_no_hidden_chance(lambda: jax.jit(partial(self._step)).lower(*arguments).as_text(), "a step")
 
     def check_side_by_side(self) -> None:
-        keys = jax.random.split(jax.random.key(2), 3)
-        together = jax.jit(jax.vmap(self._step, (None, 0)))(self._start, keys)
-        for place, key in enumerate(keys):
-            alone = jax.jit(self._step)(self._start, key)
+        keys = jax.random.split(jax.random.key(2), _EPISODES)
+        together = self._side_by_side(self._start, keys)
+        for place in range(3):
+            alone = self._compiled(self._start, keys[place])
             one = jax.tree.map(lambda leaf, place=place: leaf[place], together)
             expect_equal(one, alone, "a seed learns otherwise beside others than alone", tolerance=2e-4)
 
     def check_learns(self) -> None:
-        before, after = (float(self._mean_loss(it)) for it in (self._start, self._trained()))
+        before, after = (self._mean_loss(it) for it in (self._start, self._trained))
         if not after < before:
             raise Nonconformity(
                 f"the loss is {before:.4g} before {_STEPS} steps and {after:.4g} after them, on the same draws; "
                 "expected it to fall"
             )
 
+    @cached_property
     def _trained(self) -> TrainState:
-        def step(n: Any, now: TrainState) -> TrainState:
-            return self._step(now, jax.random.fold_in(jax.random.key(_KEY), n))[0]
+        now = self._start
+        for n in range(_STEPS):
+            now, _ = self._compiled(now, jax.random.fold_in(jax.random.key(_KEY), n))
+        return now
 
-        return jax.jit(lambda now: jax.lax.fori_loop(0, _STEPS, step, now))(self._start)
-
-    def _mean_loss(self, now: TrainState) -> Any:
+    def _mean_loss(self, now: TrainState) -> float:
         keys = jax.random.split(jax.random.key(99), _EPISODES)
-        return jnp.mean(jax.jit(jax.vmap(lambda key: self._step(now, key)[1].loss))(keys))
+        return float(jnp.mean(self._side_by_side(now, keys)[1].loss))
 
 
 def _describe(method: Method) -> None:

@@ -17,7 +17,7 @@ from perdure.core import Rate
 _PIVOTS_PER_ROW = 10
 """Bound on the pivots, in units of the number of rows; well-posed problems need less than 1.5, the worst about 3."""
 _ROUNDING = 8
-"""Slopes within so many rounding errors of zero count as zero."""
+"""Slopes within this number of rounding errors of zero count as zero."""
 
 
 def project(

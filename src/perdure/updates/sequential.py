@@ -93,7 +93,7 @@ def optimized_meta_steps(
 ) -> TrainState:
     """`meta_steps` with an optimizer of optax in place of plain SGD.
 
-    The Reptile step interpolates the model. The optimizer's own state, such as moments, goes on as the steps left it.
+    The Reptile step interpolates the model. The optimizer's own state, such as moments, stays as the steps left it.
 
     Args:
         start: model and optimizer before the first batch.
@@ -139,7 +139,7 @@ def gram_meta_steps(
         aⱼ = W xⱼ + b − Σ_{i<j} cᵢ λᵢ (xᵢ·xⱼ + 1) δᵢ ,
 
     with W and b from before the chain, and cᵢ = 1 within j's batch. The Reptile step after a batch scales all that
-    the batch has moved, so cᵢ is the meta-rate for examples of earlier batches, and the sum goes on across batches.
+    the batch has moved, so cᵢ is the meta-rate for examples of earlier batches, and the sum continues across batches.
     One product X Wᵀ, one Gram matrix X Xᵀ + 1 and one product (c λ δ)ᵀ X therefore serve a whole group of batches,
     and a step touches only the layers above and the δ's: the d × h weights of the first layer, seven eighths of the
     benchmark network, are read twice a group instead of three times a step. Equal to `general_meta_steps` up to

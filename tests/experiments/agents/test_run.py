@@ -31,8 +31,6 @@ from perdure.rl.schedule import Stage
 from perdure.storage.arrays import load_arrays, named_arrays
 from perdure.storage.checkpoints import CheckpointError
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 COMMON: dict[str, Any] = {
     "learning_rate": 0.01,
     "memory_size": 50,

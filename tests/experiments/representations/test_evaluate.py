@@ -15,8 +15,6 @@ from perdure.representation.class_protocol import class_run
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
 from perdure.representation.sine_protocol import SineTrajectory
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 @pytest.fixture(scope="module")
 def images():

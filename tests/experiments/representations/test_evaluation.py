@@ -22,8 +22,6 @@ from perdure.representation.file import save_representation
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
 from perdure.representation.sine_protocol import SineTrajectory
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 SHORT = SineTrajectory(functions=2, steps_each=3, batch_size=4, test_examples=20)
 
 

@@ -16,8 +16,6 @@ from perdure.machine.signals import InterruptedRunError
 from perdure.records.comparison import ComparisonRecord
 from perdure.records.errors import ResultsError
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 @pytest.fixture(scope="module")
 def features():

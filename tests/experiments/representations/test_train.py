@@ -23,8 +23,6 @@ from perdure.representation.oml import OML
 from perdure.representation.pretraining import Pretraining
 from perdure.streams.sine import draw_sines
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 
 def image_domain(seed=0):
     images = np.random.default_rng(seed).integers(0, 256, (12, 8, 9, 9), dtype=np.uint8)

@@ -187,7 +187,7 @@ def test_the_best_rate_of_a_line_is_found_and_rates_that_diverge_are_told(line):
 
 def test_all_that_diverge_are_an_error(line, tmp_path):
     grid = {"learning_rate": [2.0, 3.0]}
-    with pytest.raises(DivergedError, match="all 2 combinations diverged; lower the rates"):
+    with pytest.raises(DivergedError, match="all 2 combinations diverged; lower the rates; inputs lie between"):
         tuning.tune("online", line, grid, model=start_at_zero, progress=False, folder=tmp_path)
     trials = json.loads((tmp_path / "trials.json").read_text())["trials"]
     assert [trial["retained_accuracy"] for trial in trials] == [[None, None]] * 2

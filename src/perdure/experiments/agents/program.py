@@ -66,7 +66,7 @@ class AgentPrograms:
         self._agent, self._schedule, self._keys, self._levels = division.spread(
             (None, None, 0, None), (agent, schedule, keys, levels)
         )
-        (self._lives,) = division.spread((0,), (runners,))
+        (self._runners,) = division.spread((0,), (runners,))
 
         def play(
             agent: Agent, runner: RunnerState, schedule: Schedule, keys: AgentKeys, start: Array, stop: Array
@@ -85,32 +85,32 @@ class AgentPrograms:
 
     def _arguments(self, *frames: int) -> tuple[Any, ...]:
         ends = self._division.spread((None,) * len(frames), tuple(jnp.asarray(it, jnp.int32) for it in frames))
-        return self._agent, self._lives, self._schedule, self._keys, *ends
+        return self._agent, self._runners, self._schedule, self._keys, *ends
 
     def play(self, start: int, stop: int) -> None:
         """Play the frames start ≤ n < stop."""
-        self._lives = jax.block_until_ready(self._play(*self._arguments(start, stop)))
+        self._runners = jax.block_until_ready(self._play(*self._arguments(start, stop)))
 
     def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
         """Return mean scores of the greedy policies after `frame` frames."""
         *_, at = self._arguments(frame)
-        scores = self._evaluate(self._lives, self._levels, self._keys, at)
+        scores = self._evaluate(self._runners, self._levels, self._keys, at)
         return np.asarray(scores, np.float64)[: self._division.n_seeds]
 
     @property
     def runners(self) -> RunnerState:
         """The agents and where their games stand, leaves (seeds, ...); playing on consumes them."""
-        return self._division.gathered(self._lives)
+        return self._division.gathered(self._runners)
 
     @property
     def networks(self) -> PyTree:
         """Networks of all seeds; memories, which may be large, stay where they are."""
-        return jax.tree.map(self._read, self._lives.agent.learning.model)
+        return jax.tree.map(self._read, self._runners.agent.learning.model)
 
     @property
     def episodes(self) -> tuple[float, float]:
         """How many episodes have ended, and the sum of their scores, of all seeds together."""
-        return float(self._read(self._lives.episodes).sum()), float(self._read(self._lives.total_score).sum())
+        return float(self._read(self._runners.episodes).sum()), float(self._read(self._runners.total_score).sum())
 
     def _read(self, leaf: Array) -> np.ndarray:
         return np.asarray(leaf)[: self._division.n_seeds]

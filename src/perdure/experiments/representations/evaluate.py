@@ -165,7 +165,7 @@ def evaluate_sines(
         runs: number of runs, each on functions of its own.
         rates: of SGD on the head.
         trajectory: how many functions, and how much of each.
-        fresh: draw the head's weights anew?
+        fresh: redraw the head's weights?
         oracle: show the batches in random order?
         seed: of everything that is drawn.
         report: is called after every few runs with their number; there are as many as `n_runs` says.

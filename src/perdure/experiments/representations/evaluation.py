@@ -64,7 +64,7 @@ class EvaluationSpec:
     oracle: int | None
     """Passes over a trajectory in random order; None for one in order."""
     fresh_head: bool
-    """For sine waves, draw the head anew too?"""
+    """For sine waves, redraw the head too?"""
     seed: int
     """Of class sets, functions and heads."""
 
@@ -115,7 +115,7 @@ def evaluation_spec(
         classes: numbers of classes, for representations of images.
         runs: of each.
         oracle: passes over a trajectory in random order; None for one in order.
-        fresh_head: for sine waves, draw the head anew too?
+        fresh_head: for sine waves, redraw the head too?
         seed: of class sets, functions and heads.
 
     Raises:

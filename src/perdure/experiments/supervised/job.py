@@ -26,6 +26,7 @@ from perdure.experiments.supervised.program import (
 from perdure.experiments.supervised.spec import RunSpec, prepare
 from perdure.experiments.supervised.streams import SeedStreams
 from perdure.learners.catalog import learner_name
+from perdure.streams.benchmark import input_range
 
 
 class LearnerSnapshot(NamedTuple):
@@ -139,4 +140,5 @@ class LearnerJob(Job):
         return jax.jit(jax.vmap(start))(self._keys)
 
     def _diverged(self, seed: int, what: str) -> DivergedError:
-        return DivergedError(f"{what} (seed {self.streams.seeds[seed]}); lower the rates")
+        inputs = input_range(self.streams.benchmarks[seed])
+        return DivergedError(f"{what} (seed {self.streams.seeds[seed]}); lower the rates; {inputs}")

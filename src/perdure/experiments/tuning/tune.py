@@ -30,6 +30,7 @@ from perdure.records.tuning import (
     searched,
     write_trials,
 )
+from perdure.streams.benchmark import input_range
 from perdure.streams.catalog import BenchmarkRecipe
 
 
@@ -93,7 +94,7 @@ def tune_of(spec: TuningSpec, folder: Path | None, *, progress: bool | Watch = T
                 _write_summary(home, spec, tried)
     trials = best_first([tried[candidate.key] for candidate in spec.candidates])
     if trials[0].diverged:
-        raise DivergedError(f"all {len(trials)} combinations diverged; lower the rates")
+        raise DivergedError(f"all {len(trials)} combinations diverged; lower the rates; {input_range(streams.first)}")
     return TuningResult(
         learner=spec.learner,
         benchmark=spec.benchmark.name,

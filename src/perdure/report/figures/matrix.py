@@ -65,7 +65,7 @@ def _mean_percent(record: RunRecord) -> np.ndarray:
 
 
 def _draw_matrix(axes: Axes, percent: np.ndarray, ticks: int) -> AxesImage:
-    """Draw a matrix, (T + 1, T), with about so many ticks."""
+    """Draw a matrix, (T + 1, T), with about that number of ticks."""
     tasks = percent.shape[1]
     step = max(1, tasks // ticks)
     shown = np.arange(step - 1, tasks, step)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from perdure.streams.raw.registry import DataError
 
-GET_ANOTHER = "get another copy (a file on disk that is deleted is downloaded anew)"
+GET_ANOTHER = "get another copy (a file on disk that is deleted is downloaded again)"
 
 
 def read_bytes(path: Path, limit: int, what: str) -> bytes:
