@@ -95,6 +95,15 @@ def reference_file(program: str, name: str) -> Path:
     return REFERENCE / program / name
 
 
+def first_short(values, n: int = 1) -> list:
+    """Return values to parametrize a test by; all but the first `n` are marked as long."""
+    return [value if place < n else _long(value) for place, value in enumerate(values)]
+
+
+def _long(value):
+    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.long)
+
+
 def pytest_make_parametrize_id(val):
     """Name a test of a file after the file."""
     return val.stem if isinstance(val, Path) else None

@@ -62,6 +62,7 @@ def test_run_leaves_a_record_and_figures(finished):
     assert len(list((folder / "figures").glob("*.png"))) == len(list((folder / "figures").glob("*.svg"))) == 3
 
 
+@pytest.mark.long
 def test_preset_values_are_used_and_given_ones_override_them(finished, tmp_path, perdure):
     config = json.loads((finished[0] / "config.json").read_text())
     assert config["learner"]["hyperparameters"]["learning_rate"] == 0.1
@@ -70,6 +71,7 @@ def test_preset_values_are_used_and_given_ones_override_them(finished, tmp_path,
     assert config["learner"]["hyperparameters"] == {"learning_rate": 0.02}
 
 
+@pytest.mark.long
 def test_task_order_is_taken(tmp_path, perdure):
     assert perdure("run", "online", *SMALL, "--task-order", "1,0", "--out", tmp_path / "x").returncode == 0
     config = json.loads((tmp_path / "x" / "config.json").read_text())
@@ -95,6 +97,7 @@ def test_results_and_report(finished, tmp_path, perdure):
     assert len(list((tmp_path / "figures").glob("*.svg"))) >= 3
 
 
+@pytest.mark.long
 def test_default_folder_is_under_runs(tmp_path, perdure):
     assert perdure("run", "online", *SMALL, cwd=tmp_path).returncode == 0
     (folder,) = (tmp_path / "runs").iterdir()
@@ -141,6 +144,7 @@ def test_debug_shows_the_traceback(perdure):
     assert "Traceback" in process.stderr
 
 
+@pytest.mark.long
 def test_another_memory_size_than_the_presets_is_noted(tmp_path, perdure):
     process = perdure("run", "er", *SMALL, "--memory-size", 50, "--out", tmp_path / "er")
     assert process.returncode == 0
@@ -190,6 +194,7 @@ def short_study(monkeypatch):
     return asked
 
 
+@pytest.mark.long
 def test_reproduce_writes_both_pages_and_does_nothing_twice(short_study, tmp_path, capsys):
     reproduce("mer", table="retained", seeds=2, out=tmp_path, quiet=True)
     assert short_study == [("mer", 2, False)]
@@ -202,6 +207,7 @@ def test_reproduce_writes_both_pages_and_does_nothing_twice(short_study, tmp_pat
     assert [page.read_text(encoding="utf-8") for page in pages] == before
 
 
+@pytest.mark.long
 def test_reproduce_tells_what_failed_and_still_writes_the_pages(short_study, tmp_path, capsys):
     page, html = tmp_path / "pages" / "page.md", tmp_path / "pages" / "page.html"
     with pytest.raises(typer.Exit) as ended:

@@ -29,6 +29,7 @@ def test_the_same_command_again_plays_nothing(trained, perdure):
     assert (folder / "summary.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 def test_another_schedule_or_game_is_refused(trained, perdure):
     folder, _ = trained
     process = perdure("rl", "train", "dqn", "catcher", *SHORT, "--schedule", "1:1000", "--out", folder)
@@ -39,6 +40,7 @@ def test_another_schedule_or_game_is_refused(trained, perdure):
     assert "environment.name: catcher there, flappy-bird requested" in process.stderr
 
 
+@pytest.mark.long
 def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
     folder, _ = trained
     process = perdure("rl", "compare", folder, "--figures", tmp_path)

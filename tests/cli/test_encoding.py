@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from perdure.cli.encoding import STAND_INS, never_fail_to_print
+from tests.conftest import first_short
 
 ENCODINGS = ["latin-1", "ascii"]
 RUN = [
@@ -40,7 +41,7 @@ def perdure_in(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", first_short(ENCODINGS))
 def test_a_run_prints_and_keeps_everything(encoding, perdure_in, tmp_path):
     folder = tmp_path / "läufe–β"
     printed, errors = perdure_in(encoding, *RUN, "--out", folder)

@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from tests.conftest import first_short
+
 NAMES = ["o[/b]x", "o[red]x", "o[bold]x", "o:smile:x"]
 SMALL = ["digits-rotations", "--tasks", "2", "--examples-per-task", "20", "--quiet"]
 
@@ -22,13 +24,13 @@ def text_of(process, status=0):
     return "".join((process.stdout + process.stderr).split())  # a narrow terminal may fold a name
 
 
-@pytest.mark.parametrize("name", NAMES[:2])
+@pytest.mark.parametrize("name", first_short(NAMES[:2]))
 def test_a_run_names_its_folder(name, tmp_path, perdure):
     assert f"figures:{name}" in text_of(perdure("run", "online", *SMALL, "--out", name, cwd=tmp_path))
     assert (tmp_path / name / "summary.json").exists()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first_short(NAMES))
 def test_records_are_listed_resumed_and_compared(name, finished, tmp_path, perdure):
     folder = tmp_path / "runs" / name
     shutil.copytree(finished, folder)

@@ -25,6 +25,7 @@ from perdure.streams.benchmark import Benchmark, LabelledSet, stream_of
 from perdure.streams.catalog import BenchmarkRecipe
 from perdure.testing import check_learner
 from perdure.testing.streams import KINDS, N_OUTPUTS, small_benchmark
+from tests.conftest import first_short
 
 
 def rows_of(x):
@@ -168,11 +169,17 @@ def own_learner(path):
 every_learner = pytest.mark.parametrize("name", LEARNERS)
 
 
+QUICK = ("online", "mer", "slda")
+"""Learners of different kinds, whose checks run with the short tests."""
+
+
 def test_every_learner_has_a_row():
     assert list(LEARNERS) == list(CATALOG)
 
 
-@every_learner
+@pytest.mark.parametrize(
+    "name", first_short(sorted(LEARNERS, key=("online", "mer", "slda").__contains__, reverse=True), 3)
+)
 def test_conforms(name):
     assert check_learner(make_learner(name, **LEARNERS[name].values)).failures == []
 

@@ -142,6 +142,7 @@ def test_the_first_task_is_learned_as_online(learner):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), mine, plain)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_gem_evaluates_only_the_memories_of_tasks_seen(seeds):
     """Side by side too, where all seeds are at the same task. A call of the loss is one for all seeds and memories."""
@@ -187,6 +188,7 @@ def test_one_task_needs_no_past():
     assert state.memory.seen == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("learner", [gem(margin=0.5), agem()], ids=["gem", "a-gem"])
 def test_seeds_side_by_side_equal_each_alone(learner, x64):
     """As a run has them: streams and keys a seed, one task number for all."""

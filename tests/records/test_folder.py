@@ -219,6 +219,7 @@ def test_seeds_that_are_no_whole_numbers_are_refused(seeds):
     assert seeds_in({"seeds": [3, 1]}, "config.json") == (3, 1)
 
 
+@pytest.mark.long
 @given(
     st.dictionaries(
         st.text("ab", min_size=1), st.recursive(st.integers(), lambda it: st.dictionaries(st.text("ab"), it))

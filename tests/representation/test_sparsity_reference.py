@@ -29,6 +29,7 @@ def test_penalty_and_its_gradient(file, in_float64):
         np.testing.assert_allclose(grads, recording[f"beta{beta}.grad"], rtol=1e-8, atol=1e-14)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", PENALTIES)
 def test_training_steps_with_the_penalty(file, in_float64):
     recording = Recording.read(file)

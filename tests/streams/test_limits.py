@@ -151,6 +151,7 @@ TARS = [
 ]
 
 
+@pytest.mark.long
 def test_in_the_place_of_cifar(tmp_path):
     paths = [tmp_path / f"{number}.tar.gz" for number in range(len(TARS))]
     for path, (name, size, kind, _) in zip(paths, TARS, strict=True):
@@ -202,6 +203,7 @@ ARCHIVES = {
 }
 
 
+@pytest.mark.long
 def test_in_the_place_of_omniglot(tmp_path):
     paths = [tmp_path / case / "images_background.zip" for case in ARCHIVES]
     for path, (write, _) in zip(paths, ARCHIVES.values(), strict=True):

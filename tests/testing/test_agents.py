@@ -32,7 +32,7 @@ def common(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "agent",
     [
-        DQN(**COMMON),
+        pytest.param(DQN(**COMMON), marks=pytest.mark.long),
         DQNMER(**common(learning_rate=0.05), beta=0.3, gamma=1.0, batches_per_frame=2),
     ],
     ids=["dqn", "dqn-mer"],
@@ -47,12 +47,14 @@ def test_an_agent_that_learns_nothing_is_caught(agent):
         check_agent(agent)
 
 
+@pytest.mark.long
 def test_an_agent_that_diverges_is_caught():
     agent = DQNMER(**common(learning_rate=1e30), beta=1.0, gamma=1.0, batches_per_frame=2)
     with pytest.raises(ConformanceError, match=r"(?s)FAILED  numbers stay finite"):
         check_agent(agent)
 
 
+@pytest.mark.long
 def test_chance_that_is_drawn_while_a_program_is_traced_is_caught(monkeypatch):
     draw = DQN.act
 
@@ -70,6 +72,7 @@ def test_chance_that_is_drawn_while_a_program_is_traced_is_caught(monkeypatch):
         check_often()
 
 
+@pytest.mark.long
 def test_an_action_that_is_none_is_caught(monkeypatch):
     monkeypatch.setattr(DQN, "act", lambda self, state, observation, frame, key: jnp.asarray(2, jnp.int32))
     with pytest.raises(ConformanceError, match=r"(?s)FAILED  actions are whole numbers.*expected 0 or 1"):

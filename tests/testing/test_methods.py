@@ -10,17 +10,19 @@ from perdure.representation.oml import OML, Measured, Method
 from perdure.representation.pretraining import Pretraining
 from perdure.testing.methods import check_method, tiny_sines
 from perdure.testing.report import ConformanceError
+from tests.conftest import first_short
 
 METHODS = [OML(0.1, 0.01), OML(0.1, 0.01, first_order=True), Pretraining(0.01, batch_size=8)]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", first_short(METHODS))
 def test_methods_of_perdure_conform_on_images(method):
     report = check_method(method)
     assert report.failures == []
     assert len(report.outcomes) == 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", [OML(0.01, 0.003), Pretraining(0.003, batch_size=8)])
 def test_methods_of_perdure_conform_on_sine_waves(method):
     assert check_method(method, tiny_sines()).failures == []
@@ -109,6 +111,7 @@ def test_a_wrapper_without_a_fault_passes():
     assert check_method(Wrapped(METHODS[0])).failures == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("faulty", "words"),
     [

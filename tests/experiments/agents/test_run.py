@@ -97,6 +97,7 @@ def test_a_run_whose_folder_is_deleted_says_so_and_returns_its_result(tmp_path, 
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.long
 def test_seeds_do_not_depend_on_those_beside_them():
     both, second = ran(), ran(seeds=[1])
     np.testing.assert_allclose(both.scores[1], second.scores[0], atol=1e-5)
@@ -165,6 +166,7 @@ def test_metrics_of_scores_are_those_of_accuracies_times_a_factor():
     assert np.isnan(twice["backward_transfer"].mean)
 
 
+@pytest.mark.long
 def test_runs_are_compared_in_a_table_and_a_figure(tmp_path):
     for name, agent in (("a", AGENT), ("b", DQN(**COMMON))):
         ran(tmp_path / name, agent)
@@ -282,6 +284,7 @@ def test_a_run_of_own_levels_or_network_is_resumed_from_python(tmp_path, own):
         spec_of(recorded(tmp_path / "r", spec(**own).config))
 
 
+@pytest.mark.long
 def test_a_network_of_other_code_is_another_run(tmp_path):
     ran(tmp_path / "r", network=small_network, stages=STAGES[:1], levels=LEVELS[:1], seeds=1)
     with pytest.raises(ResultsError, match=r"network\.name: small_network there, default_network requested"):

@@ -40,6 +40,7 @@ def test_easy_classes_are_learned(images, model):
     assert sum(reported) == 5 * 2 + 12
 
 
+@pytest.mark.long
 def test_a_run_alone_is_the_run_among_others(images, model):
     (result,) = evaluate_classes(model, images, [3], runs=11, rates=(0.01,))
     key = jax.random.split(jax.random.split(jax.random.fold_in(jax.random.key(0), 3))[1], 11)[10]
@@ -48,6 +49,7 @@ def test_a_run_alone_is_the_run_among_others(images, model):
     np.testing.assert_allclose(result.held_out[10], alone.held_out, atol=1e-6)
 
 
+@pytest.mark.long
 def test_the_oracle_sees_everything_several_times(images, model):
     once, often = (
         evaluate_classes(model, images, [6], runs=4, rates=(0.001,), iid_passes=passes)[0] for passes in (1, 8)

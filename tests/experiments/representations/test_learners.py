@@ -127,6 +127,7 @@ def test_a_comparison_that_was_stopped_resumes(little, tmp_path, monkeypatch, n_
     assert feature_learners.resume_comparison(folder, progress=False) == compare_learners(["a"], raw=False, seeds=2)
 
 
+@pytest.mark.long
 def test_a_rate_that_diverges_is_no_choice(little, monkeypatch):
     refused = {0.1: [0, 1, 2]}  # seeds whose training diverges; the validation has two of them
 

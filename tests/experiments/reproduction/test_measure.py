@@ -64,6 +64,7 @@ def test_every_run_of_the_tables_is_measured_once(tmp_path):
     assert (tmp_path / "summary.json").stat().st_mtime_ns > summary  # of what was requested last
 
 
+@pytest.mark.long
 def test_a_run_that_fails_is_told_and_the_others_are_there(tmp_path):
     record, failures = measure(STUDY, ["third"], tmp_path, workers=2, progress=False)
     (failure,) = failures
@@ -73,6 +74,7 @@ def test_a_run_that_fails_is_told_and_the_others_are_there(tmp_path):
     assert (record.finished, record.n_finished, len(record.request.runs)) == (False, 2, 3)
 
 
+@pytest.mark.long
 def test_another_study_in_the_folder_is_refused(tmp_path):
     measure(STUDY._replace(timing=[]), ["second"], tmp_path, workers=1, progress=False)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}

@@ -12,13 +12,16 @@ import pytest
 from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.learner import RunRecord
+from tests.conftest import first_short
 
 VICTIMS = Path(__file__).parents[2] / "resume" / "victims.py"
 SOURCE = Path(__file__).parents[3] / "src"
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-@pytest.mark.parametrize(("number", "position"), [(signal.SIGINT, 1), (signal.SIGTERM, 30), (signal.SIGHUP, 2)])
+@pytest.mark.parametrize(
+    ("number", "position"), first_short([(signal.SIGINT, 1), (signal.SIGTERM, 30), (signal.SIGHUP, 2)])
+)
 def test_a_run_asked_to_stop_saves_and_is_resumed(
     to_disk, one_by_one, act_at, checkpoints, uninterrupted, assert_same, tmp_path, number, position
 ):
@@ -50,6 +53,7 @@ PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import victims
+from tests.conftest import first_short
 victims.prepare(sys.argv[2])
 victims.learner(sys.argv[3])
 """

@@ -50,6 +50,7 @@ def test_what_a_result_predicts_is_what_was_tested(quick_run, learner, tmp_path)
     assert (result.predict(x, 4, 2) != result.predict(x, 2, 2)).any()
 
 
+@pytest.mark.long
 def test_tasks_may_differ_within_a_batch(quick_run):
     benchmark = split_classes()
     result = quick_run(LEARNERS[0], benchmark)

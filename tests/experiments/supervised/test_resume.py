@@ -53,6 +53,7 @@ def test_a_run_broken_off_ends_as_if_it_had_not_been(
     assert_same(to_disk(), uninterrupted)
 
 
+@pytest.mark.long
 def test_a_run_broken_off_again_and_again(to_disk, power_cut_at, uninterrupted, assert_same, tmp_path):
     for position in (4, 5, 60, 90):
         power_cut_at(position, to_disk)

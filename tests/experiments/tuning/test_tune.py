@@ -323,6 +323,7 @@ def test_a_folder_that_is_deleted_meanwhile_is_told_and_the_search_returns(quick
     assert not folder.exists()
 
 
+@pytest.mark.long
 def test_one_of_two_processes_searches_the_other_is_refused(tmp_path):
     program = (
         "import sys; from perdure.experiments.tuning.tune import tune\n"
