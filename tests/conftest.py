@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax._src import compiler
 from jaxtyping import install_import_hook
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ install_import_hook("perdure", "beartype.beartype")  # checks what is imported f
 hypothesis.settings.register_profile("perdure", deadline=None)
 hypothesis.settings.load_profile("perdure")
 
+SLOW_TO_COMPILE = ("xla_cpu_use_fusion_emitters",)
+"""What takes XLA four tenths of the time to compile on CPU, beside what JAX's own switch leaves out."""
 COMPILED = pytest.StashKey[TemporaryDirectory]()
 RECORDINGS = Path(__file__).parent / "reference"
 REFERENCE = Path(os.environ.get("PERDURE_REFERENCE") or RECORDINGS).resolve()
@@ -109,11 +112,27 @@ def pytest_make_parametrize_id(val):
     return val.stem if isinstance(val, Path) else None
 
 
+MAX_MAPS = 30_000
+"""Places that a process has mapped into its memory, at which tests let go of compiled programs; Linux allows 65,530."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-    """Let go of a module's compiled programs after it: each maps memory, and a process may map only so much."""
+    """Let go of compiled programs once there are many: each maps memory, and a process may map only so much."""
     yield
-    jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") > MAX_MAPS:
+        jax.clear_caches()
+
+
+def with_options_for_speed(get_compile_options):
+    """Return JAX's function that tells XLA how to compile, so that it leaves out what `SLOW_TO_COMPILE` names."""
+
+    def get(*arguments, env_options_overrides=None, **options):
+        overrides = dict.fromkeys(SLOW_TO_COMPILE, False) | (env_options_overrides or {})
+        return get_compile_options(*arguments, env_options_overrides=overrides, **options)
+
+    return get
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -128,7 +147,11 @@ def compile_quickly(request):
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        patch.setenv(
+            "XLA_FLAGS", " ".join([os.environ.get("XLA_FLAGS", ""), *(f"--{it}=false" for it in SLOW_TO_COMPILE)])
+        )
         jax.config.update("jax_disable_most_optimizations", True)
+        patch.setattr(compiler, "get_compile_options", with_options_for_speed(compiler.get_compile_options))
         yield
     jax.config.update("jax_disable_most_optimizations", False)
 

@@ -30,6 +30,7 @@ def test_a_run_names_its_folder(name, tmp_path, perdure):
     assert (tmp_path / name / "summary.json").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", first_short(NAMES))
 def test_records_are_listed_resumed_and_compared(name, finished, tmp_path, perdure):
     folder = tmp_path / "runs" / name

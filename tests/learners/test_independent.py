@@ -14,6 +14,8 @@ from perdure.learners.online import Online, OnlineState
 from perdure.models import MLP
 from perdure.updates.gradient import predict_batch
 
+pytestmark = pytest.mark.optimized
+
 STREAM_INFO = StreamInfo(n_outputs=3, n_tasks=3, task_sizes=(4, 4, 4))
 KEY = jax.random.key(0)
 

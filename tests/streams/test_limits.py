@@ -250,6 +250,7 @@ TORCH_FILES = [
 ]
 
 
+@pytest.mark.long
 def test_tensors_are_read_up_to_the_size_of_their_file(tmp_path):
     paths = [tmp_path / f"{number}.pt" for number in range(len(TORCH_FILES))]
     for path, (write, _) in zip(paths, TORCH_FILES, strict=True):

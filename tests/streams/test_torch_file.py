@@ -324,6 +324,7 @@ def separable(path: Path, masked: bool) -> DataFileRecipe:
     return DataFileRecipe(path, {"examples_per_task": 80})
 
 
+@pytest.mark.long
 def test_separable_classes_are_told_apart_where_other_tasks_are_masked(path):
     def accuracy(recipe: DataFileRecipe) -> float:
         result = run(Online(learning_rate=0.02), recipe, model=benchmark_mlp, progress=False)

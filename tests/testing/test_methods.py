@@ -107,6 +107,7 @@ class ComesToNaN(Method):
         return after._replace(model=jax.tree.map(lambda leaf: leaf / 0 * 0, after.model)), measured
 
 
+@pytest.mark.long
 def test_a_wrapper_without_a_fault_passes():
     assert check_method(Wrapped(METHODS[0])).failures == []
 

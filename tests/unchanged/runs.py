@@ -463,7 +463,7 @@ def _others() -> dict[str, Case]:
 
 
 CASES: dict[str, Case] = _learning() | _playing() | _representing() | _others()
-SHORT = ("rotations-online", "catcher-dqn", "sine-pretraining", "shipped")
+SHORT = ("rotations-online", "shipped")
 """Cases that are always tested; the others are long tests."""
 for name in ("rotations-online", "rotations-mer", "flappy-bird-dqn", "sine-sr-nn"):
     CASES[name] = CASES[name]._replace(optimized=True)

@@ -30,6 +30,7 @@ from perdure.rl.games.catcher import Catcher
 from perdure.rl.schedule import Stage
 from perdure.storage.arrays import load_arrays, named_arrays
 from perdure.storage.checkpoints import CheckpointError
+from tests.conftest import first_short
 
 COMMON: dict[str, Any] = {
     "learning_rate": 0.01,
@@ -75,7 +76,7 @@ def test_a_run_is_recorded_whole(tmp_path):
     assert (again.from_record, result.from_record) == (True, False)
 
 
-@pytest.mark.parametrize("position", [25, 50])
+@pytest.mark.parametrize("position", first_short([25, 50]))
 def test_a_stopped_run_ends_bit_identical(tmp_path, act_at, position):
     whole = ran()
     act_at(position, lambda: signal.raise_signal(signal.SIGTERM), AgentJob)
@@ -183,6 +184,7 @@ def test_runs_are_compared_in_a_table_and_a_figure(tmp_path):
         agents_table([*records, AgentRecord.load(tmp_path / "c")])
 
 
+@pytest.mark.long
 def test_a_finished_run_can_be_watched(tmp_path):
     run_agent(
         AGENT,

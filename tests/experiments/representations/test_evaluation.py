@@ -84,6 +84,7 @@ def stop_after(monkeypatch, n_parts):
     monkeypatch.setattr(evaluating, "write_evaluations", stop)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_done", first_short([2, 1, 3]))
 def test_an_evaluation_that_was_stopped_resumes_with_what_is_missing(places, tmp_path, monkeypatch, n_done):
     folder = tmp_path / "evaluation"

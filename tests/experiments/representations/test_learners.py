@@ -15,6 +15,7 @@ from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.comparison import ComparisonRecord
 from perdure.records.errors import ResultsError
+from tests.conftest import first_short
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,7 @@ def counted(monkeypatch):
     return measured
 
 
+@pytest.mark.long
 def test_a_comparison_resumes_after_the_last_figure_and_may_grow(little, tmp_path, monkeypatch):
     whole = compare_learners(["a", "bb"], raw=False, seeds=2)
     assert [(it.representation, it.learner) for it in whole] == [
@@ -106,7 +108,7 @@ def test_two_representations_of_one_kind_are_refused(little):
         compare_learners(["a", "a"], raw=False, seeds=2)
 
 
-@pytest.mark.parametrize("n_runs", [1, 5])
+@pytest.mark.parametrize("n_runs", first_short([5, 1]))
 def test_a_comparison_that_was_stopped_resumes(little, tmp_path, monkeypatch, n_runs):
     calls = []
 

@@ -195,6 +195,7 @@ for place, folder in enumerate(sys.argv[2:]):
 """
 
 
+@pytest.mark.long
 def test_code_that_was_edited_between_two_processes_is_refused_by_the_part(tmp_path):
     text = textwrap.dedent(MINE)
     versions = {"same": text, "commented": "# Edited.\n" + text.replace("  return", "  # Why.\n        return", 1)}

@@ -15,6 +15,8 @@ from perdure.learners.er import ER
 from perdure.models import MLP
 from perdure.streams.benchmark import LabelledSet
 
+pytestmark = pytest.mark.optimized
+
 
 class Recorder(Learner):
     """Learns nothing; its state tells which examples and keys it has met."""

@@ -19,6 +19,7 @@ from perdure.records.errors import ResultsError
 from perdure.records.folder import KINDS
 from perdure.records.listing import DamagedRecord, ListedRun, list_records, load_record
 from perdure.report.tables import runs_table
+from tests.conftest import first_short
 
 JSON_FILES = {
     "learner": ["config.json", "environment.json", "summary.json"],
@@ -280,7 +281,7 @@ def test_whatever_is_changed_in_a_file_the_record_loads_or_is_refused(kind, name
         loads_or_is_refused(folder)
 
 
-@pytest.mark.parametrize(("kind", "name"), ALL_JSON + ALL_TABLES)
+@pytest.mark.parametrize(("kind", "name"), first_short([*ALL_TABLES, *ALL_JSON], 8))
 def test_flipped_bytes_are_survived(kind, name, record_of):
     folder = record_of(kind)
     content = (folder / name).read_bytes()
