@@ -79,6 +79,7 @@ def test_task_order_is_taken(tmp_path, perdure):
     assert config["benchmark"]["options"]["task_order"] == [1, 0]
 
 
+@pytest.mark.long
 def test_a_finished_run_is_shown_not_run_again(finished, perdure):
     folder, _ = finished
     before = (folder / "summary.json").stat().st_mtime_ns

@@ -21,6 +21,7 @@ def test_training_ends_with_a_table_and_says_where_the_record_is(trained):
     assert (folder / "summary.json").exists()
 
 
+@pytest.mark.long
 def test_the_same_command_again_plays_nothing(trained, perdure):
     folder, first = trained
     before = (folder / "summary.json").stat().st_mtime_ns

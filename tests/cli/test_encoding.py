@@ -41,7 +41,7 @@ def perdure_in(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("encoding", first_short(ENCODINGS))
+@pytest.mark.parametrize("encoding", first_short(ENCODINGS, 0))
 def test_a_run_prints_and_keeps_everything(encoding, perdure_in, tmp_path):
     folder = tmp_path / "läufe–β"
     printed, errors = perdure_in(encoding, *RUN, "--out", folder)

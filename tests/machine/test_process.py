@@ -10,6 +10,7 @@ from perdure.machine import process
 from perdure.machine.process import peak_memory
 
 
+@pytest.mark.long
 def test_peak_memory_grows_with_what_is_held_and_does_not_shrink():
     before = peak_memory()
     held = np.ones(before // 8 + 2**24)  # more than the peak so far

@@ -152,6 +152,7 @@ def test_flax_module():
     assert len(jax.tree.leaves(split_trainable(model)[0])) == 4
 
 
+@pytest.mark.long
 def test_haiku_function():
     def network(n_outputs):
         return haiku.without_apply_rng(haiku.transform(lambda x: haiku.nets.MLP([5, n_outputs])(x.ravel())))

@@ -116,7 +116,7 @@ def whole(tmp_path_factory):
     return outcome(folder)
 
 
-@pytest.mark.parametrize("how", first_short(HOWS))
+@pytest.mark.parametrize("how", first_short(HOWS, 0))
 def test_a_run_that_fails_at_any_call_ends_bit_identical(tmp_path, failing_file_system, whole, how):
     calls, n = [], 0
     while True:

@@ -84,6 +84,7 @@ def test_dqn_mer_takes_the_steps_of_algorithm_1():
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_ring_keeps_the_last_and_a_reservoir_is_offered_all():
     ring = after_transitions(DQN(**COMMON), 7).learning.memory
     np.testing.assert_allclose(sorted(np.asarray(ring.examples.reward)), [1.5, 2.0, 2.5, 3.0])

@@ -29,6 +29,7 @@ def common(**changes: Any) -> dict[str, Any]:
     return {**COMMON, **changes}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "agent",
     [

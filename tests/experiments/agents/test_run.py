@@ -246,6 +246,7 @@ def test_agents_learn_from_frames(name):
     assert any((np.asarray(one) != np.asarray(other)).any() for one, other in zip(target, learned, strict=True))
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_says_how_to_resume(tmp_path):
     ran(tmp_path / "r", checkpoint_seconds=0.0)
     (tmp_path / "r" / "summary.json").unlink()

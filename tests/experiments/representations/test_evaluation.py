@@ -185,6 +185,7 @@ def test_errors_that_are_not_finite_are_kept_as_none(places, tmp_path, monkeypat
     np.testing.assert_array_equal(read.results.errors, [[[1, np.nan], [np.nan, 2]]])
 
 
+@pytest.mark.long
 def test_a_folder_that_is_deleted_meanwhile_is_told_and_the_evaluation_returns(places, tmp_path, monkeypatch):
     folder = tmp_path / "evaluation"
     write = evaluating.write_evaluations

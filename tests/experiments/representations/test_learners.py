@@ -108,6 +108,7 @@ def test_two_representations_of_one_kind_are_refused(little):
         compare_learners(["a", "a"], raw=False, seeds=2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_runs", first_short([5, 1]))
 def test_a_comparison_that_was_stopped_resumes(little, tmp_path, monkeypatch, n_runs):
     calls = []

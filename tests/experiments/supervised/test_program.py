@@ -254,6 +254,7 @@ def replay_program(n_seeds, memory_size):
     return program, (learner, progress, stream, keys)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the compiler's text is that of the CPU")
 @pytest.mark.parametrize("n_seeds", [1, 3])
 def test_the_memory_is_not_copied_at_every_example(n_seeds):
@@ -263,6 +264,7 @@ def test_the_memory_is_not_copied_at_every_example(n_seeds):
     assert not re.search(r"u8\[(3,)?97,3,5\]\S* copy\(", text)
 
 
+@pytest.mark.long
 def test_weights_of_seeds_that_take_turns_are_those_of_each_alone(monkeypatch):
     monkeypatch.setattr(ER, "vectorized", False)
     together = replay_program(3, 5)

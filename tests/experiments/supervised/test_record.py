@@ -63,6 +63,7 @@ def test_an_answer_from_a_finished_record_says_so(quick_run, online, benchmark, 
     assert capsys.readouterr().err == "", "nothing is said where no progress is shown"
 
 
+@pytest.mark.long
 def test_a_finished_run_without_its_checkpoints_is_learned_again(to_disk, uninterrupted, assert_same, tmp_path):
     to_disk()
     shutil.rmtree(tmp_path / "run" / "checkpoints")

@@ -143,6 +143,7 @@ def test_bad_seeds_are_refused(quick_run, online, benchmark, seeds):
         quick_run(online, benchmark, seeds=seeds)
 
 
+@pytest.mark.long
 def test_a_seed_beside_others_is_that_seed_alone(quick_run, er, digits_run):
     for place in range(3):
         alone = quick_run(er, DIGITS, seeds=[place], evaluation="full")
@@ -167,6 +168,7 @@ def test_one_benchmark_is_shared_by_the_seeds(uninterrupted, benchmark):
     assert uninterrupted.losses[0, 0] != uninterrupted.losses[1, 0]
 
 
+@pytest.mark.long
 def test_a_benchmark_and_a_function_that_returns_it_come_to_the_same(quick_run, er, benchmark, uninterrupted):
     each_its_own = quick_run(er, lambda seed: benchmark, seeds=2, evaluation="full", alignment=True)
     jax.tree.map(

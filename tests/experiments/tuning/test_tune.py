@@ -214,6 +214,7 @@ def count_learners(monkeypatch, before=lambda n_calls: None):
     return calls
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_search_that_was_stopped_resumes(quick_tune, tmp_path, monkeypatch, number):
     grid = {"learning_rate": [0.02, 0.1, 0.2]}

@@ -262,7 +262,7 @@ def places_in(tree, path=()):
     return [path, *(place for key, value in inner for place in places_in(value, (*path, key)))]
 
 
-@pytest.mark.parametrize(("kind", "name"), ALL_JSON)
+@pytest.mark.parametrize(("kind", "name"), first_short(ALL_JSON, 8))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_changed_in_a_file_the_record_loads_or_is_refused(kind, name, data, pristine):
