@@ -4,7 +4,7 @@ import pytest
 
 from perdure.records.evaluation import EvaluationRecord
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.optimized]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_an_evaluation_leaves_a_record_and_figures(perdure, tmp_path, real_omnig
     assert "omniglot-small" in process.stdout
     (evaluation,) = EvaluationRecord.load(tmp_path).evaluations
     assert len(evaluation.results[0].held_out) == 3
-    assert (tmp_path / "classes.svg").exists()
+    assert (tmp_path / "figures" / "classes.svg").exists()
 
 
 @pytest.mark.parametrize(

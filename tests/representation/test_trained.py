@@ -9,7 +9,7 @@ from perdure.representation.file import load_representation, shipped_representat
 from perdure.representation.network import ConvEncoder
 from perdure.representation.sine_protocol import SineTrajectory
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.optimized]
 
 NAMES = [
     "omniglot-small",

@@ -55,7 +55,7 @@ def test_an_agent_plays_levels_of_a_gymnax_environment(name, shape, tmp_path):
     assert result.scores.shape == (2, 3, 2)
     assert np.isfinite(result.scores).all()
     assert int(result.runners.episodes.min()) >= 1200 // 40
-    config = json.loads((tmp_path / "r" / "agent.json").read_text())
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
     assert config["environment"]["observation"] == "own"
     assert config["levels"][0] != config["levels"][1]
 

@@ -196,7 +196,9 @@ def test_a_folder_that_is_deleted_meanwhile_is_told_and_the_evaluation_returns(p
 
 
 @pytest.mark.long
-def test_one_of_two_processes_evaluates_the_other_is_refused(tmp_path):
+def test_one_of_two_processes_evaluates_the_other_is_refused(tmp_path, monkeypatch):
+    for name in ("JAX_DISABLE_MOST_OPTIMIZATIONS", "XLA_FLAGS"):  # they compute for long
+        monkeypatch.delenv(name, raising=False)
     program = (
         "import sys; from pathlib import Path\n"
         "from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec\n"
