@@ -2,7 +2,7 @@
 
 import pytest
 
-from perdure.records.evaluation import EvaluationRecord
+from perdure.records.evaluation import EvaluationRecord, SineResult
 
 pytestmark = [pytest.mark.long, pytest.mark.optimized]
 
@@ -51,6 +51,7 @@ def test_an_evaluation_leaves_a_record_and_figures(perdure, tmp_path, real_omnig
     assert process.returncode == 0, process.stderr
     assert "omniglot-small" in process.stdout
     (evaluation,) = EvaluationRecord.load(tmp_path).evaluations
+    assert not isinstance(evaluation.results, SineResult)
     assert len(evaluation.results[0].held_out) == 3
     assert (tmp_path / "figures" / "classes.svg").exists()
 

@@ -156,4 +156,4 @@ unchecked = getattr(check_learner, "__wrapped__", check_learner)  # without the 
 
 def test_what_is_no_learner_is_refused():
     with pytest.raises(TypeError, match=r"expected a Learner with its hyper-parameters, such as Online\(0\.1\)"):
-        unchecked(Online)
+        unchecked(Online)  # pyright: ignore[reportArgumentType]

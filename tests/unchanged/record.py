@@ -1,4 +1,4 @@
-"""Record what every run of `runs.py` comes to: ``python tests/unchanged/record.py [CASE …]`` writes ``data/``.
+"""Record what every run of `small_runs.py` comes to: ``python tests/unchanged/record.py [CASE …]`` writes ``data/``.
 
 A case has a folder: the Parquet tables of its run as they were written, and ``figures.json``, which holds other
 figures whole, and shape, dtype, checksum and first values of every array of the run's state and safetensors files.
@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 import safetensors.numpy
-from runs import CASES, Case, digest_of
+from small_runs import CASES, Case, digest_of
 
 DATA = Path(__file__).parent / "data"
 _LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax", "scikit-learn", "pillow")

@@ -17,9 +17,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 if TYPE_CHECKING:
     import record
-    import runs
+    import small_runs as runs
 else:
-    record, runs = import_module("record"), import_module("runs")
+    record, runs = import_module("record"), import_module("small_runs")
 sys.path.pop(0)
 
 pytestmark = pytest.mark.optimized
