@@ -67,8 +67,8 @@ def write(numbers: Mapping[str, Any], docs: Path) -> None:
         _meta_steps_table(numbers["meta_steps"]),
         Heading(2, "Games"),
         Paragraph(
-            "Random play at the first level, state observations, episodes that restart by themselves; as many games at once as "
-            "are fastest. The originals' figures are of one process (tests/reference/ple)."
+            "Random play at the first level, state observations, episodes that restart by themselves; as many games at "
+            "once as are fastest. The originals' figures are of one process (tests/reference/ple)."
         ),
         _games_table(numbers["games"]),
         Heading(2, "Start and memory"),
