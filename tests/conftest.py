@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import os
 import resource
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -96,6 +98,17 @@ def reference_file(program: str, name: str) -> Path:
     if not reference_files(program, name):
         pytest.skip(f"no recording {program}/{name} in {REFERENCE}")
     return REFERENCE / program / name
+
+
+def load_module(name: str, path: Path):
+    """Return the module in a file that is in no package."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def first_short(values, n: int = 1) -> list:

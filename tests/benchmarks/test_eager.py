@@ -1,7 +1,5 @@
 """The loops that perdure's speed is compared with learn what perdure learns."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from perdure.learners.mer import MER
 from perdure.learners.replay import Draws
 from perdure.models import MLP
 from perdure.streams.arrays import from_arrays
+from tests.conftest import load_module
 
 pytestmark = pytest.mark.long
 
@@ -28,14 +27,7 @@ D, CLASSES, TASKS, LENGTH = 6, 3, 3, 20
 
 @pytest.fixture(scope="module")
 def eager():
-    path = Path(__file__).parents[2] / "benchmarks" / "eager.py"
-    specification = importlib.util.spec_from_file_location("eager", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["eager"] = module
-    specification.loader.exec_module(module)
-    return module
+    return load_module("eager", Path(__file__).parents[2] / "benchmarks" / "eager.py")
 
 
 @pytest.fixture(scope="module")

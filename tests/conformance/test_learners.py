@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +23,7 @@ from perdure.streams.benchmark import Benchmark, LabelledSet, stream_of
 from perdure.streams.catalog import BenchmarkRecipe
 from perdure.testing import check_learner
 from perdure.testing.streams import KINDS, N_OUTPUTS, small_benchmark
-from tests.conftest import first_short
+from tests.conftest import first_short, load_module
 
 
 def rows_of(x):
@@ -157,12 +155,7 @@ def own_learner(path):
     page = (Path(__file__).parents[2] / "docs" / "own-learner.md").read_text(encoding="utf-8")
     file = path / "own_learner.py"
     file.write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("own_learner", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["own_learner"] = module
-    spec.loader.exec_module(module)
+    module = load_module("own_learner", file)
     return module.Averaged(learning_rate=0.2, decay=0.5)
 
 
@@ -177,9 +170,7 @@ def test_every_learner_has_a_row():
     assert list(LEARNERS) == list(CATALOG)
 
 
-@pytest.mark.parametrize(
-    "name", first_short(sorted(LEARNERS, key=("online", "mer", "slda").__contains__, reverse=True), 3)
-)
+@pytest.mark.parametrize("name", first_short([*QUICK, *(name for name in LEARNERS if name not in QUICK)], len(QUICK)))
 def test_conforms(name):
     assert check_learner(make_learner(name, **LEARNERS[name].values)).failures == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any, ClassVar
 
 import jax
@@ -73,6 +74,11 @@ def moves_the_global_generator(learner, result, key):
     return result
 
 
+def draws_from_python(learner, result, key):
+    *_, state, info = result
+    return state._replace(model=moved(state.model, 1e-3 * random.random())), info
+
+
 def comes_to_nan(learner, result, key):
     *_, state, info = result
     return state._replace(model=moved(state.model, np.nan)), info
@@ -118,6 +124,7 @@ PLANTED = [
     ({"observe": unlearns}, r"FAILED  it learns: an example that keeps coming.*expected it to rise"),
     ({"observe": draws_while_traced}, r"FAILED  observing is pure.*draws from more than its key"),
     ({"observe": moves_the_global_generator}, r"FAILED  observing is pure.*global generator"),
+    ({"observe": draws_from_python}, r"FAILED  observing is pure.*draws from more than its key"),
     ({"observe": comes_to_nan}, r"FAILED  numbers stay finite: one task.*NaN or infinity"),
     ({"observe": changes_a_dtype}, r"FAILED  observing keeps shapes and dtypes.*float16"),
     ({"observe": reads_the_task}, r"FAILED  task numbers matter only.*declare it True"),

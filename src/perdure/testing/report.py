@@ -155,7 +155,7 @@ def expect_no_hidden_chance(made: Callable[[], Any], what: str) -> None:
     Raises:
         Nonconformity: if the results differ, or NumPy's global generator has moved.
     """
-    results = []
+    results, moved = [], False
     numpy_held, python_held = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         for seed in (1, 2):
@@ -163,8 +163,8 @@ def expect_no_hidden_chance(made: Callable[[], Any], what: str) -> None:
             random.seed(seed)
             before = np.random.get_state()  # noqa: NPY002
             results.append(made())
-            # That Python's moves tells nothing: type checkers draw from it which items they look at.
-            moved = differs(before, np.random.get_state())  # noqa: NPY002
+            # Not Python's: type checkers draw from it. What is used of it shows in the results.
+            moved |= differs(before, np.random.get_state())  # noqa: NPY002
     finally:
         np.random.set_state(numpy_held)  # noqa: NPY002
         random.setstate(python_held)
