@@ -15,8 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from beartype import beartype
 from hypothesis import given
 from hypothesis import strategies as st
+from jaxtyping import jaxtyped
 
 from perdure.records.describe import describe, fields_of
 from perdure.updates.losses import CrossEntropyWithinTask
@@ -150,3 +152,16 @@ def test_what_holds_itself_is_refused():
     own.append(own)
     with pytest.raises(TypeError, match=r"it\[0\] refers to itself, which a record cannot hold"):
         describe(own)
+
+
+def test_what_a_decorator_of_a_library_holds_beside_its_function_is_passed_over():
+    """A function that a type checker wraps is described, and another one otherwise."""
+
+    def checked(factor):
+        def function(x: float) -> float:
+            return factor * x
+
+        return jaxtyped(function, typechecker=beartype)
+
+    assert json.dumps(describe(checked(2))) == json.dumps(describe(checked(2)))
+    assert describe(checked(2)) != describe(checked(3))
