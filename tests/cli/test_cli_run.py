@@ -1,8 +1,11 @@
 """Where the stream of `perdure run` comes from: a benchmark, its validation stream, or a file."""
 
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +128,17 @@ def test_a_run_has_one_source(given, message):
 def test_a_data_file_has_no_validation_stream(data_file):
     with pytest.raises(TypeError, match="a data file has no option validation, expected some of: tasks"):
         perdure_run("--data-file", data_file, "--validation")
+
+
+def test_no_program_is_compiled_but_to_start_to_learn_and_to_answer(tmp_path):
+    """Small programs on the way, such as for a conversion, each take a hundredth of a second at every start."""
+    command = "run online digits-rotations --tasks 1 --examples-per-task 5 --quiet --out"
+    logged = subprocess.run(
+        [sys.executable, "-m", "perdure", *command.split(), str(tmp_path / "run")],
+        env={**os.environ, "JAX_LOG_COMPILES": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    compiled = re.findall(r"Finished XLA compilation of jit\((\w+)\)", logged)
+    assert compiled == ["start", "_advance_each", "_outputs"]

@@ -25,7 +25,7 @@ def limited(monkeypatch):
 
 @pytest.mark.parametrize(
     ("limits", "jax"),
-    [({}, True), ({"RLIMIT_AS": 2048}, True), ({"RLIMIT_AS": 700}, False), ({"RLIMIT_DATA": 640}, True)],
+    [({}, True), ({"RLIMIT_AS": 1792}, True), ({"RLIMIT_AS": 400}, False), ({"RLIMIT_DATA": 512}, True)],
 )
 def test_enough_is_enough(limited, limits, jax):
     limited(**limits)
@@ -38,10 +38,10 @@ def test_enough_is_enough(limited, limits, jax):
         (
             {"RLIMIT_AS": 684},
             True,
-            r"only 684 MiB of memory \(ulimit -v is 700416\), expected at least 2,048 MiB to load JAX",
+            r"only 684 MiB of memory \(ulimit -v is 700416\), expected at least 1,792 MiB to load JAX",
         ),
-        ({"RLIMIT_AS": 2047}, True, "2,047 MiB"),
-        ({"RLIMIT_AS": 500}, False, "at least 640 MiB to load NumPy; start it from a shell without this limit"),
+        ({"RLIMIT_AS": 1791}, True, "1,791 MiB"),
+        ({"RLIMIT_AS": 300}, False, "at least 320 MiB to load NumPy; start it from a shell without this limit"),
         ({"RLIMIT_DATA": 500}, True, r"ulimit -d is 512000"),
     ],
 )

@@ -11,12 +11,12 @@ class _Limit(NamedTuple):
     command: str
     """What shows and sets it in a shell, in KiB."""
     numpy: int
-    """MiB that NumPy, pandas and matplotlib take of it."""
+    """MiB that NumPy, PyArrow and matplotlib take of it."""
     jax: int
     """MiB that JAX takes of it with them."""
 
 
-_LIMITS = (_Limit("RLIMIT_AS", "ulimit -v", 640, 2048), _Limit("RLIMIT_DATA", "ulimit -d", 320, 640))
+_LIMITS = (_Limit("RLIMIT_AS", "ulimit -v", 320, 1792), _Limit("RLIMIT_DATA", "ulimit -d", 120, 512))
 """As measured on two cores, rounded down: less is never enough."""
 
 

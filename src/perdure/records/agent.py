@@ -6,21 +6,21 @@ networks.safetensors  the networks at the end, leaves (seeds, ...)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float64, Int64
 
 from perdure.metrics.transfer import METRICS, Statistic, mean_and_interval, metrics_over_seeds
 from perdure.records.errors import REPAIR, ResultsError, damaged
 from perdure.records.folder import CONFIG, read_config, seeds_in
-from perdure.records.measurements import read_table, write_table
 from perdure.records.summary import Summary, read_summary
 from perdure.storage.reading import ContentError, checked, entry
+from perdure.storage.tables import read_table, write_table
 
 KIND = "agent"
 NETWORKS = "networks.safetensors"
@@ -155,16 +155,21 @@ def write_scores(folder: Path, seeds: Sequence[int], frames: Int64[np.ndarray, "
     """
     seed, time, level = np.indices(scores.shape).reshape(3, -1)
     columns = (np.asarray(seeds)[seed], np.asarray(frames)[time], level, scores.ravel())
-    table = pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).astype(_COLUMNS)
-    write_table(folder / "scores.parquet", table)
+    write_table(folder / "scores.parquet", dict(zip(_COLUMNS, columns, strict=True)))
 
 
 def _read_scores(path: Path, seeds: Sequence[int]) -> tuple[Int64[np.ndarray, " times"], Scores]:
-    table = read_table(path, _COLUMNS)
-    frames = np.unique(table["frame"].to_numpy())
-    shape = (len(seeds), len(frames), len(np.unique(table["level"].to_numpy())))
-    twice = table.duplicated(["seed", "frame", "level"]).any()
-    if len(table) != np.prod(shape) or twice or set(table["seed"]) != set(seeds):
-        raise ResultsError(f"{path} has not one row for each of the seeds, evaluations and levels; {REPAIR}")
-    ordered = table.sort_values(["seed", "frame", "level"])["score"].to_numpy(float).reshape(shape)
-    return frames, ordered[np.argsort(np.argsort(seeds))]
+    try:
+        seed, frame, level, score = read_table(path, _COLUMNS).values()
+    except ContentError as cause:
+        raise damaged(cause) from cause
+    incomplete = ResultsError(f"{path} has not one row for each of the seeds, evaluations and levels; {REPAIR}")
+    (known, run), (frames, time), (levels, place) = (np.unique(it, return_inverse=True) for it in (seed, frame, level))
+    shape = (len(known), len(frames), len(levels))
+    if set(known.tolist()) != set(seeds) or len(score) != math.prod(shape):
+        raise incomplete
+    scores, found = np.full(shape, np.nan), np.zeros(shape, bool)
+    scores[run, time, place], found[run, time, place] = score, True
+    if not found.all():
+        raise incomplete
+    return frames, scores[np.argsort(np.argsort(seeds))]

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Float64, Int64
-from pyarrow import ArrowException, DataType, parquet, types
 
-from perdure.records.errors import REPAIR, ResultsError
-from perdure.storage.files import write_atomically
+from perdure.records.errors import REPAIR, ResultsError, damaged
+from perdure.storage.reading import ContentError
+from perdure.storage.tables import MAX_TABLE_BYTES, Table, read_table, write_table
 
 Matrices = Float64[np.ndarray, "seeds rows tasks"]
 
 WINDOWS = 200
 """Most stretches of the stream that alignment is averaged over for the record."""
-MAX_TABLE_BYTES = 500_000_000
-"""Largest table, and largest accuracy matrices, that are read into memory."""
 
 _COLUMNS = {"seed": "int64", "after_task": "int64", "test_task": "int64", "accuracy": "float64"}
 _ALIGNMENT_COLUMNS = {
@@ -64,8 +61,7 @@ def write_accuracy(folder: Path, seeds: Sequence[int], matrices: Matrices) -> No
         )
     seed, row, task = np.nonzero(~np.isnan(matrices))
     columns = (np.asarray(seeds)[seed], row - 1, task, matrices[seed, row, task])
-    table = pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True))).astype(_COLUMNS)
-    write_table(folder / "accuracy.parquet", table)
+    write_table(folder / "accuracy.parquet", dict(zip(_COLUMNS, columns, strict=True)))
 
 
 def read_accuracy(path: Path, seeds: Sequence[int]) -> Matrices:
@@ -74,16 +70,18 @@ def read_accuracy(path: Path, seeds: Sequence[int]) -> Matrices:
     Raises:
         ResultsError: if the file is damaged or at odds with the seeds.
     """
-    table = read_table(path, _COLUMNS)
+    table = _read(path, _COLUMNS)
     problem = _problem_with_rows(table, seeds)
     if problem is not None:
         raise ResultsError(f"{path} {problem}; {REPAIR}")
-    seed, after_task, test_task, accuracy = (table[name].to_numpy() for name in _COLUMNS)
+    seed, after_task, test_task, accuracy = table.values()
     tasks = test_task.max() + 1
     matrices = np.full((len(seeds), tasks + 1, tasks), np.nan)
     order = np.argsort(seeds)
     place = order[np.searchsorted(np.asarray(seeds)[order], seed)]
     matrices[place, after_task + 1, test_task] = accuracy
+    if np.count_nonzero(~np.isnan(matrices)) < len(accuracy):
+        raise ResultsError(f"{path} has an entry twice, expected one row an entry; {REPAIR}")
     return matrices
 
 
@@ -121,8 +119,7 @@ def write_alignment(folder: Path, seeds: Sequence[int], curves: AlignmentCurves)
         "position": np.tile(curves.position, len(seeds)),
         **{name: getattr(curves, name).ravel() for name in ("before", "after", "cosine")},
     }
-    table = pd.DataFrame(columns).astype(_ALIGNMENT_COLUMNS)
-    write_table(folder / "alignment.parquet", table)
+    write_table(folder / "alignment.parquet", columns)
 
 
 def read_alignment(path: Path, seeds: Sequence[int]) -> AlignmentCurves:
@@ -131,14 +128,15 @@ def read_alignment(path: Path, seeds: Sequence[int]) -> AlignmentCurves:
     Raises:
         ResultsError: if the file is damaged or at odds with the seeds.
     """
-    table = read_table(path, _ALIGNMENT_COLUMNS)
-    if len(table) % len(seeds) or sorted(set(table["seed"])) not in ([], sorted(seeds)):
+    table = _read(path, _ALIGNMENT_COLUMNS)
+    seed = table["seed"]
+    if len(seed) % len(seeds) or sorted(set(seed.tolist())) not in ([], sorted(seeds)):
         raise ResultsError(f"{path} has not as many rows for each of the seeds {sorted(seeds)}; {REPAIR}")
-    table = table.sort_values(["seed", "position"], ignore_index=True)
+    order = np.lexsort((table["position"], seed))
     places = np.argsort(np.argsort(seeds))
 
     def by_seed(name: str) -> np.ndarray:
-        return table[name].to_numpy().reshape(len(seeds), -1)[places]
+        return table[name][order].reshape(len(seeds), -1)[places]
 
     position = by_seed("position")
     if (position != position[0]).any():
@@ -146,48 +144,16 @@ def read_alignment(path: Path, seeds: Sequence[int]) -> AlignmentCurves:
     return AlignmentCurves(position[0], *(by_seed(name) for name in ("before", "after", "cosine")))
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table to a Parquet file, with checksums.
-
-    Raises:
-        StorageError: if it cannot be written.
-    """
-    write_atomically(path, lambda file: table.to_parquet(file, index=False, write_page_checksum=True))
-
-
-def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return a Parquet table that must have these columns, by name and dtype.
-
-    Raises:
-        ResultsError: if it cannot be read, is larger than `MAX_TABLE_BYTES`, or has others.
-    """
+def _read(path: Path, columns: dict[str, str]) -> dict[str, np.ndarray]:
     try:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            # Before anything is read, since a column of another type may take any amount of memory.
-            schema = file.schema_arrow
-            _check_columns(path, dict(zip(schema.names, map(_dtype, schema.types), strict=True)), columns)
-            rows, limit = file.metadata.num_rows, MAX_TABLE_BYTES // (8 * len(columns))
-            if rows > limit:
-                raise ResultsError(f"{path} has {rows:,} rows, expected at most {limit:,}; {REPAIR}")
-            table = file.read().to_pandas(ignore_metadata=True)
-    except (OSError, ValueError, ArrowException) as cause:
-        raise ResultsError(f"{path} cannot be read as Parquet ({cause}); {REPAIR}") from cause
-    _check_columns(path, {str(name): str(dtype) for name, dtype in table.dtypes.items()}, columns)
-    return table
+        return read_table(path, columns)
+    except ContentError as cause:
+        raise damaged(cause) from cause
 
 
-def _check_columns(path: Path, found: Mapping[str, str], columns: Mapping[str, str]) -> None:
-    if found != columns:
-        raise ResultsError(f"{path} has columns {dict(found)}, expected {dict(columns)}; {REPAIR}")
-
-
-def _dtype(kind: DataType) -> str:
-    return "float64" if types.is_float64(kind) else str(kind)
-
-
-def _problem_with_rows(table: pd.DataFrame, seeds: Sequence[int]) -> str | None:
+def _problem_with_rows(table: Table, seeds: Sequence[int]) -> str | None:
     """Return what is wrong with a table of accuracies, None if nothing is."""
-    seed, after_task, test_task, accuracy = (table[name].to_numpy() for name in _COLUMNS)
+    seed, after_task, test_task, accuracy = (table[name] for name in _COLUMNS)
     if sorted(set(seed.tolist())) != sorted(seeds):
         return f"has seeds {sorted(set(seed.tolist()))}, expected {sorted(seeds)} of config.json"
     last = int(test_task.max(initial=-1))
@@ -195,8 +161,6 @@ def _problem_with_rows(table: pd.DataFrame, seeds: Sequence[int]) -> str | None:
         return f"has task {last:,}, which would make matrices of more than {MAX_TABLE_BYTES:,} bytes"
     if last < 0 or test_task.min() < 0 or after_task.min() < -1 or after_task.max() != last:
         return f"has task numbers that do not fit together, expected after_task -1..{last} for {last + 1} tasks"
-    if table.duplicated(["seed", "after_task", "test_task"]).any():
-        return "has an entry twice, expected one row an entry"
     if not (np.isfinite(accuracy) & (accuracy <= 1)).all():
         return "has an accuracy that is above 1 or not finite"
     return None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Array, Float64, Int
 
 from perdure.core import Learner
 from perdure.execution.compilation import finite
@@ -59,10 +59,9 @@ class LearnerJob(Job):
         self.length = self.streams.length
         self.position = 0
         self.accuracy = np.full((len(spec.seeds), len(self.streams.task_ends) + 1, len(self.streams.task_ends)), np.nan)
-        self._traced = jax.tree.map(jnp.asarray, self.learner)
+        self._traced = jax.device_put(self.learner)
         self._is_full = spec.evaluation == "full"
-        self._keys = jax.vmap(named_keys)(jnp.asarray(spec.seeds))
-        self._progress = self._start(spec)
+        self._keys, self._progress = self._start(spec)
         self._advance: Advance | None = None
         self._evaluator = Evaluator(self._traced, self.streams.first.class_tasks)
 
@@ -128,16 +127,17 @@ class LearnerJob(Job):
         known = just_learned[~np.isnan(just_learned)]
         return f"accuracy so far {100 * float(known.mean()):.1f} %" if known.size else ""
 
-    def _start(self, spec: RunSpec) -> Progress:
-        """Return the states before the first example."""
+    def _start(self, spec: RunSpec) -> tuple[Keys, Progress]:
+        """Return each seed's keys, and the states before the first example."""
         example, n_outputs = self.streams.first_example, self.streams.first.n_outputs
 
-        def start(keys: Keys) -> Progress:
+        def start(seed: Int[Array, ""]) -> tuple[Keys, Progress]:
+            keys = named_keys(seed)
             state = start_state(self._traced, spec.model, example, n_outputs, keys)
             empty = jnp.full(self.length, jnp.nan)
-            return Progress(state, Log(empty, Alignment(empty, empty, empty) if spec.alignment else None))
+            return keys, Progress(state, Log(empty, Alignment(empty, empty, empty) if spec.alignment else None))
 
-        return jax.jit(jax.vmap(start))(self._keys)
+        return jax.jit(jax.vmap(start))(np.asarray(spec.seeds))
 
     def _diverged(self, seed: int, what: str) -> DivergedError:
         inputs = input_range(self.streams.benchmarks[seed])

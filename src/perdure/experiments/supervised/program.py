@@ -170,7 +170,7 @@ class Advance:
         return self._division.gathered(self._progress)
 
     def _arguments(self, start: int, stop: int) -> tuple[Any, ...]:
-        ends = (jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32))
+        ends = (np.int32(start), np.int32(stop))
         spread = self._division.spread((None, None), ends)
         return self._learner, self._progress, self._stream, self._keys, *spread
 
@@ -223,7 +223,7 @@ class Evaluator:
         for first in range(0, len(x), size):
             batch = x[first : first + size]
             padded = np.pad(batch, [(0, size - len(batch))] + [(0, 0)] * (x.ndim - 1))
-            outputs = self._outputs(states, jnp.asarray(seed), jnp.asarray(task, jnp.int32), padded)
+            outputs = self._outputs(states, np.int32(seed), np.int32(task), padded)
             parts.append(np.asarray(outputs)[: len(batch)])
         return np.concatenate(parts)
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from operator import attrgetter
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from perdure.core import Example
@@ -56,16 +55,16 @@ class SeedStreams:
     @cached_property
     def stream(self) -> Example:
         """The training streams on the device, x and y (seeds, N, ...), or (N, ...) if shared; task (N,)."""
-        first = jax.tree.map(jnp.asarray, self.first.train)
+        first = jax.device_put(self.first.train)
         if self.shared:
             return first
-        x, y = (jnp.asarray(np.stack([leaf(it.train) for it in self.benchmarks])) for leaf in (_X, _Y))
+        x, y = jax.device_put([np.stack([leaf(it.train) for it in self.benchmarks]) for leaf in (_X, _Y)])
         return Example(x, y, first.task)
 
     @property
     def first_example(self) -> Example:
         """The first example of the first seed's stream."""
-        return Example(*(jnp.asarray(np.asarray(leaf)[0]) for leaf in self.first.train))
+        return Example(*jax.device_put([np.asarray(leaf)[0] for leaf in self.first.train]))
 
     @property
     def task_ends(self) -> np.ndarray:
