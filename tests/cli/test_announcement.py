@@ -117,4 +117,4 @@ def test_the_line_gives_way_to_an_error_and_to_ctrl_c(terminal):
     os.read(ours, 4096)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 128 + signal.SIGINT
-    assert os.read(ours, 4096).decode().endswith("\r\x1b[K\x1b[?25h")
+    assert os.read(ours, 4096).decode().endswith("\r\x1b[K\x1b[?25hstopped; what was recorded before is kept\r\n")

@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from perdure.machine.signals import STOP_SIGNALS, StoppedBySignal, StopRequests, loading, stop_quietly
+from perdure.machine.signals import STOP_SIGNALS, StopRequests, stop_quietly
+from perdure.storage import files
+from perdure.storage.files import whole_file
 
 
 @pytest.fixture
@@ -17,7 +19,6 @@ def program(monkeypatch):
     """A program that stops quietly; what would end it at once is noted instead."""
     ended = []
     monkeypatch.setattr(os, "_exit", ended.append)
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
@@ -28,58 +29,36 @@ def program(monkeypatch):
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_while_the_program_loads_it_ends_at_once(program, number):
-    signal.raise_signal(number)
-    with loading():
-        signal.raise_signal(number)
-    assert program == [128 + number] * 2
-
-
-@pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_afterwards_the_first_signal_is_an_exception_and_the_second_the_end(program, number):
-    with loading():
-        pass
-    with pytest.raises(StoppedBySignal) as stopped:
-        signal.raise_signal(number)
-    assert stopped.value.signal_number == number
-    assert program == []
+def test_a_program_ends_at_once_and_says_so(program, number, capfd):
     signal.raise_signal(number)
     assert program == [128 + number]
+    assert capfd.readouterr().err == "stopped; what was recorded before is kept\n"
 
 
-def test_an_exception_that_python_would_ignore_ends_the_program(program):
-    class Finalized:
-        def __del__(self):
-            signal.raise_signal(signal.SIGTERM)
-
-    with loading():
-        pass
-    Finalized()
-    assert program == [128 + signal.SIGTERM]
+def test_nothing_half_written_is_left(program, tmp_path):
+    with whole_file(tmp_path / "file") as file:
+        file.write(b"half")
+        assert len(list(tmp_path.iterdir())) == 1
+        signal.raise_signal(signal.SIGINT)
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "file").touch()  # what follows would have been cut off by the end of the process
+        next(iter(files._PARTIAL_WRITES)).touch()
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_run_notes_the_first_signal_and_the_second_stops_it(program, number):
-    with loading():
-        pass
     with StopRequests() as stop:
         signal.raise_signal(number)
         assert stop.received == number
-        with pytest.raises(StoppedBySignal):
-            signal.raise_signal(number)
-
-
-def test_loading_changes_nothing_for_who_did_not_ask():
-    before = [signal.getsignal(number) for number in STOP_SIGNALS]
-    with loading():
-        assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
-    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
+        assert program == []
+        signal.raise_signal(number)
+        assert program == [128 + number]
 
 
 def test_nohup_keeps_its_meaning(program):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stop_quietly()
-    with loading(), StopRequests() as stop:
+    with StopRequests() as stop:
         signal.raise_signal(signal.SIGHUP)
     assert stop.received is None
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -87,7 +66,7 @@ def test_nohup_keeps_its_meaning(program):
 
 
 def test_signals_are_never_held_back():
-    with loading():
+    with StopRequests():
         assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(STOP_SIGNALS)
 
 

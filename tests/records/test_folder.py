@@ -102,7 +102,7 @@ def test_a_folder_of_another_configuration_is_refused_with_the_differences(run, 
         "  learner.hyperparameters.learning_rate: 0.1 there, 0.03 requested",
         "  seeds: [7, 3] there, [0] requested",
     ]
-    assert lines[4] == "Give this run another folder, or delete that one"
+    assert lines[4] == "Give this run another folder (--out), or delete that one"
     assert files_of(run) == before
 
 

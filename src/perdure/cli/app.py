@@ -17,7 +17,7 @@ from perdure.cli.commands import LazyCommand, examples, group
 from perdure.cli.console import complain, note, say
 from perdure.cli.jax_settings import configure_jax
 from perdure.machine.limits import check_memory_limits
-from perdure.machine.signals import InterruptedRunError, StoppedBySignal
+from perdure.machine.signals import InterruptedRunError
 from perdure.machine.status import STATUS
 
 
@@ -90,8 +90,6 @@ def run_command_line(arguments: Sequence[str]) -> None:
         app(args=[argument for argument in arguments if argument != "--debug"], prog_name="perdure")
     except InterruptedRunError as stopped:
         complain(str(stopped))
-        sys.exit(128 + stopped.signal_number)
-    except StoppedBySignal as stopped:
         sys.exit(128 + stopped.signal_number)
     except Exception as error:
         if "--debug" in arguments:

@@ -101,6 +101,8 @@ class ExplainingCommand(typer.core.TyperCommand):
         return super().parse_args(ctx, args)
 
     def _unknown_option(self, option: str, known: Iterable[str]) -> str:
+        if (spelled := option.replace("_", "-")) in known:
+            return f"there is no option {option}; did you mean {spelled}?"
         if self.elsewhere is not None and (others := self.elsewhere(option)):
             return f"{self.name} has no {option}; {', '.join(others)} {'has' if len(others) == 1 else 'have'}"
         near = get_close_matches(option, known, n=2)

@@ -9,23 +9,20 @@ from rich.table import Table
 
 from perdure.cli.commands import examples, group, listed
 from perdure.cli.console import DataDir, print_table, say
-from perdure.machine.signals import loading
 
 Name = Annotated[str, typer.Argument(help="Name of the data set.")]
 
 
 def list_data(data_dir: DataDir = None) -> None:
     """List the data sets, their files and where they are."""
-    with loading():
-        from perdure.streams.raw.files import dataset_names, status
+    from perdure.streams.raw.files import dataset_names, status
 
     _print_status({name: status(name, data_dir) for name in dataset_names()})
 
 
 def fetch_data(name: Name, data_dir: DataDir = None) -> None:
     """Download the files of a data set that are missing, and verify all of them."""
-    with loading():
-        from perdure.streams.raw.files import fetch
+    from perdure.streams.raw.files import fetch
 
     for path in fetch(name, data_dir):
         say(str(path))
@@ -33,8 +30,7 @@ def fetch_data(name: Name, data_dir: DataDir = None) -> None:
 
 def verify_data(name: Name, data_dir: DataDir = None) -> None:
     """Check the content of a data set's files; exit status 1 if one is missing or wrong."""
-    with loading():
-        from perdure.streams.raw.files import verify
+    from perdure.streams.raw.files import verify
 
     rows = verify(name, data_dir)
     _print_status({name: rows})

@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from perdure.cli.commands import ExplainingCommand, LazyCommand, command, examples
 from perdure.learners.catalog import CATALOG
-from perdure.machine.signals import loading
 from perdure.named import Entry, named_class
 
 
@@ -41,8 +40,7 @@ def commands_of(
     """
 
     def load(name: str) -> Any:
-        with loading():
-            record = named_class(entries, kind, name)
+        record = named_class(entries, kind, name)
         lines = example_lines.get(name) or [line.replace("NAME", name) for line in example_lines[""]]
         made = _with_hyperparameters(name, record, action, lines, several=several)
         made.elsewhere = lambda option: _who_has(entries, kind, option)
@@ -55,10 +53,9 @@ def _with_hyperparameters(
     name: str, record: type, action: Callable[..., None], example_lines: Iterable[str], *, several: bool
 ) -> ExplainingCommand:
     """Return a command with an option for each hyper-parameter that a class declares."""
-    with loading():
-        from perdure.learners.hyperparameters import hyperparameters
+    from perdure.learners.hyperparameters import hyperparameters
 
-        known = hyperparameters(record)
+    known = hyperparameters(record)
 
     def act(**options: Any) -> None:
         given = {it.name: options.pop(it.name) for it in known}

@@ -11,7 +11,6 @@ import typer
 
 from perdure.cli.commands import examples, group, listed, required
 from perdure.cli.console import DataDir, Previous, Quiet, print_table, say
-from perdure.machine.signals import loading
 
 
 def train(
@@ -47,10 +46,9 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a representation; the same command continues one that was stopped."""
-    with loading():
-        from perdure.execution.drive import Driving
-        from perdure.experiments.representations.plan import make_recipe
-        from perdure.experiments.representations.train import train_recipe
+    from perdure.execution.drive import Driving
+    from perdure.experiments.representations.plan import make_recipe
+    from perdure.experiments.representations.train import train_recipe
 
     domain = required(domain, "domain", ["omniglot", "sine"])
     size = size or ("paper" if domain == "sine" else "small")
@@ -99,9 +97,8 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Test representations by the published protocol: a sweep of rates, then many runs, and what they retain."""
-    with loading():
-        from perdure.cli.report import report_run
-        from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec
+    from perdure.cli.report import report_run
+    from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec
 
     if not all(it.strip().isdecimal() for it in classes.split(",")):
         raise ValueError(f"--classes is {classes!r}, expected numbers separated by commas, as {EVALUATION_CLASSES}")
@@ -120,13 +117,12 @@ def visualize(
     data_dir: DataDir = None,
 ) -> None:
     """Show how sparse the features of representations are, and draw them as heat maps side by side."""
-    with loading():
-        from perdure.experiments.representations.evaluate import features_of
-        from perdure.report.figures.representations import activation_maps
-        from perdure.report.figures.saving import save_figure
-        from perdure.report.representations import statistics_table
-        from perdure.representation.file import representation_name
-        from perdure.representation.statistics import representation_statistics
+    from perdure.experiments.representations.evaluate import features_of
+    from perdure.report.figures.representations import activation_maps
+    from perdure.report.figures.saving import save_figure
+    from perdure.report.representations import statistics_table
+    from perdure.representation.file import representation_name
+    from perdure.representation.statistics import representation_statistics
 
     features = {representation_name(name): features_of(name, data_dir) for name in representations}
     statistics = {name: representation_statistics(it) for name, it in features.items()}
@@ -151,9 +147,8 @@ def learners(
 
     The same command again continues after the last figure that was measured.
     """
-    with loading():
-        from perdure.cli.report import report_run
-        from perdure.experiments.representations.learners import compare_learners, default_comparison_folder
+    from perdure.cli.report import report_run
+    from perdure.experiments.representations.learners import compare_learners, default_comparison_folder
 
     folder = out or default_comparison_folder(seeds)
     compare_learners(representations, raw=raw, seeds=seeds, folder=folder, data_dir=data_dir, progress=not quiet)

@@ -10,7 +10,6 @@ import typer
 
 from perdure.cli.commands import command, examples
 from perdure.cli.console import note, print_table, say
-from perdure.machine.signals import loading
 
 
 class Report(NamedTuple):
@@ -26,9 +25,8 @@ def results(
     root: Annotated[Path, typer.Argument(help="Folder that holds the folders of runs.")] = Path("runs"),
 ) -> None:
     """List runs of every kind, finished and unfinished."""
-    with loading():
-        from perdure.records.listing import list_records
-        from perdure.report.tables import runs_table
+    from perdure.records.listing import list_records
+    from perdure.report.tables import runs_table
 
     print_table(runs_table(list_records(root)))
 
@@ -38,8 +36,7 @@ def report(
     figures: Annotated[Path | None, typer.Option(help="Folder to draw figures in.", show_default="none drawn")] = None,
 ) -> None:
     """Show what came of runs, those of one kind side by side: tables, and figures as PNG and SVG."""
-    with loading():
-        from perdure.records.listing import load_record
+    from perdure.records.listing import load_record
 
     records = [load_record(folder) for folder in folders]
     if unfinished := [str(record.folder) for record in records if not record.finished]:
@@ -54,8 +51,7 @@ def report(
 
 def report_run(folder: Path) -> None:
     """Draw the figures of a finished run of any kind in its folder, then show its tables."""
-    with loading():
-        from perdure.records.listing import load_record
+    from perdure.records.listing import load_record
 
     record = load_record(folder)
     _show([_BY_KIND[record.config["kind"]]([record], folder / "figures")])

@@ -11,7 +11,6 @@ import typer
 
 from perdure.cli.commands import command, examples
 from perdure.cli.console import DataDir, Quiet, complain, say
-from perdure.machine.signals import loading
 
 if TYPE_CHECKING:
     from perdure.experiments.reproduction.measure import Measured
@@ -45,9 +44,8 @@ def reproduce(
     What the folder already holds is not run again; after Ctrl-C the same command continues. If a run failed, the exit
     status is 1.
     """
-    with loading():
-        from perdure.experiments.reproduction.measure import default_study_folder, measure
-        from perdure.presets.studies import load_study
+    from perdure.experiments.reproduction.measure import default_study_folder, measure
+    from perdure.presets.studies import load_study
 
     measuring = load_study(study, seeds, quick=quick)
     root = out or default_study_folder(measuring)

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from perdure.cli.commands import command, examples
-from perdure.cli.console import DataDir, Previous, Quiet
+from perdure.cli.console import DataDir, Previous, Quiet, say
 from perdure.cli.report import report_run
-from perdure.machine.signals import loading
 
 
 def resume(
@@ -21,67 +20,61 @@ def resume(
     quiet: Quiet = False,
 ) -> None:
     """Continue a run that was stopped; it ends as if it had never been stopped."""
-    with loading():
-        from perdure.records.listing import load_record
+    from perdure.records.listing import load_record
 
     record = load_record(folder)
-    if not record.finished:
+    if record.finished:
+        say("finished before; there is nothing to resume")
+    else:
         _BY_KIND[record.config["kind"]](folder, data_dir, previous, not quiet)
     report_run(folder)
 
 
 def _learner(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
-    with loading():
-        from perdure.execution.drive import Driving
-        from perdure.experiments.supervised.plan import resume_run
+    from perdure.execution.drive import Driving
+    from perdure.experiments.supervised.plan import resume_run
 
     resume_run(folder, data_dir, Driving(previous=previous, progress=progress))
 
 
 def _search(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
-    with loading():
-        from perdure.experiments.tuning.tune import resume_search
-        from perdure.presets.file import add_preset
+    from perdure.experiments.tuning.tune import resume_search
+    from perdure.presets.file import add_preset
 
     result = resume_search(folder, data_dir, progress=progress)
     add_preset(folder / "preset.toml", result.preset)
 
 
 def _study(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
-    with loading():
-        from perdure.cli.reproduce import write_pages
-        from perdure.experiments.reproduction.measure import resume_study
+    from perdure.cli.reproduce import write_pages
+    from perdure.experiments.reproduction.measure import resume_study
 
     measured = resume_study(folder, data_dir, progress=progress)
     write_pages(measured, measured.record.command, folder / "results.md", folder / "results.html")
 
 
 def _training(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
-    with loading():
-        from perdure.execution.drive import Driving
-        from perdure.experiments.representations.train import resume_training
+    from perdure.execution.drive import Driving
+    from perdure.experiments.representations.train import resume_training
 
     resume_training(folder, data_dir, Driving(previous=previous, progress=progress))
 
 
 def _evaluation(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
-    with loading():
-        from perdure.experiments.representations.evaluation import resume_evaluation
+    from perdure.experiments.representations.evaluation import resume_evaluation
 
     resume_evaluation(folder, data_dir, progress=progress)
 
 
 def _comparison(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
-    with loading():
-        from perdure.experiments.representations.learners import resume_comparison
+    from perdure.experiments.representations.learners import resume_comparison
 
     resume_comparison(folder, data_dir, progress=progress)
 
 
 def _agent(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
-    with loading():
-        from perdure.execution.drive import Driving
-        from perdure.experiments.agents.plan import resume_agent
+    from perdure.execution.drive import Driving
+    from perdure.experiments.agents.plan import resume_agent
 
     resume_agent(folder, Driving(previous=previous, progress=progress))
 

@@ -10,7 +10,6 @@ import typer
 from perdure.cli.commands import LazyCommand, examples, group, listed, required
 from perdure.cli.console import OUTPUT, Previous, Quiet, print_table, say, show
 from perdure.cli.learners import commands_of
-from perdure.machine.signals import loading
 from perdure.rl.catalog import AGENTS, GAMES
 
 Observation = Annotated[
@@ -40,12 +39,11 @@ def _train(
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
-    with loading():
-        from perdure.experiments.agents.plan import make_agent
-        from perdure.experiments.agents.run import run_agent
-        from perdure.records.agent import AgentRecord
-        from perdure.report.agents import agents_table
-        from perdure.rl.catalog import make_game
+    from perdure.experiments.agents.plan import make_agent
+    from perdure.experiments.agents.run import run_agent
+    from perdure.records.agent import AgentRecord
+    from perdure.report.agents import agents_table
+    from perdure.rl.catalog import make_game
 
     game = required(game, "game", GAMES)
     environment = make_game(game, observation)
@@ -84,11 +82,10 @@ def compare(
     figures: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("runs/figures"),
 ) -> None:
     """Compare agents: scores at each level, and as a figure over frames."""
-    with loading():
-        from perdure.records.agent import AgentRecord
-        from perdure.report.agents import agents_table
-        from perdure.report.figures.agents import scores_over_frames
-        from perdure.report.figures.saving import save_figure
+    from perdure.records.agent import AgentRecord
+    from perdure.report.agents import agents_table
+    from perdure.report.figures.agents import scores_over_frames
+    from perdure.report.figures.saving import save_figure
 
     records = [AgentRecord.load(run) for run in runs]
     paths = list(save_figure(scores_over_frames(records), figures / f"scores-{records[0].environment}"))
@@ -110,10 +107,9 @@ def play(
     window: Annotated[bool, typer.Option("--window", help="Show it in a window too.")] = False,
 ) -> None:
     """Watch a trained agent play: a film, its last picture in the terminal, and a window if requested."""
-    with loading():
-        from perdure.experiments.agents.film import film_encoder, save_film
-        from perdure.experiments.agents.play import play_episode, show_pictures
-        from perdure.report.terminal import picture_of
+    from perdure.experiments.agents.film import film_encoder, save_film
+    from perdure.experiments.agents.play import play_episode, show_pictures
+    from perdure.report.terminal import picture_of
 
     path = out or run / f"level-{level}.gif"
     film_encoder(path)  # refuses other kinds before anything is played

@@ -11,7 +11,6 @@ from perdure.cli.commands import examples, group, required
 from perdure.cli.console import DataDir, ExamplesPerTask, Previous, Quiet, Tasks, note, say
 from perdure.cli.learners import learner_commands
 from perdure.cli.report import report_run
-from perdure.machine.signals import loading
 from perdure.streams.catalog import benchmark_names
 
 
@@ -65,12 +64,11 @@ def _run(
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
-    with loading():
-        from perdure.execution.drive import Driving
-        from perdure.experiments.supervised.plan import choose_learner
-        from perdure.experiments.supervised.run import run_of
-        from perdure.experiments.supervised.spec import run_spec
-        from perdure.records.folder import is_finished
+    from perdure.execution.drive import Driving
+    from perdure.experiments.supervised.plan import choose_learner
+    from perdure.experiments.supervised.run import run_of
+    from perdure.experiments.supervised.spec import run_spec
+    from perdure.records.folder import is_finished
 
     options = {
         "tasks": tasks,

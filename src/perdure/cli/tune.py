@@ -13,7 +13,6 @@ import typer
 from perdure.cli.commands import examples, group, required
 from perdure.cli.console import DataDir, ExamplesPerTask, Quiet, Tasks, note, print_table, say
 from perdure.cli.learners import learner_commands
-from perdure.machine.signals import loading
 from perdure.streams.catalog import benchmark_names
 
 if TYPE_CHECKING:
@@ -46,14 +45,13 @@ def _tune(
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
-    with loading():
-        from perdure.experiments.tuning.space import parse_values
-        from perdure.experiments.tuning.spec import tuning_spec
-        from perdure.experiments.tuning.tune import tune_of
-        from perdure.learners.catalog import learner_class
-        from perdure.learners.hyperparameters import hyperparameters
-        from perdure.presets.file import add_preset
-        from perdure.streams.catalog import BenchmarkRecipe
+    from perdure.experiments.tuning.space import parse_values
+    from perdure.experiments.tuning.spec import tuning_spec
+    from perdure.experiments.tuning.tune import tune_of
+    from perdure.learners.catalog import learner_class
+    from perdure.learners.hyperparameters import hyperparameters
+    from perdure.presets.file import add_preset
+    from perdure.streams.catalog import BenchmarkRecipe
 
     if trials is not None and search is _SearchKind.grid:
         raise ValueError(f"--trials is {trials}, but a grid is tried whole; leave it out, or add --search random")

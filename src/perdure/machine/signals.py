@@ -1,15 +1,19 @@
-"""Stopping on Ctrl-C, SIGTERM and SIGHUP: at once where nothing is lost, elsewhere after a checkpoint."""
+"""Stopping on Ctrl-C, SIGTERM and SIGHUP: at once where nothing is lost, elsewhere after a checkpoint.
+
+At once means without an exception: compiled libraries do not survive one in the middle of their work. What is on the
+disk is whole at every moment, so nothing has to be brought to an end.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
+
+from perdure.storage.files import remove_partial_writes
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a program to stop; SIGHUP comes when its terminal is closed."""
@@ -28,15 +32,6 @@ class InterruptedRunError(Exception):
 
     def __str__(self) -> str:
         return self.args[0]
-
-
-class StoppedBySignal(BaseException):
-    """The program was asked to stop where it had nothing to save."""
-
-    def __init__(self, signal_number: int):
-        """Remember which signal it was."""
-        super().__init__(signal_number)
-        self.signal_number = signal_number
 
 
 class StopRequests:
@@ -68,32 +63,14 @@ class StopRequests:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         signal.signal(number, self._before[number])
+        if os.isatty(2):
+            _write(b"stopping after a checkpoint; once more stops at once\n")
 
 
 def stop_quietly() -> None:
-    """End this program on a stop signal without a traceback, from now on, with exit status 128 + the signal's number.
-
-    It ends at once until the first `loading` block has ended, and in every later one; elsewhere `StoppedBySignal` is
-    raised, so that what is half written can be cleaned up, and a second signal ends the program at once.
-    """
-    _handle(_exit_at_once)
-    sys.unraisablehook = _exit_if_stopped
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """Let stop signals end the program at once while a block imports libraries, if `stop_quietly` was called.
-
-    Many libraries do not survive an exception in the middle of their import, and there is nothing to save yet.
-    """
-    ours = signal.getsignal(signal.SIGTERM) in (_exit_at_once, _raise)
-    if ours:
-        _handle(_exit_at_once)
-    try:
-        yield
-    finally:
-        if ours:
-            _handle(_raise)
+    """End this program at once on a stop signal, from now on, with a line that says so and exit status 128 + number."""
+    for number in _not_ignored():
+        signal.signal(number, _exit_at_once)
 
 
 def _not_ignored() -> list[int]:
@@ -101,25 +78,13 @@ def _not_ignored() -> list[int]:
     return [number for number in STOP_SIGNALS if not (number == signal.SIGHUP and hangup_ignored)]
 
 
-def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
-    for number in _not_ignored():
-        signal.signal(number, handler)
-
-
 def _exit_at_once(number: int, frame: FrameType | None) -> None:
-    if os.isatty(2):
-        with suppress(OSError):  # the terminal may be gone: SIGHUP says just that
-            os.write(2, _RESTORED_LINE)  # not by sys.stderr, in the middle of whose work the signal may have come
+    remove_partial_writes()
+    _write(b"stopped; what was recorded before is kept\n")
     os._exit(128 + number)
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
-    _handle(_exit_at_once)
-    raise StoppedBySignal(number)
-
-
-def _exit_if_stopped(ignored: Any) -> None:
-    """End the program if Python was about to print and ignore `StoppedBySignal`, as it does in a finalizer."""
-    if isinstance(ignored.exc_value, StoppedBySignal):
-        _exit_at_once(ignored.exc_value.signal_number, None)
-    sys.__unraisablehook__(ignored)
+def _write(line: bytes) -> None:
+    """Write a line where errors go; not by sys.stderr, in the middle of whose work the signal may have come."""
+    with suppress(OSError):  # the terminal may be gone: SIGHUP says just that
+        os.write(2, _RESTORED_LINE + line if os.isatty(2) else line)

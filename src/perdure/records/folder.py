@@ -153,7 +153,8 @@ def refuse_another(path: Path, config_there: Mapping[str, Any], config: Mapping[
         ResultsError: if they differ; the message lists what.
     """
     there, wanted = flatten(config_there), flatten(config)
-    differing = sorted(key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key))
+    keys = [key for key in there.keys() | wanted.keys() if not (there.get(key) or wanted.get(key)) == {}]
+    differing = sorted(key for key in keys if there.get(key) != wanted.get(key))
     if not differing:
         return
     lines = [f"  {key}: {there.get(key)} there, {wanted.get(key)} requested" for key in differing]
@@ -162,7 +163,9 @@ def refuse_another(path: Path, config_there: Mapping[str, Any], config: Mapping[
     else:
         what = "it holds a run of another configuration"
     raise ResultsError(
-        f"{path} cannot be used, {what}:\n" + "\n".join(lines) + "\nGive this run another folder, or delete that one"
+        f"{path} cannot be used, {what}:\n"
+        + "\n".join(lines)
+        + "\nGive this run another folder (--out), or delete that one"
     )
 
 

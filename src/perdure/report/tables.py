@@ -49,7 +49,8 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
     """
     columns = [_NAME, _MEMORY_AND_SEEDS, *_present(_MEASURED, records), _COST]
     legend = "; ".join(_LEGEND[column.header] for column in columns if column.header in _LEGEND)
-    caption = f"{legend}. Accuracies in percent, ± 95 % half width over seeds."
+    spread = ", ± 95 % half width over seeds" if any(len(record.seeds) > 1 for record in records) else ""
+    caption = f"{legend}. Accuracies in percent{spread}."
     table = Table(
         caption=caption, caption_justify="left", box=None, padding=(0, 1, 1, 0), pad_edge=False, header_style="bold"
     )

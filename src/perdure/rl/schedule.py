@@ -131,7 +131,7 @@ def make_schedule(levels: Sequence[Any], stages: Sequence[Any]) -> Schedule:
         if frames < episode:
             raise ValueError(
                 f"the stage of level {level} lasts {frames:,} frames, less than an episode, which may have {episode:,}"
-                "; give it more frames, or the level a smaller max_steps_in_episode"
+                "; give it more frames, or in Python the level a smaller max_steps_in_episode"
             )
     chosen = np.asarray([stage.level for stage in stages])
     params = jax.tree.map(lambda leaf: leaf[chosen], stack_params(levels))

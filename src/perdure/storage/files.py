@@ -7,11 +7,14 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 _PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+
+_PARTIAL_WRITES: set[Path] = set()
+"""Files that have not taken their place yet."""
 
 
 class StorageError(OSError):
@@ -33,6 +36,7 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
     """
     # Not by tempfile, whose files nobody but their owner may read.
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    _PARTIAL_WRITES.add(partial)
     try:
         with partial.open("x+b") as file:
             yield file
@@ -41,7 +45,15 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+        _PARTIAL_WRITES.discard(partial)
     _sync_folder(target.parent)
+
+
+def remove_partial_writes() -> None:
+    """Remove the files that this process is about to write, before it ends in the middle of it."""
+    for partial in list(_PARTIAL_WRITES):
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -72,5 +72,5 @@ def test_streams_of_different_shape_are_refused(make_benchmark, change, differen
 
 
 def test_label_says_what_learns_what():
-    assert SeedStreams.of(DIGITS, (3, 1)).label("online") == "online on digits-rotations: 10 examples, seed 3, 1"
+    assert SeedStreams.of(DIGITS, (3, 1)).label("online") == "online on digits-rotations: 10 examples, seeds 3, 1"
     assert SeedStreams.of(DIGITS, (4,)).label("online") == "online on digits-rotations: 10 examples, seed 4"

@@ -14,7 +14,7 @@ from perdure.experiments.supervised.result import Result
 from perdure.experiments.supervised.run import run_of
 from perdure.experiments.supervised.spec import RunSpec, run_spec
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
-from perdure.learners.hyperparameters import hyperparameters
+from perdure.learners.hyperparameters import hyperparameters, required_and_known
 from perdure.presets.file import read_presets
 from perdure.presets.learners import find_preset
 from perdure.records.errors import ResultsError
@@ -61,6 +61,13 @@ def choose_learner(
         there = ", ".join(f"{row.learner} for {row.benchmark}" for row in presets)
         raise ValueError(f"{preset_file} holds no preset of {name} for {benchmark}, expected one; it holds {there}")
     values = {**(preset.hyperparameters if preset else {}), **given}
+    required, _ = required_and_known(learner_class(name))
+    if missing := [it for it in required if it not in values]:
+        options_missing = ", ".join(f"--{it.replace('_', '-')}" for it in missing)
+        raise TypeError(
+            f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; give them "
+            f"({options_missing}), or choose them with perdure tune {name} {benchmark}"
+        )
     notes = []
     if preset is not None and set(known) - set(given):
         if not preset.exact:

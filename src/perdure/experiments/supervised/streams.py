@@ -81,7 +81,8 @@ class SeedStreams:
         first, last = self.seeds[0], self.seeds[-1]
         in_a_row = len(self.seeds) > 2 and self.seeds == tuple(range(first, last + 1))
         seeds = f"{first} to {last}" if in_a_row else ", ".join(map(str, self.seeds))
-        return f"{learner} on {self.first.name}: {self.length:,} examples, seed {seeds}"
+        word = "seed" if len(self.seeds) == 1 else "seeds"
+        return f"{learner} on {self.first.name}: {self.length:,} examples, {word} {seeds}"
 
     def checksums(self) -> dict[str, str]:
         """Return the SHA-256 of each seed's benchmark by name."""
