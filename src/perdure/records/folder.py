@@ -153,7 +153,7 @@ def refuse_another(path: Path, config_there: Mapping[str, Any], config: Mapping[
         ResultsError: if they differ; the message lists what.
     """
     there, wanted = flatten(config_there), flatten(config)
-    keys = [key for key in there.keys() | wanted.keys() if not (there.get(key) or wanted.get(key)) == {}]
+    keys = [key for key in there.keys() | wanted.keys() if (there.get(key) or wanted.get(key)) != {}]
     differing = sorted(key for key in keys if there.get(key) != wanted.get(key))
     if not differing:
         return
