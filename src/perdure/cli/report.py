@@ -133,7 +133,11 @@ def _places(records: Sequence[Any], figures: Path | None) -> list[Path]:
     """Return a folder for the figures of each of several runs that are drawn alone; none if none are drawn."""
     if figures is None:
         return []
-    return [figures if len(records) == 1 else figures / record.folder.name for record in records]
+    if len(records) == 1:
+        return [figures]
+    from perdure.report.figures.saving import file_names
+
+    return [figures / name for name in file_names([record.folder.name for record in records])]
 
 
 _BY_KIND: Mapping[str, Callable[[Sequence[Any], Path | None], Report]] = {

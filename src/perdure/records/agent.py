@@ -18,12 +18,16 @@ from jaxtyping import Float64, Int64
 from perdure.metrics.transfer import METRICS, Statistic, mean_and_interval, metrics_over_seeds
 from perdure.records.errors import REPAIR, ResultsError, damaged
 from perdure.records.folder import CONFIG, read_config, seeds_in
+from perdure.records.measurements import LARGEST_SCORE
 from perdure.records.summary import Summary, read_summary
 from perdure.storage.reading import ContentError, checked, entry
 from perdure.storage.tables import read_table, write_table
 
 KIND = "agent"
 NETWORKS = "networks.safetensors"
+MAX_LEVELS = 500
+"""Most levels of a run: an image of its figure could not hold more panels."""
+MAX_STAGES = 10_000
 _COLUMNS = {"seed": "int64", "frame": "int64", "level": "int64", "score": "float64"}
 
 Scores = Float64[np.ndarray, "seeds times levels"]
@@ -58,7 +62,8 @@ class AgentRecord:
         summary = read_summary(folder)
         if summary is None:
             return cls(folder, config, None, None, None)
-        return cls(folder, config, *_read_scores(folder / "scores.parquet", config["seeds"]), summary)
+        scores = _read_scores(folder / "scores.parquet", config["seeds"], len(config["levels"]))
+        return cls(folder, config, *scores, summary)
 
     @property
     def finished(self) -> bool:
@@ -101,18 +106,29 @@ def _check_config(config: Mapping[str, Any], folder: Path) -> None:
     environment = entry(config, "environment", dict, where)
     entry(environment, "name", str, f"{where}, 'environment'")
     entry(environment, "observation", str, f"{where}, 'environment'")
-    entry(config, "levels", list, where)
-    place = f"{where}, 'stages'"
-    for stage in entry(config, "stages", list, where):
-        if len(checked(stage, list, place)) != 2:
-            raise ContentError(f"{place} has a stage of {len(stage)} values, expected a level and a number of frames")
-        for number in stage:
-            checked(number, int, place)
+    n_levels = len(entry(config, "levels", list, where))
+    if not 1 <= n_levels <= MAX_LEVELS:
+        raise ContentError(f"{where}, 'levels' has {n_levels:,} levels, expected 1 to {MAX_LEVELS}")
+    _check_stages(entry(config, "stages", list, where), n_levels, f"{where}, 'stages'")
     entry(entry(config, "network", dict, where), "name", str, f"{where}, 'network'")
     evaluation = entry(config, "evaluation", dict, where)
     for number in ("every", "episodes"):
         entry(evaluation, number, int, f"{where}, 'evaluation'")
     seeds_in(config, where)
+
+
+def _check_stages(stages: Sequence[Any], n_levels: int, where: str) -> None:
+    if not 1 <= len(stages) <= MAX_STAGES:
+        raise ContentError(f"{where} has {len(stages):,} stages, expected 1 to {MAX_STAGES}")
+    for stage in stages:
+        if len(checked(stage, list, where)) != 2:
+            raise ContentError(f"{where} has a stage of {len(stage)} values, expected a level and a number of frames")
+        level, frames = (checked(number, int, where) for number in stage)
+        if not 0 <= level < n_levels or frames < 1:
+            raise ContentError(
+                f"{where} has a stage of {frames} frames of level {level}, expected one frame or more of a level from "
+                f"0 to {n_levels - 1}"
+            )
 
 
 def score_metrics(
@@ -158,7 +174,7 @@ def write_scores(folder: Path, seeds: Sequence[int], frames: Int64[np.ndarray, "
     write_table(folder / "scores.parquet", dict(zip(_COLUMNS, columns, strict=True)))
 
 
-def _read_scores(path: Path, seeds: Sequence[int]) -> tuple[Int64[np.ndarray, " times"], Scores]:
+def _read_scores(path: Path, seeds: Sequence[int], n_levels: int) -> tuple[Int64[np.ndarray, " times"], Scores]:
     try:
         seed, frame, level, score = read_table(path, _COLUMNS).values()
     except ContentError as cause:
@@ -166,8 +182,10 @@ def _read_scores(path: Path, seeds: Sequence[int]) -> tuple[Int64[np.ndarray, " 
     incomplete = ResultsError(f"{path} has not one row for each of the seeds, evaluations and levels; {REPAIR}")
     (known, run), (frames, time), (levels, place) = (np.unique(it, return_inverse=True) for it in (seed, frame, level))
     shape = (len(known), len(frames), len(levels))
-    if set(known.tolist()) != set(seeds) or len(score) != math.prod(shape):
+    if known.tolist() != sorted(seeds) or levels.tolist() != list(range(n_levels)) or len(score) != math.prod(shape):
         raise incomplete
+    if not (np.abs(score) <= LARGEST_SCORE).all():
+        raise ResultsError(f"{path} has a score that is beyond ±{LARGEST_SCORE:g} or not a number; {REPAIR}")
     scores, found = np.full(shape, np.nan), np.zeros(shape, bool)
     scores[run, time, place], found[run, time, place] = score, True
     if not found.all():

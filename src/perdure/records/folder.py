@@ -129,7 +129,7 @@ def check_folder(path: Path, config: Mapping[str, Any]) -> bool:
     Raises:
         ResultsError: if it holds another run, or a damaged record.
     """
-    if not (path / CONFIG).exists():
+    if not has_config(path):
         if old := [name for name in OLD_CONFIGS if (path / name).exists()]:
             raise ResultsError(f"{path} holds {old[0]} of perdure 0.1; give this run another folder with --out")
         return False
@@ -144,6 +144,11 @@ def is_finished(path: Path, config: Mapping[str, Any]) -> bool:
         ResultsError: as `check_folder`.
     """
     return check_folder(path, config) and (path / SUMMARY).exists()
+
+
+def has_config(path: Path) -> bool:
+    """Tell whether a folder holds config.json, be it a link that leads nowhere: its run is damaged, not absent."""
+    return os.path.lexists(path / CONFIG)
 
 
 def refuse_another(path: Path, config_there: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -176,7 +181,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ResultsError: if the folder holds no run, or its config.json is damaged or of another format.
     """
     file = path / CONFIG
-    if not file.exists():
+    if not has_config(path):
         raise ResultsError(f"{path} holds no {CONFIG}, so no run; give the folder of a run")
     try:
         config = read_json(file)
@@ -211,12 +216,17 @@ def seeds_in(config: Mapping[str, Any], where: object) -> tuple[int, ...]:
     """Return the seeds of a configuration.
 
     Raises:
-        ContentError: if they are not whole numbers, at least one.
+        ContentError: if they are not different whole numbers, at least one.
     """
     seeds = entry(config, "seeds", list, where)
     if not seeds:
         raise ContentError(f"{where}, 'seeds' is an empty list, expected at least one seed")
-    return tuple(checked(seed, int, f"{where}, 'seeds'") for seed in seeds)
+    known = set()
+    for seed in seeds:
+        if checked(seed, int, f"{where}, 'seeds'") in known:
+            raise ContentError(f"{where}, 'seeds' has {seed} twice, expected different seeds")
+        known.add(seed)
+    return tuple(seeds)
 
 
 def config_digest(config: Mapping[str, Any]) -> str:

@@ -10,14 +10,15 @@ from typing import NamedTuple
 from perdure.metrics.transfer import Statistic
 from perdure.records.agent import AgentRecord
 from perdure.records.comparison import ComparisonRecord
-from perdure.records.errors import ResultsError
+from perdure.records.errors import REPAIR, ResultsError
 from perdure.records.evaluation import EvaluationRecord
-from perdure.records.folder import CHECKPOINTS, CONFIG, OLD_CONFIGS, read_config
+from perdure.records.folder import CHECKPOINTS, OLD_CONFIGS, has_config, read_config
 from perdure.records.learner import RunRecord
 from perdure.records.representation import TrainingRecord
 from perdure.records.reproduction import ReproductionRecord
 from perdure.records.tuning import TuningRecord
 from perdure.storage.checkpoints import checkpoint_files
+from perdure.storage.reading import shortened
 
 Record = (
     RunRecord | TuningRecord | ReproductionRecord | TrainingRecord | EvaluationRecord | ComparisonRecord | AgentRecord
@@ -32,6 +33,8 @@ _LOADERS: Mapping[str, Callable[[Path], Record]] = {
     "comparison": ComparisonRecord.load,
     "agent": AgentRecord.load,
 }
+
+_MAX_CAUSE = 200  # characters
 
 
 class ListedRun(NamedTuple):
@@ -84,13 +87,16 @@ def list_records(root: Path) -> list[ListedRun | DamagedRecord]:
 def _listed(folder: Path) -> ListedRun | DamagedRecord | None:
     """Return a folder's run; None if it has none."""
     try:
-        if (folder / CONFIG).exists():
+        if has_config(folder):
             return _row(load_record(folder))
         old = [name for name in OLD_CONFIGS if (folder / name).exists()]
     except ResultsError as error:
         return DamagedRecord(folder, str(error))
     except OSError as error:
         return DamagedRecord(folder, f"{folder}: {error.strerror}; check its permissions")
+    except Exception as error:  # Whatever one record holds must not hide the others, least of all if it is hostile.
+        cause = shortened(f"{type(error).__name__}: {error}", _MAX_CAUSE)
+        return DamagedRecord(folder, f"{folder} holds a record that cannot be loaded ({cause}); {REPAIR}")
     if old:
         return DamagedRecord(folder, f"{folder} holds {old[0]} of perdure 0.1; read it with that version")
     return None

@@ -11,13 +11,17 @@ from jaxtyping import Float, Float64, Int64
 
 from perdure.records.errors import REPAIR, ResultsError, damaged
 from perdure.storage.reading import ContentError
-from perdure.storage.tables import MAX_TABLE_BYTES, Table, read_table, write_table
+from perdure.storage.tables import Table, read_table, write_table
 
 Matrices = Float64[np.ndarray, "seeds rows tasks"]
 
 WINDOWS = 200
 """Most stretches of the stream that alignment is averaged over for the record."""
 
+LARGEST_SCORE = 1e100
+"""Largest size of an R² or a score: far beyond what float32 holds, and its square is a number still."""
+_MAX_MATRIX_BYTES = 500_000_000
+_SEEDS_SHOWN = 10
 _COLUMNS = {"seed": "int64", "after_task": "int64", "test_task": "int64", "accuracy": "float64"}
 _ALIGNMENT_COLUMNS = {
     "seed": "int64",
@@ -130,8 +134,8 @@ def read_alignment(path: Path, seeds: Sequence[int]) -> AlignmentCurves:
     """
     table = _read(path, _ALIGNMENT_COLUMNS)
     seed = table["seed"]
-    if len(seed) % len(seeds) or sorted(set(seed.tolist())) not in ([], sorted(seeds)):
-        raise ResultsError(f"{path} has not as many rows for each of the seeds {sorted(seeds)}; {REPAIR}")
+    if len(seed) and (len(seed) % len(seeds) or np.unique(seed).tolist() != sorted(seeds)):
+        raise ResultsError(f"{path} has not as many rows for each of the seeds {_in_words(sorted(seeds))}; {REPAIR}")
     order = np.lexsort((table["position"], seed))
     places = np.argsort(np.argsort(seeds))
 
@@ -154,13 +158,18 @@ def _read(path: Path, columns: dict[str, str]) -> dict[str, np.ndarray]:
 def _problem_with_rows(table: Table, seeds: Sequence[int]) -> str | None:
     """Return what is wrong with a table of accuracies, None if nothing is."""
     seed, after_task, test_task, accuracy = (table[name] for name in _COLUMNS)
-    if sorted(set(seed.tolist())) != sorted(seeds):
-        return f"has seeds {sorted(set(seed.tolist()))}, expected {sorted(seeds)} of config.json"
+    if (found := np.unique(seed).tolist()) != sorted(seeds):
+        return f"has seeds {_in_words(found)}, expected {_in_words(sorted(seeds))} of config.json"
     last = int(test_task.max(initial=-1))
-    if len(seeds) * (last + 2) * (last + 1) * 8 > MAX_TABLE_BYTES:
-        return f"has task {last:,}, which would make matrices of more than {MAX_TABLE_BYTES:,} bytes"
+    if len(seeds) * (last + 2) * (last + 1) * 8 > _MAX_MATRIX_BYTES:
+        return f"has task {last:,}, which would make matrices of more than {_MAX_MATRIX_BYTES:,} bytes"
     if last < 0 or test_task.min() < 0 or after_task.min() < -1 or after_task.max() != last:
         return f"has task numbers that do not fit together, expected after_task -1..{last} for {last + 1} tasks"
-    if not (np.isfinite(accuracy) & (accuracy <= 1)).all():
-        return "has an accuracy that is above 1 or not finite"
+    if not ((accuracy >= -LARGEST_SCORE) & (accuracy <= 1)).all():
+        return f"has an accuracy that is above 1, below {-LARGEST_SCORE:g} or not a number"
     return None
+
+
+def _in_words(seeds: Sequence[int]) -> str:
+    more = f" and {len(seeds) - _SEEDS_SHOWN:,} more" if len(seeds) > _SEEDS_SHOWN else ""
+    return f"{', '.join(map(str, seeds[:_SEEDS_SHOWN])) or 'none'}{more}"

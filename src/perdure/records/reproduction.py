@@ -18,9 +18,11 @@ from perdure.records.errors import ResultsError, damaged
 from perdure.records.folder import CONFIG, SUMMARY
 from perdure.records.learner import RunRecord
 from perdure.records.requested import REQUEST, is_marked_finished, read_config_of, read_request
-from perdure.storage.reading import ContentError, checked, entry
+from perdure.storage.reading import ContentError, checked, entry, shortened
 
 KIND = "reproduction"
+_MAX_NAME_BYTES = 255
+"""Longest name of a file that file systems take."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,10 @@ def _request(content: Mapping[str, Any], where: Path) -> ReproductionRequest:
 def _runs(names: Any, where: str) -> list[str]:
     """Return names of folders, which lie in the study's own."""
     listed = [checked(name, str, where) for name in checked(names, list, where)]
-    if strange := [name for name in listed if Path(name).name != name or "\0" in name]:
-        raise ResultsError(f"{where} has {strange[0]!r}, expected names of folders in the study's own")
+    if strange := [name for name in listed if not _is_folder_name(name)]:
+        raise ContentError(f"{where} has {shortened(repr(strange[0]))}, expected names of folders in the study's own")
     return listed
+
+
+def _is_folder_name(name: str) -> bool:
+    return name not in ("", ".", "..") and Path(name).name == name and len(name.encode()) <= _MAX_NAME_BYTES

@@ -18,6 +18,7 @@ from perdure.metrics.transfer import Statistic, mean_and_interval
 from perdure.presets.learners import Preset
 from perdure.records.errors import REPAIR, ResultsError, damaged
 from perdure.records.folder import CONFIG, seeds_in
+from perdure.records.measurements import LARGEST_SCORE
 from perdure.records.requested import REQUEST, is_marked_finished, read_config_of, read_request
 from perdure.storage.files import write_json
 from perdure.storage.reading import ContentError, checked, entry, read_json
@@ -26,7 +27,6 @@ KIND = "tuning"
 TRIALS = "trials.json"
 
 _NEAR_END = 0.1  # of an interval, on its logarithmic scale
-_LARGEST_SCORE = 1e100
 
 Key = tuple[tuple[str, float | int], ...]
 """Hyper-parameters in alphabetical order."""
@@ -263,7 +263,7 @@ def _trial(row: Any, n_seeds: int, path: Path) -> Trial:
 def _score(score: Any, where: str) -> float:
     """Return an accuracy or an R², which knows no lower bound but that its square must be a number."""
     score = float(checked(score, float, where))
-    if not -_LARGEST_SCORE <= score <= 1:
+    if not -LARGEST_SCORE <= score <= 1:
         raise ContentError(f"{where} has the score {score:g}, expected at most 1, and an accuracy or an R²")
     return score
 

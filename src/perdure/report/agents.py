@@ -12,6 +12,7 @@ from rich.text import Text
 from perdure.metrics.transfer import Statistic, mean_and_interval
 from perdure.records.agent import AgentRecord
 from perdure.records.errors import ResultsError
+from perdure.report.tables import DASH
 
 
 def check_comparable(records: Sequence[AgentRecord]) -> None:
@@ -52,14 +53,20 @@ def agents_table(records: Sequence[AgentRecord]) -> Table:
         assert record.summary is not None
         last = record.scores[:, -1]
         by_level = (f"{value:.1f}" for value in last.mean(axis=0))
-        speed = record.summary.examples_seen * len(record.seeds) / record.summary.training_seconds
         everything = _with_interval(mean_and_interval(last.mean(axis=1)))
         backward = _with_interval(record.summary.metrics["backward_transfer"])
-        table.add_row(Text(record.folder.name), *by_level, everything, backward, f"{speed:,.0f}")
+        table.add_row(Text(record.folder.name), *by_level, everything, backward, _speed(record))
     return table
+
+
+def _speed(record: AgentRecord) -> str:
+    """Return the frames of all seeds played in a second."""
+    assert record.summary is not None
+    seconds = record.summary.training_seconds
+    return f"{record.summary.examples_seen * len(record.seeds) / seconds:,.0f}" if seconds > 0 else DASH
 
 
 def _with_interval(statistic: Statistic) -> str:
     if np.isnan(statistic.mean):
-        return "–"
+        return DASH
     return f"{statistic.mean:.2f}" + ("" if np.isnan(statistic.ci95) else f" ± {statistic.ci95:.2f}")

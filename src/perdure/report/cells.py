@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from perdure.records.summary import ALIGNMENTS
 from perdure.report.blocks import Table
 from perdure.report.names import benchmark_title, learner_title
 from perdure.report.tables import DASH, metric_of, published_figure
+from perdure.storage.reading import MAX_INTEGER, shortened
 
 MER_TOLERANCE = 0.7
 """Points below the published mean within which MER's figure counts as reached."""
@@ -119,8 +121,13 @@ def _values(record: RunRecord) -> str:
     return ", ".join(f"{name} {_value(value)}" for name, value in values.items() if name != "memory_size")
 
 
-def _value(value: float | int | bool) -> str:
-    return ("yes" if value else "no") if isinstance(value, bool) else f"{value:g}"
+def _value(value: Any) -> str:
+    """Return a hyper-parameter as text: a number, and whatever else a learner of one's own has."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float | int) and abs(value) <= MAX_INTEGER:
+        return f"{value:g}"
+    return shortened("none" if value is None else str(value))
 
 
 def _plus_minus(figure: Published | None, style: str) -> str:

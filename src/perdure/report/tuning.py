@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perdure.records.tuning import LogUniform, Trial, TuningResult, Values
-from perdure.report.figures.style import COLOURS, GREY, image_of, tidy
+from perdure.report.figures.style import COLOURS, GREY, image_of, literal, tidy
 from perdure.report.tables import DASH
 from perdure.storage.files import make_folder, write_atomically
 
@@ -43,6 +43,7 @@ def trials_table(result: TuningResult) -> Group:
     return Group(Text(title, style="bold"), table, Text(f"\n{_caption(result)}", style="italic dim"))
 
 
+@literal
 def search_figure(result: TuningResult) -> Figure:
     """Show how retained accuracy depends on the hyper-parameters searched.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ import safetensors
 import safetensors.numpy
 
 from perdure.storage.files import write_atomically
-from perdure.storage.reading import MAX_BYTES, ContentError, parse_json
+from perdure.storage.reading import MAX_BYTES, ContentError, open_file, parse_json
 
 Tree = TypeVar("Tree")
 
@@ -78,7 +79,8 @@ def load_arrays(path: Path, limit: int = MAX_BYTES) -> tuple[dict[str, np.ndarra
         ContentError: if the file cannot be read, is larger than `limit` bytes, or is no safetensors file of perdure.
     """
     try:
-        size = path.stat().st_size
+        with open_file(path) as opened:
+            size = os.fstat(opened.fileno()).st_size
         if size > limit:
             raise ContentError(f"{path} has {size:,} bytes, expected at most {limit:,}")
         with safetensors.safe_open(path, framework="numpy") as file:

@@ -110,7 +110,7 @@ def _position(path: Path) -> int:
 
 
 def _fits_its_name(path: Path) -> bool:
-    return path.name.partition("-")[2] == _checksum(path.read_bytes()) + _SUFFIX
+    return path.is_file() and path.name.partition("-")[2] == _checksum(path.read_bytes()) + _SUFFIX
 
 
 def _checksum(content: bytes) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 MAX_BYTES = 500_000_000
 """Largest file that is read into memory."""
@@ -19,6 +21,8 @@ MAX_DEPTH = 32
 """Deepest nesting of lists and tables; records and presets need six."""
 MAX_INTEGER = 2**63 - 1
 """Largest whole number, either side of 0: what NumPy and Parquet hold."""
+MAX_SHOWN = 60
+"""Most characters of a text from a file that an error shows."""
 
 _NOUNS = {
     dict: "a table of names and values",
@@ -33,19 +37,39 @@ _TOML_STRING = re.compile(
     r'"""(?:[^\\]|\\.)*?(?:"""|\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*+"?|\'[^\'\n]*+\'?', re.DOTALL
 )
 
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
 
 class ContentError(ValueError):
     """A file cannot be read or holds something else than expected; the message names the file and the place in it."""
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file to read: a pipe would keep its reader waiting, and a device may have no end.
+
+    Raises:
+        ContentError: if it is something else, which is not opened.
+        OSError: if it cannot be opened.
+    """
+    _refuse_special(path, path.stat())
+    # Something else may take its place meanwhile: a pipe is then opened without waiting, and refused.
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        _refuse_special(path, os.fstat(file.fileno()))
+    except ContentError:
+        file.close()
+        raise
+    return file
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """Return the content of a file of at most `limit` bytes.
 
     Raises:
-        ContentError: if the file cannot be read or is larger.
+        ContentError: if the file cannot be read, is larger, or is no regular file.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content = file.read(limit + 1)
     except OSError as cause:
         raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
@@ -81,7 +105,7 @@ def parse_json(content: bytes, where: object) -> dict[str, Any]:
         raise _too_deep(where) from None
     except ValueError as cause:
         raise ContentError(f"{where} cannot be read as JSON: {cause}") from cause
-    _check_depth(parsed, where)
+    _check_values(parsed, where)
     if not isinstance(parsed, dict):
         raise ContentError(f"{where} holds {_in_words(parsed)}, expected a JSON object")
     return parsed
@@ -137,16 +161,34 @@ def checked(value: Any, kind: type, where: object) -> Any:
     return value
 
 
+def shortened(text: str, length: int = MAX_SHOWN) -> str:
+    """Return a text, cut to a length in characters."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _check_depth(parsed: Any, where: object) -> None:
+def _refuse_special(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise ContentError(f"{path} cannot be read: Is a directory, expected a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise ContentError(f"{path} cannot be read: it is a pipe, a socket or a device, expected a file")
+
+
+def _check_values(parsed: Any, where: object) -> None:
+    """Refuse what is nested too deeply, and texts that cannot be shown or be the name of a file."""
     level, depth = [parsed], 0
     while level:
         if depth > MAX_DEPTH:
             raise _too_deep(where)
-        inner = [it.values() if isinstance(it, dict) else it for it in level if isinstance(it, dict | list)]
+        inner = [[*it, *it.values()] if isinstance(it, dict) else it for it in level if isinstance(it, dict | list)]
+        for value in (value for values in inner for value in values if isinstance(value, str)):
+            if _NO_TEXT.search(value):
+                raise ContentError(
+                    f"{where} has the text {_in_words(value)}, expected none with NUL or half of a surrogate pair"
+                )
         level = [value for values in inner for value in values if isinstance(value, dict | list)]
         depth += 1
 
@@ -170,8 +212,6 @@ def _too_deep(where: object) -> ContentError:
 def _in_words(value: Any) -> str:
     if isinstance(value, int) and value.bit_length() > 64:
         return f"a whole number of {value.bit_length()} bits"
-    text = repr(value)
-    short = text if len(text) <= 60 else text[:57] + "..."
     if isinstance(value, dict):
         return f"a table of {len(value)} names"
-    return f"a list of length {len(value)}" if isinstance(value, list) else short
+    return f"a list of length {len(value)}" if isinstance(value, list) else shortened(repr(value))

@@ -6,24 +6,29 @@ loads pandas as well where it is installed, which takes longer than everything e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from perdure.storage.files import write_atomically
-from perdure.storage.reading import ContentError
+from perdure.storage.reading import ContentError, open_file, shortened
 
 if TYPE_CHECKING:
     from pyarrow import ChunkedArray, DataType
 
-MAX_TABLE_BYTES = 500_000_000
-"""Largest table that is read into memory."""
+MAX_TABLE_BYTES = 128_000_000
+"""Largest table that is read into memory; what is done with it takes up to three times as much."""
+MAX_FILE_BYTES = 150_000_000
+"""Largest file of a table, which is smaller than its table unless it is damaged."""
 
 Table = Mapping[str, np.ndarray]
 """Columns by name, (rows,) each."""
 
+_COLUMNS_SHOWN = 10
+_MAX_CAUSE = 200  # characters
 _KINDS = {"i": "int64", "u": "int64", "f": "float64"}
 
 
@@ -56,24 +61,38 @@ def read_table(path: Path, columns: Mapping[str, str]) -> dict[str, np.ndarray]:
     from pyarrow import ArrowException, parquet
 
     try:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            # Before anything is read, since a column of another type may take any amount of memory.
-            schema = file.schema_arrow
-            _check_columns(path, dict(zip(schema.names, map(_dtype, schema.types), strict=True)), columns)
-            rows, limit = file.metadata.num_rows, MAX_TABLE_BYTES // (8 * len(columns))
-            if rows > limit:
-                raise ContentError(f"{path} has {rows:,} rows, expected at most {limit:,}")
-            content = file.read()
+        # Opened by Python, which knows every name that a folder may have.
+        with open_file(path) as opened:
+            _check_size(path, os.fstat(opened.fileno()).st_size, "bytes", MAX_FILE_BYTES)
+            with parquet.ParquetFile(opened, page_checksum_verification=True) as file:
+                # Before anything is read, since a column of another type may take any amount of memory.
+                schema = file.schema_arrow
+                _check_columns(path, list(zip(schema.names, map(_dtype, schema.types), strict=True)), columns)
+                _check_size(path, file.metadata.num_rows, "rows", MAX_TABLE_BYTES // (8 * len(columns)))
+                table = {name: _values(file.read(columns=[name])[name]) for name in columns}
+    except ContentError:
+        raise
     except (OSError, ValueError, ArrowException) as cause:
-        raise ContentError(f"{path} cannot be read as Parquet ({cause})") from cause
-    table = {name: _values(content[name]) for name in columns}
-    _check_columns(path, {name: str(column.dtype) for name, column in table.items()}, columns)
+        raise ContentError(f"{path} cannot be read as Parquet ({shortened(str(cause), _MAX_CAUSE)})") from cause
+    _check_columns(path, [(name, str(column.dtype)) for name, column in table.items()], columns)
     return table
 
 
-def _check_columns(path: Path, found: Mapping[str, str], columns: Mapping[str, str]) -> None:
-    if found != columns:
-        raise ContentError(f"{path} has columns {dict(found)}, expected {dict(columns)}")
+def _check_size(path: Path, size: int, unit: str, limit: int) -> None:
+    if size > limit:
+        raise ContentError(f"{path} has {size:,} {unit}, expected at most {limit:,}")
+
+
+def _check_columns(path: Path, found: Sequence[tuple[str, str]], columns: Mapping[str, str]) -> None:
+    """Check names and dtypes of the columns, of which a damaged file may have several of one name."""
+    if sorted(found) != sorted(columns.items()):
+        raise ContentError(f"{path} has columns {_in_words(found)}, expected {_in_words(list(columns.items()))}")
+
+
+def _in_words(columns: Sequence[tuple[str, str]]) -> str:
+    shown = [f"{shortened(repr(name))}: {shortened(repr(kind))}" for name, kind in columns[:_COLUMNS_SHOWN]]
+    more = f" and {len(columns) - _COLUMNS_SHOWN:,} more" if len(columns) > _COLUMNS_SHOWN else ""
+    return f"{', '.join(shown) or 'none'}{more}"
 
 
 def _values(column: ChunkedArray | Any) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from perdure.streams.benchmark import Benchmark, LabelledSet, stream_of
-from perdure.streams.checks import check_examples, check_output_count
+from perdure.streams.checks import check_examples, check_name, check_output_count
 from perdure.streams.conversion import as_array
 from perdure.streams.labels import count_outputs, refuse_labels_as_floats, warn_unused
 
@@ -40,9 +40,12 @@ def from_arrays(
             one-hot rows, may be either and are refused unless it is given: `np.loadtxt` reads labels as floats.
 
     Raises:
-        ValueError: naming the array, if numbers of tasks, shapes, labels or values are not as described.
-        TypeError: naming the array, if it has another dtype, is masked, sparse or no array, or floats look like labels.
+        ValueError: naming the array, if numbers of tasks, shapes, labels or values are not as described; if the name
+            is empty or has control characters.
+        TypeError: naming the array, if it has another dtype, is masked, sparse or no array, or floats look like labels;
+            if the name is no text.
     """
+    check_name(name)
     _check_tasks(train, test)
     if n_outputs is not None:
         check_output_count(n_outputs)
@@ -87,6 +90,11 @@ def _task_arrays(where: str, pair: Any) -> LabelledSet:
     x, y = as_array(f"{where}.x", pair[0]), as_array(f"{where}.y", pair[1])
     if y.ndim == 1 and np.issubdtype(y.dtype, np.floating):
         y = y[:, None]
+    if y.ndim > 1 and 0 in y.shape[1:]:
+        raise ValueError(
+            f"{where}.y has shape {y.shape}, no number for any example, expected (n,) or (n, k) with k ≥ 1; "
+            "give each example a label or at least one target"
+        )
     return LabelledSet(x, y)
 
 

@@ -17,6 +17,7 @@ from perdure.streams.checks import (
     check_examples,
     check_like_train,
     check_maps,
+    check_name,
     check_output_count,
     check_tasks,
     check_varied,
@@ -205,6 +206,7 @@ def validate(benchmark: Benchmark) -> None:
 
     Warns as `Benchmark`.
     """
+    check_name(benchmark.name)
     check_output_count(benchmark.n_outputs)
     train_x, train_y, train_task = (np.asarray(leaf) for leaf in benchmark.train)
     check_examples("train", train_x, train_y, benchmark.n_outputs, regression=benchmark.regression)

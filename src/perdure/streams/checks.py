@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,22 @@ def check_output_count(n_outputs: Any) -> None:
         raise ValueError(f"n_outputs is {n_outputs}, expected 1 or more; {remedy}")
     if n_outputs > LARGEST_OUTPUT_COUNT:
         raise ValueError(f"n_outputs is {n_outputs:,}, expected at most {LARGEST_OUTPUT_COUNT:,}; {remedy}")
+
+
+def check_name(name: Any) -> None:
+    """Check that a benchmark's name can be shown and stored.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it is empty, or has control characters or half of a surrogate pair.
+    """
+    remedy = "give a name for reports, such as name='arrays'"
+    if not isinstance(name, str):
+        raise TypeError(f"name is {name!r}, expected a text; {remedy}")
+    if not name.strip():
+        raise ValueError(f"name is {name!r}, an empty text, expected some letters; {remedy}")
+    if wrong := [it for it in name if unicodedata.category(it) in ("Cc", "Cs")]:
+        raise ValueError(f"name is {name!r} and has the character {wrong[0]!r}, expected ones that show; {remedy}")
 
 
 def check_examples(where: str, x: np.ndarray, y: np.ndarray, n_outputs: int, *, regression: bool = False) -> None:

@@ -64,6 +64,14 @@ def _objects(array: np.ndarray) -> str:
     if array.ndim == 0:
         return f"is a {type(array.item()).__name__}, expected an array; give an array, a row for each example"
     wrong = next(((place, it) for place, it in np.ndenumerate(array) if not isinstance(it, _NUMBERS)), None)
+    large = next(((place, it) for place, it in np.ndenumerate(array) if isinstance(it, int) and abs(it) >= 2**63), None)
+    if wrong is None and large is not None:
+        place, it = large
+        return (
+            f"holds a whole number of {it.bit_length()} bits at [{', '.join(map(str, place))}], expected numbers of at "
+            f"most 64 bits; number labels from 0: {NUMBER_LABELS}; or scale inputs down: "
+            "(x / np.abs(x).max()).astype('float32')"
+        )
     if wrong is None:
         return "has dtype object, expected numbers; convert it with .astype('float32'), or labels with .astype(int)"
     place, it = wrong

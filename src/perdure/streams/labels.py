@@ -78,7 +78,7 @@ def refuse_labels_as_floats(where: str, targets: Sequence[np.ndarray]) -> None:
     if not all(np.issubdtype(y.dtype, np.floating) and y.ndim == 2 for y in targets):
         return
     values = np.unique(np.concatenate([np.unique(y) for y in targets]))
-    if not (np.isfinite(values).all() and values[0] >= 0 and (values == np.floor(values)).all()):
+    if not (len(values) and np.isfinite(values).all() and values[0] >= 0 and (values == np.floor(values)).all()):
         return
     n_examples, columns = sum(map(len, targets)), {y.shape[1] for y in targets}
     if columns == {1} and len(values) <= max(MAX_FEW, n_examples // _REPEATS):

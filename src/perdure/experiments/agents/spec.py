@@ -13,7 +13,7 @@ from jaxtyping import Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray
 from perdure.experiments.supervised.spec import chosen_seeds, describe_code, describe_learner
-from perdure.records.agent import KIND
+from perdure.records.agent import KIND, MAX_LEVELS, MAX_STAGES
 from perdure.records.describe import describe
 from perdure.records.folder import FORMAT
 from perdure.rl.agent import Agent
@@ -97,6 +97,11 @@ def agent_spec(
         raise ValueError(f"evaluate_every = {evaluate_every} and episodes = {episodes}, expected numbers ≥ 1")
     environment, levels = environment_and_levels(environment, levels)
     chosen = as_stages(stages, len(levels))
+    if len(levels) > MAX_LEVELS or len(chosen) > MAX_STAGES:
+        raise ValueError(
+            f"there are {len(levels):,} levels and {len(chosen):,} stages, expected at most {MAX_LEVELS} and "
+            f"{MAX_STAGES:,}; give fewer"
+        )
     return AgentSpec(agent, environment, levels, chosen, chosen_seeds(seeds), network, evaluate_every, episodes)
 
 

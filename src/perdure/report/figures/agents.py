@@ -12,11 +12,12 @@ from matplotlib.ticker import FuncFormatter
 from perdure.metrics.transfer import mean_and_interval
 from perdure.records.agent import AgentRecord
 from perdure.report.agents import check_comparable
-from perdure.report.figures.style import GREY, WIDTH, colour_of, tidy
+from perdure.report.figures.style import GREY, WIDTH, colour_of, literal, tidy
 
 _COLUMNS = 3
 
 
+@literal
 def scores_over_frames(records: Sequence[AgentRecord]) -> Figure:
     """Show each level's score as frames go by, a panel a level, a line a run with its 95 % band over seeds.
 

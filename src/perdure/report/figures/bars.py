@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from perdure.metrics.transfer import Statistic
 from perdure.records.learner import RunRecord
-from perdure.report.figures.style import GREY, WIDTH, colour_of, heading, name_among, tidy
+from perdure.report.figures.style import GREY, WIDTH, colour_of, heading, literal, name_among, tidy
 from perdure.report.tables import published_figure
 
 _BARS = {
@@ -22,6 +22,7 @@ _BARS = {
 }
 
 
+@literal
 def metric_bars(records: Sequence[RunRecord]) -> Figure:
     """Show retained accuracy, learning accuracy and backward transfer of finished runs side by side.
 

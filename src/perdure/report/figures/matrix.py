@@ -11,12 +11,13 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
 from perdure.records.learner import RunRecord
-from perdure.report.figures.style import WIDTH, accuracies
+from perdure.report.figures.style import WIDTH, accuracies, literal
 from perdure.report.names import run_title
 
 _MOST_ANNOTATED = 12
 
 
+@literal
 def accuracy_matrix(record: RunRecord) -> Figure:
     """Show the accuracy on every task (columns) after every task (rows), mean over seeds.
 
@@ -40,6 +41,7 @@ def accuracy_matrix(record: RunRecord) -> Figure:
     return figure
 
 
+@literal
 def accuracy_matrices(records: Sequence[RunRecord]) -> Figure:
     """Show the matrices of several runs on one benchmark side by side, as `accuracy_matrix` without numbers.
 

@@ -11,11 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from perdure.records.learner import RunRecord
-from perdure.report.figures.style import GREY, WIDTH, colour_of_learner, tidy
+from perdure.report.figures.style import GREY, WIDTH, colour_of_learner, literal, tidy
 from perdure.report.names import benchmark_title, learner_title
 from perdure.report.tables import published_figure
 
 
+@literal
 def retained_against_memory(records: Sequence[RunRecord]) -> Figure:
     """Show retained accuracy against memory size: a panel for each benchmark, a line for each learner.
 

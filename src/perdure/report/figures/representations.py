@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from perdure.metrics.bootstrap import bootstrap_mean
 from perdure.records.evaluation import Evaluation, SineResult
 from perdure.report.figures.saving import save_figure
-from perdure.report.figures.style import GREY, WIDTH, colour_of, tidy
+from perdure.report.figures.style import GREY, WIDTH, colour_of, literal, tidy
 from perdure.representation.statistics import Statistics
 
 _FAR_APART = 50
@@ -33,6 +33,7 @@ def save_evaluation_figures(evaluations: Sequence[Evaluation], folder: Path) -> 
             yield from save_figure(draw(own), folder / name)
 
 
+@literal
 def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
     """Show accuracy against the number of classes learned: on the images learned, and on others of those classes.
 
@@ -64,6 +65,7 @@ def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
     return figure
 
 
+@literal
 def error_over_functions(evaluations: Sequence[Evaluation]) -> Figure:
     """Show the error over the functions learned so far, and that of each function at the end.
 
@@ -101,6 +103,7 @@ def error_over_functions(evaluations: Sequence[Evaluation]) -> Figure:
     return figure
 
 
+@literal
 def activation_maps(
     statistics: Mapping[str, Statistics], instances: Mapping[str, Float[np.ndarray, "shown d"]]
 ) -> Figure:

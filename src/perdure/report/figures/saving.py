@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,13 +16,34 @@ from perdure.report.figures.stream import accuracy_over_stream
 from perdure.report.figures.style import accuracies, image_of, knows_the_past
 from perdure.storage.files import make_folder, write_atomically
 
+_MAX_NAME_BYTES = 120
+"""Longest part of a file name, which file systems take up to 255 bytes of."""
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Return different names of files for names that a user chose, which may hold anything, and may be equal.
+
+    Letters, digits, dots, dashes and underscores are kept, except dots at the beginning; of equal ones all but the
+    first get a number.
+    """
+    chosen: list[str] = []
+    taken = set()
+    for name in names:
+        plain = re.sub(r"[^\w.-]", "-", name).lstrip(".").encode("utf-8", "replace")[:_MAX_NAME_BYTES]
+        first = plain.decode("utf-8", "ignore") or "unnamed"
+        # Many file systems take capitals for small letters.
+        free = (it for n in itertools.count(1) if (it := first if n == 1 else f"{first}-{n}").lower() not in taken)
+        chosen.append(next(free))
+        taken.add(chosen[-1].lower())
+    return chosen
+
 
 def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
     """Write every figure that finished runs allow, as PNG (200 dpi) and SVG, and return the paths.
 
     Runs are compared within their benchmark: `accuracy-over-stream-BENCHMARK` and
     `metrics-BENCHMARK`; `accuracy-matrix-RUN`, for runs with the full matrix, is named after the run's folder.
-    The same records give the same files, byte for byte.
+    Names are those of `file_names`. The same records give the same files, byte for byte.
 
     Raises:
         StorageError: if a file cannot be written.
@@ -31,13 +54,14 @@ def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
 
 def _figures(records: Sequence[RunRecord]) -> Iterator[tuple[str, Figure]]:
     finished = [record for record in records if record.finished]
-    for benchmark in dict.fromkeys(record.benchmark for record in finished):
+    benchmarks = list(dict.fromkeys(record.benchmark for record in finished))
+    for benchmark, name in zip(benchmarks, file_names(benchmarks), strict=True):
         runs = [record for record in finished if record.benchmark == benchmark]
-        yield f"accuracy-over-stream-{benchmark}", accuracy_over_stream(runs)
-        yield f"metrics-{benchmark}", metric_bars(runs)
-    for record in finished:
+        yield f"accuracy-over-stream-{name}", accuracy_over_stream(runs)
+        yield f"metrics-{name}", metric_bars(runs)
+    for record, name in zip(finished, file_names([record.folder.name for record in finished]), strict=True):
         if knows_the_past(accuracies(record)):
-            yield f"accuracy-matrix-{record.folder.name}", accuracy_matrix(record)
+            yield f"accuracy-matrix-{name}", accuracy_matrix(record)
 
 
 def save_figure(figure: Figure, stem: Path) -> Iterator[Path]:

@@ -18,12 +18,14 @@ from perdure.report.figures.style import (
     colour_of,
     heading,
     knows_the_past,
+    literal,
     lower_limit,
     name_among,
     tidy,
 )
 
 
+@literal
 def accuracy_over_stream(records: Sequence[RunRecord]) -> Figure:
     """Show how accuracy fares as the stream proceeds.
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ParamSpec
 
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 from perdure.records.learner import RunRecord
+
+Arguments = ParamSpec("Arguments")
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe & Ito, which the colour-blind can tell apart."""
@@ -31,6 +38,25 @@ _LEARNER_COLOURS = {
     "mer": "#D55E00",
 }
 """Of the learners that studies compare, the same in all their figures."""
+
+
+def literal(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Let a function that returns a figure show every text as it is: Matplotlib takes "$…$" in a name for a formula.
+
+    Only the numbers along logarithmic axes are formulas.
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+        figure = draw(*args, **kwargs)
+        axes = figure.findobj(lambda it: isinstance(it, Axis) and isinstance(it.get_major_formatter(), LogFormatter))
+        formulas = {text for axis in axes for text in axis.findobj(Text)}
+        for text in figure.findobj(Text):
+            assert isinstance(text, Text)
+            text.set_parse_math(text in formulas)
+        return figure
+
+    return drawn
 
 
 def accuracies(record: RunRecord) -> Float64[np.ndarray, "seeds rows tasks"]:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from perdure.records.learner import RunRecord
-from perdure.report.figures.style import GREY, WIDTH, colour_of_learner, tidy
+from perdure.report.figures.style import GREY, WIDTH, colour_of_learner, literal, tidy
 from perdure.report.names import benchmark_title, learner_title
 
 _STYLES = {"before": "-", "after": (0, (3, 1.5))}
@@ -20,6 +20,7 @@ _WORDS = {"before": "before the update", "after": "after the update"}
 _SMOOTHING = 0.1  # of the stream: the width of the moving mean
 
 
+@literal
 def alignment_over_stream(records: Sequence[RunRecord]) -> Figure:
     """Show the dot product with a past example's gradient as the stream proceeds, before and after the update.
 
