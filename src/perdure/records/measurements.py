@@ -166,10 +166,10 @@ def _problem_with_rows(table: Table, seeds: Sequence[int]) -> str | None:
     if last < 0 or test_task.min() < 0 or after_task.min() < -1 or after_task.max() != last:
         return f"has task numbers that do not fit together, expected after_task -1..{last} for {last + 1} tasks"
     if not ((accuracy >= -LARGEST_SCORE) & (accuracy <= 1)).all():
-        return f"has an accuracy that is above 1, below {-LARGEST_SCORE:g} or not a number"
+        return f"has an accuracy that is above 1 or not finite, or an R² below {-LARGEST_SCORE:g}"
     return None
 
 
 def _in_words(seeds: Sequence[int]) -> str:
     more = f" and {len(seeds) - _SEEDS_SHOWN:,} more" if len(seeds) > _SEEDS_SHOWN else ""
-    return f"{', '.join(map(str, seeds[:_SEEDS_SHOWN])) or 'none'}{more}"
+    return f"[{', '.join(map(str, seeds[:_SEEDS_SHOWN]))}]{more}"

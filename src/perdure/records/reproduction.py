@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from perdure.records.errors import ResultsError, damaged
+from perdure.records.errors import damaged
 from perdure.records.folder import CONFIG, SUMMARY
 from perdure.records.learner import RunRecord
 from perdure.records.requested import REQUEST, is_marked_finished, read_config_of, read_request

@@ -53,7 +53,7 @@ def open_file(path: Path) -> BinaryIO:
     """
     _refuse_special(path, path.stat())
     # Something else may take its place meanwhile: a pipe is then opened without waiting, and refused.
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     try:
         _refuse_special(path, os.fstat(file.fileno()))
     except ContentError:
