@@ -8,11 +8,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from perdure.metrics.transfer import Statistic
 from perdure.records.learner import RunRecord
-from perdure.report.figures.style import GREY, WIDTH, colour_of, heading, literal, name_among, tidy
+from perdure.report.figures.style import (
+    GREY,
+    WIDTH,
+    colour_of,
+    heading,
+    in_short,
+    literal,
+    name_among,
+    percent_formatter,
+    tidy,
+)
 from perdure.report.tables import published_figure
 
 _BARS = {
@@ -47,7 +57,7 @@ def metric_bars(records: Sequence[RunRecord]) -> Figure:
         tidy(axes, grid="x")
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-        axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
+        axes.xaxis.set_major_formatter(percent_formatter())
     for axes in panels[:2]:
         if any(_bars_below_zero(axes)):  # R² of a regression
             _make_room_for_values(axes, 0.8)
@@ -72,7 +82,7 @@ def _bar(axes: Axes, place: int, statistic: Statistic) -> None:
         axes.errorbar(mean, place, xerr=half, color="black", linewidth=1, capsize=2.5)
     sign = -1 if mean < 0 else 1
     axes.annotate(
-        f"{mean:.1f}".replace("-", "−"),
+        in_short(mean, 1).replace("-", "−"),
         (mean + sign * half, place),
         xytext=(sign * 7, 0),
         textcoords="offset points",

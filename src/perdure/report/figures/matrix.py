@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
 from perdure.records.learner import RunRecord
-from perdure.report.figures.style import WIDTH, accuracies, literal
+from perdure.report.figures.style import WIDTH, accuracies, in_short, literal
 from perdure.report.names import run_title
 
 _MOST_ANNOTATED = 12
@@ -36,7 +36,7 @@ def accuracy_matrix(record: RunRecord) -> Figure:
     if percent.shape[1] <= _MOST_ANNOTATED:
         for row, task in np.argwhere(~np.isnan(percent)):
             colour = "white" if percent[row, task] < 55 else "black"
-            axes.text(task, row, f"{percent[row, task]:.0f}", ha="center", va="center", color=colour, size=8)
+            axes.text(task, row, in_short(percent[row, task]), ha="center", va="center", color=colour, size=8)
     _add_scale(figure, image, [axes])
     return figure
 

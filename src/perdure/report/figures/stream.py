@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from perdure.metrics.transfer import mean_and_interval
 from perdure.records.learner import RunRecord
@@ -21,6 +21,7 @@ from perdure.report.figures.style import (
     literal,
     lower_limit,
     name_among,
+    percent_formatter,
     tidy,
 )
 
@@ -61,7 +62,7 @@ def _mean_over_tasks_seen(records: Sequence[RunRecord], matrices: Sequence[np.nd
     axes.set_xlabel("Tasks learned")
     axes.set_title(heading("Mean accuracy on the tasks seen so far", records), loc="left", size=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+    axes.yaxis.set_major_formatter(percent_formatter())
     tidy(axes, grid="y")
     return figure
 
@@ -120,7 +121,7 @@ def _learned_and_retained(records: Sequence[RunRecord], matrices: Sequence[np.nd
         axes.scatter(task, retained, size, color=colour, zorder=3)
         _begin_axis(axes, shown)
         axes.set_title(name_among(records[place], records), loc="left", size=10, color=colour)
-        axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+        axes.yaxis.set_major_formatter(percent_formatter())
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         tidy(axes, grid="y")
     moments = [("white", "just after learning it"), (GREY, "at the end of the stream")]

@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter
 
 from perdure.records.learner import RunRecord
 
@@ -101,6 +101,16 @@ def lower_limit(percentages: Sequence[float]) -> float:
     """Return where an axis of percentages begins: at 0, or below the lowest if it is negative, as R² may be."""
     lowest = float(np.nanmin(percentages))
     return 0.0 if lowest >= 0 else lowest - 0.05 * (100 - lowest)
+
+
+def in_short(value: float, decimals: int = 0) -> str:
+    """Return a number as text, in powers of ten from a million on, where R² may be: digits would fill the figure."""
+    return f"{value:.{decimals}f}" if abs(value) < 1e6 else f"{value:.1e}"
+
+
+def percent_formatter() -> FuncFormatter:
+    """Return what labels an axis with percentages."""
+    return FuncFormatter(lambda value, _: f"{in_short(value)}%")
 
 
 def tidy(axes: Axes, grid: str) -> None:
