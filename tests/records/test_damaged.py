@@ -199,7 +199,9 @@ def table_of(seeds: Any, after_task: Any, test_task: Any) -> pd.DataFrame:
 HOSTILE = {
     "accuracy.parquet of task 20,000": lambda: table_of(7, [-1, 20_000], [0, 20_000]),
     "accuracy.parquet of task 10^12": lambda: table_of(7, [-1, 10**12], [0, 10**12]),
-    "accuracy.parquet of many rows": lambda: table_of(7, 0, np.zeros(16_000_000, np.int64)),
+    "accuracy.parquet of many rows": lambda: table_of(7, 0, np.zeros(15_000_000, np.int64)),
+    "accuracy.parquet of as many rows as are read": lambda: table_of(7, 0, np.zeros(4_000_000, np.int64)),
+    "accuracy.parquet of seeds of its own": lambda: table_of(np.arange(4_000_000), 0, 0),
     "accuracy.parquet of long words": lambda: table_of(7, 0, [0] * 3000).assign(accuracy="x" * 400_000),
     "config.json of lists": lambda: "[" + "[]," * 16_000_000 + "[]]",
     "config.json of objects": lambda: '{"a": [' + "{}," * 1_600_000 + "{}]}",
@@ -207,7 +209,7 @@ HOSTILE = {
     "summary.json of numbers": lambda: '{"forgetting": [' + "0.5," * 1_200_000 + "1]}",
 }
 
-HEAVY = dict.fromkeys(["accuracy.parquet of many rows", "accuracy.parquet of long words"], pytest.mark.long)
+HEAVY = dict.fromkeys(["accuracy.parquet of seeds of its own", "accuracy.parquet of long words"], pytest.mark.long)
 
 MEASURED = """
 import resource, sys, time
@@ -234,7 +236,6 @@ def test_reading_is_bounded_in_memory_and_time(run, what):
         path.write_text(content)
     else:
         content.to_parquet(path, index=False)
-        assert path.stat().st_size < 1_000_000
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", MEASURED, str(run)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -267,3 +268,66 @@ class TestArguments:
         arguments = {"train": [pair(2)], "test": [pair(2)], part: (pair(2) for _ in range(1))}
         with pytest.raises(TypeError, match=rf"{part} is a generator, expected a list of pairs .*give list\({part}\)"):
             unchecked(**arguments)
+
+
+NAMES = {
+    None: TypeError,
+    3: TypeError,
+    b"bytes": TypeError,
+    "": ValueError,
+    "  ": ValueError,
+    "a\0b": ValueError,
+    "\ud800": ValueError,
+    "a\nb": ValueError,
+    "\x1b[31mred": ValueError,
+}
+
+
+@pytest.mark.parametrize("name", NAMES, ids=repr)
+def test_a_name_that_cannot_be_shown_is_refused(name):
+    x, y = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
+    with pytest.raises(NAMES[name], match="^name is .*expected .*give a name for reports, such as name='arrays'$"):
+        from_arrays([(x, y)], [(x, y)], name=name)
+
+
+@pytest.mark.parametrize("name", ["arrays", "Übung 1", "日本", "a/b", "$x$", "👩‍🔬"])
+def test_any_name_that_can_be_shown_is_kept(name):
+    x, y = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
+    assert from_arrays([(x, y)], [(x, y)], name=name).name == name
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("shape", [(6, 0), (6, 0, 3), (6, 2, 0)])
+@pytest.mark.parametrize("regression", [None, True, False])
+def test_targets_without_numbers_are_refused(dtype, shape, regression):
+    sets = [(np.zeros((6, 2), np.float32), np.zeros(shape, dtype))]
+    with pytest.raises(ValueError, match=r"train\[0\]\.y has shape .*, no number for any example, expected"):
+        from_arrays(sets, sets, regression=regression)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_a_set_without_examples_is_refused(dtype):
+    sets = [(np.zeros((0, 2), np.float32), np.zeros(0, dtype))]
+    with pytest.raises(ValueError, match="is empty, expected at least one example"):
+        from_arrays(sets, sets)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 10**30], [10**30, 5, 10**400], [-(10**30), 0, 0]])
+def test_labels_beyond_64_bits_are_refused_with_a_remedy_that_works(labels):
+    x, y = np.zeros((3, 2), np.float32), labels
+    with pytest.raises(TypeError, match=r"train\[0\]\.y holds a whole number of \d+ bits at \[\d\]") as error:
+        from_arrays([(x, y)], [(x, y)])
+    remedy = re.search(r"classes, y = np\.unique\(y, return_inverse=True\)", str(error.value))
+    assert remedy
+    given = {"np": np, "y": y}
+    exec(remedy[0], given)
+    assert from_arrays([(x, given["y"])], [(x, given["y"])]).n_outputs == len(set(labels))
+
+
+@pytest.mark.parametrize("largest", [10**30, -(10**400)])
+def test_inputs_beyond_64_bits_are_refused_with_a_remedy_that_works(largest):
+    x, y = np.array([[0, largest], [1, 2]], dtype=object), np.array([0, 1])
+    with pytest.raises(TypeError, match=r"train\[0\]\.x holds a whole number of \d+ bits at \[0, 1\]") as error:
+        from_arrays([(x, y)], [(x, y)])
+    scaled = eval(str(error.value).rpartition(": ")[2], {"np": np, "x": x})
+    assert np.abs(from_arrays([(scaled, y)], [(scaled, y)]).train.x).max() == 1

@@ -325,5 +325,5 @@ def test_a_table_of_too_many_rows_is_refused_before_it_is_read(record_of):
     whole = np.zeros(n_rows, np.int64)  # 30 kB on the disk, 640 MB in memory
     table_of(seed=whole, after_task=whole, test_task=whole, accuracy=np.zeros(n_rows)).to_parquet(path, index=False)
     assert path.stat().st_size < 1_000_000
-    with pytest.raises(ResultsError, match="has 20,000,000 rows, expected at most 15,625,000"):
+    with pytest.raises(ResultsError, match="has 20,000,000 rows, expected at most 4,000,000"):
         load_record(path.parent)
