@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from perdure.core import PerdureWarning
 from perdure.streams.arrays import from_arrays
+from perdure.streams.checks import check_name
 
 unchecked = getattr(from_arrays, "__wrapped__", from_arrays)  # without the type checks that only tests have
 
@@ -285,9 +286,13 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 def test_a_name_that_cannot_be_shown_is_refused(name):
-    x, y = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
-    with pytest.raises(NAMES[name], match="^name is .*expected .*give a name for reports, such as name='arrays'$"):
-        from_arrays([(x, y)], [(x, y)], name=name)
+    message = r"^name is .*expected .*give a name for reports, such as name='arrays'$"
+    with pytest.raises(NAMES[name], match=message):
+        check_name(name)
+    if isinstance(name, str):  # types are checked before the function runs, in tests
+        x, y = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
+        with pytest.raises(NAMES[name], match=message):
+            from_arrays([(x, y)], [(x, y)], name=name)
 
 
 @pytest.mark.parametrize("name", ["arrays", "Übung 1", "日本", "a/b", "$x$", "👩‍🔬"])
