@@ -128,9 +128,12 @@ def test_texts_that_cannot_be_shown_are_refused(run, text, place):
     str(error.value).encode()
 
 
+COLUMNS = ["seed", "after_task", "test_task", "accuracy"]
 TABLES = {
-    "a name twice": pa.Table.from_arrays([pa.array([0])] * 5, names=["seed", "seed", "after_task", "test_task", "x"]),
-    "every name twice": pa.Table.from_arrays([pa.array([0])] * 2, names=["seed", "seed"]),
+    "a name twice": pa.Table.from_arrays([*[pa.array([0])] * 4, pa.array([0.5])], names=["seed", *COLUMNS]),
+    "every name twice": pa.Table.from_arrays(
+        [pa.array([0.5 if name == "accuracy" else 0]) for name in COLUMNS * 2], names=COLUMNS * 2
+    ),
     "long names": pa.table({f"{n}" + "x" * 5000: [0] for n in range(500)}),
     "a long type": pa.table({"seed": pa.array([None], pa.struct([(f"f{n}", pa.int8()) for n in range(5000)]))}),
     "no column": pa.table({}),

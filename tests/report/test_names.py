@@ -100,7 +100,7 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE)
 def test_figures_stay_in_their_folder(made_up_run, tmp_path, name):
     folder = tmp_path / "out" / "deep" / "figures"
-    record = made_up_run()
+    record = made_up_run(seeds=1)
     before = {it for it in tmp_path.rglob("*") if it.is_file()}
     benchmark = {**record.config["benchmark"], "name": name}
     record = dataclasses.replace(record, config={**record.config, "benchmark": benchmark}, folder=Path(name))
