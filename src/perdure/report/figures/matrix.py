@@ -36,7 +36,7 @@ def accuracy_matrix(record: RunRecord) -> Figure:
     if percent.shape[1] <= _MOST_ANNOTATED:
         for row, task in np.argwhere(~np.isnan(percent)):
             colour = "white" if percent[row, task] < 55 else "black"
-            axes.text(task, row, in_short(percent[row, task]), ha="center", va="center", color=colour, size=8)
+            axes.text(task, row, in_short(float(percent[row, task])), ha="center", va="center", color=colour, size=8)
     _add_scale(figure, image, [axes])
     return figure
 

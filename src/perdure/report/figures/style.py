@@ -110,7 +110,7 @@ def in_short(value: float, decimals: int = 0) -> str:
 
 def percent_formatter() -> FuncFormatter:
     """Return what labels an axis with percentages."""
-    return FuncFormatter(lambda value, _: f"{in_short(float(value))}%")
+    return FuncFormatter(lambda value, _: f"{in_short(float(value))}%".replace("-", "−"))
 
 
 def tidy(axes: Axes, grid: str) -> None:
