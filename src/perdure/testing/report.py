@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-import perdure
-
 _MOST_NAMED = 2
 """Checks named that fail of one mistake."""
-_PACKAGE = str(Path(perdure.__file__).parent)
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 class Nonconformity(Exception):
