@@ -113,7 +113,10 @@ VALUES = {
         "class Own(dict):\n    def rate(self): return {}\nVALUE = Own()",
         "VALUE.rate()",
     ),
-    "methods of a list of one's own": ("class Own(list):\n    def rate(self): return {}\nVALUE = Own()", "VALUE.rate()"),
+    "methods of a list of one's own": (
+        "class Own(list):\n    def rate(self): return {}\nVALUE = Own()",
+        "VALUE.rate()",
+    ),
     "methods of a number of one's own": (
         "class Own(float):\n    def rate(self): return {}\nVALUE = Own(1)",
         "VALUE.rate()",
@@ -140,7 +143,10 @@ VALUES = {
         "import enum\nclass Own(enum.Enum):\n    A = 1\n    def rate(self): return {}\nVALUE = Own.A",
         "VALUE.rate()",
     ),
-    "a number among an enumeration's": ("import enum\nclass Own(enum.IntEnum):\n    A = {}\nVALUE = Own.A", "x * VALUE"),
+    "a number among an enumeration's": (
+        "import enum\nclass Own(enum.IntEnum):\n    A = {}\nVALUE = Own.A",
+        "x * VALUE",
+    ),
 }
 
 

@@ -9,6 +9,7 @@ with what its functions hold: the values of enclosing functions, and defaults.
 from __future__ import annotations
 
 import array
+import copyreg
 import dataclasses
 import datetime
 import enum
@@ -197,7 +198,8 @@ class _Describer:
         return {"name": name, **source, "value": self.describe(member.value, f"{where}.value")}
 
     def _by_value(self, thing: Any, where: str) -> dict[str, Any]:
-        made, arguments, *rest = thing.__reduce_ex__(2)
+        reduced = copyreg.dispatch_table.get(type(thing), lambda it: it.__reduce_ex__(2))
+        made, arguments, *rest = reduced(thing)
         held = {"from": made, "arguments": arguments, "items": list(rest[1] or ()) if len(rest) > 1 else []}
         return {"name": type(thing).__name__} | {name: self.describe(it, where) for name, it in held.items() if it}
 
@@ -275,7 +277,7 @@ def _has_only_fields(thing: Any) -> bool:
 
 
 def _is_own_value(thing: Any) -> bool:
-    """Is this an object of an own class whose fields, and the content that a class of Python gives it, are all of it?"""
+    """Is this an object of an own class that holds fields, and the content of a class of Python, and no more?"""
     if isinstance(thing, type) or is_library(type(thing)):
         return False
     base = solid_base(type(thing))
