@@ -143,7 +143,7 @@ PLANTED = [
     ({"observe": reads_the_task}, r"FAILED  task numbers matter only.*declare it True"),
     (
         {"observe": ignores_its_rate},
-        r"FAILED  every rate matters.*learning_rate = 0\.2 comes to the same as 0\.1, 0, 0\.0002, 1, ",
+        r"FAILED  every rate matters.*rate = 0\.2 comes to the same as 0\.1, 0, 0\.0002, 1",
     ),
     (
         {"observe": reports_the_loss(lambda before, after, y: jnp.zeros(()))},

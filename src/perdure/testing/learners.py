@@ -188,11 +188,11 @@ class _Case:
     def check_other_answering(self) -> None:
         """What was learned must all be replaced with `answering`; what was remembered need not be."""
         learner, stream, states, _ = self._learned("two tasks")
-        start, end = (jax.tree.map(jnp.asarray, it) for it in (self._start(learner, stream), _pick(states, -1)))
+        start, end = (jax.tree.map(jnp.array, it) for it in (self._start(learner, stream), _pick(states, -1)))
         answers = {id(leaf) for leaf in jax.tree.leaves(learner.answering(start))}
-        remembers = self._remembers(learner, stream, start)
         expected = jax.tree.map(
-            lambda first, last, it: last if it and id(first) not in answers else first, start, end, remembers
+            lambda first, last, is_memory: last if is_memory and id(first) not in answers else first,
+            *(start, end, self._memories(learner, stream, start)),
         )
         swapped = eqx.tree_at(learner.answering, end, learner.answering(start))
         expect_equal(
@@ -201,15 +201,15 @@ class _Case:
             "answering leaves out a part that is learned: return all of it",
         )
 
-    def _remembers(self, learner: Learner[Any], stream: Example, start: Any) -> Any:
+    def _memories(self, learner: Learner[Any], stream: Example, start: Any) -> Any:
         """Return for each array of the state whether it is a memory: it moves though nothing is learned, or counts."""
         unmoved = replaced(learner, still(learner))
         states, _ = self._trajectory(unmoved, start, stream, self._key)
         end = _pick(states, -1)
-        learns_still = differs(learner.answering(start), learner.answering(end))
+        has_learned = differs(learner.answering(start), learner.answering(end))
         return jax.tree.map(
             lambda first, last: (
-                not jnp.issubdtype(first.dtype, jnp.floating) or (differs(first, last) and not learns_still)
+                not jnp.issubdtype(first.dtype, jnp.floating) or (differs(first, last) and not has_learned)
             ),
             start,
             end,

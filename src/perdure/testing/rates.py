@@ -10,6 +10,7 @@ from perdure.learners.hyperparameters import hyperparameters
 
 
 def rates_of(learner: Learner[Any]) -> dict[str, float]:
+    """Return a learner's rates by name."""
     return {it.name: float(getattr(learner, it.name)) for it in hyperparameters(learner) if it.kind is float}
 
 
@@ -22,14 +23,16 @@ def other_values(learner: Learner[Any], rate: str) -> list[float]:
 
 
 def still(learner: Learner[Any]) -> dict[str, float]:
-    """Return the rates with which a learner learns nothing: learning_rate is zero, or all are if it has none."""
+    """Return the rates with which a learner should learn nothing: `learning_rate` is zero, or without one all are."""
     rates = rates_of(learner)
     return dict.fromkeys(["learning_rate"] if "learning_rate" in rates else rates, 0.0)
 
 
 def with_rates(learner: Learner[Any], scale: float) -> Learner[Any]:
+    """Return a learner with all rates multiplied by a factor."""
     return replaced(learner, {name: scale * value for name, value in rates_of(learner).items()})
 
 
 def replaced(learner: Learner[Any], values: dict[str, float]) -> Learner[Any]:
+    """Return a learner with other values of some rates."""
     return dataclasses.replace(learner, **values)
