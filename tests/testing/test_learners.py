@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.core import Info, Learner, Rate
-from perdure.learners.hyperparameters import rate
+from perdure.core import Info, Learner, Rate, StreamInfo
+from perdure.learners.hyperparameters import rate, stream_info_field
 from perdure.learners.online import Online
+from perdure.learners.slda import SLDA
 from perdure.testing import ConformanceError, check_learner
 from perdure.updates.losses import cross_entropy, mean_squared_error
 
@@ -191,6 +193,37 @@ def test_the_learner_around_which_faults_are_planted_has_none():
 def test_a_planted_fault_is_caught_and_told_in_words(spoils, words):
     with pytest.raises(ConformanceError, match=f"(?s){words}"):
         check_learner(faulty(**spoils))
+
+
+class PartOfSLDA(Learner[Any]):
+    """Of several arrays that learn it says that one answers."""
+
+    needs_task: ClassVar[bool] = False
+
+    part: str = eqx.field(static=True)
+    shrinkage: Rate = rate("shrinkage", default=0.1, maximum=1.0)
+    stream_info: StreamInfo | None = stream_info_field()
+
+    def inner(self):
+        return SLDA(self.shrinkage, stream_info=self.stream_info)
+
+    def init(self, model, example, key):
+        return self.inner().init(model, example, key)
+
+    def observe(self, state, example, key):
+        return self.inner().observe(state, example, key)
+
+    def answering(self, state):
+        return getattr(state.gaussians, self.part)
+
+    def predict(self, state, x, task):
+        return self.inner().predict(state, x, task)
+
+
+@pytest.mark.parametrize("part", ["mean", "covariance"])
+def test_a_part_that_answering_leaves_out_is_caught_without_a_learning_rate(part):
+    with pytest.raises(ConformanceError, match=f"(?s){ANSWERS_IN_PART}"):
+        check_learner(PartOfSLDA(part))
 
 
 class Thresholds(Learner[Any]):

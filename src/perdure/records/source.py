@@ -129,7 +129,7 @@ def base_classes(code: Any) -> list[type]:
     """Return the own classes that a class inherits from, and its own metaclasses; none of a function."""
     if not isinstance(code, type):
         return []
-    return [base for base in (*code.__mro__[1:], *type(code).__mro__) if not is_library(base)]
+    return [base for base in (*code.__mro__[1:], *inspect.getmro(type(code))) if not is_library(base)]
 
 
 def held_by(function: Any) -> dict[str, Any]:

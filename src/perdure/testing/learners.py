@@ -189,17 +189,17 @@ class _Case:
         """What was learned must all be replaced with `answering`; what was remembered need not be."""
         learner, stream, states, _ = self._learned("two tasks")
         start, end = (jax.tree.map(jnp.array, it) for it in (self._start(learner, stream), _pick(states, -1)))
-        answers = {id(leaf) for leaf in jax.tree.leaves(learner.answering(start))}
-        expected = jax.tree.map(
-            lambda first, last, is_memory: last if is_memory and id(first) not in answers else first,
-            *(start, end, self._memories(learner, stream, start)),
-        )
-        swapped = eqx.tree_at(learner.answering, end, learner.answering(start))
-        expect_equal(
-            *(self._predict(learner, it, stream.x, stream.task) for it in (swapped, expected)),
-            "with what answering returns as it was before learning, predictions are not those before learning; "
-            "answering leaves out a part that is learned: return all of it",
-        )
+        memories = self._memories(learner, stream, start)
+        for given, state in ((start, end), (end, start)):
+            swapped = eqx.tree_at(learner.answering, state, learner.answering(given))
+            remembering = jax.tree.map(lambda one, other, it: other if it else one, given, state, memories)
+            expected = eqx.tree_at(learner.answering, remembering, learner.answering(given))
+            expect_equal(
+                self._predict(learner, swapped, stream.x, stream.task),
+                self._predict(learner, expected, stream.x, stream.task),
+                "with what answering returns of another state in its place, predictions are not those of that state; "
+                "answering leaves out a part that is learned: return all of it",
+            )
 
     def _memories(self, learner: Learner[Any], stream: Example, start: Any) -> Any:
         """Return for each array of the state whether it is a memory: it moves though nothing is learned, or counts."""
