@@ -1,12 +1,18 @@
 """What decides a figure is in its description: every field of every object."""
 
+import array
+import collections
 import dataclasses
+import datetime
 import enum
 import functools
 import json
 import math
 import operator
+import re
 import sys
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +60,52 @@ class Plain:
 
 
 class Slotted:
-    __slots__ = ("rate",)
+    __slots__ = "rate"
+
+    def __init__(self, rate):
+        self.rate = rate
+
+
+class SlottedTwice(Slotted):
+    __slots__ = ("__dict__", "__hidden")
+
+    def __init__(self, rate, hidden):
+        super().__init__(rate)
+        self.__hidden = hidden
+
+
+class Listed(list[Any]):
+    """A list of one's own."""
+
+
+class Tabled(dict[str, Any]):
+    """A dictionary of one's own."""
+
+
+class Measured(float):
+    """A number of one's own."""
+
+
+class Queued(collections.deque[Any]):
+    """A queue of one's own."""
+
+
+class OwnGenerator(np.random.Generator):
+    """Holds what only NumPy sees."""
+
+
+class OwnError(ValueError):
+    """Holds its arguments where only Python sees them."""
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+def with_field(thing, value):
+    thing.field = value
+    return thing
 
 
 class Sourced(Plain):
@@ -75,6 +126,32 @@ VALUES = [
     ({"a": {"b": 1}}, {"a": {"b": 2}}),
     (Path("a"), Path("b")),
     (Colour.RED, Colour.BLUE),
+    (Level.LOW, Level.HIGH),
+    (Level.LOW, 1),
+    (1j, 2j),
+    (Fraction(1, 10), Fraction(1, 5)),
+    (Decimal("0.1"), Decimal("0.2")),
+    (slice(0, 1), slice(0, 5)),
+    (collections.deque([1, 2]), collections.deque([1, 3])),
+    (collections.deque([1], maxlen=1), collections.deque([1], maxlen=2)),
+    (bytearray(b"one"), bytearray(b"two")),
+    (array.array("d", [1.0]), array.array("d", [2.0])),
+    (re.compile("a"), re.compile("a", re.IGNORECASE)),
+    (datetime.timedelta(1), datetime.timedelta(2)),
+    (operator.itemgetter(1), operator.itemgetter(5)),
+    (operator.attrgetter("a"), operator.attrgetter("b")),
+    (operator.methodcaller("a", 1), operator.methodcaller("a", 2)),
+    (operator.methodcaller("a", b=1), operator.methodcaller("a", b=2)),
+    (Slotted(1), Slotted(2)),
+    (SlottedTwice(1, 2), SlottedTwice(1, 3)),
+    (SlottedTwice(1, 2), SlottedTwice(2, 2)),
+    (with_field(SlottedTwice(1, 2), 1), with_field(SlottedTwice(1, 2), 2)),
+    (Listed([1]), Listed([2])),
+    (Listed([1]), [1]),
+    (with_field(Listed([1]), 1), with_field(Listed([1]), 2)),
+    (Tabled(a=1), Tabled(a=2)),
+    (Measured(1), Measured(2)),
+    (Queued([1]), Queued([2])),
     (np.float32(0.5), np.float32(0.25)),
     (np.arange(3), np.arange(3.0)),
     (np.zeros((2, 3)), np.zeros((3, 2))),
@@ -134,11 +211,14 @@ def test_fields_that_are_none_are_left_out_and_so_are_those_described_elsewhere(
     [
         (np.random.default_rng(0), "it is Generator"),
         (Settings(0.1, parts=(1, np.random.default_rng(0))), r"it\.parts\[1\] is Generator"),
-        ({"a": {"b": 1j}}, r"it\['a'\]\['b'\] is 1j"),
+        ({"a": {"b": sys.__stdout__}}, r"it\['a'\]\['b'\] is <"),
         (Plain(file=sys.__stdout__), r"it\.file is <"),
         (np.random.default_rng(0).normal, "it is Generator"),
         (iter([1]), "it is <list_iterator"),
-        (Slotted(), "it is <"),
+        (Slotted(iter([1])), r"it\.rate is <list_iterator"),
+        (Listed([iter([1])]), r"it\.content\[0\] is <list_iterator"),
+        (OwnGenerator(np.random.PCG64(0)), "it is OwnGenerator"),
+        (OwnError(1), r"it is OwnError\(1"),
         (functools.partial(largest, key=np.random.default_rng(0).random), r"it\['key'\] is Generator"),
     ],
 )

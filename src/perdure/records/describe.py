@@ -8,14 +8,22 @@ with what its functions hold: the values of enclosing functions, and defaults.
 
 from __future__ import annotations
 
+import array
+import copyreg
 import dataclasses
+import datetime
 import enum
 import functools
 import hashlib
 import inspect
 import json
 import math
+import operator
+import re
+from collections import deque
 from collections.abc import Mapping, Set
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -25,6 +33,7 @@ import numpy as np
 from perdure.records.source import (
     base_classes,
     class_values,
+    fields_in,
     functions_of,
     held_by,
     home_of,
@@ -34,6 +43,8 @@ from perdure.records.source import (
     names_in,
     own_imports,
     own_modules,
+    rules_of,
+    solid_base,
     source_text,
     unwrapped,
 )
@@ -42,6 +53,14 @@ _DIGITS = 16
 _PLAIN_SIZE = type("Plain", (), {}).__basicsize__
 _LONGEST_LIST = 1000
 """Longer ones are described by a fingerprint: a record is to be read by people too."""
+_WITH_CONTENT = (dict, list, tuple, set, frozenset, str, bytes, int, float, complex, deque, Fraction, Decimal)
+"""Classes that own ones may extend: what an instance holds besides fields is what these make of it."""
+_BY_VALUE = (
+    *(complex, Fraction, Decimal, slice, deque, bytearray, array.array, re.Pattern),
+    *(operator.itemgetter, operator.attrgetter, operator.methodcaller),
+    *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo),
+)
+"""Classes of Python without fields, described by what would make such a value again."""
 
 
 def describe(thing: Any, where: str = "it") -> Any:
@@ -106,13 +125,14 @@ class _Describer:
         self._is_lenient = False
 
     def describe(self, thing: Any, where: str) -> Any:
-        if isinstance(thing, bool | str | int | None):
+        if isinstance(thing, bool | str | int | None) and is_library(type(thing)):
             return thing
-        if isinstance(thing, float):
+        if isinstance(thing, float) and is_library(type(thing)):
             return thing if math.isfinite(thing) else str(thing)
         if id(thing) in self._open:
-            if isinstance(thing, type | FunctionType):  # functions that call each other
-                return {"name": thing.__qualname__}
+            code = unwrapped(thing)
+            if isinstance(code, type | FunctionType):  # functions that call each other
+                return {"name": code.__qualname__}
             return self._refusal(thing, f"{where} refers to itself, which a record cannot hold")
         self._open.append(id(thing))
         try:
@@ -125,10 +145,14 @@ class _Describer:
             return str(thing)
         if type(thing) is object or (isinstance(thing, ModuleType) and is_library(thing)):
             return {"name": getattr(thing, "__name__", "object")}
+        if isinstance(thing, enum.Enum):
+            return self._member(thing, where)
+        if _is_own_value(thing):
+            return self._record(thing, _held_in(thing), where)
         if isinstance(thing, bytes):
             return {"bytes": len(thing), "sha256": _sha256(thing)}
-        if isinstance(thing, enum.Enum):
-            return f"{type(thing).__name__}.{thing.name}"
+        if isinstance(thing, _BY_VALUE):
+            return self._by_value(thing, where)
         if isinstance(thing, Mapping):
             return {str(key): self.describe(value, f"{where}[{key!r}]") for key, value in thing.items()}
         if isinstance(thing, tuple) and hasattr(thing, "_fields"):
@@ -145,6 +169,9 @@ class _Describer:
         if isinstance(thing, MethodType):
             return {"method": thing.__name__, "of": self.describe(thing.__self__, where)}
         code = unwrapped(thing)
+        if rules := {} if _is_named(code) else rules_of(thing):
+            self._sources.add(id(thing))
+            return {"function": self.describe(code, where), "rules": self.describe(rules, where)}
         if isinstance(code, type | FunctionType) or inspect.isbuiltin(code) or _is_named(code):
             return self._code(code, where)
         if dataclasses.is_dataclass(thing):
@@ -161,6 +188,20 @@ class _Describer:
             described["source"] = self.source(cls, where)
         fields = {name: self.describe(value, f"{where}.{name}") for name, value in values.items()}
         return {**described, "fields": fields} if described.keys() & fields.keys() else described | fields
+
+    def _member(self, member: enum.Enum, where: str) -> Any:
+        """Return the name of a member of an enumeration; of an own one also its value, and the source of its class."""
+        cls, name = type(member), f"{type(member).__name__}.{member.name}"
+        if is_library(cls):
+            return name
+        source = {} if id(cls) in self._sources else {"source": self.source(cls, where)}
+        return {"name": name, **source, "value": self.describe(member.value, f"{where}.value")}
+
+    def _by_value(self, thing: Any, where: str) -> dict[str, Any]:
+        reduced = copyreg.dispatch_table.get(type(thing), lambda it: it.__reduce_ex__(2))
+        made, arguments, *rest = reduced(thing)
+        held = {"from": made, "arguments": arguments, "items": list(rest[1] or ()) if len(rest) > 1 else []}
+        return {"name": type(thing).__name__} | {name: self.describe(it, where) for name, it in held.items() if it}
 
     def _code(self, code: Any, where: str) -> dict[str, Any]:
         owner = getattr(code, "__self__", None)
@@ -210,11 +251,13 @@ class _Describer:
 
     def _named(self, value: Any, where: str) -> str:
         """Return what a value that own code names decides."""
-        value = unwrapped(value)
-        if isinstance(value, ModuleType):
-            return value.__name__
-        if isinstance(value, type | FunctionType) and id(value) in self._sources:
-            return value.__qualname__
+        code = unwrapped(value)
+        if isinstance(code, ModuleType):
+            return code.__name__
+        if not rules_of(value) and not _is_own_value(value):
+            value = code
+        if isinstance(code, type | FunctionType) and id(value) in self._sources:
+            return code.__qualname__
         return json.dumps(self._leniently(value, where), sort_keys=True)
 
     def _leniently(self, value: Any, where: str) -> Any:
@@ -231,6 +274,22 @@ _REMEDY = "make it numbers, texts, arrays, a dataclass of them or a function def
 def _has_only_fields(thing: Any) -> bool:
     """Is all that an object holds in its `__dict__`, as of a class without slots, and none of it in C as of a file?"""
     return hasattr(thing, "__dict__") and type(thing).__basicsize__ <= _PLAIN_SIZE
+
+
+def _is_own_value(thing: Any) -> bool:
+    """Is this an object of an own class that holds fields, and the content of a class of Python, and no more?"""
+    if isinstance(thing, type) or is_library(type(thing)):
+        return False
+    base = solid_base(type(thing))
+    if base in _WITH_CONTENT:
+        return True
+    return base.__basicsize__ <= _PLAIN_SIZE and not (dataclasses.is_dataclass(thing) or hasattr(thing, "_fields"))
+
+
+def _held_in(thing: Any) -> dict[str, Any]:
+    """Return the fields of an object of an own class, and its content."""
+    base = solid_base(type(thing))
+    return fields_in(thing) | ({"content": base(thing)} if base in _WITH_CONTENT else {})
 
 
 def _is_named(code: Any) -> bool:

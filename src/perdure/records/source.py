@@ -28,6 +28,9 @@ _LIBRARIES = tuple(path + os.sep for path in {*_PATHS, *site.getsitepackages(), 
 _HEAP_TYPE = 1 << 9  # a class that was made while a program ran
 _GENERATED = {"__init__", "__repr__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__replace__"}
 """What dataclasses generate, from fields that are described themselves."""
+_RULES = ("fwd", "bwd", "jvp", "vmap_rule", "nondiff_argnums", "symbolic_zeros")
+"""Attributes in which `jax.custom_vjp`, `jax.custom_jvp` and their like hold what is registered with them."""
+_COPIED = {*functools.WRAPPER_ASSIGNMENTS, "__type_params__"}
 
 
 def unwrapped(thing: Any) -> Any:
@@ -38,6 +41,35 @@ def unwrapped(thing: Any) -> Any:
             break
         thing = inside
     return thing
+
+
+def rules_of(thing: Any) -> dict[str, Any]:
+    """Return what decorators of JAX hold besides the function: its derivatives, how it is batched."""
+    rules: dict[str, Any] = {}
+    while not isinstance(thing, type | FunctionType) and "__wrapped__" in (held := getattr(thing, "__dict__", {})):
+        rules |= {name: held[name] for name in _RULES if held.get(name) not in (None, (), False)}
+        thing = held["__wrapped__"]
+    return rules
+
+
+def fields_in(thing: Any) -> dict[str, Any]:
+    """Return what an object holds in its `__dict__` and in slots; not what `functools.wraps` copies."""
+    held = {name: value for name, value in getattr(thing, "__dict__", {}).items() if name not in _COPIED}
+    for cls in type(thing).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        for slot in [slots] if isinstance(slots, str) else slots:
+            is_private = slot.startswith("__") and not slot.endswith("__")
+            name = f"_{cls.__name__.lstrip('_')}{slot}" if is_private else slot
+            if slot not in ("__dict__", "__weakref__") and hasattr(thing, name):
+                held[name] = getattr(thing, name)
+    return held
+
+
+def solid_base(cls: type) -> type:
+    """Return the class of a library that decides what an object of an own class holds besides fields."""
+    while not is_library(cls):
+        cls = cls.__base__ or object
+    return cls
 
 
 def is_library(code: Any) -> bool:
@@ -94,8 +126,10 @@ def class_values(code: Any) -> dict[str, Any]:
 
 
 def base_classes(code: Any) -> list[type]:
-    """Return the own classes that a class inherits from; none of a function."""
-    return [base for base in code.__mro__[1:] if not is_library(base)] if isinstance(code, type) else []
+    """Return the own classes that a class inherits from, and its own metaclasses; none of a function."""
+    if not isinstance(code, type):
+        return []
+    return [base for base in (*code.__mro__[1:], *inspect.getmro(type(code))) if not is_library(base)]
 
 
 def held_by(function: Any) -> dict[str, Any]:

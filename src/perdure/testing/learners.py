@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -15,9 +14,9 @@ from jaxtyping import PRNGKeyArray
 
 from perdure.core import Example, Info, Learner
 from perdure.experiments.supervised.spec import describe_learner, prepare
-from perdure.learners.hyperparameters import hyperparameters
 from perdure.models import MLP
 from perdure.streams.benchmark import Benchmark
+from perdure.testing.rates import other_values, rates_of, replaced, still, with_rates
 from perdure.testing.report import (
     Nonconformity,
     Report,
@@ -29,6 +28,7 @@ from perdure.testing.report import (
     expect_same_forms,
 )
 from perdure.testing.streams import KINDS, N_OUTPUTS, small_benchmark
+from perdure.updates.losses import or_cross_entropy
 
 _ROUNDING = 1e-4
 """Differences that the order of operations explains."""
@@ -42,8 +42,9 @@ def check_learner(learner: Learner[Any]) -> Report:
 
     * its state is a NamedTuple of arrays and keeps shapes and dtypes; `observe` reports a loss, and the outputs before
       the update;
-    * predictions come from what `answering` returns, a part of the state; `predict` returns a row of logits for each
-      input, the same alone and among others;
+    * the loss reported is that of the outputs reported, or another one of the example that is taken before the update;
+    * predictions come from what `answering` returns, a part of the state, and from examples it remembers; `predict`
+      returns a row of logits for each input, the same alone and among others;
     * numbers stay finite, and it learns: predictions change, and an example that keeps coming becomes more probable;
     * all chance comes from the key: nothing else is drawn, also while a program is traced;
     * compiled, uncompiled, in a loop, beside other seeds and beside other rates it comes to the same;
@@ -66,7 +67,9 @@ def check_learner(learner: Learner[Any]) -> Report:
         "observing keeps shapes and dtypes, and reports loss and outputs": case.check_observe,
         "predictions are a row of logits for each input": case.check_predictions,
         "predictions come from what answers, a part of the state": case.check_answering,
+        "other parameters that answer bring their predictions with them": case.check_other_answering,
         "the outputs reported are what it predicts before it learns": case.check_outputs,
+        "the loss reported is that before it learns": case.check_loss,
         **{f"numbers stay finite: {kind}": partial(case.check_finite, kind) for kind in KINDS},
         "it learns: predictions change": case.check_predictions_change,
         "it learns: an example that keeps coming becomes more probable": case.check_learns_one,
@@ -182,6 +185,54 @@ class _Case:
         restored = eqx.tree_at(learner.answering, emptied, answering)
         expect_equal(restored, state, "putting the answering parameters back into the state does not restore it")
 
+    def check_other_answering(self) -> None:
+        """What was learned must all be replaced with `answering`; what was remembered need not be."""
+        learner, stream, states, _ = self._learned("two tasks")
+        start, end = (jax.tree.map(jnp.array, it) for it in (self._start(learner, stream), _pick(states, -1)))
+        memories = self._memories(learner, stream, start)
+        for given, state in ((start, end), (end, start)):
+            swapped = eqx.tree_at(learner.answering, state, learner.answering(given))
+            remembering = jax.tree.map(lambda one, other, it: other if it else one, given, state, memories)
+            expected = eqx.tree_at(learner.answering, remembering, learner.answering(given))
+            expect_equal(
+                self._predict(learner, swapped, stream.x, stream.task),
+                self._predict(learner, expected, stream.x, stream.task),
+                "with what answering returns of another state in its place, predictions are not those of that state; "
+                "answering leaves out a part that is learned: return all of it",
+            )
+
+    def _memories(self, learner: Learner[Any], stream: Example, start: Any) -> Any:
+        """Return for each array of the state whether it is a memory: it moves though nothing is learned, or counts."""
+        unmoved = replaced(learner, still(learner))
+        states, _ = self._trajectory(unmoved, start, stream, self._key)
+        end = _pick(states, -1)
+        has_learned = differs(learner.answering(start), learner.answering(end))
+        return jax.tree.map(
+            lambda first, last: (
+                not jnp.issubdtype(first.dtype, jnp.floating) or (differs(first, last) and not has_learned)
+            ),
+            start,
+            end,
+        )
+
+    def check_loss(self) -> None:
+        learner, stream, states, infos = self._learned("two tasks")
+        loss = or_cross_entropy(getattr(learner, "loss", None))
+        if np.allclose(infos.loss, jax.vmap(loss)(infos.outputs, stream.y), rtol=_ROUNDING, atol=_ROUNDING):
+            return
+        # Some learners report another loss, of another network say; but that too is of the example, before the update.
+        if np.ptp(infos.loss) <= _ROUNDING:
+            raise Nonconformity(
+                f"observe reports the same loss, {infos.loss[0]:.3g}, for all examples; expected that of the outputs"
+            )
+        unmoved = jax.tree.map(jnp.asarray, replaced(learner, still(learner)))
+        for n in range(len(stream.y)):
+            before = _pick(states, n - 1) if n else self._start(learner, stream)
+            after, info = self._observe(unmoved, before, _pick(stream, n), jax.random.fold_in(self._key, n))
+            if "learning_rate" in rates_of(learner) or not differs(learner.answering(before), learner.answering(after)):
+                why = "observe reports another loss when nothing is learned; it must be that before the update"
+                expect_equal(infos.loss[n], info.loss, why, _ROUNDING)
+
     def check_outputs(self) -> None:
         for kind in ("two tasks", "pixels"):
             learner, stream, states, infos = self._learned(kind)
@@ -249,7 +300,7 @@ class _Case:
 
     def check_side_by_side(self) -> None:
         learner, stream = self._on("two tasks")
-        learners = [jax.tree.map(jnp.asarray, _with_rates(learner, scale)) for scale in (1.0, 0.7, 0.5)]
+        learners = [jax.tree.map(jnp.asarray, with_rates(learner, scale)) for scale in (1.0, 0.7, 0.5)]
         streams = [stream._replace(x=np.roll(stream.x, n, axis=0)) for n in range(3)]
         models = [jax.tree.map(lambda leaf, n=n: leaf * np.float32(1 + n / 10), self._network) for n in range(3)]
         states = [learner.init(model, _pick(it, 0), self._key) for model, it in zip(models, streams, strict=True)]
@@ -263,15 +314,21 @@ class _Case:
 
     def check_rates_matter(self) -> None:
         learner, stream, states, _ = self._learned("two tasks")
-        for rate, value in _rates(learner).items():
-            other = _replaced(learner, {rate: value / 2 if value else 0.1})
+        end = _pick(states, -1)
+        answers = self._predict(learner, end, stream.x, stream.task)
+
+        def matters(change: dict[str, float]) -> bool:
+            other = replaced(learner, change)
             others, _ = self._trajectory(other, self._start(other, stream), stream, self._key)
-            ends = [_pick(states, -1), _pick(others, -1)]
-            answers = [
-                self._predict(it, end, stream.x, stream.task) for it, end in zip((learner, other), ends, strict=True)
-            ]
-            if not differs(*ends) and not differs(*answers):
-                raise Nonconformity(f"{rate} = {value:g} and half of it come to the same; expected it to matter")
+            other_end = _pick(others, -1)
+            return differs(end, other_end) or differs(answers, self._predict(other, other_end, stream.x, stream.task))
+
+        for rate, value in rates_of(learner).items():
+            # A threshold that no example of a small stream reaches matters only at strongly other values.
+            others = other_values(learner, rate)
+            if not any(matters({rate: other}) for other in others):
+                listed = ", ".join(f"{it:g}" for it in others)
+                raise Nonconformity(f"{rate} = {value:g} comes to the same as {listed}; expected it to matter")
 
     def check_tasks(self) -> None:
         learner, stream = self._on("five tasks")
@@ -288,7 +345,7 @@ class _Case:
         learner, stream, *_ = self._learned("five tasks")
         state, n_before = self._start(learner, stream), self._n_traced
         for n, scale in enumerate([1.0, 0.5, 0.0]):
-            one = jax.tree.map(jnp.asarray, _with_rates(learner, scale))
+            one = jax.tree.map(jnp.asarray, with_rates(learner, scale))
             state, _ = self._observe(one, state, _pick(stream, 4 * n), jax.random.key(n))
         if self._n_traced > n_before:
             raise Nonconformity(
@@ -298,15 +355,15 @@ class _Case:
             )
 
     def check_rate_of_zero(self) -> None:
-        if "learning_rate" not in _rates(self._learner):
+        if "learning_rate" not in rates_of(self._learner):
             return
         learner, stream = self._on("one task")
-        still = _replaced(learner, {"learning_rate": 0.0})
-        start = self._start(still, stream)
-        states, _ = self._trajectory(still, start, stream, self._key)
+        unmoved = replaced(learner, {"learning_rate": 0.0})
+        start = self._start(unmoved, stream)
+        states, _ = self._trajectory(unmoved, start, stream, self._key)
         expect_equal(
-            still.answering(start),
-            still.answering(_pick(states, -1)),
+            unmoved.answering(start),
+            unmoved.answering(_pick(states, -1)),
             "with learning_rate = 0 what answers has moved",
         )
 
@@ -324,18 +381,6 @@ def _learn(learner: Learner[Any], state: Any, stream: Example, key: PRNGKeyArray
 
 def _pick(stacked: Any, n: int) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[n, ...], stacked)
-
-
-def _rates(learner: Learner[Any]) -> dict[str, float]:
-    return {it.name: float(getattr(learner, it.name)) for it in hyperparameters(learner) if it.kind is float}
-
-
-def _with_rates(learner: Learner[Any], scale: float) -> Learner[Any]:
-    return _replaced(learner, {name: scale * value for name, value in _rates(learner).items()})
-
-
-def _replaced(learner: Learner[Any], values: dict[str, float]) -> Learner[Any]:
-    return dataclasses.replace(learner, **values)
 
 
 def _describe(learner: Learner[Any]) -> None:
