@@ -98,7 +98,7 @@ def single_seed() -> tuple[float, float]:
     axes = (None, 0, Example(x=each, y=each, task=one_for_all), 0, None, None)
     arguments = (learner, progress, stream, keys, jnp.int32(0), jnp.int32(300))
     seconds = least_seconds(
-        compiled(jax.vmap(advance, axes), *arguments), compiled(partial(_advance_each, axes), *arguments)
+        compiled(jax.vmap(advance, axes), *arguments), compiled(partial(_advance_each, advance, axes), *arguments)
     )
     steps = 300 * 5 * 11
     return 1e6 * seconds[0] / steps, 1e6 * seconds[1] / steps

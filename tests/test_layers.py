@@ -31,6 +31,7 @@ ROOMS = [
     "presets",
     "records",
     "execution",
+    "online",
     "experiments",
     "testing",
     "report",

@@ -34,6 +34,13 @@ from .learners.online import Online as Online
 from .learners.slda import SLDA as SLDA
 from .learners.task_input import TaskInput as TaskInput
 from .machine.signals import InterruptedRunError as InterruptedRunError
+from .online.durable import DurableModel as DurableModel
+from .online.errors import RowError as RowError
+from .online.estimators import OnlineClassifier as OnlineClassifier
+from .online.estimators import OnlineRegressor as OnlineRegressor
+from .online.prequential import Prequential as Prequential
+from .online.prequential import prequential as prequential
+from .online.saving import load as load
 from .records.agent import AgentRecord as AgentRecord
 from .records.errors import ResultsError as ResultsError
 from .records.learner import RunRecord as RunRecord

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from perdure.core import Example
+
+AnyBuffer = TypeVar("AnyBuffer", "Buffer", "BalancedBuffer")
 
 LARGEST_COUNT = 2**31 - 1
 """Counts are 32-bit integers."""
@@ -44,17 +46,17 @@ def emptied_if(ended: Bool[Array, ""], memory: Buffer) -> Buffer:
     return Buffer(memory.examples, seen, periods)
 
 
-def capacity(memory: Buffer) -> int:
+def capacity(memory: Buffer | BalancedBuffer) -> int:
     """Return the number of slots."""
     return jax.tree.leaves(memory.examples)[0].shape[0]
 
 
-def period(memory: Buffer) -> int:
+def period(memory: Buffer | BalancedBuffer) -> int:
     """Return after how many examples counting starts again: the most rounds of a ring that an integer can count."""
     return LARGEST_COUNT // capacity(memory) * capacity(memory)
 
 
-def filled(memory: Buffer) -> Int[Array, ""]:
+def filled(memory: Buffer | BalancedBuffer) -> Int[Array, ""]:
     """Return the number of slots that hold an example."""
     return jnp.where(memory.periods > 0, capacity(memory), jnp.minimum(memory.seen, capacity(memory)))
 
@@ -88,20 +90,23 @@ def first_slot(memory: Buffer) -> Int[Array, ""]:
     return filled(memory)
 
 
-def store(memory: Buffer, example: tuple, slot: Int[Array, ""]) -> Buffer:
+def store(memory: AnyBuffer, example: tuple, slot: Int[Array, ""]) -> AnyBuffer:
     """Return the memory with `example` in `slot`; a slot ≥ capacity leaves the contents as they were."""
     # A scatter that drops what is out of range stays in place under vmap; lax.cond would copy the memory.
     examples = jax.tree.map(lambda leaf, new: leaf.at[slot].set(new, mode="drop"), memory.examples, example)
     full = memory.seen + 1 == period(memory)
-    return Buffer(examples, jnp.where(full, 0, memory.seen + 1), memory.periods + full.astype(jnp.int32))
+    seen, periods = jnp.where(full, 0, memory.seen + 1), memory.periods + full.astype(jnp.int32)
+    return memory._replace(examples=examples, seen=seen, periods=periods)
 
 
-def draw_slots(memory: Buffer, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, ...]:
+def draw_slots(memory: Buffer | BalancedBuffer, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, ...]:
     """Draw filled slots uniformly and with replacement (zeros while the memory is empty)."""
     return jax.random.randint(key, shape, 0, filled(memory), jnp.int32)
 
 
-def draw_distinct_slots(memory: Buffer, shape: tuple[int, int], key: PRNGKeyArray) -> Int[Array, "batches draws"]:
+def draw_distinct_slots(
+    memory: Buffer | BalancedBuffer, shape: tuple[int, int], key: PRNGKeyArray
+) -> Int[Array, "batches draws"]:
     """Draw filled slots uniformly and without replacement within each batch, in no particular order.
 
     Of n ≥ `draws` filled slots each set is as likely; if fewer are filled, they are the first of the draws.
@@ -119,14 +124,96 @@ def draw_distinct_slots(memory: Buffer, shape: tuple[int, int], key: PRNGKeyArra
     return jax.lax.fori_loop(0, n_draws, draw, jnp.full((n_batches, n_draws), -1, jnp.int32))
 
 
-def drawn_mask(memory: Buffer, draws: int) -> Bool[Array, " draws"]:
+def drawn_mask(memory: Buffer | BalancedBuffer, draws: int) -> Bool[Array, " draws"]:
     """Return which of `draws` draws count: all, or only as many as there are examples in the memory."""
     return jnp.arange(draws, dtype=jnp.int32) < filled(memory)
 
 
-def recall(memory: Buffer, slots: Int[Array, "*draws"]) -> Any:
+def recall(memory: Buffer | BalancedBuffer, slots: Int[Array, "*draws"]) -> Any:
     """Return the examples in `slots`, leaves of shape (*draws, ...)."""
     return jax.tree.map(lambda leaf: leaf.at[slots].get(mode="clip"), memory.examples)
+
+
+class BalancedBuffer(NamedTuple):
+    """A memory that holds as many examples of each class as it can, each class's a uniform sample of all it had.
+
+    Source: Chrysakis & Moens (2020), "Online Continual Learning from Imbalanced Data", ICML, Algorithm 1 (CBRS).
+    """
+
+    examples: Any
+    """The slots, as those of a `Buffer`."""
+    seen: Int[Array, ""]
+    periods: Int[Array, ""]
+    labels: Int[Array, " size"]
+    """The class of what is in each slot."""
+    stored: Int[Array, " classes"]
+    """Examples of each class in the memory."""
+    offered: Int[Array, " classes"]
+    """Examples of each class seen so far; at most as many as an integer can count."""
+    was_largest: Bool[Array, " classes"]
+    """Has the class ever had the most examples in the full memory? Only such a class has ever lost an example."""
+
+
+def empty_balanced_buffer(example: tuple, size: int, n_classes: int) -> BalancedBuffer:
+    """Return an empty memory of `size` slots for examples like `example` of the classes 0 to `n_classes` − 1."""
+    none = jnp.zeros(n_classes, jnp.int32)
+    return BalancedBuffer(*empty_buffer(example, size), jnp.zeros(size, jnp.int32), none, none, none > 0)
+
+
+def balanced_slot(memory: BalancedBuffer, label: Int[Array, ""], key: PRNGKeyArray) -> Int[Array, ""]:
+    """Draw where the next example, of class `label`, goes: a slot, or capacity when it is not kept.
+
+    Once the memory is full, an example of a class that has never been the largest replaces one of the largest class,
+    drawn uniformly; one of another class replaces one of its own, with the probability that leaves each example of the
+    class in the memory equally likely.
+    """
+    keep_key, slot_key = jax.random.split(key)
+    size = capacity(memory)
+    largest = memory.stored == memory.stored.max()
+    bounded = (memory.was_largest | largest)[label]
+    among = jnp.where(bounded, memory.labels == label, largest[memory.labels])
+    ends = jnp.cumsum(among, dtype=jnp.int32)
+    drawn = jax.random.randint(slot_key, (), 0, jnp.maximum(ends[-1], 1), jnp.int32)
+    slot = jnp.searchsorted(ends, drawn, side="right").astype(jnp.int32)
+    share = memory.stored[label].astype(jnp.float32) / (memory.offered[label] + 1).astype(jnp.float32)
+    kept = ~bounded | (jax.random.uniform(keep_key) < share)
+    return jnp.where(filled(memory) < size, filled(memory), jnp.where(kept, slot, size))
+
+
+def store_balanced(
+    memory: BalancedBuffer, example: tuple, label: Int[Array, ""], slot: Int[Array, ""]
+) -> BalancedBuffer:
+    """Return the memory with `example`, of class `label`, in `slot`; a slot ≥ capacity leaves its contents."""
+    size = capacity(memory)
+    is_kept, is_taken = slot < size, (slot < size) & (filled(memory) == size)
+    replaced = memory.labels.at[slot].get(mode="clip")
+    was_largest = memory.was_largest | ((filled(memory) == size) & (memory.stored == memory.stored.max()))
+    stored = memory.stored.at[replaced].add(-is_taken.astype(jnp.int32)).at[label].add(is_kept.astype(jnp.int32))
+    return store(memory, example, slot)._replace(
+        labels=memory.labels.at[slot].set(label, mode="drop"),
+        stored=stored,
+        offered=memory.offered.at[label].set(jnp.minimum(memory.offered[label], LARGEST_COUNT - 1) + 1),
+        was_largest=was_largest,
+    )
+
+
+def biased_slot(memory: Buffer, key: PRNGKeyArray) -> Int[Array, ""]:
+    """Draw where the next example goes in an exponentially biased reservoir, which takes every example in.
+
+    With a probability equal to the part of the memory that is filled, it replaces a uniformly drawn example; else it
+    takes the next free slot. So an example r steps ago is still in the memory with probability (1 − 1/capacity)^r: the
+    memory forgets exponentially, with a time constant of its capacity. To be stored by `store_biased`.
+
+    Source: Aggarwal (2006), "On biased reservoir sampling in the presence of stream evolution", VLDB, Algorithm 2.1.
+    """
+    drawn = jax.random.randint(key, (), 0, capacity(memory), jnp.int32)
+    return jnp.minimum(drawn, filled(memory))
+
+
+def store_biased(memory: Buffer, example: tuple, slot: Int[Array, ""]) -> Buffer:
+    """Return the memory with `example` in `slot`, counting filled slots only, as some examples replace others."""
+    after = store(memory, example, slot)
+    return after._replace(seen=jnp.maximum(memory.seen, slot + 1), periods=memory.periods)
 
 
 class TaskRings(NamedTuple):

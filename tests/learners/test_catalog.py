@@ -94,7 +94,9 @@ def test_a_missing_value_is_named():
 
 
 def test_an_unknown_value_is_named_with_those_there_are():
-    message = "^er has no hyper-parameter beta, gama; it has learning_rate, memory_size, replay_batch_size$"
+    message = (
+        "^er has no hyper-parameter beta, gama; it has learning_rate, memory_size, replay_batch_size, memory_rule$"
+    )
     with pytest.raises(TypeError, match=message):
         make_learner("er", learning_rate=0.1, memory_size=5, replay_batch_size=1, gama=1, beta=1)
 

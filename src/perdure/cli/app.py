@@ -33,6 +33,11 @@ def _from(module: str, name: str) -> Callable[[], Any]:
 
 COMMANDS = {
     "run": LazyCommand("Train a learner on a benchmark and measure what it retains.", _from("run", "run_app")),
+    "stream": LazyCommand(
+        "Answer and learn the rows of a file one by one, with several methods side by side.",
+        _from("stream", "stream_command"),
+    ),
+    "model": LazyCommand("Keep a model in a folder, and teach it for ever.", _from("model", "model_app")),
     "resume": LazyCommand("Continue a run that was stopped.", _from("resume", "resume_command")),
     "tune": LazyCommand("Choose a learner's hyper-parameters on validation streams.", _from("tune", "tune_app")),
     "results": LazyCommand("List runs of every kind, finished and unfinished.", _from("report", "results_command")),
@@ -47,7 +52,7 @@ COMMANDS = {
 """In the order in which a newcomer needs them."""
 
 
-_COMPUTING = ("run", "resume", "tune", "reproduce", "oml", "rl")
+_COMPUTING = ("run", "stream", "model", "resume", "tune", "reproduce", "oml", "rl")
 """Commands that load JAX."""
 
 

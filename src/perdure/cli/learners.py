@@ -53,9 +53,9 @@ def _with_hyperparameters(
     name: str, record: type, action: Callable[..., None], example_lines: Iterable[str], *, several: bool
 ) -> ExplainingCommand:
     """Return a command with an option for each hyper-parameter that a class declares."""
-    from perdure.learners.hyperparameters import hyperparameters
+    from perdure.learners.hyperparameters import hyperparameters, numeric_hyperparameters
 
-    known = hyperparameters(record)
+    known = numeric_hyperparameters(record) if several else hyperparameters(record)
 
     def act(**options: Any) -> None:
         given = {it.name: options.pop(it.name) for it in known}

@@ -129,6 +129,21 @@ def _agents(records: Sequence[Any], figures: Path | None) -> Report:
     return Report([table], figures=list(save_figure(scores_over_frames(records), figures / "scores-over-frames")))
 
 
+def _streams(records: Sequence[Any], figures: Path | None) -> Report:
+    from perdure.report.figures.prequential import prequential_curves
+    from perdure.report.figures.saving import save_figure
+    from perdure.report.prequential import prequential_notes, prequential_table
+
+    places = _places(records, figures)
+    drawn = [
+        path
+        for folder, record in zip(places, records, strict=False)
+        for path in save_figure(prequential_curves(record), folder / "prequential")
+    ]
+    notes = [it for record in records for it in prequential_notes(record)]
+    return Report([prequential_table(record) for record in records], notes, drawn)
+
+
 def _places(records: Sequence[Any], figures: Path | None) -> list[Path]:
     """Return a folder for the figures of each of several runs that are drawn alone; none if none are drawn."""
     if figures is None:
@@ -148,6 +163,7 @@ _BY_KIND: Mapping[str, Callable[[Sequence[Any], Path | None], Report]] = {
     "evaluation": _evaluations,
     "comparison": _comparisons,
     "agent": _agents,
+    "stream": _streams,
 }
 
 results_command = command(results, epilog=examples("perdure results", "perdure results other/runs"))

@@ -79,6 +79,12 @@ def _agent(folder: Path, data_dir: Path | None, previous: bool, progress: bool) 
     resume_agent(folder, Driving(previous=previous, progress=progress))
 
 
+def _stream(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
+    from perdure.online.stream import resume_stream
+
+    resume_stream(folder, progress=progress)
+
+
 _BY_KIND: Mapping[str, Callable[[Path, Path | None, bool, bool], None]] = {
     "learner": _learner,
     "tuning": _search,
@@ -87,6 +93,7 @@ _BY_KIND: Mapping[str, Callable[[Path, Path | None, bool, bool], None]] = {
     "evaluation": _evaluation,
     "comparison": _comparison,
     "agent": _agent,
+    "stream": _stream,
 }
 
 resume_command = command(resume, epilog=examples("perdure resume runs/mer"))

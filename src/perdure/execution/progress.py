@@ -33,10 +33,11 @@ Watch = Callable[[ProgressUpdate], object]
 
 
 @contextmanager
-def job_progress(label: str, position: int, total: int, unit: str, *, show: bool | Watch) -> Iterator[Watch]:
+def job_progress(label: str, position: int, total: int | None, unit: str, *, show: bool | Watch) -> Iterator[Watch]:
     """Show a progress bar, under its label, on standard error while a block runs; nothing if not `show`.
 
-    The block reports each update to what this yields: the bar, or the function given as `show` in its place.
+    With a `total` of None, which means unknown, the bar shows only that work goes on. The block reports each update to
+    what this yields: the bar, or the function given as `show` in its place.
     """
     if callable(show):
         yield show
@@ -55,7 +56,7 @@ def say(line: str, *, show: bool | Watch) -> None:
 
 
 @contextmanager
-def _one_bar(label: str, position: int, total: int, *, show: bool) -> Iterator[Callable[[int, str, str], None]]:
+def _one_bar(label: str, position: int, total: int | None, *, show: bool) -> Iterator[Callable[[int, str, str], None]]:
     """Draw a bar that the block tells its position, a speed and a few words."""
     columns = (
         BarColumn(bar_width=20),

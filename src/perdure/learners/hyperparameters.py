@@ -1,7 +1,7 @@
 """Declaring a learner's hyper-parameters, with what each means and which values it takes.
 
-Rates are leaves of the learner, so that they may be traced or differ along a vmapped axis. Counts and flags shape
-the program and are static, and so are loss and optimizer.
+Rates are leaves of the learner, so that they may be traced or differ along a vmapped axis. Counts, flags and choices
+shape the program and are static, and so are loss and optimizer.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ class Hyperparameter(NamedTuple):
 
     name: str
     kind: type
-    """`float` for rates, `int` for counts, `bool` for flags."""
+    """`float` for rates, `int` for counts, `bool` for flags, `str` for choices."""
     help: str
     minimum: float | int
-    """Smallest value; of no meaning for a flag."""
+    """Smallest value; of no meaning for a flag or a choice."""
     maximum: float
     """Largest value; infinity if there is none."""
+    options: tuple[str, ...] = ()
+    """The values of a choice; none of other hyper-parameters."""
 
 
 def rate(help: str, default: Any = dataclasses.MISSING, maximum: float = math.inf) -> Any:
@@ -47,6 +49,18 @@ def integer(help: str, default: Any = dataclasses.MISSING) -> Any:
 def flag(help: str, default: bool) -> Any:
     """Declare a yes-or-no hyper-parameter, given by its name only."""
     metadata = {"help": help, "kind": bool, "minimum": False, "maximum": True}
+    return eqx.field(static=True, default=default, metadata=metadata, kw_only=True)
+
+
+def choice(help: str, options: tuple[str, ...], default: str) -> Any:
+    """Declare a hyper-parameter that is one of several words, given by its name only."""
+    metadata = {
+        "help": f"{help}: {', '.join(options)}",
+        "kind": str,
+        "minimum": 0,
+        "maximum": math.inf,
+        "options": options,
+    }
     return eqx.field(static=True, default=default, metadata=metadata, kw_only=True)
 
 
@@ -88,10 +102,17 @@ def known_stream_info(learner: Any) -> StreamInfo:
 def hyperparameters(learner: eqx.Module | type[eqx.Module]) -> list[Hyperparameter]:
     """Return the hyper-parameters that a learner, or another record of them, declares, in order of declaration."""
     return [
-        Hyperparameter(field.name, *(field.metadata[it] for it in Hyperparameter._fields[1:]))
+        Hyperparameter(
+            field.name, **{it: field.metadata[it] for it in Hyperparameter._fields[1:] if it in field.metadata}
+        )
         for field in dataclasses.fields(learner)
         if "kind" in field.metadata
     ]
+
+
+def numeric_hyperparameters(learner: eqx.Module | type[eqx.Module]) -> list[Hyperparameter]:
+    """Return the hyper-parameters that can be searched: all but choices of a word."""
+    return [it for it in hyperparameters(learner) if not it.options]
 
 
 def check_hyperparameters(learner: eqx.Module) -> None:
@@ -101,13 +122,17 @@ def check_hyperparameters(learner: eqx.Module) -> None:
         TypeError: if a count is not an integer or a rate is not a number.
         ValueError: if a value is NaN, infinite, below its minimum or above its maximum.
     """
-    for name, kind, _, minimum, maximum in hyperparameters(learner):
+    for name, kind, _, minimum, maximum, options in hyperparameters(learner):
         value = getattr(learner, name)
         if kind is float and isinstance(value, Tracer):
             continue
         if kind is bool:
             if not isinstance(value, bool):
                 raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, expected True or False")
+            continue
+        if kind is str:
+            if value not in options:
+                raise ValueError(f"{name} = {value!r}, expected one of {', '.join(options)}")
             continue
         wanted = f"expected {_wanted(kind, minimum, maximum)}"
         accepted: Any = numbers.Integral if kind is int else (numbers.Real, jax.Array)

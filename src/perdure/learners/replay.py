@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,22 +11,31 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Example, Info, Rate
-from perdure.learners.hyperparameters import integer, loss_field, optimizer_field, rate
+from perdure.learners.hyperparameters import choice, integer, loss_field, optimizer_field, rate
 from perdure.learners.network import NetworkLearner
 from perdure.memory import (
-    Buffer,
+    balanced_slot,
+    biased_slot,
     draw_distinct_slots,
     draw_slot,
     draw_slots,
     drawn_mask,
+    empty_balanced_buffer,
     empty_buffer,
     filled,
     recall,
     ring_slot,
     store,
+    store_balanced,
+    store_biased,
 )
 from perdure.updates.gradient import Optimizer, TrainState, init_train_state, or_sgd, predict_one
 from perdure.updates.losses import Loss, or_cross_entropy
+
+MEMORY_RULES = ("reservoir", "ring", "recent", "balanced")
+"""How a memory is filled: "reservoir" keeps a uniform sample of all that came, "ring" what came last, "recent" an
+exponentially biased reservoir (`biased_slot`), "balanced" as many examples of each class as possible
+(`BalancedBuffer`)."""
 
 
 class Draws(NamedTuple):
@@ -53,33 +62,63 @@ class Replay(eqx.Module):
     """Memories drawn for each batch; of fewer remembered ones, as many as there are."""
     n_batches: int = eqx.field(static=True, default=1)
     """Batches drawn with each arriving example."""
-    rule: Literal["reservoir", "ring"] = eqx.field(static=True, default="reservoir", kw_only=True)
-    """A reservoir keeps a uniform sample of all that came, a ring what came last."""
+    rule: str = eqx.field(static=True, default="reservoir", kw_only=True)
+    """One of `MEMORY_RULES`."""
     replacement: bool = eqx.field(static=True, default=True, kw_only=True)
     """May a batch hold a memory more than once?"""
 
-    def init(self, remembered: tuple) -> Buffer:
-        """Return an empty memory for tuples of the shapes and dtypes of `remembered`."""
+    def init(self, remembered: tuple, n_classes: int | None = None) -> Any:
+        """Return an empty memory for tuples of the shapes and dtypes of `remembered`.
+
+        Args:
+            remembered: what is to be kept of an example.
+            n_classes: number of classes, for the rule "balanced".
+        """
+        if self.rule == "balanced":
+            if n_classes is None:
+                raise TypeError('the memory rule "balanced" needs the number of classes; give n_classes')
+            return empty_balanced_buffer(remembered, self.memory_size, n_classes)
         return empty_buffer(remembered, self.memory_size)
 
-    def draw(self, memory: Buffer, key: PRNGKeyArray) -> Draws:
-        """Draw all that one observation leaves to chance."""
+    def draw(self, memory: Any, key: PRNGKeyArray, label: Any = None) -> Draws:
+        """Draw all that one observation leaves to chance.
+
+        Args:
+            memory: as `init` or `store` returned it.
+            key: random key.
+            label: class of the arriving example, for the rule "balanced"; others take no notice of it.
+        """
         slots_key, position_key, storing_key = jax.random.split(key, 3)
         draws = draw_slots if self.replacement else draw_distinct_slots
         n_drawn = min(self.batch_size, self.memory_size)
         return Draws(
             slots=draws(memory, (self.n_batches, n_drawn), slots_key),
             position=jax.random.randint(position_key, (), 0, jnp.minimum(filled(memory), n_drawn) + 1, jnp.int32),
-            stored_in=draw_slot(memory, storing_key) if self.rule == "reservoir" else ring_slot(memory),
+            stored_in=self._slot(memory, storing_key, label),
         )
 
-    def recall(self, memory: Buffer, slots: Int[Array, "batches replay"]) -> tuple[Any, Bool[Array, "batches replay"]]:
+    def _slot(self, memory: Any, key: PRNGKeyArray, label: Any) -> Int[Array, ""]:
+        """Return where the arriving example goes."""
+        if self.rule == "reservoir":
+            return draw_slot(memory, key)
+        if self.rule == "recent":
+            return biased_slot(memory, key)
+        if self.rule == "ring":
+            return ring_slot(memory)
+        return balanced_slot(memory, jnp.asarray(label, jnp.int32), key)
+
+    def recall(self, memory: Any, slots: Int[Array, "batches replay"]) -> tuple[Any, Bool[Array, "batches replay"]]:
         """Return what is in the slots, leaves (batches, replay, ...), and which of it counts."""
         return recall(memory, slots), jnp.broadcast_to(drawn_mask(memory, slots.shape[1]), slots.shape)
 
-    def store(self, memory: Buffer, remembered: tuple, slot: Int[Array, ""]) -> Buffer:
-        """Return the memory with `remembered` in `slot`; a slot ≥ memory size leaves the contents as they were."""
-        return store(memory, remembered, slot)
+    def store(self, memory: Any, remembered: tuple, slot: Int[Array, ""], label: Any = None) -> Any:
+        """Return the memory with `remembered` in `slot`; a slot ≥ memory size leaves the contents as they were.
+
+        `label`, the class of what is remembered, is for the rule "balanced".
+        """
+        if self.rule == "balanced":
+            return store_balanced(memory, remembered, jnp.asarray(label, jnp.int32), slot)
+        return (store_biased if self.rule == "recent" else store)(memory, remembered, slot)
 
 
 class Batch(NamedTuple):
@@ -99,7 +138,8 @@ class ReplayState(NamedTuple):
 
     model: PyTree
     optimizer: PyTree
-    memory: Buffer
+    memory: Any
+    """A `Buffer`, or with the rule "balanced" a `BalancedBuffer`."""
 
 
 class ReplayLearner(NetworkLearner[ReplayState]):
@@ -116,6 +156,7 @@ class ReplayLearner(NetworkLearner[ReplayState]):
     replay_batch_size: int = integer("memories drawn for each batch (k − 1)")
     loss: Loss | None = loss_field()
     optimizer: Optimizer | None = optimizer_field()
+    memory_rule: str = choice("what the memory keeps", MEMORY_RULES, "reservoir")
 
     @abstractmethod
     def n_batches(self) -> int:
@@ -133,20 +174,27 @@ class ReplayLearner(NetworkLearner[ReplayState]):
 
     def replay(self) -> Replay:
         """Return the memory's rules."""
-        return Replay(self.memory_size, self.replay_batch_size, self.n_batches())
+        return Replay(self.memory_size, self.replay_batch_size, self.n_batches(), rule=self.memory_rule)
 
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> ReplayState:
-        """Return the state before the first example: the model and an empty memory."""
+        """Return the state before the first example: the model and an empty memory.
+
+        Raises:
+            TypeError: if the memory is to be balanced over classes, but numbers are learned.
+        """
+        if self.memory_rule == "balanced" and not jnp.issubdtype(jnp.asarray(example.y).dtype, jnp.integer):
+            raise TypeError('the memory rule "balanced" is for classes, but y are numbers; choose another memory_rule')
         start = init_train_state(model, or_sgd(self.optimizer)(self.learning_rate))
-        return ReplayState(*start, self.replay().init(example))
+        n_outputs = len(jax.eval_shape(predict_one, model, example.x))
+        return ReplayState(*start, self.replay().init(example, n_outputs))
 
     def observe(self, state: ReplayState, example: Example, key: PRNGKeyArray) -> tuple[ReplayState, Info]:
         """Learn from the example among memories, then offer it to the memory."""
-        return self.observe_with(state, example, self.draw(state.memory, key))
+        return self.observe_with(state, example, self.draw(state.memory, key, example.y))
 
-    def draw(self, memory: Buffer, key: PRNGKeyArray) -> Draws:
+    def draw(self, memory: Any, key: PRNGKeyArray, label: Any = None) -> Draws:
         """Draw all that one observation leaves to chance."""
-        return self.replay().draw(memory, key)
+        return self.replay().draw(memory, key, label)
 
     def observe_with(self, state: ReplayState, example: Example, draws: Draws) -> tuple[ReplayState, Info]:
         """`observe` with the draws given."""
@@ -154,14 +202,15 @@ class ReplayLearner(NetworkLearner[ReplayState]):
         info = Info(or_cross_entropy(self.loss)(outputs, example.y), outputs)
         batches = gather_batches(state.memory, example, draws.slots)
         after = self.update(TrainState(state.model, state.optimizer), batches, draws.position)
-        return ReplayState(*after, self.replay().store(state.memory, example, draws.stored_in)), info
+        memory = self.replay().store(state.memory, example, draws.stored_in, example.y)
+        return ReplayState(*after, memory), info
 
     def answering(self, state: ReplayState) -> PyTree:
         """Return the network."""
         return state.model
 
 
-def gather_batches(memory: Buffer, example: tuple, slots: Int[Array, "batches replay"]) -> Batch:
+def gather_batches(memory: Any, example: tuple, slots: Int[Array, "batches replay"]) -> Batch:
     """Return batches of the arriving example followed by the memories in `slots`, leaves (batches, k, ...).
 
     All batches of an observation are gathered at once, so that the loop over batches does not carry the memory.

@@ -56,7 +56,8 @@ class SLDA(Learner[SLDAState]):
         if not jnp.issubdtype(dtype := jnp.asarray(example.y).dtype, jnp.integer):
             raise TypeError(f"SLDA got y of dtype {dtype}, expected integer labels; for regression use online or er")
         n_classes, x = known_stream_info(self).n_outputs, _flat(example.x)
-        gaussians = Gaussians(jnp.zeros((n_classes, len(x)), x.dtype), jnp.ones((len(x), len(x)), x.dtype))
+        # The authors' code begins with a covariance of ones, which the first example makes 0.
+        gaussians = Gaussians(jnp.zeros((n_classes, len(x)), x.dtype), jnp.zeros((len(x), len(x)), x.dtype))
         return SLDAState(gaussians, jnp.zeros(n_classes, jnp.int32))
 
     def observe(self, state: SLDAState, example: Example, key: PRNGKeyArray) -> tuple[SLDAState, Info]:

@@ -16,12 +16,20 @@ from perdure.records.folder import CHECKPOINTS, OLD_CONFIGS, has_config, read_co
 from perdure.records.learner import RunRecord
 from perdure.records.representation import TrainingRecord
 from perdure.records.reproduction import ReproductionRecord
+from perdure.records.stream import StreamRecord
 from perdure.records.tuning import TuningRecord
 from perdure.storage.checkpoints import checkpoint_files
 from perdure.storage.reading import shortened
 
 Record = (
-    RunRecord | TuningRecord | ReproductionRecord | TrainingRecord | EvaluationRecord | ComparisonRecord | AgentRecord
+    RunRecord
+    | TuningRecord
+    | ReproductionRecord
+    | TrainingRecord
+    | EvaluationRecord
+    | ComparisonRecord
+    | AgentRecord
+    | StreamRecord
 )
 
 _LOADERS: Mapping[str, Callable[[Path], Record]] = {
@@ -32,6 +40,7 @@ _LOADERS: Mapping[str, Callable[[Path], Record]] = {
     "evaluation": EvaluationRecord.load,
     "comparison": ComparisonRecord.load,
     "agent": AgentRecord.load,
+    "stream": StreamRecord.load,
 }
 
 _MAX_CAUSE = 200  # characters
@@ -118,6 +127,8 @@ def _progress(record: Record) -> str:
         return f"{record.n_done} of {record.n_parts} parts"
     if isinstance(record, ComparisonRecord):
         return f"{len(record.figures)} of {record.n_figures} figures"
+    if isinstance(record, StreamRecord):
+        return ""  # it begins again from its first row
     checkpoints = checkpoint_files(record.folder / CHECKPOINTS)
     position = int(checkpoints[0].name.partition("-")[0]) if checkpoints else 0
     if isinstance(record, AgentRecord):
@@ -135,6 +146,10 @@ def _figure(record: Record) -> str:
         return _score(retained) if isinstance(record, AgentRecord) else _percent(retained)
     if isinstance(record, TuningRecord):
         return _percent(record.result.best.score) if record.trials and record.n_tried else ""
+    if isinstance(record, StreamRecord) and record.results:
+        best = record.best
+        metric, value = next(iter(best.metrics.items()))
+        return f"{best.method} {100 * value:.1f} %" if metric == "accuracy" else f"{best.method} {metric} {value:.3g}"
     if isinstance(record, TrainingRecord):
         return "" if record.summary is None else f"score {record.summary.best_score:.3g}"
     return ""

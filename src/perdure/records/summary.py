@@ -15,6 +15,8 @@ from perdure.records.folder import SUMMARY
 from perdure.storage.files import write_json
 from perdure.storage.reading import ContentError, checked, entry, read_json
 
+PREQUENTIAL = "prequential_accuracy"
+"""Name of the metric that a run on classes has: each arriving example was predicted before it was learned."""
 ALIGNMENTS = ("gradient_alignment", "gradient_alignment_after_update", "gradient_cosine")
 """Names of the metrics that a run has only if they were requested."""
 
@@ -24,7 +26,7 @@ class Summary:
     """What came of a finished run, over its seeds."""
 
     metrics: Mapping[str, Statistic]
-    """Transfer metrics, NaN where not evaluated, and `ALIGNMENTS` if they were logged."""
+    """Transfer metrics, NaN where not evaluated; `PREQUENTIAL` for classes, and `ALIGNMENTS` if they were logged."""
     training_seconds: float
     """Time in training, all seeds together, compilation and evaluation apart."""
     compile_seconds: float
@@ -62,7 +64,7 @@ def read_summary(folder: Path) -> Summary | None:
         return None
     try:
         content = read_json(path)
-        names = [*METRICS, *(name for name in ALIGNMENTS if name in content)]
+        names = [*METRICS, *(name for name in (PREQUENTIAL, *ALIGNMENTS) if name in content)]
         return Summary(
             {name: _statistic_from_json(entry(content, name, dict, path), f"{path}, {name!r}") for name in names},
             float(entry(content, "training_seconds", float, path)),

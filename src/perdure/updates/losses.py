@@ -39,6 +39,16 @@ def mean_squared_error(
     return jnp.mean((values - y) ** 2, axis=-1)
 
 
+def huber_loss(values: Float[Array, "*batch outputs"], y: Float[AnyArray, "*batch outputs"]) -> Float[Array, "*batch"]:
+    """Return the mean over outputs of (value − y)² / 2 up to an error of 1, and |value − y| − 1/2 beyond.
+
+    Its gradient is at most 1, so that a target far outside all before it does not throw the weights away.
+
+    Source: Huber (1964), "Robust Estimation of a Location Parameter".
+    """
+    return jnp.mean(optax.losses.huber_loss(values, jnp.asarray(y)), axis=-1)
+
+
 @dataclass(frozen=True)
 class CrossEntropyWithinTask:
     """Cross entropy over the classes of the label's own task; the logits of all others are masked.

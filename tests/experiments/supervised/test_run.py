@@ -18,7 +18,7 @@ from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
 from perdure.learners.online import Online, OnlineState
 from perdure.metrics.transfer import METRICS
-from perdure.records.summary import ALIGNMENTS
+from perdure.records.summary import ALIGNMENTS, PREQUENTIAL
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import checksum
 from perdure.streams.catalog import BenchmarkRecipe
@@ -42,7 +42,7 @@ def test_result_has_the_documented_shapes(uninterrupted, er):
     for log in (uninterrupted.losses, *uninterrupted.alignments):
         assert log.shape == (2, 90)
     assert np.isfinite(uninterrupted.losses).all()
-    assert set(uninterrupted.metrics) == {*METRICS, *ALIGNMENTS}
+    assert set(uninterrupted.metrics) == {*METRICS, PREQUENTIAL, *ALIGNMENTS}
     assert uninterrupted.states.model.layers[0].weight.shape == (2, 8, 6)
     assert uninterrupted.states.memory.examples.x.shape == (2, 10, 2, 3)
     assert uninterrupted.states.memory.examples.x.dtype == jnp.uint8
@@ -51,12 +51,29 @@ def test_result_has_the_documented_shapes(uninterrupted, er):
     assert uninterrupted.compile_seconds > 0
 
 
+def test_prequential_accuracy_is_that_of_the_outputs_before_each_update(quick_run, benchmark):
+    learner = Online(0.1)
+    result = quick_run(learner, benchmark)
+    assert result.correct.shape == (1, 90)
+    assert result.metrics[PREQUENTIAL].mean == pytest.approx(result.correct.mean())
+    assert 0 < result.correct.mean() < 1
+    curve = result.prequential_curve(30)
+    assert curve.shape == (1, 90)
+    assert curve[0, -1] == pytest.approx(result.correct[0, -30:].mean())
+    assert curve[0, 4] == pytest.approx(result.correct[0, :5].mean())
+    with pytest.raises(ValueError, match="window = 0, expected at least 1"):
+        result.prequential_curve(0)
+    correct, losses = result.correct[0], result.losses[0]
+    assert (correct[losses < np.log(2)] == 1).all()  # a class of more than one half is the most probable one
+    assert (correct[losses > np.log(benchmark.n_outputs)] == 0).all()  # one below the average is not
+
+
 def test_needed_evaluation_fills_the_diagonal_and_the_last_row(quick_run, online, benchmark):
     result = quick_run(online, benchmark)
     expected = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 1]], bool)
     np.testing.assert_array_equal(~np.isnan(result.accuracy[0]), expected)
     assert result.alignments is None
-    assert set(result.metrics) == set(METRICS)
+    assert set(result.metrics) == {*METRICS, PREQUENTIAL}
     assert np.isnan(result.metrics["forward_transfer"].mean)
 
 

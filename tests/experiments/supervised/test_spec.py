@@ -185,6 +185,7 @@ def test_configuration_holds_all_that_decides_the_figures():
                 "learning_rate": 0.03,
                 "memory_size": 200,
                 "replay_batch_size": 10,
+                "memory_rule": "reservoir",
                 "beta": 0.1,
                 "gamma": 1.0,
                 "batches_per_example": 5,

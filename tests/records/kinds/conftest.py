@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
-from perdure.records import agent, comparison, evaluation, representation, reproduction, tuning
+from perdure.records import agent, comparison, evaluation, representation, reproduction, stream, tuning
 from perdure.records.folder import FORMAT, KINDS, own_folder
 from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
 from perdure.records.requested import note_request, write_finished
@@ -88,6 +88,16 @@ def _agent(home):
     write_summary(home.path, Summary(agent.score_metrics(frames, scores, [(0, 10), (1, 10)]), *COST))
 
 
+def _stream(home):
+    rows, values = np.arange(1, 4) * 100, np.array([0.5, 0.75, 1.0])
+    metrics = {"accuracy": 0.75, "balanced_accuracy": 0.7, "kappa": 0.5, "log_loss": 0.25}
+    results = [
+        stream.MethodResult("auto", metrics, {"up": 0.75, "down": 0.65}, [200], 1.5, rows, values),
+        stream.MethodResult("er", {**metrics, "kappa": NAN}, {"up": 0.5, "down": 0.9}, [], 0.5, rows, values / 2),
+    ]
+    stream.write_results(home.path, results, 300)
+
+
 CONFIGS = {
     "learner": LEARNER,
     "tuning": {
@@ -126,6 +136,19 @@ CONFIGS = {
         "evaluation": {"every": 10, "episodes": 1},
         "seeds": SEEDS,
     },
+    "stream": {
+        "name": "rows.csv",
+        "source": "rows.csv",
+        "label": "state",
+        "regression": False,
+        "methods": {"auto": {"name": "auto"}, "er": {"name": "er"}},
+        "memory_size": 2000,
+        "memory_rule": "reservoir",
+        "hidden_sizes": [64, 64],
+        "delay": 0,
+        "window": 500,
+        "seed": 0,
+    },
 }
 WRITERS = {
     "learner": _learner,
@@ -135,6 +158,7 @@ WRITERS = {
     "evaluation": _evaluation,
     "comparison": _comparison,
     "agent": _agent,
+    "stream": _stream,
 }
 assert tuple(CONFIGS) == tuple(WRITERS) == KINDS
 

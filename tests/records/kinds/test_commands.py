@@ -16,21 +16,24 @@ WORDS = {
     "evaluation": ["small", "75.0 [75.0, 75.0]", "sine"],
     "comparison": ["1×50 online", "37.5 ± ", "64.7 ± 2.6"],
     "agent": ["agent", "7.50 ± "],
+    "stream": ["300 rows of rows.csv", "auto 75.0 70.0 0.500 0.250 1", "er 75.0 70.0 –"],
 }
 FIGURES = {
     "learner": ["accuracy-over-stream-mnist-rotations", "metrics-mnist-rotations"],
     "tuning": ["search"],
     "evaluation": ["classes", "sine"],
     "agent": ["scores-over-frames"],
+    "stream": ["prequential"],
 }
 RESUMED = {
-    "learner": "supervised.plan.resume_run",
-    "tuning": "tuning.tune.resume_search",
-    "reproduction": "reproduction.measure.resume_study",
-    "representation": "representations.train.resume_training",
-    "evaluation": "representations.evaluation.resume_evaluation",
-    "comparison": "representations.learners.resume_comparison",
-    "agent": "agents.plan.resume_agent",
+    "learner": "experiments.supervised.plan.resume_run",
+    "tuning": "experiments.tuning.tune.resume_search",
+    "reproduction": "experiments.reproduction.measure.resume_study",
+    "representation": "experiments.representations.train.resume_training",
+    "evaluation": "experiments.representations.evaluation.resume_evaluation",
+    "comparison": "experiments.representations.learners.resume_comparison",
+    "agent": "experiments.agents.plan.resume_agent",
+    "stream": "online.stream.resume_stream",
 }
 
 
@@ -71,7 +74,7 @@ def test_an_unfinished_run_is_not_reported(kind, record_of):
 def test_each_kind_is_resumed_by_its_own_function(kind, record_of, monkeypatch, tmp_path):
     calls = []
     module, _, name = RESUMED[kind].rpartition(".")
-    module = importlib.import_module(f"perdure.experiments.{module}")
+    module = importlib.import_module(f"perdure.{module}")
     monkeypatch.setattr(module, name, lambda folder, *given, **options: calls.append((folder, given)) or Resumed())
     monkeypatch.setattr(resuming, "report_run", lambda folder: calls.append("reported"))
     monkeypatch.setattr("perdure.cli.reproduce.write_pages", lambda *given: None)
@@ -83,7 +86,7 @@ def test_each_kind_is_resumed_by_its_own_function(kind, record_of, monkeypatch, 
     resuming.resume(folder, data_dir=tmp_path, quiet=True)
     (resumed, given), reported = calls[1:]
     assert (resumed, reported) == (folder, "reported")
-    assert tmp_path in given or kind == "agent"  # an agent has no data
+    assert tmp_path in given or kind in ("agent", "stream")  # they have no folder of data
 
 
 class Resumed:

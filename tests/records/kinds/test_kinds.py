@@ -29,8 +29,13 @@ JSON_FILES = {
     "evaluation": ["config.json", "request.json", "evaluation.json", "summary.json"],
     "comparison": ["config.json", "request.json", "comparison.json", "summary.json"],
     "agent": ["config.json", "summary.json"],
+    "stream": ["config.json", "summary.json"],
 }
-TABLES = {"learner": ["accuracy.parquet", "alignment.parquet"], "agent": ["scores.parquet"]}
+TABLES = {
+    "learner": ["accuracy.parquet", "alignment.parquet"],
+    "agent": ["scores.parquet"],
+    "stream": ["curves.parquet"],
+}
 ALL_JSON = [(kind, name) for kind, names in JSON_FILES.items() for name in names]
 ALL_TABLES = [(kind, name) for kind, names in TABLES.items() for name in names]
 FIGURES = {
@@ -41,6 +46,7 @@ FIGURES = {
     "evaluation": "",
     "comparison": "",
     "agent": "score 7.5\n± 38.1",
+    "stream": "auto 75.0 %",
 }
 WHAT = {
     "learner": "mer, memory 200, on mnist-rotations",
@@ -50,6 +56,7 @@ WHAT = {
     "evaluation": "small, sine",
     "comparison": "online, er on oml",
     "agent": "dqn on catcher",
+    "stream": "auto, er on rows.csv",
 }
 UNFINISHED = {
     "learner": "0 examples",
@@ -59,6 +66,7 @@ UNFINISHED = {
     "evaluation": "3 of 3 parts",
     "comparison": "2 of 2 figures",
     "agent": "0 of 20 frames",
+    "stream": "",
 }
 
 

@@ -83,7 +83,12 @@ class LearnerJob(Job):
     def compile(self) -> None:
         """Compile learning."""
         self._advance = Advance(
-            self._traced, self._progress, self.streams.stream, self._keys, shared_stream=self.streams.shared
+            self._traced,
+            self._progress,
+            self.streams.stream,
+            self._keys,
+            shared_stream=self.streams.shared,
+            class_tasks=self.streams.first.class_tasks,
         )
 
     def advance(self, stop: int) -> None:
@@ -135,7 +140,12 @@ class LearnerJob(Job):
             keys = named_keys(seed)
             state = start_state(self._traced, spec.model, example, n_outputs, keys)
             empty = jnp.full(self.length, jnp.nan)
-            return keys, Progress(state, Log(empty, Alignment(empty, empty, empty) if spec.alignment else None))
+            log = Log(
+                loss=empty,
+                correct=None if self.streams.first.regression else empty,
+                alignment=Alignment(empty, empty, empty) if spec.alignment else None,
+            )
+            return keys, Progress(state, log)
 
         return jax.jit(jax.vmap(start))(np.asarray(spec.seeds))
 

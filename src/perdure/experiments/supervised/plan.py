@@ -69,7 +69,7 @@ def choose_learner(
             f"({options_missing}), or choose them with perdure tune {name} {benchmark}"
         )
     notes = []
-    if preset is not None and set(known) - set(given):
+    if preset is not None and set(preset.hyperparameters) - set(given):
         if not preset.exact:
             notes.append(
                 f"you gave memory size {memory_size}; the hyper-parameters not given are those for "

@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from perdure.core import AnyArray, Example, Learner
 from perdure.execution.compilation import compiled
@@ -33,6 +33,8 @@ class Log(NamedTuple):
 
     loss: Float[Array, "*seeds N"]
     """Loss on the arriving example before the update."""
+    correct: Float[Array, "*seeds N"] | None = None
+    """Was its class predicted right before the update, 1 or 0? None for numbers, and when not requested."""
     alignment: Alignment | None = None
     """Of its gradient with that of a random past example; None when not requested."""
 
@@ -102,14 +104,29 @@ def advance(
     keys: Keys,
     start: Int[Array, ""],
     stop: Int[Array, ""],
+    *,
+    class_tasks: tuple[int, ...] | None = None,
 ) -> Progress:
-    """Return the progress after learning from the examples start ≤ n < stop of one seed's stream."""
+    """Return the progress after learning from the examples start ≤ n < stop of one seed's stream.
+
+    Args:
+        learner: told the facts of its stream.
+        progress: before them.
+        stream: all examples.
+        keys: of the seed.
+        start: place of the first example.
+        stop: place after the last.
+        class_tasks: for each output the task that it belongs to; what is logged as correct masks other tasks' outputs.
+    """
 
     def learn(n: Int[Array, ""], progress: Progress) -> Progress:
         example = _pick(stream, n)
         before = progress.state
         state, info = learner.observe(before, example, jax.random.fold_in(keys.learning, n))
         log = progress.log._replace(loss=progress.log.loss.at[n].set(info.loss))
+        if log.correct is not None:
+            outputs = info.outputs if class_tasks is None else within_task(info.outputs, class_tasks, example.task)
+            log = log._replace(correct=log.correct.at[n].set(_is_right(outputs, example.y).astype(log.correct.dtype)))
         if log.alignment is not None:
             past = _pick(stream, jax.random.randint(jax.random.fold_in(keys.alignment, n), (), 0, n, jnp.int32))
             measured = Alignment(
@@ -128,7 +145,14 @@ class Advance:
     """`advance` compiled for all seeds side by side, divided among the devices: CPU cores or accelerators."""
 
     def __init__(
-        self, learner: Learner[Any], progress: Progress, stream: Example, keys: Keys, *, shared_stream: bool
+        self,
+        learner: Learner[Any],
+        progress: Progress,
+        stream: Example,
+        keys: Keys,
+        *,
+        shared_stream: bool,
+        class_tasks: tuple[int, ...] | None = None,
     ) -> None:
         """Compile, and begin at a progress.
 
@@ -138,6 +162,7 @@ class Advance:
             stream: x and y (seeds, N, ...), or (N, ...) if `shared_stream`; task (N,).
             keys: leaves (seeds,).
             shared_stream: do all seeds learn from the same stream?
+            class_tasks: as in `advance`.
         """
         # Seeds change tasks together. With one task number for all of them, what a learner does at a change of task,
         # or once a task seen, stays a branch or a loop, where a number a seed would make it a selection over the
@@ -150,7 +175,8 @@ class Advance:
         self._learner, self._stream, self._keys = division.spread(axes[:1] + axes[2:4], (learner, stream, keys))
         self.begin(progress)
         alone = not learner.vectorized or division.n_seeds_each == 1
-        each = partial(_advance_each, axes) if alone else jax.vmap(advance, axes)
+        one = partial(advance, class_tasks=class_tasks)
+        each = partial(_advance_each, one, axes) if alone else jax.vmap(one, axes)
         program = jax.jit(division.on_each(each, axes), donate_argnums=1)
         self.program = compiled(program, *self._arguments(0, 0))
 
@@ -175,7 +201,7 @@ class Advance:
         return self._learner, self._progress, self._stream, self._keys, *spread
 
 
-def _advance_each(axes: tuple[Any, ...], *arguments: Any) -> Progress:
+def _advance_each(advance: Callable[..., Progress], axes: tuple[Any, ...], *arguments: Any) -> Progress:
     """`advance` for one seed after another; for a single one faster than vmap's products (benchmarks/meta_steps.py)."""
 
     def at(seed: int | Int[Array, ""]) -> list[Any]:
@@ -223,17 +249,23 @@ class Evaluator:
         for first in range(0, len(x), size):
             batch = x[first : first + size]
             padded = np.pad(batch, [(0, size - len(batch))] + [(0, 0)] * (x.ndim - 1))
-            outputs = self._outputs(states, np.int32(seed), np.int32(task), padded)
+            outputs = self._outputs(states, np.asarray(seed), np.asarray(task, np.int32), padded)
             parts.append(np.asarray(outputs)[: len(batch)])
         return np.concatenate(parts)
 
 
 def _outputs(
-    learner: Learner[Any], class_tasks: tuple[int, ...] | None, states: Any, seed: Array, task: Array, x: AnyArray
+    learner: Learner[Any], class_tasks: tuple[int, ...] | None, states: Any, seed: AnyArray, task: AnyArray, x: AnyArray
 ) -> Float[Array, "batch outputs"]:
     state = jax.tree.map(lambda leaf: leaf[seed], states)
     outputs = learner.predict(state, x, jnp.broadcast_to(task, (len(x),)))
     return outputs if class_tasks is None else within_task(outputs, class_tasks, task)
+
+
+def _is_right(outputs: Float[Array, " outputs"], y: Int[AnyArray, ""]) -> Bool[Array, ""]:
+    """Tell whether the largest output is that of the class."""
+    label = jnp.asarray(y)
+    return jnp.argmax(outputs).astype(label.dtype) == label
 
 
 def _unless_first(n: Int[Array, ""], value: Float[Array, ""]) -> Float[Array, ""]:

@@ -18,10 +18,11 @@ from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.program import Alignment
 from perdure.learners.catalog import learner_name
 from perdure.machine.process import peak_memory
+from perdure.metrics.prequential import windowed_means
 from perdure.metrics.transfer import Statistic, mean_and_interval, metrics_over_seeds
 from perdure.records.folder import RunFolder
 from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
-from perdure.records.summary import ALIGNMENTS, Summary, write_summary
+from perdure.records.summary import ALIGNMENTS, PREQUENTIAL, Summary, write_summary
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,13 @@ class Result:
     accuracy: Float64[np.ndarray, "seeds rows tasks"]
     """Accuracy matrices, as in `perdure.metrics.transfer`; NaN where not evaluated."""
     metrics: dict[str, Statistic]
-    """`retained_accuracy` and the others as fractions; gradient alignments if requested."""
+    """`retained_accuracy` and the others as fractions; for classes `prequential_accuracy`, each arriving example
+    predicted before it was learned; gradient alignments if requested."""
     losses: Float[np.ndarray, "seeds N"]
     """Loss on each arriving example before its update."""
+    correct: Float[np.ndarray, "seeds N"] | None
+    """Was each arriving example predicted right before its update, 1 or 0? None for numbers. Its mean is
+    `metrics["prequential_accuracy"]`; see `prequential_curve`."""
     alignments: Alignment | None
     """Gradient alignment at each example, leaves (seeds, N); None if not requested."""
     states: Any
@@ -66,11 +71,28 @@ class Result:
         tasks = jnp.broadcast_to(jnp.asarray(task, jnp.int32), (len(inputs),))
         return np.asarray(eqx.filter_jit(self.learner.predict)(state, inputs, tasks))
 
+    def prequential_curve(self, window: int = 500) -> Float64[np.ndarray, "seeds N"]:
+        """Return the accuracy on the last arriving examples, each predicted before it was learned.
+
+        Args:
+            window: examples that count, at least 1; at the beginning there are fewer.
+
+        Raises:
+            ValueError: if the run learned numbers, or the window is out of range.
+
+        Source: Gama, Sebastião & Rodrigues (2013), "On evaluating stream learning algorithms", Machine Learning 90.
+        """
+        if self.correct is None:
+            raise ValueError("the run learned numbers, which have no accuracy; look at losses")
+        return windowed_means(self.correct, window)
+
 
 def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
     """Return what a finished job has measured."""
     log = jax.tree.map(np.asarray, job.progress.log)
     metrics = metrics_over_seeds(job.accuracy)
+    if log.correct is not None:
+        metrics[PREQUENTIAL] = mean_and_interval([float(it.mean(dtype=np.float64)) for it in log.correct])
     if log.alignment is not None:
         for name, values in zip(ALIGNMENTS, log.alignment, strict=True):
             metrics[name] = mean_and_interval(_means_over_learning(values))
@@ -80,6 +102,7 @@ def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
         accuracy=job.accuracy,
         metrics=metrics,
         losses=log.loss,
+        correct=log.correct,
         alignments=log.alignment,
         states=job.progress.state,
         training_seconds=costs.training_seconds,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from perdure.core import Learner
-from perdure.learners.hyperparameters import Hyperparameter, hyperparameters
+from perdure.learners.hyperparameters import Hyperparameter, numeric_hyperparameters
 from perdure.records.tuning import LogUniform, Values
 from perdure.streams.tasks import named_rng
 
@@ -64,7 +64,7 @@ def complete_space(learner: type[Learner], grid: Mapping[str, Any]) -> dict[str,
             hyper-parameter that is not a rate.
         ValueError: if there are no values of a hyper-parameter, or an interval is not 0 < low < high.
     """
-    kinds = {it.name: it.kind for it in hyperparameters(learner)}
+    kinds = {it.name: it.kind for it in numeric_hyperparameters(learner)}
     if unknown := sorted(set(grid) - set(kinds)):
         raise TypeError(f"{learner.__name__} has no hyper-parameter {', '.join(unknown)}; it has {', '.join(kinds)}")
     return {name: _complete(name, kinds[name], given) for name, given in grid.items()}

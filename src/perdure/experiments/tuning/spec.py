@@ -21,7 +21,7 @@ from perdure.experiments.supervised.spec import (
 )
 from perdure.experiments.tuning.space import Point, complete_space, grid_points, random_points
 from perdure.learners.catalog import CATALOG, learner_class
-from perdure.learners.hyperparameters import hyperparameters
+from perdure.learners.hyperparameters import hyperparameters, numeric_hyperparameters
 from perdure.named import name_of_class
 from perdure.records.folder import FORMAT, config_digest
 from perdure.records.tuning import KIND, Key, TuningRequest, Values, key_of
@@ -150,7 +150,7 @@ def _candidates(name: str, cls: type[Learner[Any]], benchmark: str, points: Sequ
     """Return a candidate for each point, each once."""
     own = name in CATALOG and learner_class(name) is cls
     learners = [choose_learner(name, benchmark, point).learner if own else cls(**point) for point in points]
-    known = hyperparameters(cls)
+    known = numeric_hyperparameters(cls)
     made = [Candidate({it.name: it.kind(getattr(one, it.name)) for it in known}, one) for one in learners]
     candidates = list({candidate.key: candidate for candidate in made}.values())
     if len(candidates) < 2:

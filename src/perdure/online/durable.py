@@ -1,0 +1,399 @@
+"""A model in a folder that never loses an example: journal first, snapshots now and then."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from perdure.core import PerdureWarning
+from perdure.online.errors import RowError
+from perdure.online.history import dictionaries, pieces, settle, unknown_only
+from perdure.online.journal import Entry, Journal, JournalError
+from perdure.online.model import OnlineModel
+from perdure.online.prequential import Meter, Prequential
+from perdure.online.rows import as_rows
+from perdure.online.settings import ModelSettings
+from perdure.online.snapshots import Snapshots, save_model
+from perdure.records.folder import CONFIG
+from perdure.storage.files import StorageError, make_folder
+from perdure.storage.lock import FolderLock
+
+JOURNAL = "journal.sqlite"
+SNAPSHOTS = "snapshots"
+SNAPSHOT_EXAMPLES = 10_000
+SNAPSHOT_SECONDS = 60.0
+
+
+class DurableModel:
+    """A model in a folder: `learn` returns once the example is on the disk.
+
+    The folder holds a journal of the examples (SQLite) and snapshots of the state. The state after n examples is a
+    snapshot of fewer, with the rest of the journal learned again: bit for bit that of a process which never stopped.
+    Since the journal determines the model, an example can be forgotten exactly: the model becomes the one that never
+    saw it.
+
+    One process may write; others may open the folder with `read_only=True`, and follow it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        journal: Journal,
+        *,
+        lock: FolderLock | None,
+        snapshot_examples: int,
+        snapshot_seconds: float,
+    ):
+        """Use `DurableModel.open`."""
+        self.folder = folder
+        self._journal = journal
+        self._lock = lock
+        self._snapshots = Snapshots(folder / SNAPSHOTS)
+        self._snapshot_examples = snapshot_examples
+        self._snapshot_seconds = snapshot_seconds
+        self._snapshot_time = time.monotonic()
+        self._restore()
+
+    # --- opening
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        method: str | None = None,
+        regression: bool | None = None,
+        memory_size: int | None = None,
+        memory_rule: str | None = None,
+        hidden_sizes: Sequence[int] | None = None,
+        standardize: bool | None = None,
+        allow_missing: bool | None = None,
+        seed: int | None = None,
+        snapshot_examples: int = SNAPSHOT_EXAMPLES,
+        snapshot_seconds: float = SNAPSHOT_SECONDS,
+        read_only: bool = False,
+        create: bool = True,
+    ) -> DurableModel:
+        """Open the model in a folder, or make one there.
+
+        The arguments from `method` to `seed` are those of `ModelSettings`, and have its defaults. They are kept with
+        the model: on opening it again they need not be given, and must be the same if they are.
+
+        Args:
+            folder: made if it does not exist.
+            method: a name of a method.
+            regression: learn numbers, not classes?
+            memory_size: examples that a method with a memory keeps.
+            memory_rule: which examples it keeps.
+            hidden_sizes: units of each hidden layer.
+            standardize: bring numbers to standard deviations from their running mean?
+            allow_missing: may values be missing?
+            seed: of all chance.
+            snapshot_examples: a snapshot is made after this many examples, at least 1,
+            snapshot_seconds: or when this many seconds have gone by, more than 0.
+            read_only: take no lock and write nothing; learning is refused.
+            create: make a model if there is none?
+
+        Raises:
+            FolderInUseError: if another process writes into the folder; the message tells its number.
+            StorageError: if the folder holds something else, other settings or a journal of another schema, or if it
+                is damaged.
+        """
+        if snapshot_examples < 1 or not snapshot_seconds > 0:
+            raise ValueError(
+                f"snapshot_examples = {snapshot_examples} and snapshot_seconds = {snapshot_seconds} were given, "
+                "expected at least 1 and more than 0"
+            )
+        path = Path(folder)
+        given = {
+            "method": method,
+            "regression": regression,
+            "memory_size": memory_size,
+            "memory_rule": memory_rule,
+            "hidden_sizes": None if hidden_sizes is None else tuple(hidden_sizes),
+            "standardize": standardize,
+            "allow_missing": allow_missing,
+            "seed": seed,
+        }
+        if (path / CONFIG).exists():
+            raise StorageError(None, f"{path} holds the record of a run, not a model; choose another folder")
+        if not (path / JOURNAL).exists() and (read_only or not create):
+            raise StorageError(
+                None, f"{path} holds no model; make one: perdure model new {path}, or DurableModel.open in Python"
+            )
+        with ExitStack() as undo:
+            lock = None
+            if not read_only:
+                make_folder(path)
+                lock = undo.enter_context(FolderLock(path))
+            journal = Journal(path / JOURNAL, writable=not read_only)
+            undo.callback(journal.close)
+            settle(journal, given, path, writable=not read_only)
+            model = cls(
+                path, journal, lock=lock, snapshot_examples=snapshot_examples, snapshot_seconds=snapshot_seconds
+            )
+            undo.pop_all()
+        return model
+
+    def close(self) -> None:
+        """Make a snapshot, unless one is up to date, and give the folder up; twice does no harm."""
+        with ExitStack() as last:
+            if self._lock is not None:
+                last.callback(self._lock.__exit__, None, None, None)
+            last.callback(self._journal.close)
+            if self._lock is not None:
+                self._try_snapshot()
+        self._lock = None
+
+    def __enter__(self) -> DurableModel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- learning and answering
+
+    def learn(self, X: Any, y: Any, ids: Any = None) -> int:
+        """Learn rows and return the position of the last example, once all of them are on the disk.
+
+        Args:
+            X: rows: dictionaries, an array or a data frame; a single dictionary with a single target is one row.
+            y: a target for each row.
+            ids: a name for each row; a row whose name was learned before is passed over, so that sending twice does no
+                harm.
+
+        Raises:
+            RowError: naming the row that cannot be learned; nothing was learned.
+            JournalError: if it cannot be written; nothing was learned.
+        """
+        self._check_writable()
+        if isinstance(X, Mapping):
+            X, y, ids = [X], [y], None if ids is None else [ids] if isinstance(ids, str) else ids
+        rows, targets = as_rows(X), y.tolist() if hasattr(y, "tolist") else list(y)
+        if len(targets) != rows.n or (ids is not None and len(ids) != rows.n):
+            n_ids = "no" if ids is None else len(ids)
+            raise RowError(f"{rows.n} rows, {len(targets)} targets and {n_ids} ids were given; give as many of each")
+        if ids is not None:
+            rows, targets, ids = unknown_only(self._journal, rows, targets, [str(it) for it in ids])
+        if not rows.n:
+            return self._position
+        examples = list(zip(ids or [None] * rows.n, dictionaries(rows), targets, strict=True))
+        self._model.learn(rows, targets)
+        try:
+            self._journal.append(examples)
+        except BaseException:
+            self._restore()  # to what is on the disk
+            raise
+        self._position = self._journal.last_position
+        if self._snapshot_is_due():
+            self._try_snapshot()
+        return self._position
+
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "rows classes"]:
+        """Return the probability of each class, in the order of `classes`; or targets, for regression."""
+        self._refresh()
+        return self._model.predict(as_rows([X] if isinstance(X, Mapping) else X))
+
+    def predict(self, X: Any) -> list[Any] | np.ndarray:
+        """Return the most probable class of each row, None before the first example; or the targets, for regression."""
+        answers = self.predict_proba(X)
+        if self.settings.regression:
+            return answers[:, 0] if answers.shape[1] == 1 else answers
+        if not self.classes:
+            return [None] * len(answers)
+        return [self.classes[place] for place in answers.argmax(axis=1)]
+
+    @property
+    def classes(self) -> list[Any]:
+        """The classes that have appeared, in the order of their first example."""
+        return list(self._model.classes)
+
+    @property
+    def position(self) -> int:
+        """Position of the last example that the model has learned, counted from 1; 0 if there is none."""
+        return self._position
+
+    @property
+    def n_examples(self) -> int:
+        """Examples in the journal, without those that were forgotten."""
+        return self._journal.n_examples
+
+    @property
+    def model(self) -> OnlineModel:
+        """The model in memory, to look at."""
+        return self._model
+
+    # --- what a journal makes possible
+
+    def undo(self) -> Entry | None:
+        """Forget the last example, and return it; None if there is none."""
+        last = self._journal.last_entry()
+        if last is not None:
+            self._forget([last.position])
+        return last
+
+    def forget(self, ids: Sequence[str] | str) -> int:
+        """Remove examples for good; return how many. The model becomes bit for bit the one that never saw them.
+
+        Raises:
+            JournalError: naming an id that was never learned.
+        """
+        positions = self._positions([ids] if isinstance(ids, str) else list(ids))
+        self._forget(list(positions.values()))
+        return len(positions)
+
+    def relabel(self, id: str, y: Any) -> None:
+        """Put another target in an example's place; the model becomes the one that learned it with that target.
+
+        Raises:
+            JournalError: if the id was never learned, or was forgotten.
+            RowError: if the target cannot be learned; nothing has changed.
+        """
+        position = self._positions([id])[id]
+        self._check_writable()
+        (before,) = self._journal.entries(position - 1, position)
+        self._snapshots.drop(position)
+        self._journal.relabel(position, y)
+        try:
+            self._restore()
+        except RowError:
+            self._journal.relabel(position, before.y)
+            self._restore()
+            raise
+
+    def at(self, position: int) -> OnlineModel:
+        """Return the model as it was after the example at a position; without those forgotten since.
+
+        Raises:
+            ValueError: if there is no such position.
+        """
+        if not 0 <= position <= self._journal.last_position:
+            raise ValueError(f"position = {position}, expected 0 to {self._journal.last_position}")
+        model, start = self._snapshots.nearest(position, self.settings)
+        self._replay(model, start, position)
+        return model
+
+    def backtest(
+        self, methods: Sequence[str] | Mapping[str, ModelSettings], *, window: int = 500, delay: int = 0
+    ) -> dict[str, Prequential]:
+        """Return what other methods, or other settings, would have been worth on the same history.
+
+        Args:
+            methods: names of methods; or settings by names of your choice.
+            window: rows of the windowed curve.
+            delay: rows answered between a row's answer and its target.
+        """
+        if not isinstance(methods, Mapping):
+            methods = {name: self.settings.changed(method=name) for name in methods}
+        meters = {name: Meter(settings.new_model(), window=window, delay=delay) for name, settings in methods.items()}
+        for rows, targets in pieces(self._journal, 0, self._journal.last_position):
+            for meter in meters.values():
+                meter.learn(rows, targets)
+        for meter in meters.values():
+            meter.finish()
+        return {name: meter.result() for name, meter in meters.items()}
+
+    def adopt(self, method: str | None = None, **settings: Any) -> None:
+        """Become the model that has learned the same history with another method, or other settings.
+
+        Raises:
+            ValueError: if there is no such method.
+        """
+        self._check_writable()
+        changed = self.settings.changed(method=method, **settings)
+        changed.new_model()  # is there such a method?
+        self._snapshots.drop(0)
+        self._journal.set_settings(changed.to_json())
+        self._restore()
+
+    def snapshot(self) -> None:
+        """Write the state to the disk, unless it is there.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        self._check_writable()
+        self._snapshot_time = time.monotonic()
+        if self._position > self._snapshot_position:
+            self._snapshots.write(self._position, self._model, self.settings)
+            self._snapshot_position = self._position
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file, which `perdure.load` reads as an estimator.
+
+        Raises:
+            ValueError: if it has learned nothing yet.
+        """
+        self._refresh()
+        if self._model.state is None:
+            raise ValueError(f"{self.folder} has learned nothing yet, so there is nothing to save; teach it first")
+        save_model(Path(path), self._model, self.settings, self._position)
+
+    # --- inside
+
+    def _check_writable(self) -> None:
+        if self._lock is None:
+            raise StorageError(None, f"{self.folder} was opened to read only, or closed; open it to write")
+
+    def _try_snapshot(self) -> None:
+        """Make a snapshot, or warn that there is none: all that it holds is in the journal, so nothing is lost."""
+        try:
+            self.snapshot()
+        except StorageError as cause:
+            warnings.warn(
+                f"no snapshot could be made: {cause}; nothing is lost, but opening the model takes longer",
+                PerdureWarning,
+                stacklevel=3,
+            )
+
+    def _snapshot_is_due(self) -> bool:
+        return (
+            self._position - self._snapshot_position >= self._snapshot_examples
+            or time.monotonic() - self._snapshot_time >= self._snapshot_seconds
+        )
+
+    def _positions(self, ids: list[str]) -> dict[str, int]:
+        positions = self._journal.positions(ids)
+        if missing := [it for it in ids if it not in positions]:
+            raise JournalError(None, f"{self.folder} has no example with the id {missing[0]!r}")
+        return positions
+
+    def _forget(self, positions: list[int]) -> None:
+        self._check_writable()
+        if positions:
+            # Snapshots first: one that is left behind would bring back what the journal has forgotten.
+            self._snapshots.drop(min(positions))
+            self._journal.forget(positions)
+            self._restore()
+
+    def _restore(self) -> None:
+        """Bring the model to what the journal holds."""
+        self._edition = self._journal.edition
+        self.settings = ModelSettings.of_json(self._journal.settings, self.folder / JOURNAL)
+        self._model, self._position = self._snapshots.nearest(self._journal.last_position, self.settings)
+        self._snapshot_position = self._position
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Follow what another process has done to the journal."""
+        if self._journal.edition != self._edition:
+            self._restore()
+        last = self._journal.last_position
+        if last > self._position:
+            self._replay(self._model, self._position, last)
+            self._position = last
+
+    def _replay(self, model: OnlineModel, after: int, upto: int) -> None:
+        """Learn the examples of positions after `after` up to `upto`."""
+        for rows, targets in pieces(self._journal, after, upto):
+            model.learn(rows, targets)

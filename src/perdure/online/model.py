@@ -1,0 +1,380 @@
+"""A model that learns a table row by row, for ever: classes and columns may appear at any time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from perdure.core import Learner, StreamInfo
+from perdure.learners.mixture import Mixture
+from perdure.models import MLP
+from perdure.online.columns import Admission, Columns, Table
+from perdure.online.errors import RowError
+from perdure.online.growth import widened
+from perdure.online.program import program_of
+from perdure.online.rows import Rows, of_dictionaries
+from perdure.online.state import BLOCK, ModelState, initial_state
+from perdure.online.targets import LARGEST, Classes, numbers
+from perdure.storage.arrays import named_arrays, restored
+from perdure.updates.losses import huber_loss
+
+_FIRST_OUTPUTS = 16
+_FIRST_COLUMNS = 16
+_GROWTH = 4
+"""Factor of a capacity that is full: it is compiled anew log₄ times."""
+
+
+class Segment(NamedTuple):
+    """Rows that one width of the state serves."""
+
+    start: int
+    stop: int
+    n_columns: int
+    n_outputs: int
+
+
+class OnlineModel:
+    """The state of a learner on a table, with what its columns and classes are.
+
+    Learning n rows at once comes to the same bits as learning them one by one.
+    """
+
+    def __init__(
+        self,
+        learner: Learner[Any],
+        *,
+        regression: bool = False,
+        hidden_sizes: Sequence[int] = (64, 64),
+        seed: int = 0,
+        allow_missing: bool = True,
+        standardize: bool = True,
+    ):
+        """Begin with no columns and no classes.
+
+        Args:
+            learner: with its hyper-parameters; a loss of None becomes Huber's for numbers.
+            regression: learn numbers, not classes.
+            hidden_sizes: of the perceptron that the learner is given.
+            seed: of all chance.
+            allow_missing: may numbers and categories be missing?
+            standardize: in standard deviations from the running mean?
+
+        Raises:
+            ValueError: if the learner must know tasks beforehand.
+        """
+        if learner.needs_task:
+            raise ValueError(
+                f"{type(learner).__name__} must be told which task each example belongs to, which a live stream does "
+                "not tell; choose auto, online, er, mer, averaged-er, der++ or slda"
+            )
+        if regression and getattr(learner, "loss", "none needed") is None:
+            learner = dataclasses.replace(learner, loss=huber_loss)  # pyright: ignore[reportCallIssue]
+        self.learner = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), learner)
+        self.regression = regression
+        self.hidden_sizes = tuple(hidden_sizes)
+        self.seed = seed
+        self.standardize = standardize
+        self.columns = Columns(allow_missing=allow_missing)
+        self._classes = Classes()
+        self.n_targets: int | None = None
+        self.n_seen = 0
+        self._shape: tuple[int, ...] | None = None
+        self._parameters: list[Any] = []
+        self._leaves: list[Any] | None = None
+        self._width, self._n_capacity = 0, 0
+
+    @property
+    def state(self) -> ModelState | None:
+        """All that learning changes, on the device; learning consumes it. None before the first row."""
+        return None if self._leaves is None else jax.tree.unflatten(self._structure, self._leaves)
+
+    @state.setter
+    def state(self, state: ModelState) -> None:
+        self._leaves, self._structure = jax.tree.flatten(state)
+        self._parameters = jax.tree.leaves(self.learner)
+        self._program = program_of(jax.tree.structure((self.learner, state)), regression=self.regression)
+        self._width, self._n_capacity = len(state.scaled), len(state.known)
+
+    @property
+    def has_learned(self) -> bool:
+        """Has a row been learned?"""
+        return self._leaves is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles keep: the state as NumPy arrays, and nothing that is compiled."""
+        kept = {name: it for name, it in vars(self).items() if name not in ("_leaves", "_structure", "_program")}
+        return kept | {"_parameters": [], "arrays": named_arrays(self.state) if self.has_learned else None}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """Take over what `__getstate__` returned."""
+        vars(self).update({name: it for name, it in kept.items() if name != "arrays"})
+        self._leaves = None
+        if kept["arrays"] is not None:
+            self._take_over(kept["arrays"], self.shape, self._n_capacity)
+
+    @property
+    def classes(self) -> list[Any]:
+        """Classes that have appeared, in the order of their first example."""
+        return self._classes.labels
+
+    @property
+    def n_outputs(self) -> int:
+        """Classes that have appeared, or targets."""
+        return self.n_targets or 0 if self.regression else len(self._classes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an input; of a table's row, its capacity."""
+        return self._shape or (self._width,)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the state."""
+        return sum(it.nbytes for it in self._leaves or [])
+
+    @property
+    def expert_weights(self) -> dict[str, float]:
+        """How far each expert of a mixture is trusted now, in all 1; empty for other learners."""
+        if not isinstance(self.learner, Mixture) or self.state is None:
+            return {}
+        weights = np.asarray(self.learner.weights(self.state.learner.losses))
+        return dict(zip(self.learner.names, weights.tolist(), strict=True))
+
+    # --- learning and answering
+
+    def learn(self, rows: Rows, y: Sequence[Any] | np.ndarray) -> Float[np.ndarray, "rows outputs"]:
+        """Learn rows in order; return what was predicted for each before it was learned.
+
+        Args:
+            rows: the inputs.
+            y: a class of any kind for each row; or numbers (rows,) or (rows, targets) for regression.
+
+        Returns:
+            Probabilities of the classes known after the rows, in the order of `classes`, or targets.
+
+        Raises:
+            RowError: naming the row that cannot be learned; nothing has been learned then.
+        """
+        if len(y) != rows.n:
+            raise RowError(f"{rows.n} rows and {len(y)} targets were given, expected one for each row")
+        first = rows.first_row
+        targets = numbers(y, self.n_targets, first) if self.regression else self._classes.checked(y, first)
+        admission = self._admit_inputs(rows)
+        needs = [(row, slots, 0) for row, slots in admission.needs] + self._admit_targets(targets)
+        answers = np.zeros((rows.n, max(self.n_outputs, 1)), np.float32)
+        for segment in self._segments(rows.n, needs):
+            self._grow(rows, segment)
+            vectors = self._vectors(rows, segment.n_columns, admission.began)
+            self._learn_segment(vectors, targets, segment, answers)
+        self.n_seen += rows.n
+        return answers
+
+    def predict(self, rows: Rows) -> Float[np.ndarray, "rows outputs"]:
+        """Return probabilities of the classes, in the order of `classes`, or targets; the state stays as it is.
+
+        Raises:
+            RowError: naming the row that cannot be read.
+        """
+        if self._leaves is None:
+            return np.zeros((rows.n, self.n_outputs), np.float32)
+        if isinstance(rows.inputs, np.ndarray):
+            self._check_shape(rows.inputs)
+        vectors = self._vectors(rows, self._width)
+        parts = []
+        for start in range(0, rows.n, BLOCK):
+            part = vectors[start : start + BLOCK]
+            n = len(part)
+            if n > 1:  # one program for one row, one for more
+                part = _padded(part)
+            parts.append(np.asarray(self._program.predict(self._parameters, self._leaves, part))[:n])
+        return np.concatenate(parts)[:, : self.n_outputs]
+
+    def learn_one(self, row: Mapping[Any, Any], target: Any) -> None:
+        """Learn one row, given as a dictionary from column to value; the same as `learn` with one row.
+
+        Raises:
+            RowError: naming the column that cannot be learned; nothing has been learned then.
+        """
+        vector = self.columns.encode_plain(row, self._width)
+        y = self._plain_target(target)
+        if vector is None or y is None:
+            self.learn(of_dictionaries([row]), [target])
+            return
+        self._learn_block(vector[None], y)
+        self.n_seen += 1
+
+    def predict_one(self, row: Mapping[Any, Any]) -> Float[np.ndarray, " outputs"]:
+        """Return the probability of each class, in the order of `classes`, or targets, for one row."""
+        vector = self.columns.encode_plain(row, self._width)
+        if vector is None or self._leaves is None:
+            return self.predict(of_dictionaries([row]))[0]
+        answers = self._program.predict(self._parameters, self._leaves, vector[None])
+        return np.asarray(answers)[0, : self.n_outputs]
+
+    def know(self, classes: Sequence[Any]) -> None:
+        """Number classes before they appear."""
+        self._classes.add(self._classes.checked(classes))
+
+    def number_of(self, label: Any) -> int | None:
+        """Return the place of a class in `classes`; None if it has not appeared."""
+        return self._classes.number(label)
+
+    # --- at rest
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the state's arrays by name, and the rest as JSON holds it."""
+        assert self._leaves is not None
+        described = {
+            "columns": self.columns.to_json(),
+            "classes": self.classes,
+            "n_targets": self.n_targets,
+            "n_seen": self.n_seen,
+            "shape": list(self.shape),
+            "is_table": self._shape is None,
+            "n_outputs": self._n_capacity,
+        }
+        return named_arrays(self.state), described
+
+    def restore(self, arrays: Mapping[str, np.ndarray], described: Mapping[str, Any]) -> None:
+        """Take over what `to_arrays` returned.
+
+        Raises:
+            ContentError: if the arrays are those of another model.
+        """
+        self.columns = Columns.from_json(described["columns"])
+        self._classes = Classes()
+        self.know(described["classes"])
+        self.n_targets, self.n_seen = described["n_targets"], described["n_seen"]
+        shape = tuple(described["shape"])
+        self._shape = None if described["is_table"] else shape
+        self._take_over(arrays, shape, described["n_outputs"])
+
+    def _take_over(self, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], n_outputs: int) -> None:
+        template = jax.eval_shape(self._initial(shape, n_outputs), np.uint32(self.seed))
+        self.state = restored(template, arrays)
+
+    # --- rows
+
+    def _admit_inputs(self, rows: Rows) -> Admission:
+        """Take up new columns."""
+        if isinstance(rows.inputs, Table):
+            return self.columns.admit(rows.inputs)
+        self._check_shape(rows.inputs)
+        self._shape = rows.inputs.shape[1:]
+        return Admission([], {})
+
+    def _admit_targets(self, targets: Any) -> list[tuple[int, int, int]]:
+        """Take up new classes, or the number of targets; return the rows that need outputs, and how many."""
+        if self.regression:
+            self.n_targets = targets.shape[1]
+            return []
+        needs = []
+        for row, label in enumerate(targets):
+            if label not in self._classes:
+                self._classes.add([label])
+                needs.append((row, 0, len(self._classes)))
+        return needs
+
+    def _segments(self, n_rows: int, needs: list[tuple[int, int, int]]) -> Iterator[Segment]:
+        """Yield the rows between growths of the capacity, given the slots and outputs that rows need."""
+        n_columns, n_outputs = self._width or _FIRST_COLUMNS, self._n_capacity or self.n_targets or _FIRST_OUTPUTS
+        start = 0
+        for row, slots, outputs in sorted(needs):
+            grown = _grown(n_columns, slots), _grown(n_outputs, outputs)
+            if grown != (n_columns, n_outputs):
+                if row > start:
+                    yield Segment(start, row, n_columns, n_outputs)
+                start, (n_columns, n_outputs) = row, grown
+        if n_rows > start:
+            yield Segment(start, n_rows, n_columns, n_outputs)
+
+    def _learn_segment(self, vectors: np.ndarray, targets: Any, segment: Segment, answers: np.ndarray) -> None:
+        """Learn the rows of a segment, and write into `answers` what was predicted for them before."""
+        y = self._target_vectors(targets[segment.start : segment.stop])
+        width = min(answers.shape[1], segment.n_outputs)
+        for start in range(segment.start, segment.stop, BLOCK):
+            stop = min(start + BLOCK, segment.stop)
+            outputs = self._learn_block(vectors[start:stop], y[start - segment.start : stop - segment.start])
+            answers[start:stop, :width] = np.asarray(outputs)[: stop - start, :width]
+
+    def _learn_block(self, vectors: np.ndarray, y: np.ndarray) -> Any:
+        """Learn at most `BLOCK` rows; return what was predicted for each before, still on the device."""
+        n = np.int32(len(vectors))
+        self._leaves, outputs = self._program.learn(self._parameters, self._leaves, _padded(vectors), _padded(y), n)
+        return outputs
+
+    def _grow(self, rows: Rows, segment: Segment) -> None:
+        """Give the state the capacity of a segment, and tell it which columns are in use."""
+        is_table = isinstance(rows.inputs, Table)
+        shape = (segment.n_columns,) if isinstance(rows.inputs, Table) else rows.inputs.shape[1:]
+        size = int(np.prod(shape))
+        if (self._width, self._n_capacity) != (size, segment.n_outputs):
+            initial = jax.jit(self._initial(shape, segment.n_outputs))(np.uint32(self.seed))
+            before = self.state
+            self.state = initial if before is None else widened(before, initial)
+        state = self.state
+        assert state is not None
+        if is_table and self.standardize:
+            state = state._replace(scaled=jax.device_put(self.columns.scaled(size)))
+        self._leaves = jax.tree.leaves(state)
+
+    def _initial(self, shape: tuple[int, ...], n_outputs: int) -> Callable[[Any], ModelState]:
+        """Return what makes the state before the first row, of a capacity, from a seed."""
+        if any(it.name == "stream_info" for it in dataclasses.fields(self.learner)):
+            info = StreamInfo(n_outputs, 1, (1,))
+            self.learner = dataclasses.replace(self.learner, stream_info=info)  # pyright: ignore[reportCallIssue]
+        y = np.zeros(n_outputs, np.float32) if self.regression else np.zeros((), np.int32)
+
+        def initial(seed: Any) -> ModelState:
+            key = jax.random.key(seed)
+            network = MLP(int(np.prod(shape)), n_outputs, self.hidden_sizes, key=jax.random.fold_in(key, 0))
+            return initial_state(self.learner, network, shape, y, n_outputs, key, regression=self.regression)
+
+        return initial
+
+    def _check_shape(self, inputs: np.ndarray) -> None:
+        shape = inputs.shape[1:]
+        if self._shape is not None and shape != self._shape:
+            raise RowError(f"inputs have shape {shape}, expected {self._shape}, as those before")
+        if inputs.dtype != np.uint8 and not np.isfinite(inputs).all():
+            row = int((~np.isfinite(inputs)).reshape(len(inputs), -1).any(axis=1).argmax())
+            raise RowError(f"row {row} holds a number that is not finite; correct or drop the row")
+
+    def _vectors(self, rows: Rows, width: int, began: Mapping[str, int] | None = None) -> np.ndarray:
+        if isinstance(rows.inputs, Table):
+            return self.columns.encode(rows.inputs, width, began)
+        x = rows.inputs
+        return (x / np.float32(255) if x.dtype == np.uint8 else x).astype(np.float32)
+
+    def _target_vectors(self, targets: Any) -> np.ndarray:
+        """Return class numbers (rows,), or targets (rows, outputs)."""
+        if not self.regression:
+            return np.asarray(self._classes.numbers(targets), np.int32)
+        return targets.astype(np.float32)
+
+    def _plain_target(self, target: Any) -> np.ndarray | None:
+        """Return what `_target_vectors` returns for one row; None if it is new or has to be looked at."""
+        if not self.regression:
+            number = self._classes.number(target) if isinstance(target, Hashable) else None
+            return None if number is None else np.asarray([number], np.int32)
+        if self.n_targets != 1 or not isinstance(target, float | int) or not abs(target) <= LARGEST:
+            return None
+        return np.full((1, 1), target, np.float32)
+
+
+def _grown(capacity: int, needed: int) -> int:
+    while capacity < needed:
+        capacity *= _GROWTH
+    return capacity
+
+
+def _padded(values: np.ndarray) -> np.ndarray:
+    block = np.zeros((BLOCK, *values.shape[1:]), values.dtype)
+    block[: len(values)] = values
+    return block

@@ -1,0 +1,96 @@
+"""A durable model and files of rows: taught from one, and its answers to another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from perdure.execution.progress import ProgressUpdate, Watch, job_progress
+from perdure.machine.signals import InterruptedRunError, StopRequests
+from perdure.online.columns import Table
+from perdure.online.durable import DurableModel
+from perdure.online.rows import Rows
+from perdure.storage.reading import ContentError
+from perdure.streams.raw.tables import Piece, read_pieces, without
+
+_PARTS = 1_000
+"""Steps of the progress bar."""
+
+
+def learn_file(
+    model: DurableModel, source: Path | str, label: str, id: str | None = None, *, progress: bool | Watch = True
+) -> int:
+    """Teach a model the rows of a file in their order; return how many there were.
+
+    Args:
+        model: opened to write.
+        source: as `perdure.streams.raw.tables.read_pieces` takes it.
+        label: column of the targets.
+        id: column of a name for each row; rows whose names are known are passed over. None if they have none.
+        progress: show a progress bar; or a function to which progress is reported.
+
+    Raises:
+        ContentError: if the file cannot be read, or has no such column.
+        RowError: naming the row that cannot be learned; those of the pieces before it are learned.
+        InterruptedRunError: after a request to stop; the message tells how many rows were learned.
+    """
+    n_rows, began = 0, time.perf_counter()
+    with (
+        StopRequests() as stop,
+        job_progress(f"teaching {model.folder}", 0, _PARTS, "rows", show=progress) as report,
+    ):
+        for piece in read_pieces(source):
+            inputs, taken = without(piece, [label] if id is None else [label, id], str(source))
+            rows = Rows(Table(inputs, len(taken[0]), piece.first_row))
+            model.learn(rows, taken[0], None if id is None else _names(taken[1], id, piece))
+            n_rows += rows.n
+            speed = n_rows / (time.perf_counter() - began)
+            report(ProgressUpdate(int(_PARTS * (piece.share or 0)), _PARTS, speed))
+            if stop.received is not None:
+                raise InterruptedRunError(
+                    f"stopped: {n_rows:,} rows of {source} are learned and kept; teach the rest from a file without "
+                    "them, or the same file again if its rows have names (--id)",
+                    stop.received,
+                )
+    return n_rows
+
+
+def answers_to_file(model: DurableModel, source: Path | str, *, probabilities: bool) -> Iterator[list[Any]]:
+    """Yield a line of column names, and one for each row of a file: the prediction, and each class's probability."""
+    classes = model.classes if probabilities and not model.settings.regression else []
+    yield ["prediction", *(f"probability of {it}" for it in classes)]
+    for piece in read_pieces(source):
+        rows = Rows(Table(piece.columns, len(next(iter(piece.columns.values()))), piece.first_row))
+        shares = model.predict_proba(rows) if classes else [[]] * rows.n
+        for answer, share in zip(model.predict(rows), shares, strict=True):
+            yield ["" if answer is None else answer, *(f"{it:.6g}" for it in share)]
+
+
+def _names(values: Any, column: str, piece: Piece) -> list[str]:
+    for row, value in enumerate(values, piece.first_row):
+        if value is None or value != value:
+            raise ContentError(f"row {row}, column {column!r} is missing, expected a name for each row")
+    return [str(it) for it in values]
+
+
+def target_of(model: DurableModel, text: str) -> Any:
+    """Return a class, or number, of the kind that a model learns, from its text.
+
+    Raises:
+        ValueError: if numbers are learned and this is none.
+    """
+    if not model.settings.regression and not (model.classes and isinstance(model.classes[0], bool | int | float)):
+        return text
+    known = {str(it): it for it in model.classes}
+    return known[text] if text in known else _number(text)
+
+
+def _number(text: str) -> int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise ValueError(f"{text!r} was given, expected a number, as the model learns numbers")
