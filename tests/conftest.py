@@ -156,6 +156,7 @@ def compile_quickly(request):
     was recorded of optimized programs, and not for those that learn from real data.
     """
     if any(request.node.get_closest_marker(name) for name in ("optimized", "real_data")):
+        jax.clear_caches()  # a program that another module has had compiled fast would be used again
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
