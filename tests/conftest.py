@@ -148,6 +148,10 @@ def with_options_for_speed(get_compile_options):
     return get
 
 
+# XLA reads its flags once, at the first program: before a fixture sets them for the processes that tests start.
+jax.block_until_ready(jax.jit(lambda: 0)())
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compile_quickly(request):
     """Have programs compiled fast, not well, here and in processes started from here.
