@@ -95,6 +95,9 @@ def test_undo_and_relabel(taught, assert_same_state):
         assert "sideways" in one.classes
         one.relabel("4", example(4)[1])
         assert_same_state(one.model, other.model)
+        with pytest.raises(JournalError, match="the example '11' was forgotten, so it has no target to correct"):
+            one.relabel("11", "up")
+        assert_same_state(one.model, other.model)
 
 
 def test_the_model_as_it_was(taught, assert_same_state):

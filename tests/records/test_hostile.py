@@ -1,4 +1,4 @@
-"""Records of hostile content: one that cannot be read is told of, and hides neither itself nor the others."""
+"""Records of hostile content: one that cannot be read is reported, and does not hide the others."""
 
 import json
 import os

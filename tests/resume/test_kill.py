@@ -139,9 +139,9 @@ def lives(request, server, tmp_path_factory):
             time.sleep(rng.uniform(0, 1.1 * start_seconds))
         else:
             target = before + rng.randint(1, FARTHEST)
-            assert victim.wait_until(lambda: newest_position(killed) > before), server.errors.read_text()  # noqa: B023
+            assert victim.wait_until(lambda before=before: newest_position(killed) > before), server.errors.read_text()
             start_seconds = time.monotonic() - began
-            assert victim.wait_until(lambda: newest_position(killed) >= target), server.errors.read_text()  # noqa: B023
+            assert victim.wait_until(lambda target=target: newest_position(killed) >= target), server.errors.read_text()
             if life % 4 == 1:
                 assert victim.wait_until(lambda: writing(killed))
         assert victim.kill(), "it had ended before"

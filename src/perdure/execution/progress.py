@@ -36,8 +36,8 @@ Watch = Callable[[ProgressUpdate], object]
 def job_progress(label: str, position: int, total: int | None, unit: str, *, show: bool | Watch) -> Iterator[Watch]:
     """Show a progress bar, under its label, on standard error while a block runs; nothing if not `show`.
 
-    With a `total` of None, which means unknown, the bar shows only that work goes on. The block reports each update to
-    what this yields: the bar, or the function given as `show` in its place.
+    With a `total` of None, which means unknown, the bar shows only that work continues. The block reports each update
+    to what this yields: the bar, or the function given as `show` in its place.
     """
     if callable(show):
         yield show

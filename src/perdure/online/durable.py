@@ -261,7 +261,9 @@ class DurableModel:
         """
         position = self._positions([id])[id]
         self._check_writable()
-        (before,) = self._journal.entries(position - 1, position)
+        before = next(self._journal.entries(position - 1, position), None)
+        if before is None:
+            raise JournalError(None, f"{self.folder}: the example {id!r} was forgotten, so it has no target to correct")
         self._snapshots.drop(position)
         self._journal.relabel(position, y)
         try:

@@ -180,7 +180,7 @@ def _action_space(environment: Any, params: Any) -> Any:
     try:
         space = getattr(environment, "action_space", None)
         return space(params) if callable(space) else space
-    except NotImplementedError:
+    except NotImplementedError:  # gymnax's base class raises it where an environment defines no action space
         return None
 
 

@@ -110,7 +110,7 @@ def advance(
     """Return the progress after learning from the examples start ≤ n < stop of one seed's stream.
 
     Args:
-        learner: told the facts of its stream.
+        learner: with the information about its stream.
         progress: before them.
         stream: all examples.
         keys: of the seed.
