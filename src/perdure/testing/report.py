@@ -179,6 +179,7 @@ def expect_no_hidden_chance(made: Callable[[], Any], what: str) -> None:
         Nonconformity: if the results differ, or NumPy's global generator has moved.
     """
     results, moved = [], False
+    # NumPy's old global generator is the very thing that is watched.
     numpy_held, python_held = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         for seed in (1, 2):
