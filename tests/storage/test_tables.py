@@ -51,6 +51,25 @@ def test_a_missing_value_is_nan_among_floats_and_refused_among_integers(path):
         read_table(path, COLUMNS)
 
 
+def test_a_flipped_bit_is_refused_or_changes_nothing(path):
+    """Every byte, each time another bit; some make Parquet read fewer rows of one column than of the other."""
+    table = {"n": np.arange(8), "value": np.arange(8) / 8}
+    write_table(path, table)
+    content, refusals = path.read_bytes(), []
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            found = read_table(path, COLUMNS)
+        except ContentError as error:
+            refusals.append(str(error))
+            continue
+        for name, column in found.items():
+            np.testing.assert_array_equal(column, table[name])
+    assert any("has 0 rows in column 'n', expected 8" in refusal for refusal in refusals)
+
+
 def test_more_rows_than_may_be_read_are_refused(path, monkeypatch):
     write_table(path, {"n": np.arange(10), "value": np.zeros(10)})
     monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 9 * 16)

@@ -13,6 +13,9 @@ from jaxtyping import Float, Float64
 _SMALLEST = 1e-15
 """Probabilities are taken as at least this, so that one mistake made with certainty costs a finite loss."""
 
+CLASS_METRICS = ("accuracy", "balanced_accuracy", "kappa", "log_loss")
+NUMBER_METRICS = ("mae", "rmse", "r2")
+
 MOST_POINTS = 2_000
 """Points of a curve at most; of a longer stream every second, fourth, … row is kept."""
 
@@ -131,13 +134,8 @@ class ClassScores:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """All of them by name."""
-        return {
-            "accuracy": self.accuracy,
-            "balanced_accuracy": self.balanced_accuracy,
-            "kappa": self.kappa,
-            "log_loss": self.log_loss,
-        }
+        """All of them by name, `CLASS_METRICS`."""
+        return {name: getattr(self, name) for name in CLASS_METRICS}
 
 
 @dataclass
@@ -172,7 +170,7 @@ class NumberScores:
     def metrics(self) -> dict[str, float]:
         """Mean absolute error, root mean squared error and R²."""
         if not self.n:
-            return dict.fromkeys(("mae", "rmse", "r2"), float("nan"))
+            return dict.fromkeys(NUMBER_METRICS, float("nan"))
         r2 = 1 - self._squared / self._variation if self._variation else float("nan")
         return {"mae": self._absolute / self.n, "rmse": (self._squared / self.n) ** 0.5, "r2": r2}
 

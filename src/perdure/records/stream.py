@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from perdure.metrics.prequential import CLASS_METRICS, NUMBER_METRICS
 from perdure.records.errors import damaged
 from perdure.records.folder import CONFIG, SUMMARY
 from perdure.records.requested import read_config_of
@@ -124,19 +125,24 @@ def _read_results(folder: Path, config: Mapping[str, Any]) -> tuple[list[MethodR
     content = read_json(path)
     methods = entry(content, "methods", dict, path)
     method, row, value = read_table(folder / _CURVES, _COLUMNS).values()
+    names = NUMBER_METRICS if config["regression"] else CLASS_METRICS
     results = []
     for place, name in enumerate(config["methods"]):
         found, where = entry(methods, name, dict, f"{path}, 'methods'"), f"{path}, 'methods', {name!r}"
-        metrics = {
-            metric: float("nan") if it is None else float(checked(it, float, where))
-            for metric, it in entry(found, "metrics", dict, where).items()
-        }
+        measured = entry(found, "metrics", dict, where)
+        metrics = {metric: _number_or_nan(measured, metric, f"{where}, 'metrics'") for metric in names}
         recall = {label: float(checked(it, float, where)) for label, it in entry(found, "recall", dict, where).items()}
         drifts = [checked(it, int, where) for it in entry(found, "drifts", list, where)]
         seconds = float(entry(found, "seconds", float, where))
         own = method == place
         results.append(MethodResult(name, metrics, recall, drifts, seconds, row[own], value[own]))
     return results, entry(content, "rows", int, path)
+
+
+def _number_or_nan(content: Mapping[str, Any], name: str, where: str) -> float:
+    if name in content and content[name] is None:
+        return float("nan")
+    return float(entry(content, name, float, where))
 
 
 def _check_config(config: Mapping[str, Any], folder: Path) -> None:

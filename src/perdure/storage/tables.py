@@ -69,12 +69,16 @@ def read_table(path: Path, columns: Mapping[str, str]) -> dict[str, np.ndarray]:
                 schema = file.schema_arrow
                 _check_columns(path, list(zip(schema.names, map(_dtype, schema.types), strict=True)), columns)
                 _check_size(path, file.metadata.num_rows, "rows", MAX_TABLE_BYTES // (8 * len(columns)))
+                n_rows = file.metadata.num_rows
                 table = {name: _values(file.read(columns=[name])[name]) for name in columns}
     except ContentError:
         raise
     except (OSError, ValueError, ArrowException) as cause:
         raise ContentError(f"{path} cannot be read as Parquet ({shortened(str(cause), _MAX_CAUSE)})") from cause
     _check_columns(path, [(name, str(column.dtype)) for name, column in table.items()], columns)
+    for name, column in table.items():  # a damaged file may have fewer rows in one column than in the others
+        if len(column) != n_rows:
+            raise ContentError(f"{path} has {len(column):,} rows in column {name!r}, expected {n_rows:,}")
     return table
 
 

@@ -229,4 +229,4 @@ def test_code_that_was_edited_between_two_processes_is_refused_by_the_part(tmp_p
         assert "its source has changed since:" in words
         (line,) = [it for it in words.splitlines() if " there, " in it]
         assert line.strip().startswith(f"{part}: "), words
-        assert words.endswith("Give this run another folder, or delete that one")
+        assert words.endswith("Give this run another folder (--out), or delete that one")
