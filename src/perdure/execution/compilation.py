@@ -13,9 +13,14 @@ _CPU_OPTIONS: dict[str, Any] = {"xla_cpu_copy_insertion_use_region_analysis": Tr
 """Without it XLA copies the whole memory at every example."""
 
 
+def in_place_options() -> dict[str, Any] | None:
+    """Return `compiler_options` of `jax.jit` with which a program changes memories in place."""
+    return _CPU_OPTIONS if jax.default_backend() == "cpu" else None
+
+
 def compiled(program: Any, *arguments: Any) -> Any:
     """Return a jitted function compiled for arguments like these, so that memories are changed in place."""
-    return program.lower(*arguments).compile(_CPU_OPTIONS if jax.default_backend() == "cpu" else None)
+    return program.lower(*arguments).compile(in_place_options())
 
 
 def finite(state: Any) -> Bool[np.ndarray, " seeds"]:

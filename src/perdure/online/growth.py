@@ -31,4 +31,4 @@ def widened(state: ModelState, wider: ModelState) -> ModelState:
 
     # In NumPy: JAX would compile a program for every shape of the state.
     leaves, structure = jax.tree.flatten(wider)  # networks hold their sizes beside arrays
-    return jax.device_put(jax.tree.unflatten(structure, map(corner, jax.tree.leaves(state), leaves)))
+    return jax.tree.unflatten(structure, map(corner, jax.tree.leaves(state), leaves))

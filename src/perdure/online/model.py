@@ -17,7 +17,8 @@ from perdure.models import MLP
 from perdure.online.columns import Admission, Columns, Table
 from perdure.online.errors import RowError
 from perdure.online.growth import widened
-from perdure.online.program import program_of
+from perdure.online.packing import Packing
+from perdure.online.program import block_bits, program_of
 from perdure.online.rows import Rows, of_dictionaries
 from perdure.online.state import BLOCK, ModelState, initial_state
 from perdure.online.targets import LARGEST, Classes, numbers
@@ -85,36 +86,36 @@ class OnlineModel:
         self.n_targets: int | None = None
         self.n_seen = 0
         self._shape: tuple[int, ...] | None = None
-        self._parameters: list[Any] = []
-        self._leaves: list[Any] | None = None
-        self._width, self._n_capacity = 0, 0
+        self._packed: list[Any] | None = None
+        self._width, self._n_capacity, self._n_slots = 0, 0, 0
 
     @property
     def state(self) -> ModelState | None:
-        """All that learning changes, on the device; learning consumes it. None before the first row."""
-        return None if self._leaves is None else jax.tree.unflatten(self._structure, self._leaves)
+        """All that learning changes, as NumPy arrays that learning consumes; None before the first row."""
+        return None if self._packed is None else self._packing.unpack(list(map(_on_host, self._packed)))[1]
 
     @state.setter
     def state(self, state: ModelState) -> None:
-        self._leaves, self._structure = jax.tree.flatten(state)
-        self._parameters = jax.tree.leaves(self.learner)
-        self._program = program_of(jax.tree.structure((self.learner, state)), regression=self.regression)
+        tree = jax.tree.map(_on_host, (self.learner, state))
+        self._packing = Packing.of(tree)
+        self._packed = jax.device_put(self._packing.pack(tree))
         self._width, self._n_capacity = len(state.scaled), len(state.known)
+        self._program = program_of(self._packing, self.shape, regression=self.regression)
 
     @property
     def has_learned(self) -> bool:
         """Has a row been learned?"""
-        return self._leaves is not None
+        return self._packed is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles keep: the state as NumPy arrays, and nothing that is compiled."""
-        kept = {name: it for name, it in vars(self).items() if name not in ("_leaves", "_structure", "_program")}
-        return kept | {"_parameters": [], "arrays": named_arrays(self.state) if self.has_learned else None}
+        kept = {name: it for name, it in vars(self).items() if name not in ("_packed", "_packing", "_program")}
+        return kept | {"arrays": named_arrays(self.state) if self.has_learned else None}
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         """Take over what `__getstate__` returned."""
         vars(self).update({name: it for name, it in kept.items() if name != "arrays"})
-        self._leaves = None
+        self._packed = None
         if kept["arrays"] is not None:
             self._take_over(kept["arrays"], self.shape, self._n_capacity)
 
@@ -136,14 +137,14 @@ class OnlineModel:
     @property
     def n_bytes(self) -> int:
         """Size of the state."""
-        return sum(it.nbytes for it in self._leaves or [])
+        return sum(it.nbytes for it in self._packed or [])
 
     @property
     def expert_weights(self) -> dict[str, float]:
         """How far each expert of a mixture is trusted now, in all 1; empty for other learners."""
         if not isinstance(self.learner, Mixture) or self.state is None:
             return {}
-        weights = np.asarray(self.learner.weights(self.state.learner.losses))
+        weights = np.asarray(self.learner.weights(jnp.asarray(self.state.learner.losses)))
         return dict(zip(self.learner.names, weights.tolist(), strict=True))
 
     # --- learning and answering
@@ -181,7 +182,7 @@ class OnlineModel:
         Raises:
             RowError: naming the row that cannot be read.
         """
-        if self._leaves is None:
+        if self._packed is None:
             return np.zeros((rows.n, self.n_outputs), np.float32)
         if isinstance(rows.inputs, np.ndarray):
             self._check_shape(rows.inputs)
@@ -192,7 +193,7 @@ class OnlineModel:
             n = len(part)
             if n > 1:  # one program for one row, one for more
                 part = _padded(part)
-            parts.append(np.asarray(self._program.predict(self._parameters, self._leaves, part))[:n])
+            parts.append(np.asarray(self._program.predict(self._packed, part))[:n])
         return np.concatenate(parts)[:, : self.n_outputs]
 
     def learn_one(self, row: Mapping[Any, Any], target: Any) -> None:
@@ -212,9 +213,9 @@ class OnlineModel:
     def predict_one(self, row: Mapping[Any, Any]) -> Float[np.ndarray, " outputs"]:
         """Return the probability of each class, in the order of `classes`, or targets, for one row."""
         vector = self.columns.encode_plain(row, self._width)
-        if vector is None or self._leaves is None:
+        if vector is None or self._packed is None:
             return self.predict(of_dictionaries([row]))[0]
-        answers = self._program.predict(self._parameters, self._leaves, vector[None])
+        answers = self._program.predict(self._packed, vector[None])
         return np.asarray(answers)[0, : self.n_outputs]
 
     def know(self, classes: Sequence[Any]) -> None:
@@ -229,7 +230,7 @@ class OnlineModel:
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the state's arrays by name, and the rest as JSON holds it."""
-        assert self._leaves is not None
+        assert self._packed is not None
         described = {
             "columns": self.columns.to_json(),
             "classes": self.classes,
@@ -254,6 +255,7 @@ class OnlineModel:
         shape = tuple(described["shape"])
         self._shape = None if described["is_table"] else shape
         self._take_over(arrays, shape, described["n_outputs"])
+        self._n_slots = self.columns.n_slots
 
     def _take_over(self, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], n_outputs: int) -> None:
         template = jax.eval_shape(self._initial(shape, n_outputs), np.uint32(self.seed))
@@ -305,8 +307,7 @@ class OnlineModel:
 
     def _learn_block(self, vectors: np.ndarray, y: np.ndarray) -> Any:
         """Learn at most `BLOCK` rows; return what was predicted for each before, still on the device."""
-        n = np.int32(len(vectors))
-        self._leaves, outputs = self._program.learn(self._parameters, self._leaves, _padded(vectors), _padded(y), n)
+        self._packed, outputs = self._program.learn(self._packed, block_bits(vectors, y))
         return outputs
 
     def _grow(self, rows: Rows, segment: Segment) -> None:
@@ -314,15 +315,16 @@ class OnlineModel:
         is_table = isinstance(rows.inputs, Table)
         shape = (segment.n_columns,) if isinstance(rows.inputs, Table) else rows.inputs.shape[1:]
         size = int(np.prod(shape))
-        if (self._width, self._n_capacity) != (size, segment.n_outputs):
-            initial = jax.jit(self._initial(shape, segment.n_outputs))(np.uint32(self.seed))
-            before = self.state
-            self.state = initial if before is None else widened(before, initial)
+        if (size, segment.n_outputs, self.columns.n_slots) == (self._width, self._n_capacity, self._n_slots):
+            return
         state = self.state
+        if (size, segment.n_outputs) != (self._width, self._n_capacity):
+            initial = jax.jit(self._initial(shape, segment.n_outputs))(np.uint32(self.seed))
+            state = initial if state is None else widened(state, initial)
         assert state is not None
         if is_table and self.standardize:
-            state = state._replace(scaled=jax.device_put(self.columns.scaled(size)))
-        self._leaves = jax.tree.leaves(state)
+            state = state._replace(scaled=self.columns.scaled(size))
+        self.state, self._n_slots = state, self.columns.n_slots
 
     def _initial(self, shape: tuple[int, ...], n_outputs: int) -> Callable[[Any], ModelState]:
         """Return what makes the state before the first row, of a capacity, from a seed."""
@@ -366,6 +368,11 @@ class OnlineModel:
         if self.n_targets != 1 or not isinstance(target, float | int) or not abs(target) <= LARGEST:
             return None
         return np.full((1, 1), target, np.float32)
+
+
+def _on_host(array: Any) -> Any:
+    """Return an array as NumPy's, random keys as they are."""
+    return array if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else np.asarray(array)
 
 
 def _grown(capacity: int, needed: int) -> int:

@@ -2,39 +2,72 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Shaped, UInt32
 
-from perdure.online.state import Block, learn_block, predict_rows
+from perdure.execution.compilation import in_place_options
+from perdure.online.packing import Packing
+from perdure.online.state import BLOCK, Block, learn_block, predict_rows
 
 
 class Program(NamedTuple):
-    """What is compiled, called with arrays alone: taking modules apart would take longer than learning a row."""
+    """What is compiled, called with few arrays: taking modules apart would take longer than learning a row."""
 
     learn: Callable[..., Any]
-    """From the arrays of learner and state (consumed), x (`BLOCK`, ...), y (`BLOCK`, ...) and the number of rows that
-    count, to the arrays of the state after them and what was predicted for each before it was learned."""
+    """From the packed arrays of (learner, state), which are consumed, and rows as `block_bits` returns them, to the
+    packed arrays after them and what was predicted for each row before it was learned (`BLOCK`, outputs)."""
     predict: Callable[..., Any]
-    """From the arrays of learner and state, and x (rows, ...), to probabilities or targets (rows, outputs)."""
+    """From the packed arrays and x (rows, ...), to probabilities or targets (rows, outputs)."""
 
 
 @lru_cache(maxsize=32)
-def program_of(structure: Any, *, regression: bool) -> Program:
-    """Return the program of a tree structure of (learner, state); models of one structure share it.
+def program_of(packing: Packing, shape: tuple[int, ...], *, regression: bool) -> Program:
+    """Return the program for a packing of (learner, state) and inputs of a shape, compiled when first called.
 
-    It is compiled when it is first called, and again for other capacities.
+    Models of the same share it.
     """
 
-    def learn(parameters: Any, leaves: Any, x: Any, y: Any, n: Any) -> tuple[Any, Any]:
-        learner, state = jax.tree.unflatten(structure, [*parameters, *leaves])
-        after, outputs = learn_block(learner, state, Block(x, y, n), regression=regression)
-        return jax.tree.leaves(after), outputs
+    def learn(packed: Any, bits: Any) -> tuple[Any, Any]:
+        learner, state = packing.unpack(packed)
+        block = _block_of(bits, shape, (len(state.known),) if regression else ())
+        after, outputs = learn_block(learner, state, block, regression=regression)
+        return packing.pack((learner, after)), outputs
 
-    def predict(parameters: Any, leaves: Any, x: Any) -> Any:
-        learner, state = jax.tree.unflatten(structure, [*parameters, *leaves])
+    def predict(packed: Any, x: Any) -> Any:
+        learner, state = packing.unpack(packed)
         return predict_rows(learner, state, x, regression=regression)
 
-    return Program(jax.jit(learn, donate_argnums=1), jax.jit(predict))
+    return Program(
+        jax.jit(learn, donate_argnums=0, compiler_options=in_place_options()),
+        jax.jit(predict, compiler_options=in_place_options()),
+    )
+
+
+def block_bits(x: Float[np.ndarray, "rows ..."], y: Shaped[np.ndarray, "rows ..."]) -> UInt32[np.ndarray, " bits"]:
+    """Return at most `BLOCK` rows as one array: their number, then x and y with room for `BLOCK` rows, all as bits.
+
+    Args:
+        x: raw inputs, float32.
+        y: class numbers, int32 (rows,); or targets, float32 (rows, outputs).
+    """
+    end = 1 + BLOCK * math.prod(x.shape[1:])
+    bits = np.zeros(end + BLOCK * math.prod(y.shape[1:]), np.uint32)
+    bits[0] = len(x)
+    bits[1 : 1 + x.size] = x.ravel().view(np.uint32)
+    bits[end : end + y.size] = y.ravel().view(np.uint32)
+    return bits
+
+
+def _block_of(bits: UInt32[jax.Array, " bits"], shape: tuple[int, ...], targets: tuple[int, ...]) -> Block:
+    """Return what `block_bits` was given; class numbers if there are no targets."""
+    end = 1 + BLOCK * math.prod(shape)
+    x = bits[1:end].view(np.float32).reshape(BLOCK, *shape)
+    y = bits[end:].view(np.float32 if targets else np.int32).reshape(BLOCK, *targets)
+    return Block(x, y, bits[0].astype(jnp.int32))
