@@ -37,11 +37,11 @@ def test_many_rows_at_once_come_to_the_same_bits_as_one_by_one(name, table, rows
     columns, y = table
     rows = rows_of(**columns)
     together, alone = model_of(name), model_of(name)
-    answers = together.learn(rows, y)
+    answers = together.predict_then_learn(rows, y).wait()
     for n in range(rows.n):
         place = np.asarray([n])
         known, before = alone.columns.to_json(), alone.predict(rows.take(place))[0]
-        answer = alone.learn(rows.take(place), y[n : n + 1])[0]
+        answer = alone.predict_then_learn(rows.take(place), y[n : n + 1]).wait()[0]
         np.testing.assert_array_equal(answer, answers[n, : len(answer)])
         if alone.columns.to_json() == known:  # else it answered with what it did not know before
             np.testing.assert_allclose(answer[: len(before)], before, atol=1e-5)
@@ -131,7 +131,7 @@ def test_numbers_are_learned(rows_of):
     a = rng.normal(size=2000)
     y = 1e6 + 3e4 * a
     model = OnlineModel(Online(0.03), hidden_sizes=(8,), regression=True)
-    answers = model.learn(rows_of(a=a), y)
+    answers = model.predict_then_learn(rows_of(a=a), y).wait()
     assert np.abs(answers[1500:, 0] - y[1500:]).mean() < 0.3 * np.abs(y - y.mean()).mean()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ class ClassScores:
         is_right = predicted == shown
         self.n += 1
         self.right += is_right
-        self.log_loss_sum -= float(np.log(max(probability, _SMALLEST)))
+        self.log_loss_sum -= math.log(max(probability, _SMALLEST))
         for counts, label in ((self._predicted, predicted), (self._shown, shown)):
             counts[label] = counts.get(label, 0) + 1
         self._right_of[shown] = self._right_of.get(shown, 0) + is_right

@@ -309,17 +309,9 @@ def _numbers(values: Sequence[Any] | np.ndarray, name: str, first_row: int) -> n
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         numbers = values.astype(np.float64)
     else:
-        numbers = np.empty(len(values))
-        for row, value in enumerate(values):
-            if _is_missing(value):
-                numbers[row] = np.nan
-            elif isinstance(value, int | float | np.number | np.bool_):
-                numbers[row] = _as_float(value)
-            else:
-                raise RowError(
-                    f"row {first_row + row}, column {name!r} is {value!r}, expected a number, as in the rows before; "
-                    "convert it, or give the column another name"
-                )
+        numbers = _plain_numbers(values)
+        if numbers is None:
+            numbers = _numbers_one_by_one(values, name, first_row)
     bad = ~np.isnan(numbers) & ~(np.abs(numbers) <= _LARGEST)
     if bad.any():
         row = int(bad.argmax())
@@ -327,6 +319,31 @@ def _numbers(values: Sequence[Any] | np.ndarray, name: str, first_row: int) -> n
             f"row {first_row + row}, column {name!r} is {numbers[row]}, expected a finite number that fits float32 (up "
             f"to {_LARGEST:.3g}); correct or drop the row, or give NaN for a missing value"
         )
+    return numbers
+
+
+def _plain_numbers(values: Sequence[Any] | np.ndarray) -> np.ndarray | None:
+    """Return numbers as float64; None if they have to be looked at one by one."""
+    if not _NUMBERS.issuperset(map(type, values)):
+        return None
+    try:
+        return np.array(values, np.float64)
+    except OverflowError:  # a whole number of more than 308 digits
+        return None
+
+
+def _numbers_one_by_one(values: Sequence[Any] | np.ndarray, name: str, first_row: int) -> np.ndarray:
+    numbers = np.empty(len(values))
+    for row, value in enumerate(values):
+        if _is_missing(value):
+            numbers[row] = np.nan
+        elif isinstance(value, int | float | np.number | np.bool_):
+            numbers[row] = _as_float(value)
+        else:
+            raise RowError(
+                f"row {first_row + row}, column {name!r} is {value!r}, expected a number, as in the rows before; "
+                "convert it, or give the column another name"
+            )
     return numbers
 
 

@@ -188,7 +188,7 @@ class DurableModel:
         if not rows.n:
             return self._position
         examples = list(zip(ids or [None] * rows.n, dictionaries(rows), targets, strict=True))
-        self._model.learn(rows, targets)
+        self._model.learn(rows, targets)  # the device computes while the journal is written
         try:
             self._journal.append(examples)
         except BaseException:

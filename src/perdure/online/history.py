@@ -55,6 +55,8 @@ def unknown_only(journal: Journal, rows: Rows, targets: list[Any], ids: list[str
         if id not in taken:
             taken.add(id)
             places.append(place)
+    if len(places) == rows.n:
+        return rows, targets, ids
     return rows.take(np.asarray(places, int)), [targets[it] for it in places], [ids[it] for it in places]
 
 

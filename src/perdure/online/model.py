@@ -40,6 +40,23 @@ class Segment(NamedTuple):
     n_outputs: int
 
 
+class Answers:
+    """What was predicted for rows before they were learned; it may still be computed."""
+
+    def __init__(self, parts: Sequence[tuple[int, int, Any]], n_rows: int, n_outputs: int):
+        """Take up parts: where each begins and ends, and what is on the device for it."""
+        self._parts = parts
+        self._shape = (n_rows, n_outputs)
+
+    def wait(self) -> Float[np.ndarray, "rows outputs"]:
+        """Return probabilities of the classes known after the rows, in the order of their appearance, or targets."""
+        answers = np.zeros(self._shape, np.float32)
+        for start, stop, outputs in self._parts:
+            width = min(self._shape[1], outputs.shape[1])
+            answers[start:stop, :width] = np.asarray(outputs)[: stop - start, :width]
+        return answers
+
+
 class OnlineModel:
     """The state of a learner on a table, with what its columns and classes are.
 
@@ -149,32 +166,39 @@ class OnlineModel:
 
     # --- learning and answering
 
-    def learn(self, rows: Rows, y: Sequence[Any] | np.ndarray) -> Float[np.ndarray, "rows outputs"]:
-        """Learn rows in order; return what was predicted for each before it was learned.
+    def learn(self, rows: Rows, y: Sequence[Any] | np.ndarray) -> None:
+        """Learn rows in order; return once they are checked, while the last of them may still be computed.
 
         Args:
             rows: the inputs.
             y: a class of any kind for each row; or numbers (rows,) or (rows, targets) for regression.
 
-        Returns:
-            Probabilities of the classes known after the rows, in the order of `classes`, or targets.
-
         Raises:
             RowError: naming the row that cannot be learned; nothing has been learned then.
         """
+        for _ in self._learn(rows, y):
+            pass
+
+    def predict_then_learn(self, rows: Rows, y: Sequence[Any] | np.ndarray) -> Answers:
+        """Learn rows as `learn` does; return what was predicted for each before it was learned."""
+        parts = list(self._learn(rows, y))
+        return Answers(parts, rows.n, max(self.n_outputs, 1))
+
+    def _learn(self, rows: Rows, y: Sequence[Any] | np.ndarray) -> Iterator[tuple[int, int, Any]]:
+        """Learn rows block by block; yield where each begins and ends, and what was predicted for it, on the device."""
         if len(y) != rows.n:
             raise RowError(f"{rows.n} rows and {len(y)} targets were given, expected one for each row")
         first = rows.first_row
         targets = numbers(y, self.n_targets, first) if self.regression else self._classes.checked(y, first)
         admission = self._admit_inputs(rows)
         needs = [(row, slots, 0) for row, slots in admission.needs] + self._admit_targets(targets)
-        answers = np.zeros((rows.n, max(self.n_outputs, 1)), np.float32)
         for segment in self._segments(rows.n, needs):
             self._grow(rows, segment)
             vectors = self._vectors(rows, segment.n_columns, admission.began)
-            self._learn_segment(vectors, targets, segment, answers)
+            for start in range(segment.start, segment.stop, BLOCK):
+                stop = min(start + BLOCK, segment.stop)
+                yield start, stop, self._learn_block(vectors[start:stop], self._target_vectors(targets[start:stop]))
         self.n_seen += rows.n
-        return answers
 
     def predict(self, rows: Rows) -> Float[np.ndarray, "rows outputs"]:
         """Return probabilities of the classes, in the order of `classes`, or targets; the state stays as it is.
@@ -285,25 +309,18 @@ class OnlineModel:
 
     def _segments(self, n_rows: int, needs: list[tuple[int, int, int]]) -> Iterator[Segment]:
         """Yield the rows between growths of the capacity, given the slots and outputs that rows need."""
-        n_columns, n_outputs = self._width or _FIRST_COLUMNS, self._n_capacity or self.n_targets or _FIRST_OUTPUTS
+        n_columns, n_outputs = self._width, self._n_capacity or self.n_targets or _FIRST_OUTPUTS
+        if not n_columns:  # the first row tells how many there are likely to be; later, growth leaves more room
+            n_columns = _grown(_FIRST_COLUMNS, max((slots for row, slots, _ in needs if not row), default=0), 2)
         start = 0
         for row, slots, outputs in sorted(needs):
-            grown = _grown(n_columns, slots), _grown(n_outputs, outputs)
+            grown = _grown(n_columns, slots, _GROWTH), _grown(n_outputs, outputs, _GROWTH)
             if grown != (n_columns, n_outputs):
                 if row > start:
                     yield Segment(start, row, n_columns, n_outputs)
                 start, (n_columns, n_outputs) = row, grown
         if n_rows > start:
             yield Segment(start, n_rows, n_columns, n_outputs)
-
-    def _learn_segment(self, vectors: np.ndarray, targets: Any, segment: Segment, answers: np.ndarray) -> None:
-        """Learn the rows of a segment, and write into `answers` what was predicted for them before."""
-        y = self._target_vectors(targets[segment.start : segment.stop])
-        width = min(answers.shape[1], segment.n_outputs)
-        for start in range(segment.start, segment.stop, BLOCK):
-            stop = min(start + BLOCK, segment.stop)
-            outputs = self._learn_block(vectors[start:stop], y[start - segment.start : stop - segment.start])
-            answers[start:stop, :width] = np.asarray(outputs)[: stop - start, :width]
 
     def _learn_block(self, vectors: np.ndarray, y: np.ndarray) -> Any:
         """Learn at most `BLOCK` rows; return what was predicted for each before, still on the device."""
@@ -375,9 +392,9 @@ def _on_host(array: Any) -> Any:
     return array if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else np.asarray(array)
 
 
-def _grown(capacity: int, needed: int) -> int:
+def _grown(capacity: int, needed: int, factor: int) -> int:
     while capacity < needed:
-        capacity *= _GROWTH
+        capacity *= factor
     return capacity
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from perdure.metrics.prequential import ClassScores, Curve, NumberScores
-from perdure.online.model import OnlineModel
+from perdure.online.drift import DriftMarker
+from perdure.online.model import Answers, OnlineModel
 from perdure.online.rows import Rows, as_rows
 
 if TYPE_CHECKING:  # scikit-learn takes long to load, which the command line does without
@@ -70,7 +72,7 @@ def prequential(
         y: a target for each row; one number each for regression.
         window: rows of the windowed curve, at least 1.
         delay: the target of a row is known, and learned, only after this many further rows were answered.
-        report: called now and then with the number of rows learned and the metrics so far.
+        report: called now and then, and at the end, with the number of rows counted and the metrics so far.
 
     Raises:
         RowError: naming row and column of what cannot be learned.
@@ -84,9 +86,11 @@ def prequential(
     for start in range(0, rows.n, _PIECE):
         places = np.arange(start, min(start + _PIECE, rows.n))
         meter.learn(rows.take(places), targets[places])
-        if report is not None:
+        if report is not None and meter.scores.n:
             report(meter.scores.n, meter.scores.metrics)
     meter.finish()
+    if report is not None:
+        report(meter.scores.n, meter.scores.metrics)
     return meter.result()
 
 
@@ -109,8 +113,8 @@ class Meter:
         self._model = model
         self._delay = delay
         self._waiting: deque[tuple[Rows, Any]] = deque()
-        self._found = _drift_finder()
-        self._drifts: list[int] = []
+        self._drift = DriftMarker()
+        self._last: tuple[Answers, Any] | None = None
         self.scores: ClassScores | NumberScores = (NumberScores if model.regression else ClassScores)(window)
 
     def learn(self, rows: Rows, targets: Sequence[Any] | np.ndarray) -> None:
@@ -120,59 +124,60 @@ class Meter:
             RowError: naming row and column of what cannot be learned.
         """
         if not self._delay:
-            for answer, target in zip(self._model.learn(rows, targets), targets, strict=True):
-                self._count(answer, target)
+            answers = self._model.predict_then_learn(rows, targets)
+            self._count_last()  # while these are computed
+            self._last = (answers, targets)
             return
         for place in range(rows.n):
             self._learn_waiting(self._delay)
-            row = rows.take(np.asarray([place]))
-            self._count(self._model.predict(row)[0], targets[place])
-            self._waiting.append((row, targets[place : place + 1]))
+            row, target = rows.take(np.asarray([place])), targets[place : place + 1]
+            self._count(self._model.predict(row), target)
+            self._waiting.append((row, target))
 
     def finish(self) -> None:
-        """Learn the rows whose targets were still to come."""
+        """Learn the rows whose targets were still to come, and count what has not been counted."""
         self._learn_waiting(0)
+        self._count_last()
 
     def result(self) -> Prequential:
         """Return what was measured."""
-        return Prequential(self.scores, tuple(self._drifts))
+        return Prequential(self.scores, tuple(self._drift.rows))
 
     def _learn_waiting(self, most: int) -> None:
         """Learn rows until no more than `most` wait."""
         while len(self._waiting) > most:
             self._model.learn(*self._waiting.popleft())
 
-    def _count(self, answer: np.ndarray, target: Any) -> None:
-        error = self._count_number(answer, target) if self._model.regression else self._count_class(answer, target)
-        if self._found(error):
-            self._drifts.append(self.scores.n)
+    def _count_last(self) -> None:
+        """Count the answers to the last rows that were learned."""
+        if self._last is not None:
+            answers, targets = self._last
+            self._count(answers.wait(), targets)
+            self._last = None
 
-    def _count_number(self, answer: np.ndarray, target: Any) -> float:
+    def _count(self, answers: Float[np.ndarray, "rows outputs"], targets: Sequence[Any] | np.ndarray) -> None:
+        count = self._count_numbers if self._model.regression else self._count_classes
+        for error in count(answers, targets):
+            self._drift.add(error)
+
+    def _count_numbers(self, answers: Float[np.ndarray, "rows outputs"], targets: Any) -> Iterator[float]:
+        """Count answers, and yield the absolute error of each."""
         assert isinstance(self.scores, NumberScores)
-        shown = float(np.ravel(target)[0])
-        predicted = float(answer[0]) if len(answer) else 0.0
-        self.scores.add(predicted, shown)
-        return abs(predicted - shown)
+        shown = np.asarray(targets, np.float64).reshape(len(answers), -1)[:, 0]
+        predicted = answers[:, 0] if answers.shape[1] else np.zeros(len(answers))
+        for answer, target in zip(predicted.tolist(), shown.tolist(), strict=True):
+            self.scores.add(answer, target)
+            yield abs(answer - target)
 
-    def _count_class(self, answer: np.ndarray, target: Any) -> float:
+    def _count_classes(self, answers: Float[np.ndarray, "rows outputs"], targets: Any) -> Iterator[float]:
+        """Count answers, and yield 0 for each that is right, 1 for each that is wrong."""
         assert isinstance(self.scores, ClassScores)
-        number = self._model.number_of(target)
-        predicted = self._model.classes[int(answer.argmax())] if answer.any() else None
-        probability = float(answer[number]) if number is not None and number < len(answer) else 0.0
-        self.scores.add(predicted, target, probability)
-        return float(predicted != target)
-
-
-def _drift_finder() -> Callable[[float], bool]:
-    """Return what tells after each error whether the errors have changed."""
-    try:
-        from river.drift import ADWIN  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return lambda error: False
-    detector = ADWIN()
-
-    def found(error: float) -> bool:
-        detector.update(error)
-        return bool(detector.drift_detected)
-
-    return found
+        classes, n_outputs = self._model.classes, answers.shape[1]
+        # All zeros is no answer: no class had appeared.
+        best = np.where(answers.any(axis=1), answers.argmax(axis=1) if n_outputs else -1, -1).tolist()
+        for place, (number, target) in enumerate(zip(best, targets, strict=True)):
+            predicted = classes[number] if number >= 0 else None
+            shown = self._model.number_of(target)
+            is_known = shown is not None and shown < n_outputs
+            self.scores.add(predicted, target, float(answers[place, shown]) if is_known else 0.0)
+            yield float(predicted != target)

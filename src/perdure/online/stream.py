@@ -32,6 +32,9 @@ from perdure.streams.raw.tables import STANDARD_INPUT, read_pieces, without
 _HASHED = 1 << 20
 """Bytes read at a time."""
 _PARTS = 1_000
+Piece = tuple[Rows, Any, float | None]
+"""Inputs, targets, and the part of the stream that has been read with them; None if it is not known."""
+
 """Steps of the progress bar."""
 
 
@@ -165,7 +168,7 @@ def _measure(spec: StreamSpec, home: RunFolder, progress: bool | Watch) -> tuple
         ThreadPoolExecutor(len(entries)) as pool,
         job_progress(label, 0, total, "rows", show=progress) as report,
     ):
-        for rows, labels, share in _stream_of(spec):
+        for rows, labels, share in _read_ahead(_stream_of(spec)):
             list(pool.map(lambda entry, rows=rows, labels=labels: entry.learn(rows, labels), entries))
             n_rows += rows.n
             speed = n_rows / (time.perf_counter() - began)
@@ -183,8 +186,17 @@ def _measure(spec: StreamSpec, home: RunFolder, progress: bool | Watch) -> tuple
     return [it.result() for it in entries], n_rows
 
 
-def _stream_of(spec: StreamSpec) -> Iterator[tuple[Rows, Any, float | None]]:
-    """Yield inputs, targets and the part of the stream that has been read, piece by piece."""
+def _read_ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Yield pieces, and read the next one meanwhile."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, pieces, None)
+        while (piece := coming.result()) is not None:
+            coming = reader.submit(next, pieces, None)
+            yield piece
+
+
+def _stream_of(spec: StreamSpec) -> Iterator[Piece]:
+    """Yield the stream piece by piece."""
     if Path(spec.source).is_dir():
         with closing(Journal(Path(spec.source) / JOURNAL, writable=False)) as journal:
             end = journal.last_position
