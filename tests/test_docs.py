@@ -33,9 +33,11 @@ def test_notebooks_come_to_the_texts_that_they_show(notebook, capsys):
         if cell["cell_type"] != "code":
             continue
         module = ast.parse("".join(cell["source"]))
-        last = module.body.pop() if isinstance(module.body[-1], ast.Expr) else None
+        last = module.body[-1]
+        if isinstance(last, ast.Expr):
+            module.body.pop()
         exec(compile(module, notebook.name, "exec"), names)
-        if last is not None:
+        if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), notebook.name, "eval"), names)
             if value is not None and _shown(cell, "execute_result"):
                 assert_alike(pprint.pformat(value, sort_dicts=False), _shown(cell, "execute_result"))

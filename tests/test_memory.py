@@ -36,6 +36,7 @@ from perdure.memory import (
     store,
     store_in_ring,
 )
+from tests.conftest import first_short
 
 STREAMS, LENGTH, SIZE = 20_000, 60, 7
 UNLIKELY = 1e-4
@@ -247,7 +248,7 @@ def after_many(size, n, width=0):
 draw_often = jax.jit(jax.vmap(draw_slot, in_axes=(None, 0)))
 
 
-@pytest.mark.parametrize("n", MANY)
+@pytest.mark.parametrize("n", first_short(MANY))
 @pytest.mark.parametrize("size", [2**23 + 1, 2**24])
 def test_at_any_count_each_example_is_kept_with_probability_size_over_n(size, n):
     memory = after_many(size, n)
@@ -268,7 +269,7 @@ def test_up_to_16_million_the_draw_is_a_plain_one(n):
         assert draw_slot(after_many(7, n), key) == jax.random.randint(key, (), 0, n + 1, jnp.int32)
 
 
-@pytest.mark.parametrize("n", MANY)
+@pytest.mark.parametrize("n", first_short(MANY))
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_at_any_count_a_memory_is_full_and_replayed(size, n):
     memory = after_many(size, n, width=2)

@@ -65,6 +65,7 @@ perdure.nonsense
 """
 
 
+@pytest.mark.long
 def test_type_checkers_see_the_types(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
     source = Path(perdure.__file__).parents[1]

@@ -129,9 +129,9 @@ SLOW = ("too many examples", "no task", "task order", "divergence", "memory of 0
 
 
 @pytest.mark.parametrize("name", first_short(sorted(BAD, key=SLOW.__contains__), len(BAD) - len(SLOW)))
-def test_bad_input_is_one_message_and_status_2(name, tmp_path, perdure):
+def test_bad_input_is_one_message_and_status_2(name, tmp_path, typed):
     arguments, message = BAD[name]
-    process = perdure(*arguments, cwd=tmp_path)
+    process = typed(*arguments, cwd=tmp_path)
     assert process.returncode == 2
     assert message in process.stderr
     assert "Traceback" not in process.stderr
@@ -172,6 +172,7 @@ def test_interrupted_run_tells_how_to_go_on(tmp_path, perdure):
     assert json.loads((tmp_path / "mer" / "summary.json").read_text())["examples_seen"] == 5000
 
 
+@pytest.mark.long
 @pytest.mark.real_data
 def test_data_commands(mnist_dir, tmp_path, perdure):
     listed = perdure("data", "list", "--data-dir", mnist_dir)

@@ -14,6 +14,7 @@ def trained(tmp_path_factory, perdure):
     return folder, process
 
 
+@pytest.mark.long
 def test_training_ends_with_a_table_and_says_where_the_record_is(trained):
     folder, process = trained
     assert "All levels" in process.stdout
@@ -68,8 +69,8 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
         (["compare", "nowhere"], "nowhere holds no config.json, so no run; give the folder of a run"),
     ],
 )
-def test_mistakes_are_told(perdure, tmp_path, arguments, message):
-    process = perdure("rl", *arguments, cwd=tmp_path)
+def test_mistakes_are_told(typed, tmp_path, arguments, message):
+    process = typed("rl", *arguments, cwd=tmp_path)
     assert process.returncode == 2
     assert message in " ".join(process.stderr.split())
     assert list(tmp_path.iterdir()) == []

@@ -55,6 +55,7 @@ def data_file(tmp_path):
     return path
 
 
+@pytest.mark.long
 def test_a_run_learns_from_a_data_file(data_file, tmp_path):
     folder = tmp_path / "run"
     perdure_run("--data-file", data_file, *SMALL_OPTIONS, "--task-order", "1,0", "--first-seed", 3, "--out", folder)
@@ -66,6 +67,7 @@ def test_a_run_learns_from_a_data_file(data_file, tmp_path):
     np.testing.assert_array_equal(record.accuracy, expected.accuracy)
 
 
+@pytest.mark.long
 def test_a_run_of_a_data_file_goes_on_where_the_file_is(data_file, tmp_path, monkeypatch):
     recipe = DataFileRecipe(data_file, SMALL | {"tasks": 3})
 
@@ -130,6 +132,7 @@ def test_a_data_file_has_no_validation_stream(data_file):
         perdure_run("--data-file", data_file, "--validation")
 
 
+@pytest.mark.long
 def test_no_program_is_compiled_but_to_start_to_learn_and_to_answer(tmp_path):
     """Small programs on the way, such as for a conversion, each take a hundredth of a second at every start."""
     command = "run online digits-rotations --tasks 1 --examples-per-task 5 --quiet --out"

@@ -24,6 +24,7 @@ def text_of(process, status=0):
     return "".join((process.stdout + process.stderr).split())  # a narrow terminal may fold a name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", first_short(NAMES[:2]))
 def test_a_run_names_its_folder(name, tmp_path, perdure):
     assert f"figures:{name}" in text_of(perdure("run", "online", *SMALL, "--out", name, cwd=tmp_path))

@@ -136,6 +136,7 @@ def assert_close(one, other):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), one, other)
 
 
+@pytest.mark.long
 def test_observing_is_a_batch_of_one_and_storing_it_with_its_outputs():
     learner, arriving = DERPlusPlus(**VALUES), example(9)
     before = learned(learner)

@@ -68,6 +68,7 @@ def mean_gradient(model, stream, rows):
     return flat(jax.grad(loss)(model))
 
 
+@pytest.mark.long
 def test_the_step_is_down_the_loss_and_the_penalty():
     """The penalty's part of the step is the finite difference of strength · Σ F (θ − θ*)², task by task."""
     stream = stream_of([0] * 4 + [1] * 4 + [2] * 4)

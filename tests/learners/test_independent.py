@@ -56,6 +56,7 @@ def assert_differ(one, other):
     assert any((a != b).any() for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
 
 
+@pytest.mark.long
 def test_each_task_has_a_fresh_network_with_its_share_of_the_units():
     state = start_of(Independent(0.1, stream_info=STREAM_INFO))
     shapes = [(leaf.weight.shape, leaf.bias.shape) for leaf in state.model.layers]

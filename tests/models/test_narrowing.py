@@ -47,6 +47,7 @@ def test_refuses_to_narrow_by_less_than_one():
         MLP(6, 3, key=jax.random.key(0)).narrowed(0, jax.random.key(1))
 
 
+@pytest.mark.long
 def test_a_model_is_narrowable_by_its_method_alone():
     assert isinstance(MLP(6, 3, key=jax.random.key(0)), Narrowable)
     assert not isinstance(jax.nn.relu, Narrowable)

@@ -182,6 +182,7 @@ def test_no_room_for_a_snapshot_is_said_and_loses_nothing(taught, monkeypatch, a
         assert_same_state(model.model, other.model)
 
 
+@pytest.mark.long
 def test_other_methods_on_the_same_history_and_adopting_one(taught, assert_same_state):
     with taught("m", range(60)) as model, taught("other", range(60), method="online") as other:
         found = model.backtest(["er", "online"], window=10)

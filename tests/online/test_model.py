@@ -58,6 +58,7 @@ def test_predicting_changes_nothing(table, rows_of, assert_same_state):
     assert_same_state(one, other)
 
 
+@pytest.mark.long
 def test_a_thousand_classes_cost_few_compilations_and_what_was_known_stays():
     rng = np.random.default_rng(0)
     model = OnlineModel(Online(0.05), hidden_sizes=(8,))
@@ -114,6 +115,7 @@ def compilations():
     listens.clear()
 
 
+@pytest.mark.long
 def test_experts_learn_side_by_side(table, rows_of):
     columns, y = table
     mixture = default_mixture(40, "reservoir", (8,))

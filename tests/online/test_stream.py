@@ -86,6 +86,7 @@ def test_a_run_that_was_stopped_begins_again(spec_of, tmp_path):
     assert StreamSpec.of_config(StreamRecord.load(folder).config) == spec
 
 
+@pytest.mark.long
 def test_numbers_are_learned_with_a_delay(rows, tmp_path):
     path = tmp_path / "prices.parquet"
     rows.drop(columns="state").to_parquet(path, index=False)
@@ -97,6 +98,7 @@ def test_numbers_are_learned_with_a_delay(rows, tmp_path):
     assert result.metrics["mae"] < 5
 
 
+@pytest.mark.long
 def test_labels_that_come_late_are_learned_late():
     """With a delay of n, row k is answered by a model of k − n rows."""
     x = np.arange(12.0)[:, None] % 5

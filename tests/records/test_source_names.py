@@ -3,6 +3,8 @@
 import importlib.util
 import json
 
+import pytest
+
 from perdure.records.describe import describe, name_of
 
 
@@ -121,6 +123,7 @@ def test_functions_that_call_each_other_are_described(written_code):
     assert described_whole(written_code.module_of(text).ping)
 
 
+@pytest.mark.long
 def test_what_own_code_names_and_no_record_can_hold_is_passed_over(written_code):
     text = """
         import logging, threading

@@ -202,6 +202,7 @@ def test_every_figure_of_finished_runs_is_saved_twice(made_up_run, tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"<?xml") for path in paths)
 
 
+@pytest.mark.long
 def test_the_same_runs_give_the_same_bytes(made_up_run, tmp_path):
     runs = [made_up_run(), made_up_run("online", {})]
     first, second = (save_figures(runs, tmp_path / name) for name in ("first", "second"))

@@ -14,6 +14,7 @@ from perdure.streams.sine import draw_sines, sine_examples
 IMAGES = np.arange(12 * 20, dtype=np.float32).reshape(12, 20, 1, 1)
 
 
+@pytest.mark.long
 @given(seed=st.integers(0, 2**31 - 1), halves=st.booleans())
 def test_an_episode_of_images(seed, halves):
     episodes = ClassEpisodes(classes=3, images_each=4, query_each=5, random_images=6, halves=halves)

@@ -102,6 +102,7 @@ def test_the_target_network_follows_every_few_frames(agent):
     assert all(jax.tree.leaves(same))
 
 
+@pytest.mark.long
 def test_nothing_is_learned_before_the_warmup_is_over():
     agent = DQNMER(**COMMON | {"warmup_frames": 3}, **MER)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), after_transitions(agent, 3).learning.model, network())

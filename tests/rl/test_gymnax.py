@@ -60,6 +60,7 @@ def test_an_agent_plays_levels_of_a_gymnax_environment(name, shape, tmp_path):
     assert config["levels"][0] != config["levels"][1]
 
 
+@pytest.mark.long
 def test_the_time_limit_of_mountain_car_ends_its_episodes():
     environment, _ = gymnax.make("MountainCar-v0")
     result = perdure.run_agent(AGENT, environment, stages=[(0, 1000)], episodes=2, progress=False)

@@ -42,6 +42,7 @@ def test_agents_of_perdure_conform(agent):
     assert check_agent(agent).failures == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("agent", [DQN(**common(learning_rate=0.0))], ids=["a rate of zero"])
 def test_an_agent_that_learns_nothing_is_caught(agent):
     with pytest.raises(ConformanceError, match=r"(?s)FAILED  it learns.*the network is the same after 1,020 frames"):

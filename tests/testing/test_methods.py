@@ -15,6 +15,7 @@ from tests.conftest import first_short
 METHODS = [OML(0.1, 0.01), OML(0.1, 0.01, first_order=True), Pretraining(0.01, batch_size=8)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", first_short(METHODS))
 def test_methods_of_perdure_conform_on_images(method):
     report = check_method(method)

@@ -59,6 +59,7 @@ def test_a_loop_side_by_side_makes_when_needed():
     assert len(runs) == 2
 
 
+@pytest.mark.long
 @settings(max_examples=50)
 @given(largest=st.integers(0, 120), least=st.integers(1, 150), data=st.data())
 def test_arrays_are_as_large_as_they_must_be_and_not_much_larger(largest, least, data):

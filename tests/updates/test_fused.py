@@ -12,6 +12,7 @@ from perdure.models import MLP
 from perdure.updates.fused import fused_chain
 from perdure.updates.losses import cross_entropy, mean_squared_error
 from perdure.updates.sequential import chain
+from tests.conftest import first_short
 
 K, OUTPUTS = 7, 3
 
@@ -40,7 +41,7 @@ def in_float64():
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, mean_squared_error])
-@pytest.mark.parametrize("hidden", [(4,), (4, 6), (4, 2, 3)])
+@pytest.mark.parametrize("hidden", first_short([[4, 2, 3], [4], [4, 6]]))
 def test_the_kernel_equals_the_chain(hidden, loss):
     given = problem(hidden, loss)
     assert_close(fused_chain(*given, loss), chain(*given, loss))

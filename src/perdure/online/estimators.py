@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -184,7 +184,7 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
 
     # --- River
 
-    def learn_one(self, x: Mapping[Hashable, Any], y: Any) -> None:
+    def learn_one(self, x: Mapping[Any, Any], y: Any) -> None:
         """Learn one row, a dictionary from column to value."""
         self.begun().learn_one(x, y)
 
@@ -274,13 +274,13 @@ class OnlineClassifier(ClassifierMixin, OnlineEstimator):
     def _multiclass(self) -> bool:
         return True
 
-    def predict_proba_one(self, x: Mapping[Hashable, Any]) -> dict[Any, float]:
+    def predict_proba_one(self, x: Mapping[Any, Any]) -> dict[Any, float]:
         """Return the probability of each class that has appeared; none before the first example."""
         model = self.begun()
         shares = model.predict_one(x).astype(np.float64)
         return dict(zip(model.classes, (shares / shares.sum()).tolist(), strict=True)) if model.has_learned else {}
 
-    def predict_one(self, x: Mapping[Hashable, Any]) -> Any:
+    def predict_one(self, x: Mapping[Any, Any]) -> Any:
         """Return the most probable class; None before the first example."""
         model = self.begun()
         return model.classes[int(model.predict_one(x).argmax())] if model.classes else None
@@ -334,7 +334,7 @@ class OnlineRegressor(RegressorMixin, OnlineEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def predict_one(self, x: Mapping[Hashable, Any]) -> float:
+    def predict_one(self, x: Mapping[Any, Any]) -> float:
         """Return the target; 0 before the first example."""
         answers = self.begun().predict_one(x)
         return float(answers[0]) if len(answers) else 0.0

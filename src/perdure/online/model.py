@@ -108,7 +108,7 @@ class OnlineModel:
 
     @property
     def state(self) -> ModelState | None:
-        """All that learning changes, as NumPy arrays that learning consumes; None before the first row."""
+        """All that learning changes, as NumPy arrays, which stay what they are; None before the first row."""
         return None if self._packed is None else self._packing.unpack(list(map(_on_host, self._packed)))[1]
 
     @state.setter

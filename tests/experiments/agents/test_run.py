@@ -76,6 +76,7 @@ def test_a_run_is_recorded_whole(tmp_path):
     assert (again.from_record, result.from_record) == (True, False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("position", first_short([25, 50]))
 def test_a_stopped_run_ends_bit_identical(tmp_path, act_at, position):
     whole = ran()
@@ -90,6 +91,7 @@ def test_a_stopped_run_ends_bit_identical(tmp_path, act_at, position):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
+@pytest.mark.long
 def test_a_run_whose_folder_is_deleted_says_so_and_returns_its_result(tmp_path, act_at):
     act_at(50, lambda: shutil.rmtree(tmp_path / "r"), AgentJob)
     with pytest.warns(PerdureWarning, match="was deleted during the run: nothing more is kept of it"):
@@ -125,6 +127,7 @@ def test_another_environment_or_agent_is_refused(tmp_path):
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir() if path.is_file()}
 
 
+@pytest.mark.long
 def test_a_diverged_run_says_which_seed(tmp_path):
     with pytest.raises(
         DivergedError,

@@ -22,6 +22,7 @@ from perdure.representation.episodes import ClassEpisodes, SineEpisodes
 from perdure.representation.oml import OML
 from perdure.representation.pretraining import Pretraining
 from perdure.streams.sine import draw_sines
+from tests.conftest import first_short
 
 
 def image_domain(seed=0):
@@ -43,7 +44,7 @@ def weights(trained):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(trained.model)]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", first_short(METHODS))
 @pytest.mark.parametrize("domain", [image_domain, sine_domain])
 def test_every_method_trains_on_every_domain(domain, method, tmp_path):
     trained = train_representation(domain(), method, steps=7, folder=tmp_path / "t", validate_every=3, progress=False)

@@ -18,6 +18,7 @@ from perdure.updates.gradient import example_loss, predict_batch
 from perdure.updates.losses import cross_entropy
 
 
+@pytest.mark.long
 def test_alignment_has_no_past_at_the_first_example_only(uninterrupted):
     before, after, cosines = uninterrupted.alignments
     for name, log in zip(ALIGNMENTS, (before, after, cosines), strict=True):
@@ -36,6 +37,7 @@ def test_alignment_does_not_change_what_is_learned(quick_run, er, benchmark, uni
     assert as_bytes(without.losses) == as_bytes(uninterrupted.losses)
 
 
+@pytest.mark.long
 def test_alignment_with_itself_is_the_squared_gradient(quick_run, small_mlp):
     # One example again and again, nothing learned: every past example is the arriving one.
     x, y = np.full((5, 2, 3), 200, np.uint8), np.full(5, 1, np.int32)
@@ -50,6 +52,7 @@ def test_alignment_with_itself_is_the_squared_gradient(quick_run, small_mlp):
     np.testing.assert_allclose(result.alignments.cosine[0, 1:], 1, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_alignment_after_the_update_by_hand(quick_run):
     """Two examples, one after the other: the past of the second is the first."""
     rng = np.random.default_rng(0)

@@ -64,6 +64,7 @@ def test_tasks_may_differ_within_a_batch(quick_run):
         np.testing.assert_allclose(together[task == place], result.predict(test.x, task=place), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_the_learner_of_a_result_is_the_one_that_learned(quick_run):
     result = quick_run(LEARNERS[0], split_classes())
     assert result.learner.stream_info.class_tasks == (0, 0, 1, 1, 2, 2)

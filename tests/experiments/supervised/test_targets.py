@@ -41,6 +41,7 @@ def numpy_r2(model, seed, test):
     return 1 - ((values - test.y) ** 2).sum() / ((test.y - test.y.astype(np.float64).mean(axis=0)) ** 2).sum()
 
 
+@pytest.mark.long
 def test_regression_is_learned_by_squared_error_and_measured_by_r2(quick_run, tmp_path):
     benchmark = regression_benchmark()
     learner = ER(learning_rate=0.05, memory_size=100, replay_batch_size=10)

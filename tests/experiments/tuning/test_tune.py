@@ -78,6 +78,7 @@ def test_scores_are_those_of_separate_runs(quick_tune, quick_run, name, grid):
     assert means == sorted(means, reverse=True)
 
 
+@pytest.mark.long
 def test_scores_do_not_depend_on_how_many_fit_side_by_side(quick_tune, monkeypatch):
     grid = {"learning_rate": [0.02, 0.1, 0.2]}
     together = scores_of(quick_tune("online", RECIPE, grid))
