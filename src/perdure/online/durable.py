@@ -18,7 +18,7 @@ from perdure.online.errors import RowError
 from perdure.online.history import dictionaries, pieces, settle, unknown_only
 from perdure.online.journal import Entry, Journal, JournalError
 from perdure.online.model import OnlineModel
-from perdure.online.prequential import Meter, Prequential
+from perdure.online.prequential import Prequential, compare
 from perdure.online.rows import as_rows
 from perdure.online.settings import ModelSettings
 from perdure.online.snapshots import Snapshots, save_model
@@ -297,13 +297,9 @@ class DurableModel:
         """
         if not isinstance(methods, Mapping):
             methods = {name: self.settings.changed(method=name) for name in methods}
-        meters = {name: Meter(settings.new_model(), window=window, delay=delay) for name, settings in methods.items()}
-        for rows, targets in pieces(self._journal, 0, self._journal.last_position):
-            for meter in meters.values():
-                meter.learn(rows, targets)
-        for meter in meters.values():
-            meter.finish()
-        return {name: meter.result() for name, meter in meters.items()}
+        models = {name: settings.new_model() for name, settings in methods.items()}
+        history = pieces(self._journal, 0, self._journal.last_position)
+        return compare(models, history, window=window, delay=delay)
 
     def adopt(self, method: str | None = None, **settings: Any) -> None:
         """Become the model that has learned the same history with another method, or other settings.

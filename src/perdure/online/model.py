@@ -14,6 +14,7 @@ from jaxtyping import Float
 from perdure.core import Learner, StreamInfo
 from perdure.learners.mixture import Mixture
 from perdure.models import MLP
+from perdure.online.answers import Answers
 from perdure.online.columns import Admission, Columns, Table
 from perdure.online.errors import RowError
 from perdure.online.growth import widened
@@ -38,23 +39,6 @@ class Segment(NamedTuple):
     stop: int
     n_columns: int
     n_outputs: int
-
-
-class Answers:
-    """What was predicted for rows before they were learned; it may still be computed."""
-
-    def __init__(self, parts: Sequence[tuple[int, int, Any]], n_rows: int, n_outputs: int):
-        """Take up parts: where each begins and ends, and what is on the device for it."""
-        self._parts = parts
-        self._shape = (n_rows, n_outputs)
-
-    def wait(self) -> Float[np.ndarray, "rows outputs"]:
-        """Return probabilities of the classes known after the rows, in the order of their appearance, or targets."""
-        answers = np.zeros(self._shape, np.float32)
-        for start, stop, outputs in self._parts:
-            width = min(self._shape[1], outputs.shape[1])
-            answers[start:stop, :width] = np.asarray(outputs)[: stop - start, :width]
-        return answers
 
 
 class OnlineModel:

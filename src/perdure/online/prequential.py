@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from perdure.metrics.prequential import ClassScores, Curve, NumberScores
+from perdure.online.answers import Answers
 from perdure.online.drift import DriftMarker
-from perdure.online.model import Answers, OnlineModel
+from perdure.online.model import OnlineModel
 from perdure.online.rows import Rows, as_rows
 
 if TYPE_CHECKING:  # scikit-learn takes long to load, which the command line does without
@@ -181,3 +182,20 @@ class Meter:
             is_known = shown is not None and shown < n_outputs
             self.scores.add(predicted, target, float(answers[place, shown]) if is_known else 0.0)
             yield float(predicted != target)
+
+
+def compare(
+    models: Mapping[str, OnlineModel],
+    pieces: Iterable[tuple[Rows, Sequence[Any] | np.ndarray]],
+    *,
+    window: int = 500,
+    delay: int = 0,
+) -> dict[str, Prequential]:
+    """Return what several models are worth on one stream that each learns, by the models' names."""
+    meters = {name: Meter(model, window=window, delay=delay) for name, model in models.items()}
+    for rows, targets in pieces:
+        for meter in meters.values():
+            meter.learn(rows, targets)
+    for meter in meters.values():
+        meter.finish()
+    return {name: meter.result() for name, meter in meters.items()}
