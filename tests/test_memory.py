@@ -1,7 +1,8 @@
+"""The buffer: which slots are written and drawn, also after more examples than an integer counts."""
+
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,39 +14,24 @@ from scipy import stats
 
 from perdure.core import Example
 from perdure.memory import (
-    LARGEST_COUNT,
     Buffer,
     capacity,
     draw_distinct_slots,
-    draw_past,
     draw_slot,
     draw_slots,
     drawn_mask,
     empty_buffer,
-    empty_rings,
-    exemplar_slots,
     filled,
     first_slot,
-    keep_exemplars,
-    no_exemplars,
     period,
-    plan_exemplars,
     recall,
-    ring,
     ring_slot,
     store,
-    store_in_ring,
 )
 from tests.conftest import first_short
+from tests.memory_examples import UNLIKELY, numbered
 
 STREAMS, LENGTH, SIZE = 20_000, 60, 7
-UNLIKELY = 1e-4
-
-
-def numbered(n):
-    """Return the n-th example of a stream, recognisable in every leaf."""
-    n = jnp.asarray(n, jnp.int32)
-    return Example(jnp.stack([n, 2 * n]).astype(jnp.float32), n, 3 * n)
 
 
 def stored(size, slots):
@@ -286,20 +272,6 @@ def test_at_any_count_a_memory_is_full_and_replayed(size, n):
     np.testing.assert_array_equal(memory.examples[0][(n + 3) % size], new[0])
 
 
-@pytest.mark.parametrize("size", [1, 3, 1000])
-def test_the_ring_of_a_task_goes_round_at_any_count(size):
-    rings = empty_rings(numbered(0), 2, size)
-    last = LARGEST_COUNT // size * size
-    rings = rings._replace(seen=jnp.asarray([5, last - 2], jnp.int32))
-    for n in range(last - 2, last + 4):
-        rings = store_in_ring(rings, ring_example(n % 1000, 1))
-        examples, held = ring(rings, jnp.asarray(1))
-        assert examples.y[n % size] == n % 1000
-        assert held.all()
-    assert rings.seen[0] == 5
-    assert size <= rings.seen[1] <= size + 4
-
-
 def test_slots_have_the_shapes_and_dtypes_of_the_example():
     example = Example(np.ones((2, 3), np.uint8), np.asarray(1, np.int32), np.asarray(4, np.int32))
     memory = empty_buffer(example, 5)
@@ -309,107 +281,3 @@ def test_slots_have_the_shapes_and_dtypes_of_the_example():
     assert memory.examples.y.dtype == memory.examples.task.dtype == jnp.int32
     assert memory.seen.dtype == memory.periods.dtype == jnp.int32
     assert not any(leaf.any() for leaf in jax.tree.leaves(memory))
-
-
-def ring_example(n, task):
-    """Return the n-th example of a stream, recognisable in every leaf but its task."""
-    return numbered(n)._replace(task=jnp.asarray(task, jnp.int32))
-
-
-def rings_of(n_tasks, size, tasks):
-    """Return rings that were shown examples 0, 1, 2, … of these tasks."""
-    memory = empty_rings(numbered(0), n_tasks, size)
-    for n, task in enumerate(tasks):
-        memory = store_in_ring(memory, ring_example(n, task))
-    return memory
-
-
-@settings(max_examples=30, deadline=None)
-@given(size=st.integers(1, 4), tasks=st.lists(st.integers(0, 2), max_size=12))
-def test_each_ring_holds_the_last_examples_of_its_task(size, tasks):
-    memory = rings_of(3, size, tasks)
-    np.testing.assert_array_equal(memory.seen, [tasks.count(task) for task in range(3)])
-    for task in range(3):
-        last = [n for n, it in enumerate(tasks) if it == task][-size:]
-        examples, held = ring(memory, jnp.asarray(task))
-        assert sorted(examples.y[held].tolist()) == last
-        np.testing.assert_array_equal(examples.x[held][:, 1], 2 * examples.y[held])
-        np.testing.assert_array_equal(examples.task[held], np.full(len(last), task))
-        np.testing.assert_array_equal(held, np.arange(size) < len(last))
-
-
-def test_a_full_ring_replaces_its_oldest_example():
-    memory = rings_of(2, 3, [0, 1, 1, 1, 1, 0])
-    np.testing.assert_array_equal(memory.examples.y, [[0, 5, 0], [4, 2, 3]])
-
-
-def test_rings_have_the_shapes_and_dtypes_of_the_example():
-    example = Example(np.ones((2, 3), np.uint8), np.asarray(1, np.int32), np.asarray(4, np.int32))
-    memory = empty_rings(example, 7, 5)
-    assert [leaf.shape for leaf in memory.examples] == [(7, 5, 2, 3), (7, 5), (7, 5)]
-    assert [leaf.dtype for leaf in memory.examples] == [jnp.uint8, jnp.int32, jnp.int32]
-    assert not any(leaf.any() for leaf in jax.tree.leaves(memory))
-
-
-def test_rings_side_by_side_with_one_task_for_all_equal_rings_alone():
-    alone = [rings_of(2, 2, tasks) for tasks in ([0, 1, 1], [1, 1, 1])]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
-    axes: Any = (0, 0, None)
-    examples = jax.tree.map(lambda *leaves: jnp.stack(leaves), numbered(8), numbered(9))._replace(task=jnp.asarray(1))
-    together = jax.vmap(store_in_ring, in_axes=(0, Example(*axes)))(stacked, examples)
-    for n, memory in enumerate(alone):
-        expected = store_in_ring(memory, ring_example(8 + n, 1))
-        jax.tree.map(lambda a, b, n=n: np.testing.assert_array_equal(a[n], b), together, expected)
-
-
-@pytest.fixture(scope="module")
-def uneven_rings():
-    """Rings of three: of task 0 they hold examples 0 and 1, of task 1 none, of task 2 the last of seven."""
-    return rings_of(4, 3, [0, 0, *[2] * 7, 3])
-
-
-@pytest.mark.parametrize(("task", "expected"), [(1, [0, 1]), (2, [0, 1]), (3, [0, 1, 6, 7, 8])])
-def test_draws_from_the_past_are_uniform_over_what_earlier_rings_hold(uneven_rings, task, expected):
-    drawn = draw_past(uneven_rings, jnp.asarray(task), 20_000, jax.random.key(task))
-    values, counts = np.unique(np.asarray(drawn.y).reshape(2, -1).T @ [100, 1], return_counts=True)
-    pairs = sorted(100 * one + other for one in expected for other in expected)
-    np.testing.assert_array_equal(values, pairs)
-    assert stats.chisquare(counts).pvalue > UNLIKELY
-    np.testing.assert_array_equal(drawn.x[:, 1], 2 * drawn.y)
-    np.testing.assert_array_equal(drawn.task, np.where(drawn.y < 2, 0, 2))
-
-
-def test_draws_without_a_past_are_finite_and_of_the_right_shape(uneven_rings):
-    drawn = draw_past(uneven_rings, jnp.asarray(0), 4, jax.random.key(0))
-    assert drawn.x.shape == (4, 2)
-    assert np.isfinite(drawn.x).all()
-
-
-@pytest.mark.parametrize(
-    ("class_tasks", "task_sizes", "memory_size", "classes", "sizes"),
-    [
-        ((0, 0, 1, 1, 2, 2), (16, 16, 16), 12, [[0, 1], [2, 3], [4, 5]], [6, 6, 3, 3, 2, 2]),
-        ((1, 0, 1, 1), (9, 9), 9, [[1, -1, -1], [0, 2, 3]], [2, 9, 2, 2]),
-        ((0, 0, 1), (3, 3), 100, [[0, 1], [2, -1]], [3, 3, 3]),
-    ],
-    ids=["even", "uneven and out of order", "more room than examples"],
-)
-def test_a_tasks_classes_share_the_memory_with_all_before(class_tasks, task_sizes, memory_size, classes, sizes):
-    plan = plan_exemplars(class_tasks, task_sizes, memory_size)
-    np.testing.assert_array_equal(plan.classes, classes)
-    np.testing.assert_array_equal(plan.sizes, sizes)
-    np.testing.assert_array_equal(plan.starts, [sum(sizes[:label]) for label in range(len(sizes))])
-
-
-@pytest.mark.parametrize("n", [0, 1, 2])
-def test_exemplars_are_kept_in_the_slots_of_their_class(n):
-    plan = plan_exemplars((0, 1, 1), (4, 4), 6)
-    np.testing.assert_array_equal(plan.sizes, [4, 2, 2])
-    memory = no_exemplars(numbered(0), plan)
-    memory = keep_exemplars(memory, plan, jnp.asarray(2), jnp.full((4, 2), 3.0), jnp.asarray(2, jnp.int32))
-    x = jnp.arange(1.0, 9.0).reshape(4, 2)
-    memory = keep_exemplars(memory, plan, jnp.asarray(1), x, jnp.asarray(n, jnp.int32))
-    np.testing.assert_array_equal(memory.held, [0, n, 2])
-    np.testing.assert_array_equal(memory.x, [*[[0, 0]] * 4, *x[:n], *[[0, 0]] * (2 - n), *[[3, 3]] * 2])
-    np.testing.assert_array_equal(exemplar_slots(plan, jnp.asarray(1))[:2], [4, 5])
-    assert memory.outputs.shape == (8, 3)

@@ -24,6 +24,7 @@ from perdure.streams.raw.archives import pictures_sha256
 from perdure.streams.raw.registry import DATA_SETS, DataSet, RawFile
 
 N_TRAIN, N_TEST = 40, 12
+LABELS = "train-labels-idx1-ubyte"
 ALPHABETS = {"background": {"Greek": [3, 1], "Braille": [2]}, "evaluation": {"Angelic": [6, 4, 5]}}
 """Small Omniglot: identifiers of the characters of each alphabet."""
 
@@ -45,7 +46,7 @@ def small_mnist() -> dict[str, bytes]:
     rng = np.random.default_rng(0)
     arrays = {
         "train-images-idx3-ubyte": rng.integers(0, 256, (N_TRAIN, 28, 28), dtype=np.uint8),
-        "train-labels-idx1-ubyte": np.arange(N_TRAIN, dtype=np.uint8) % 10,
+        LABELS: np.arange(N_TRAIN, dtype=np.uint8) % 10,
         "t10k-images-idx3-ubyte": rng.integers(0, 256, (N_TEST, 28, 28), dtype=np.uint8),
         "t10k-labels-idx1-ubyte": np.arange(N_TEST, dtype=np.uint8) % 10,
     }

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 import safetensors.numpy
-from small_runs import CASES, Case, digest_of
+from small_runs import CASES, Case
 
 DATA = Path(__file__).parent / "data"
 _LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax", "scikit-learn", "pillow")
@@ -58,6 +58,17 @@ def figures_of(case: Case, folder: Path) -> dict[str, Any]:
     return {
         "figures": {name: np.asarray(it).tolist() for name, it in outcome.figures.items()},
         "arrays": sorted(map(digest_of, arrays), key=lambda it: (it["dtype"], it["shape"], it["sha256"])),
+    }
+
+
+def digest_of(leaf: Any) -> dict[str, Any]:
+    """Return an array's shape, dtype, checksum of its bytes and first values."""
+    values = np.ascontiguousarray(np.asarray(leaf))
+    return {
+        "shape": list(values.shape),
+        "dtype": str(values.dtype),
+        "sha256": hashlib.sha256(values.tobytes()).hexdigest(),
+        "first": values.ravel()[:8].tolist(),
     }
 
 

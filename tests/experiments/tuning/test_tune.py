@@ -1,10 +1,6 @@
 """Choosing hyper-parameters on validation streams."""
 
-import functools
 import json
-import shutil
-import signal
-import subprocess
 import sys
 import types
 from typing import Any, ClassVar, NamedTuple
@@ -16,16 +12,13 @@ import pytest
 
 import perdure.experiments.tuning.side_by_side as side_by_side
 import perdure.experiments.tuning.tune as tuning
-from perdure.core import Info, Learner, PerdureWarning, Rate
+from perdure.core import Info, Learner, Rate
 from perdure.execution.job import DivergedError
 from perdure.experiments.supervised.streams import SeedStreams
 from perdure.experiments.tuning.spec import tuning_spec
 from perdure.learners.catalog import make_learner
 from perdure.learners.hyperparameters import rate
 from perdure.learners.online import Online
-from perdure.machine.signals import InterruptedRunError
-from perdure.models import MLP
-from perdure.records.errors import ResultsError
 from perdure.records.tuning import LogUniform, TuningRecord
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import PixelMapSets
@@ -33,25 +26,14 @@ from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe, Entry
 from perdure.streams.tasks import REPORTED_SEEDS
 from perdure.updates.gradient import example_gradient, predict_batch, predict_one, sgd_step
 from perdure.updates.losses import cross_entropy
+from tests.experiments.tuning.conftest import ER, RECIPE, count_learners, scores_of
 
-RECIPE = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 40})
 VALIDATION = BenchmarkRecipe("digits-rotations", {**RECIPE.options, "validation": True})
 ONE_IMAGE = 1 / 300  # of the 360 that each validation task is tested on, and a little
-ER = {"memory_size": 20, "replay_batch_size": 4}
-
-
-@pytest.fixture(scope="module")
-def quick_tune(small_mlp):
-    """`tune` with the small network and without the bar."""
-    return functools.partial(tuning.tune, model=small_mlp, progress=False)
 
 
 def values_of(result):
     return [dict(trial.hyperparameters) for trial in result.trials]
-
-
-def scores_of(result):
-    return {tuple(sorted(trial.hyperparameters.items())): trial.score.per_seed for trial in result.trials}
 
 
 # --- scores
@@ -195,155 +177,6 @@ def test_all_that_diverge_are_an_error(line, tmp_path):
     with pytest.raises(DivergedError, match="all 2 combinations diverged"):
         tuning.tune("online", line, grid, model=start_at_zero, progress=False, folder=tmp_path)
     assert TuningRecord.load(tmp_path).finished
-
-
-# --- what is on disk
-
-
-def count_learners(monkeypatch, before=lambda n_calls: None):
-    """Return a list that grows by the number of learners each time that some are scored."""
-    calls = []
-    score = side_by_side.score_side_by_side
-
-    def counting(streams, learners, *arguments):
-        before(len(calls))
-        scores = score(streams, learners, *arguments)
-        calls.append(len(learners))
-        return scores
-
-    monkeypatch.setattr(tuning, "score_side_by_side", counting)
-    return calls
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_search_that_was_stopped_resumes(quick_tune, tmp_path, monkeypatch, number):
-    grid = {"learning_rate": [0.02, 0.1, 0.2]}
-    monkeypatch.setattr(side_by_side, "available_memory", lambda: 1)  # one after another
-    calls = count_learners(monkeypatch, lambda n_calls: signal.raise_signal(number) if n_calls == 1 else None)
-    with pytest.raises(
-        InterruptedRunError, match=r"after 1 of 3 combinations; those are kept in .*: resume with `perdure resume"
-    ):
-        quick_tune("online", RECIPE, grid, folder=tmp_path)
-    assert calls == [1]
-    calls = count_learners(monkeypatch)
-    resumed = quick_tune("online", RECIPE, grid, folder=tmp_path)
-    assert calls == [1, 1]
-    assert resumed == quick_tune("online", RECIPE, grid)
-    assert TuningRecord.load(tmp_path).result == resumed
-
-
-def test_a_stop_without_a_folder_says_that_nothing_is_kept(quick_tune, monkeypatch):
-    count_learners(monkeypatch, lambda n_calls: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(InterruptedRunError, match="after 0 of 2 combinations; nothing is kept"):
-        quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]})
-
-
-def test_a_longer_list_computes_only_what_it_adds(quick_tune, tmp_path, monkeypatch):
-    first = quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=tmp_path)
-    calls = count_learners(monkeypatch)
-    longer = quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1, 0.2]}, folder=tmp_path)
-    assert calls == [1]
-    assert scores_of(longer).items() > scores_of(first).items()
-    again = quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=tmp_path)
-    assert calls == [1]
-    assert again == first
-
-
-def test_a_search_that_asks_for_more_is_unfinished_until_it_is_done(quick_tune, tmp_path, monkeypatch):
-    quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=tmp_path)
-    count_learners(monkeypatch, lambda n_calls: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(InterruptedRunError, match="after 2 of 3 combinations"):
-        quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1, 0.2]}, folder=tmp_path)
-    record = TuningRecord.load(tmp_path)
-    assert (record.finished, record.n_tried, len(record.request.combinations)) == (False, 2, 3)
-
-
-def test_a_finished_search_says_where_its_scores_come_from(quick_tune, tmp_path, capsys):
-    grid = {"learning_rate": [0.02, 0.1]}
-    quick_tune("online", RECIPE, grid, folder=tmp_path)
-    tuning.tune("online", RECIPE, grid, model=quick_tune.keywords["model"], folder=tmp_path)
-    assert capsys.readouterr().err == (
-        f"these are the scores of the finished search in {tmp_path}; delete it to run again\n"
-    )
-
-
-def test_another_search_in_the_folder_is_refused(quick_tune, tmp_path):
-    grid = {"learning_rate": [0.02, 0.1]}
-    quick_tune("online", RECIPE, grid, folder=tmp_path)
-    with pytest.raises(
-        ResultsError, match=r"another configuration:\n  seeds: \[1000, 1001\] there, \[1000, 1001, 1002\]"
-    ):
-        quick_tune("online", RECIPE, grid, seeds=3, folder=tmp_path)
-    with pytest.raises(ResultsError, match=r"learner\.name: online there, er requested"):
-        quick_tune("er", RECIPE, {**grid, **ER}, folder=tmp_path)
-
-
-def own_model(width):
-    """Return a network maker of an own module, whose source holds its width."""
-    source = f"def make(example, n_outputs, key):\n    return MLP(example.x.size, n_outputs, ({width},), key=key)\n"
-    module = types.ModuleType("model_of_tests")
-    module.MLP = MLP  # pyright: ignore[reportAttributeAccessIssue]
-    sys.modules[module.__name__] = module
-    exec(compile(source, "model_of_tests", "exec"), module.__dict__)
-    return module.make
-
-
-def test_a_model_that_was_edited_is_refused(quick_tune, tmp_path):
-    grid = {"learning_rate": [0.02, 0.1]}
-    first = quick_tune("online", RECIPE, grid, folder=tmp_path, model=own_model(8))
-    assert quick_tune("online", RECIPE, grid, folder=tmp_path, model=own_model(8)) == first
-    with pytest.raises(ResultsError, match="made by other code of the same name"):
-        quick_tune("online", RECIPE, grid, folder=tmp_path, model=own_model(9))
-
-
-def test_a_search_with_an_own_model_is_resumed_from_python(quick_tune, tmp_path):
-    quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=tmp_path)
-    with pytest.raises(ResultsError, match=r"with its own small_mlp, .*resume it from Python with the same call"):
-        tuning.resume_search(tmp_path)
-
-
-def test_a_search_is_resumed_from_its_folder(tmp_path, monkeypatch):
-    grid = {"learning_rate": LogUniform(0.01, 0.1)}
-    monkeypatch.setattr(side_by_side, "available_memory", lambda: 1)  # one after another
-    count_learners(monkeypatch, lambda n_calls: signal.raise_signal(signal.SIGTERM) if n_calls == 1 else None)
-    with pytest.raises(InterruptedRunError, match="after 1 of 3 combinations"):
-        tuning.tune("online", RECIPE, grid, trials=3, seeds=1, folder=tmp_path, progress=False)
-    assert count_learners(monkeypatch) == []
-    resumed = tuning.resume_search(tmp_path, progress=False)
-    assert resumed == tuning.tune("online", RECIPE, grid, trials=3, seeds=1, progress=False)
-    assert resumed == TuningRecord.load(tmp_path).result
-
-
-def test_a_folder_that_is_deleted_meanwhile_is_told_and_the_search_returns(quick_tune, tmp_path, monkeypatch):
-    folder = tmp_path / "search"
-    monkeypatch.setattr(side_by_side, "available_memory", lambda: 1)
-    count_learners(monkeypatch, lambda n_calls: shutil.rmtree(folder) if n_calls == 1 else None)
-    with pytest.warns(PerdureWarning, match="was deleted during the run"):
-        result = quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=folder)
-    assert len(result.trials) == 2
-    assert not folder.exists()
-
-
-@pytest.mark.long
-def test_one_of_two_processes_searches_the_other_is_refused(tmp_path):
-    program = (
-        "import sys; from perdure.experiments.tuning.tune import tune\n"
-        "from perdure.streams.catalog import BenchmarkRecipe\n"
-        "recipe = BenchmarkRecipe('digits-rotations', {'tasks': 2, 'examples_per_task': 40})\n"
-        "r = tune('online', recipe, {'learning_rate': [0.02, 0.1]}, folder=sys.argv[1], progress=False)\n"
-        "print(sorted((t.hyperparameters['learning_rate'], t.score.per_seed) for t in r.trials))\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path / "search")]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    ended = [(*process.communicate(), process.returncode) for process in both]
-    worked = [out for out, _, status in ended if status == 0]
-    refused = [errors for _, errors, status in ended if status != 0]
-    assert worked
-    for errors in refused:  # none if the second process came when the first had ended
-        assert "is in use by process" in errors
-    assert TuningRecord.load(tmp_path / "search").finished
-    assert len(set(worked)) == 1
 
 
 # --- streams
