@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from perdure.core import PerdureWarning
-from perdure.online.durable import JOURNAL, DurableModel
+from perdure.online.durable import DurableModel
 from perdure.online.errors import RowError
+from perdure.online.folder import JOURNAL
 from perdure.online.journal import JournalError
 from perdure.storage.files import StorageError
 from perdure.storage.lock import FolderInUseError

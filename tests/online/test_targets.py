@@ -29,7 +29,7 @@ def test_bad_classes_are_named_and_nothing_is_taken_up(before, y, words):
     classes = Classes()
     classes.add(before)
     with pytest.raises(RowError, match=words):
-        classes.checked(y, first_row=7)
+        classes.checked(y, number=lambda row: 7 + row)
     assert classes.labels == before
 
 
@@ -45,4 +45,4 @@ def test_bad_classes_are_named_and_nothing_is_taken_up(before, y, words):
 )
 def test_bad_numbers_are_named(y, n_targets, words):
     with pytest.raises(RowError, match=words):
-        numbers(y, n_targets, first_row=7)
+        numbers(y, n_targets, number=lambda row: 7 + row)

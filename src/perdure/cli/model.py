@@ -35,7 +35,8 @@ def new(
     seed: Annotated[int, typer.Option(min=0, help="Seed of all chance.")] = 0,
 ) -> None:
     """Make a model."""
-    from perdure.online.durable import JOURNAL, DurableModel
+    from perdure.online.durable import DurableModel
+    from perdure.online.folder import JOURNAL
 
     if (folder / JOURNAL).exists():
         raise ValueError(f"{folder} holds a model already; teach it with perdure model learn, or choose another folder")

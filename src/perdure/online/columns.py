@@ -11,6 +11,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,12 @@ class Table(NamedTuple):
     n_rows: int
     first_row: int = 0
     """Number of the first row in messages."""
+    numbers: np.ndarray | None = None
+    """Number of every row in messages, if they do not follow on each other."""
+
+    def number(self, row: int) -> int:
+        """Return the number of a row in messages."""
+        return self.first_row + row if self.numbers is None else int(self.numbers[row])
 
 
 @dataclass
@@ -88,6 +95,8 @@ class Columns:
     known: dict[str, Column] = field(default_factory=dict)
     n_slots: int = 0
     allow_missing: bool = True
+    centred: bool = True
+    """Subtract from the numbers of a column its first one? They are what they are if they are not standardized."""
     _plain: _Plain | None = field(default=None, repr=False, compare=False)
 
     def admit(self, table: Table) -> Admission:
@@ -134,10 +143,10 @@ class Columns:
             if values is None:
                 numbers = np.full(table.n_rows, np.nan)
             else:
-                numbers = _numbers(values, column.name, table.first_row) - column.offset
+                numbers = _numbers(values, column.name, table) - column.offset
             assert column.slot is not None
             if column.slot < width:
-                vectors[:, column.slot] = numbers
+                vectors[:, column.slot] = np.clip(numbers, -_LARGEST, _LARGEST)
             if column.missing_slot is not None and column.missing_slot < width:
                 first = 0 if began is None else began.get(column.name, 0)
                 vectors[first:, column.missing_slot] = np.isnan(numbers[first:])
@@ -157,7 +166,7 @@ class Columns:
             if not _NUMBERS.issuperset(map(type, values)):
                 return None
             numbers = np.array(values, np.float64)
-            if not (np.abs(numbers) <= _LARGEST).all():
+            if not (np.abs(numbers) <= _LARGEST / 2).all():
                 return None
             vector[plain.slots] = numbers - plain.offsets
             for column in plain.categories:
@@ -169,7 +178,7 @@ class Columns:
     def scaled(self, width: int) -> np.ndarray:
         """Return which slots hold numbers to standardize, (width,)."""
         mask = np.zeros(width, bool)
-        mask[[it.slot for it in self.known.values() if it.slot is not None]] = True
+        mask[[it.slot for it in self.known.values() if it.slot is not None and it.slot < width]] = True
         return mask
 
     def to_json(self) -> dict[str, Any]:
@@ -178,13 +187,15 @@ class Columns:
             "columns": [copy.deepcopy(vars(it)) for it in self.known.values()],
             "n_slots": self.n_slots,
             "allow_missing": self.allow_missing,
+            "centred": self.centred,
         }
 
     @classmethod
     def from_json(cls, described: Mapping[str, Any]) -> Columns:
         """Return what `to_json` described."""
         columns = [Column(**it) for it in described["columns"]]
-        return cls({it.name: it for it in columns}, described["n_slots"], described["allow_missing"])
+        known = {it.name: it for it in columns}
+        return cls(known, described["n_slots"], described["allow_missing"], described["centred"])
 
     def _news_of(self, name: str, table: Table) -> list[_News]:
         """Return what is new in a column, in the order of the rows."""
@@ -199,8 +210,13 @@ class Columns:
         for row, value in enumerate(values):
             text = _category(value)
             if text is None:
-                self._check_missing(name, table.first_row + row)
+                self._check_missing(name, table.number(row))
                 continue
+            if isinstance(value, float) and math.isinf(value):
+                raise RowError(
+                    f"row {table.number(row)}, column {name!r} is {value}, expected a category, as in the rows before; "
+                    "give a text"
+                )
             if column is None and not news:
                 news.append(_News(row, name, "category column"))
             if text not in seen:
@@ -210,10 +226,10 @@ class Columns:
 
     def _new_numbers(self, name: str, values: Sequence[Any] | np.ndarray, table: Table) -> list[_News]:
         column = self.known.get(name)
-        numbers = _numbers(values, name, table.first_row)
+        numbers = _numbers(values, name, table)
         missing = np.isnan(numbers)
         if missing.any():
-            self._check_missing(name, table.first_row + int(missing.argmax()))
+            self._check_missing(name, table.number(int(missing.argmax())))
         news = []
         if column is None:
             if missing.all():
@@ -226,14 +242,15 @@ class Columns:
         return news
 
     def _news_of_absent(self, column: Column, table: Table) -> list[_News]:
-        self._check_missing(column.name, table.first_row)
+        self._check_missing(column.name, table.number(0))
         is_new = not column.is_category and column.missing_slot is None
         return [_News(0, column.name, "missing")] if is_new else []
 
     def _take_up(self, news: _News) -> None:
         self._plain = None
         if news.what == "number column":
-            self.known[news.name] = Column(news.name, False, offset=news.value, slot=self._new_slot())
+            offset = news.value if self.centred else 0.0
+            self.known[news.name] = Column(news.name, False, offset=offset, slot=self._new_slot())
         elif news.what == "category column":
             self.known[news.name] = Column(news.name, True)
         elif news.what == "missing":
@@ -265,7 +282,7 @@ class Columns:
                 continue
             slot = column.categories.get(text)
             if slot is None and column.hashed:
-                slot = column.hashed[zlib.crc32(text.encode()) % HASHED_SLOTS]
+                slot = column.hashed[zlib.crc32(text.encode(errors="surrogatepass")) % HASHED_SLOTS]
             if slot is not None and slot < vectors.shape[1]:
                 vectors[row, slot] = 1
 
@@ -281,7 +298,7 @@ def _holds_categories(values: Sequence[Any] | np.ndarray) -> bool:
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         return False
     first = next((it for it in values if not _is_missing(it)), 0.0)
-    return not isinstance(first, int | float | np.number | np.bool_)
+    return not isinstance(first, int | float | np.number | np.bool_ | date)
 
 
 def _is_missing(value: Any) -> bool:
@@ -300,7 +317,7 @@ def _category(value: Any) -> str | None:
     return None if _is_missing(value) else str(value)
 
 
-def _numbers(values: Sequence[Any] | np.ndarray, name: str, first_row: int) -> np.ndarray:
+def _numbers(values: Sequence[Any] | np.ndarray, name: str, table: Table) -> np.ndarray:
     """Return numbers as float64, NaN for missing.
 
     Raises:
@@ -311,13 +328,13 @@ def _numbers(values: Sequence[Any] | np.ndarray, name: str, first_row: int) -> n
     else:
         numbers = _plain_numbers(values)
         if numbers is None:
-            numbers = _numbers_one_by_one(values, name, first_row)
+            numbers = _numbers_one_by_one(values, name, table)
     bad = ~np.isnan(numbers) & ~(np.abs(numbers) <= _LARGEST)
     if bad.any():
         row = int(bad.argmax())
         raise RowError(
-            f"row {first_row + row}, column {name!r} is {numbers[row]}, expected a finite number that fits float32 (up "
-            f"to {_LARGEST:.3g}); correct or drop the row, or give NaN for a missing value"
+            f"row {table.number(row)}, column {name!r} is {numbers[row]}, expected a finite number that fits float32 "
+            f"(up to {_LARGEST:.3g}); correct or drop the row, or give NaN for a missing value"
         )
     return numbers
 
@@ -332,19 +349,28 @@ def _plain_numbers(values: Sequence[Any] | np.ndarray) -> np.ndarray | None:
         return None
 
 
-def _numbers_one_by_one(values: Sequence[Any] | np.ndarray, name: str, first_row: int) -> np.ndarray:
+def _numbers_one_by_one(values: Sequence[Any] | np.ndarray, name: str, table: Table) -> np.ndarray:
     numbers = np.empty(len(values))
     for row, value in enumerate(values):
         if _is_missing(value):
             numbers[row] = np.nan
         elif isinstance(value, int | float | np.number | np.bool_):
             numbers[row] = _as_float(value)
+        elif isinstance(value, date):
+            numbers[row] = seconds(value)
         else:
             raise RowError(
-                f"row {first_row + row}, column {name!r} is {value!r}, expected a number, as in the rows before; "
+                f"row {table.number(row)}, column {name!r} is {value!r}, expected a number, as in the rows before; "
                 "convert it, or give the column another name"
             )
     return numbers
+
+
+def seconds(time: date) -> float:
+    """Return the seconds since 1970 of a date, or of a point in time; one without a time zone is taken as UTC."""
+    if not isinstance(time, datetime):
+        time = datetime(time.year, time.month, time.day)
+    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _as_float(value: Any) -> float:

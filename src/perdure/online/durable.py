@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Any
 
@@ -15,19 +16,17 @@ from jaxtyping import Float
 
 from perdure.core import PerdureWarning
 from perdure.online.errors import RowError
-from perdure.online.history import dictionaries, pieces, settle, unknown_only
+from perdure.online.folder import JOURNAL, SNAPSHOTS, claim_folder
+from perdure.online.history import Kept, as_kept, names_given, pieces, unknown_only
 from perdure.online.journal import Entry, Journal, JournalError
 from perdure.online.model import OnlineModel
 from perdure.online.prequential import Prequential, compare
-from perdure.online.rows import as_rows
+from perdure.online.rows import as_rows, of_dictionaries
 from perdure.online.settings import ModelSettings
 from perdure.online.snapshots import Snapshots, save_model
-from perdure.records.folder import CONFIG
-from perdure.storage.files import StorageError, make_folder
+from perdure.storage.files import StorageError
 from perdure.storage.lock import FolderLock
 
-JOURNAL = "journal.sqlite"
-SNAPSHOTS = "snapshots"
 SNAPSHOT_EXAMPLES = 10_000
 SNAPSHOT_SECONDS = 60.0
 
@@ -60,6 +59,7 @@ class DurableModel:
         self._snapshot_examples = snapshot_examples
         self._snapshot_seconds = snapshot_seconds
         self._snapshot_time = time.monotonic()
+        self._busy = RLock()
         self._restore()
 
     # --- opening
@@ -112,7 +112,6 @@ class DurableModel:
                 f"snapshot_examples = {snapshot_examples} and snapshot_seconds = {snapshot_seconds} were given, "
                 "expected at least 1 and more than 0"
             )
-        path = Path(folder)
         given = {
             "method": method,
             "regression": regression,
@@ -123,20 +122,9 @@ class DurableModel:
             "allow_missing": allow_missing,
             "seed": seed,
         }
-        if (path / CONFIG).exists():
-            raise StorageError(None, f"{path} holds the record of a run, not a model; choose another folder")
-        if not (path / JOURNAL).exists() and (read_only or not create):
-            raise StorageError(
-                None, f"{path} holds no model; make one: perdure model new {path}, or DurableModel.open in Python"
-            )
+        path = Path(folder)
         with ExitStack() as undo:
-            lock = None
-            if not read_only:
-                make_folder(path)
-                lock = undo.enter_context(FolderLock(path))
-            journal = Journal(path / JOURNAL, writable=not read_only)
-            undo.callback(journal.close)
-            settle(journal, given, path, writable=not read_only)
+            lock, journal = claim_folder(path, given, undo, read_only=read_only, create=create)
             model = cls(
                 path, journal, lock=lock, snapshot_examples=snapshot_examples, snapshot_seconds=snapshot_seconds
             )
@@ -176,33 +164,38 @@ class DurableModel:
             RowError: naming the row that cannot be learned; nothing was learned.
             JournalError: if it cannot be written; nothing was learned.
         """
-        self._check_writable()
         if isinstance(X, Mapping):
-            X, y, ids = [X], [y], None if ids is None else [ids] if isinstance(ids, str) else ids
-        rows, targets = as_rows(X), y.tolist() if hasattr(y, "tolist") else list(y)
-        if len(targets) != rows.n or (ids is not None and len(ids) != rows.n):
-            n_ids = "no" if ids is None else len(ids)
-            raise RowError(f"{rows.n} rows, {len(targets)} targets and {n_ids} ids were given; give as many of each")
-        if ids is not None:
-            rows, targets, ids = unknown_only(self._journal, rows, targets, [str(it) for it in ids])
-        if not rows.n:
+            X, y = [X], [y]
+        rows, targets = as_rows(X), _as_list(y)
+        if len(targets) != rows.n:
+            raise RowError(f"{rows.n} rows and {len(targets)} targets were given; give as many of each")
+        names: list[str | None] = [None] * rows.n if ids is None else names_given(ids, rows)
+        with self._busy:
+            self._check_writable()
+            if ids is not None:
+                rows, targets, names = unknown_only(self._journal, rows, targets, names)
+            if rows.n:
+                self._learn_and_keep(as_kept(rows, targets), names)
             return self._position
-        examples = list(zip(ids or [None] * rows.n, dictionaries(rows), targets, strict=True))
-        self._model.learn(rows, targets)  # the device computes while the journal is written
+
+    def _learn_and_keep(self, kept: Kept, names: Sequence[str | None]) -> None:
         try:
-            self._journal.append(examples)
+            self._model.learn(kept.rows, kept.targets)  # the device computes while the journal is written
+            self._journal.append([(name, x, y) for name, (x, y) in zip(names, kept.texts, strict=True)])
+        except RowError:
+            raise  # nothing was learned
         except BaseException:
             self._restore()  # to what is on the disk
             raise
         self._position = self._journal.last_position
         if self._snapshot_is_due():
             self._try_snapshot()
-        return self._position
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "rows classes"]:
         """Return the probability of each class, in the order of `classes`; or targets, for regression."""
-        self._refresh()
-        return self._model.predict(as_rows([X] if isinstance(X, Mapping) else X))
+        with self._busy:
+            self._refresh()
+            return self._model.predict(as_rows([X] if isinstance(X, Mapping) else X))
 
     def predict(self, X: Any) -> list[Any] | np.ndarray:
         """Return the most probable class of each row, None before the first example; or the targets, for regression."""
@@ -237,41 +230,47 @@ class DurableModel:
 
     def undo(self) -> Entry | None:
         """Forget the last example, and return it; None if there is none."""
-        last = self._journal.last_entry()
-        if last is not None:
-            self._forget([last.position])
-        return last
+        with self._busy:
+            last = self._journal.last_entry()
+            if last is not None:
+                self._forget([last.position])
+            return last
 
-    def forget(self, ids: Sequence[str] | str) -> int:
+    def forget(self, ids: Sequence[str | int] | str | int) -> int:
         """Remove examples for good; return how many. The model becomes bit for bit the one that never saw them.
 
         Raises:
             JournalError: naming an id that was never learned.
         """
-        positions = self._positions([ids] if isinstance(ids, str) else list(ids))
-        self._forget(list(positions.values()))
-        return len(positions)
+        with self._busy:
+            positions = self._positions(_as_list(ids))
+            self._forget(list(positions.values()))
+            return len(positions)
 
-    def relabel(self, id: str, y: Any) -> None:
+    def relabel(self, id: str | int, y: Any) -> None:
         """Put another target in an example's place; the model becomes the one that learned it with that target.
 
         Raises:
             JournalError: if the id was never learned, or was forgotten.
             RowError: if the target cannot be learned; nothing has changed.
         """
-        position = self._positions([id])[id]
-        self._check_writable()
-        before = next(self._journal.entries(position - 1, position), None)
-        if before is None:
-            raise JournalError(None, f"{self.folder}: the example {id!r} was forgotten, so it has no target to correct")
-        self._snapshots.drop(position)
-        self._journal.relabel(position, y)
-        try:
-            self._restore()
-        except RowError:
-            self._journal.relabel(position, before.y)
-            self._restore()
-            raise
+        with self._busy:
+            (position,) = self._positions([id]).values()
+            self._check_writable()
+            before = next(self._journal.entries(position - 1, position), None)
+            if before is None:
+                raise JournalError(
+                    None, f"{self.folder}: the example {id!r} was forgotten, so it has no target to correct"
+                )
+            as_kept(of_dictionaries([before.x], np.asarray([position])), [y])
+            self._snapshots.drop(position)
+            self._journal.relabel(position, y)
+            try:
+                self._restore()
+            except RowError:
+                self._journal.relabel(position, before.y)
+                self._restore()
+                raise
 
     def at(self, position: int) -> OnlineModel:
         """Return the model as it was after the example at a position; without those forgotten since.
@@ -279,8 +278,8 @@ class DurableModel:
         Raises:
             ValueError: if there is no such position.
         """
-        if not 0 <= position <= self._journal.last_position:
-            raise ValueError(f"position = {position}, expected 0 to {self._journal.last_position}")
+        if not isinstance(position, int | np.integer) or not 0 <= position <= self._journal.last_position:
+            raise ValueError(f"position = {position}, expected a whole number, 0 to {self._journal.last_position}")
         model, start = self._snapshots.nearest(position, self.settings)
         self._replay(model, start, position)
         return model
@@ -295,6 +294,8 @@ class DurableModel:
             window: rows of the windowed curve.
             delay: rows answered between a row's answer and its target.
         """
+        if isinstance(methods, str):
+            methods = [methods]
         if not isinstance(methods, Mapping):
             methods = {name: self.settings.changed(method=name) for name in methods}
         models = {name: settings.new_model() for name, settings in methods.items()}
@@ -306,13 +307,16 @@ class DurableModel:
 
         Raises:
             ValueError: if there is no such method.
+            RowError: naming the position of an example that cannot be learned so; nothing has changed.
         """
-        self._check_writable()
-        changed = self.settings.changed(method=method, **settings)
-        changed.new_model()  # is there such a method?
-        self._snapshots.drop(0)
-        self._journal.set_settings(changed.to_json())
-        self._restore()
+        with self._busy:
+            self._check_writable()
+            changed = self.settings.changed(method=method, **settings)
+            model, last = changed.new_model(), self._journal.last_position
+            self._replay(model, 0, last)  # raises if the history cannot be learned so; nothing has changed then
+            self._snapshots.drop(0)
+            self._journal.set_settings(changed.to_json())
+            self._take_over(model, last, snapshot=0)
 
     def snapshot(self) -> None:
         """Write the state to the disk, unless it is there.
@@ -320,11 +324,12 @@ class DurableModel:
         Raises:
             StorageError: if it cannot be written.
         """
-        self._check_writable()
-        self._snapshot_time = time.monotonic()
-        if self._position > self._snapshot_position:
-            self._snapshots.write(self._position, self._model, self.settings)
-            self._snapshot_position = self._position
+        with self._busy:
+            self._check_writable()
+            self._snapshot_time = time.monotonic()
+            if self._position > self._snapshot_position and self._model.has_learned:
+                self._snapshots.write(self._position, self._model, self.settings)
+                self._snapshot_position = self._position
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file, which `perdure.load` reads as an estimator.
@@ -333,7 +338,7 @@ class DurableModel:
             ValueError: if it has learned nothing yet.
         """
         self._refresh()
-        if self._model.state is None:
+        if not self._model.has_learned:
             raise ValueError(f"{self.folder} has learned nothing yet, so there is nothing to save; teach it first")
         save_model(Path(path), self._model, self.settings, self._position)
 
@@ -342,6 +347,12 @@ class DurableModel:
     def _check_writable(self) -> None:
         if self._lock is None:
             raise StorageError(None, f"{self.folder} was opened to read only, or closed; open it to write")
+        if not self._lock.holds:
+            raise StorageError(
+                None,
+                f"{self.folder} was deleted or put in another place while the model was open; nothing can be kept "
+                "there: open the model again",
+            )
 
     def _try_snapshot(self) -> None:
         """Make a snapshot, or warn that there is none: all that it holds is in the journal, so nothing is lost."""
@@ -360,19 +371,31 @@ class DurableModel:
             or time.monotonic() - self._snapshot_time >= self._snapshot_seconds
         )
 
-    def _positions(self, ids: list[str]) -> dict[str, int]:
-        positions = self._journal.positions(ids)
-        if missing := [it for it in ids if it not in positions]:
+    def _positions(self, ids: Sequence[str | int]) -> dict[str, int]:
+        names = [str(it) for it in ids]
+        positions = self._journal.positions(names)
+        if missing := [it for it in names if it not in positions]:
             raise JournalError(None, f"{self.folder} has no example with the id {missing[0]!r}")
         return positions
 
     def _forget(self, positions: list[int]) -> None:
         self._check_writable()
-        if positions:
-            # Snapshots first: one that is left behind would bring back what the journal has forgotten.
-            self._snapshots.drop(min(positions))
-            self._journal.forget(positions)
-            self._restore()
+        if not positions:
+            return
+        last = self._journal.last_position
+        model, start = self._snapshots.nearest(min(positions) - 1, self.settings)
+        # Raises if the rest cannot be learned without them; nothing has changed then.
+        self._replay(model, start, last, without=set(positions))
+        # Snapshots first: one that is left behind would bring back what the journal has forgotten.
+        self._snapshots.drop(min(positions))
+        self._journal.forget(positions)
+        self._take_over(model, last, snapshot=start)
+
+    def _take_over(self, model: OnlineModel, position: int, *, snapshot: int) -> None:
+        """Go on with a model that has learned the journal up to a position, from the snapshot at another one."""
+        self._edition = self._journal.edition
+        self.settings = ModelSettings.of_json(self._journal.settings, self.folder / JOURNAL)
+        self._model, self._position, self._snapshot_position = model, position, snapshot
 
     def _restore(self) -> None:
         """Bring the model to what the journal holds."""
@@ -391,7 +414,14 @@ class DurableModel:
             self._replay(self._model, self._position, last)
             self._position = last
 
-    def _replay(self, model: OnlineModel, after: int, upto: int) -> None:
-        """Learn the examples of positions after `after` up to `upto`."""
-        for rows, targets in pieces(self._journal, after, upto):
+    def _replay(self, model: OnlineModel, after: int, upto: int, without: Container[int] = ()) -> None:
+        """Learn the examples of positions after `after` up to `upto`, but for some."""
+        for rows, targets in pieces(self._journal, after, upto, without):
             model.learn(rows, targets)
+
+
+def _as_list(values: Any) -> list[Any]:
+    """Return targets or ids as a list; a single text or number is one."""
+    if isinstance(values, str | int):
+        return [values]
+    return values.tolist() if hasattr(values, "tolist") else list(values)

@@ -14,11 +14,15 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 
 from perdure.core import Learner
+from perdure.online.arguments import is_plain, n_features, objects, repeated, seed
+from perdure.online.columns import Table
 from perdure.online.model import OnlineModel
 from perdure.online.river import RiverEstimator, register
 from perdure.online.rows import Rows, as_rows, is_data_frame, names_of
 from perdure.online.settings import ModelSettings
 from perdure.online.snapshots import save_model
+from perdure.online.targets import numbers
+from perdure.storage.reading import shortened
 
 Estimator = TypeVar("Estimator", bound="OnlineEstimator")
 
@@ -34,7 +38,7 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         *,
         memory_size: int = 2000,
         memory_rule: str = "reservoir",
-        hidden_sizes: Sequence[int] = (64, 64),
+        hidden_sizes: Sequence[int] | int = (64, 64),
         standardize: bool = True,
         allow_missing: bool = True,
         random_state: int | None = 0,
@@ -74,31 +78,39 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         Raises:
             RowError: naming row and column of what cannot be learned; then nothing has been learned.
         """
-        self._reset()
-        return self._learn(X, y, sample_weight, is_first=True)
+        return self._learn(self._settings().new_model(), X, y, sample_weight, is_first=True)
 
-    def _reset(self) -> None:
-        for name in ("feature_names_in_", "n_features_in_", "_model"):
-            if hasattr(self, name):
-                delattr(self, name)
-
-    def _learn(self: Estimator, X: Any, y: Any, sample_weight: Any, *, is_first: bool) -> Estimator:
+    def _learn(
+        self: Estimator,
+        model: OnlineModel,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        classes: Sequence[Any] | np.ndarray = (),
+        is_first: bool = False,
+    ) -> Estimator:
+        """Let a model learn rows, and only then take up the model and what the rows tell of their columns."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         rows = as_rows(X)
         targets = self.checked_targets(y)
-        model = self.begun()
-        self.check_features(X, rows, is_first=is_first)
-        rows, targets = _repeated(rows, targets, sample_weight, (self.random_state or 0, model.n_seen))
+        features = self.checked_features(X, rows, is_first=is_first)
+        rows, targets = repeated(rows, targets, sample_weight, (self.random_state or 0, model.n_seen))
         if rows.n:
-            model.learn(rows, targets)
+            model.learn(rows, targets, classes)
+        if is_first and hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        vars(self).update(features, _model=model)
         return self
 
     def begun(self) -> OnlineModel:
-        """Return the model; make it if there is none yet."""
-        if not hasattr(self, "_model"):
-            self._model = self._settings().new_model()
-        return self._model
+        """Return the model, or a new one if nothing has been learned."""
+        return self._model if hasattr(self, "_model") else self._settings().new_model()
+
+    def begin(self, X: Any, rows: Rows) -> None:
+        """Take up a new model if there is none, and what the rows tell of their columns."""
+        vars(self).update(self.checked_features(X, rows), _model=self.begun())
 
     def _settings(self) -> ModelSettings:
         return ModelSettings(
@@ -106,10 +118,10 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
             regression=self._regression,
             memory_size=self.memory_size,
             memory_rule=self.memory_rule,
-            hidden_sizes=tuple(self.hidden_sizes),
+            hidden_sizes=(self.hidden_sizes,) if isinstance(self.hidden_sizes, int) else tuple(self.hidden_sizes),
             standardize=self.standardize,
             allow_missing=self.allow_missing,
-            seed=_seed(self.random_state),
+            seed=seed(self.random_state),
         )
 
     def save(self, path: str | Path) -> None:
@@ -130,17 +142,31 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         if names and any(it != f"x{place}" for place, it in enumerate(names)):
             self.feature_names_in_ = np.asarray(names, object)
 
-    def check_features(self, X: Any, rows: Rows, *, is_first: bool = False) -> None:
-        """Note the features of the first rows; those of arrays stay as many, those of data frames may change."""
-        n = _n_features(X, rows)
+    def checked_features(
+        self, X: Any, rows: Rows, *, is_first: bool = False, answering: bool = False
+    ) -> dict[str, Any]:
+        """Return what the first rows tell of their columns; those of arrays stay as many, of data frames may change.
+
+        Raises:
+            ValueError: if rows have other columns than those learned, or none of them.
+        """
+        n = n_features(X, rows)
         if is_first or not hasattr(self, "n_features_in_"):
-            self.n_features_in_ = n
-            if (names := names_of(X)) is not None:
-                self.feature_names_in_ = np.asarray(names, object)
-        elif not is_data_frame(X) and not isinstance(X, list) and n != self.n_features_in_:
+            names = names_of(X)
+            return {"n_features_in_": n} | ({} if names is None else {"feature_names_in_": np.asarray(names, object)})
+        if not is_data_frame(X) and not isinstance(X, list) and n != self.n_features_in_:
             raise ValueError(
                 f"X has {n} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input"
             )
+        known = self._model.columns.known if hasattr(self, "_model") else {}
+        may_be_new = not answering and (is_data_frame(X) or isinstance(X, list))
+        given = rows.inputs.columns if isinstance(rows.inputs, Table) else {}
+        if given and known and not may_be_new and not known.keys() & given.keys():
+            raise ValueError(
+                f"X has columns {shortened(', '.join(given))}, none of which {type(self).__name__} has "
+                f"learned, expected some of {shortened(', '.join(known))}; give rows with their names"
+            )
+        return {}
 
     def fitted(self) -> OnlineModel:
         """Return the model.
@@ -158,7 +184,7 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         """Return probabilities of the classes in the order in which they appeared, or targets."""
         model = self.fitted()
         rows = as_rows(X)
-        self.check_features(X, rows)
+        self.checked_features(X, rows, answering=True)
         return model.predict(rows)
 
     @property
@@ -186,11 +212,17 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
 
     def learn_one(self, x: Mapping[Any, Any], y: Any) -> None:
         """Learn one row, a dictionary from column to value."""
-        self.begun().learn_one(x, y)
+        if not hasattr(self, "_model"):
+            if not isinstance(x, Mapping):
+                raise TypeError(f"x is {type(x).__name__}, expected a dictionary from column to value")
+            self._model = self._settings().new_model()
+        self._model.learn_one(x, y)
 
     def learn_many(self, X: Any, y: Any) -> None:
         """Learn the rows of a data frame in order."""
-        self.begun().learn(as_rows(X), list(y))
+        model = self.begun()
+        model.learn(as_rows(X), list(y))
+        self._model = model
 
 
 class OnlineClassifier(ClassifierMixin, OnlineEstimator):
@@ -215,9 +247,8 @@ class OnlineClassifier(ClassifierMixin, OnlineEstimator):
         Raises:
             RowError: as `fit`.
         """
-        if classes is not None:
-            self.begun().know(np.asarray(classes).tolist())
-        return self._learn(X, y, sample_weight, is_first=False)
+        known = () if classes is None else self.checked_targets(classes)
+        return self._learn(self.begun(), X, y, sample_weight, classes=known)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -225,7 +256,7 @@ class OnlineClassifier(ClassifierMixin, OnlineEstimator):
         if not hasattr(self, "_model"):
             raise AttributeError(f"{type(self).__name__} has no classes_ before it has learned something")
         classes = self._model.classes
-        return np.asarray(classes)[self._order()] if _is_plain(classes) else _objects(classes)[self._order()]
+        return np.asarray(classes)[self._order()] if is_plain(classes) else objects(classes)[self._order()]
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "rows classes"]:
         """Return the probability of each class, in the order of `classes_`."""
@@ -246,6 +277,10 @@ class OnlineClassifier(ClassifierMixin, OnlineEstimator):
 
     def checked_targets(self, y: Any) -> np.ndarray:
         """Return the classes of rows as objects, (rows,)."""
+        if isinstance(y, str):
+            raise ValueError(f"y is the text {y!r}, expected one class for each row, such as [{y!r}]")
+        if isinstance(y, Sequence) and any(isinstance(it, str) for it in y):
+            return objects(list(y))  # NumPy would make texts of the others
         values = np.asarray(y)
         if values.ndim == 2 and values.shape[1] == 1:
             warnings.warn(
@@ -268,7 +303,7 @@ class OnlineClassifier(ClassifierMixin, OnlineEstimator):
                     f"Unknown label type: continuous: row {row} has the class {values[row]}; for numbers, use "
                     "OnlineRegressor, or make them texts"
                 )
-        return _objects(values.tolist())
+        return objects(values.tolist())
 
     @property
     def _multiclass(self) -> bool:
@@ -309,7 +344,7 @@ class OnlineRegressor(RegressorMixin, OnlineEstimator):
 
     def partial_fit(self: Estimator, X: Any, y: Any, sample_weight: Any = None) -> Estimator:
         """Learn rows in the given order; see `fit`."""
-        return self._learn(X, y, sample_weight, is_first=False)
+        return self._learn(self.begun(), X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the target of each row, (rows,), or (rows, targets) if there are several."""
@@ -320,7 +355,7 @@ class OnlineRegressor(RegressorMixin, OnlineEstimator):
         """Return the numbers of rows, (rows,) or (rows, targets)."""
         values = np.asarray(y)
         if values.dtype.kind not in "fiub":
-            values = values.astype(np.float64)
+            values = numbers(y, None).reshape(values.shape)
         if values.ndim not in (1, 2):
             raise ValueError(f"y has shape {values.shape}, expected (rows,) or (rows, targets)")
         if not np.isfinite(values).all():
@@ -334,64 +369,20 @@ class OnlineRegressor(RegressorMixin, OnlineEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def predict_one(self, x: Mapping[Any, Any]) -> float:
-        """Return the target; 0 before the first example."""
-        answers = self.begun().predict_one(x)
-        return float(answers[0]) if len(answers) else 0.0
+    def predict_one(self, x: Mapping[Any, Any]) -> float | list[float]:
+        """Return the target, or a list of them if there are several; 0 before the first example."""
+        answers = self.begun().predict_one(x).tolist()
+        return answers if len(answers) > 1 else answers[0] if answers else 0.0
 
     def predict_many(self, X: Any) -> Any:
-        """Return a series of targets."""
+        """Return a series of targets, or a data frame if there are several."""
         import pandas as pd
 
         answers = self.begun().predict(as_rows(X))
+        if answers.shape[1] > 1:
+            return pd.DataFrame(answers, index=X.index)
         return pd.Series(answers[:, 0] if answers.shape[1] else np.zeros(len(X)), index=X.index)
 
 
 register(OnlineClassifier, "MiniBatchClassifier")
 register(OnlineRegressor, "MiniBatchRegressor")
-
-
-def _n_features(X: Any, rows: Rows) -> int:
-    if is_data_frame(X):
-        return len(X.columns)
-    return int(np.prod(rows.inputs.shape[1:])) if isinstance(rows.inputs, np.ndarray) else len(rows.inputs.columns)
-
-
-def _seed(random_state: Any) -> int:
-    if random_state is None:
-        return int(np.random.default_rng().integers(2**31))
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    return int(random_state)
-
-
-def _is_plain(classes: list[Any]) -> bool:
-    """Are all classes of one kind that an array holds as it is?"""
-    kinds = {type(it) for it in classes}
-    return len(kinds) == 1 and kinds <= {int, float, str, bool}
-
-
-def _objects(values: list[Any]) -> np.ndarray:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
-
-def _repeated(rows: Rows, targets: np.ndarray, weight: Any, seed: tuple[int, int]) -> tuple[Rows, np.ndarray]:
-    """Return each row as often as its weight says; a part of a whole number counts with that probability."""
-    if weight is None:
-        return rows, targets
-    weight = np.asarray(weight, np.float64)
-    if weight.ndim == 0:
-        weight = np.broadcast_to(weight, (rows.n,))
-    if weight.shape != (rows.n,) or not (np.isfinite(weight) & (weight >= 0)).all():
-        raise ValueError(
-            f"sample_weight has shape {weight.shape}, expected {rows.n} finite numbers ≥ 0, one for each row"
-        )
-    if not weight.any():
-        raise ValueError("sample_weight is zero for all rows, expected at least one row to learn")
-    times = np.floor(weight).astype(int)
-    for row in np.flatnonzero(weight > times):  # one generator a row, so that rows in parts come to the same
-        times[row] += np.random.default_rng((seed[0], seed[1] + int(row))).random() < weight[row] - times[row]
-    places = np.repeat(np.arange(rows.n), times)
-    return rows.take(places), targets[places]

@@ -1,13 +1,57 @@
-"""A wider state that answers as the one before: more columns, more classes."""
+"""When a model needs more room for columns and classes, and a wider state that answers as the one before."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from perdure.online.state import ModelState
+
+_FIRST_OUTPUTS = 16
+_FIRST_COLUMNS = 16
+_GROWTH = 4
+"""Factor of a capacity that is full: it is compiled anew log₄ times."""
+
+
+class Segment(NamedTuple):
+    """Rows that one width of the state serves."""
+
+    start: int
+    stop: int
+    n_columns: int
+    n_outputs: int
+
+
+def segments(n_rows: int, needs: list[tuple[int, int, int]], n_columns: int, n_outputs: int) -> Iterator[Segment]:
+    """Yield the rows between growths of the capacity.
+
+    Args:
+        n_rows: number of rows.
+        needs: rows from which on more is needed, with the slots and the outputs in use from there on.
+        n_columns: capacity for slots, 0 before the first row.
+        n_outputs: capacity for outputs, 0 before the first row.
+    """
+    n_outputs = n_outputs or _FIRST_OUTPUTS
+    if not n_columns:  # the first row tells how many there are likely to be; later, growth leaves more room
+        n_columns = _grown(_FIRST_COLUMNS, max((slots for row, slots, _ in needs if not row), default=0), 2)
+    start = 0
+    for row, slots, outputs in sorted(needs):
+        grown = _grown(n_columns, slots, _GROWTH), _grown(n_outputs, outputs, _GROWTH)
+        if grown != (n_columns, n_outputs):
+            if row > start:
+                yield Segment(start, row, n_columns, n_outputs)
+            start, (n_columns, n_outputs) = row, grown
+    if n_rows > start:
+        yield Segment(start, n_rows, n_columns, n_outputs)
+
+
+def _grown(capacity: int, needed: int, factor: int) -> int:
+    while capacity < needed:
+        capacity *= factor
+    return capacity
 
 
 def widened(state: ModelState, wider: ModelState) -> ModelState:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from perdure.online.errors import RowError
-from perdure.online.journal import Entry, Journal, JournalError
+from perdure.online.journal import Entry, Journal, JournalError, to_json
 from perdure.online.rows import Rows, of_dictionaries
 from perdure.online.settings import ModelSettings
 from perdure.storage.files import StorageError
 
 _PIECE = 1_024
 """Examples read at a time."""
+_PLAIN = frozenset({float, int, str, bool, type(None)})
+"""Types of values that come back from JSON as they were."""
 
 
-def pieces(journal: Journal, after: int, upto: int) -> Iterator[tuple[Rows, list[Any]]]:
-    """Yield the examples of positions after `after` up to `upto` that were not forgotten, some at a time."""
+def pieces(journal: Journal, after: int, upto: int, without: Container[int] = ()) -> Iterator[tuple[Rows, list[Any]]]:
+    """Yield the examples of positions after `after` up to `upto` that were not forgotten, some at a time.
+
+    Those of the positions in `without` are left out. Messages about rows name positions.
+    """
     entries: list[Entry] = []
     for entry in journal.entries(after, upto):
+        if entry.position in without:
+            continue
         entries.append(entry)
         if len(entries) == _PIECE:
             yield _learnable(entries)
@@ -31,7 +40,71 @@ def pieces(journal: Journal, after: int, upto: int) -> Iterator[tuple[Rows, list
 
 
 def _learnable(entries: list[Entry]) -> tuple[Rows, list[Any]]:
-    return of_dictionaries([it.x for it in entries]), [it.y for it in entries]
+    positions = np.asarray([it.position for it in entries], int)
+    return of_dictionaries([it.x for it in entries], positions), [it.y for it in entries]
+
+
+class Kept(NamedTuple):
+    """Rows as they come back from a journal, and as it holds them."""
+
+    rows: Rows
+    targets: list[Any]
+    texts: list[tuple[str, str]]
+    """x and y of each row."""
+
+
+def as_kept(rows: Rows, targets: list[Any]) -> Kept:
+    """Return rows and targets as they come back from a journal, so that a model learns now what it would learn again.
+
+    Raises:
+        RowError: naming the row that cannot be kept.
+    """
+    examples = dictionaries(rows)
+    texts = []
+    for row, (x, y) in enumerate(zip(examples, targets, strict=True)):
+        try:
+            texts.append((to_json(x), to_json(y)))
+        except (TypeError, ValueError) as cause:
+            raise RowError(f"row {rows.number(row)}{_not_finite(x, y) or f': {cause}'}") from cause
+    if not all(_PLAIN.issuperset(map(type, x.values())) for x in examples):
+        numbers = np.asarray([rows.number(row) for row in range(rows.n)], int)
+        rows = of_dictionaries([json.loads(x) for x, _ in texts], numbers)
+    for row, (y, (_, text)) in enumerate(zip(targets, texts, strict=True)):
+        if type(y) not in _PLAIN and json.loads(text) != y:
+            raise RowError(
+                f"row {rows.number(row)} has the target {y!r} of type {type(y).__name__}, which cannot be kept; give a "
+                "text, a number, True or False"
+            )
+    return Kept(rows, targets, texts)
+
+
+def _not_finite(x: Mapping[str, Any], y: Any) -> str | None:
+    """Return in words what is infinite in a row; None if nothing is."""
+    for name, value in x.items():
+        if isinstance(value, float) and math.isinf(value):
+            return f", column {name!r} is {value}, expected a finite number; correct or drop the row"
+    if isinstance(y, float) and math.isinf(y):
+        return f" has the target {y}, expected a finite number; drop the row"
+    return None
+
+
+def names_given(ids: Sequence[Any] | str | int, rows: Rows) -> list[str | None]:
+    """Return ids as texts, None for a row that is to have none.
+
+    Raises:
+        RowError: naming the row whose id is no text and no whole number, or if there are not as many ids as rows.
+    """
+    given = [ids] if isinstance(ids, str | int) else list(ids)
+    if len(given) != rows.n:
+        raise RowError(f"{rows.n} rows and {len(given)} ids were given; give as many of each")
+    names: list[str | None] = []
+    for row, id in enumerate(given):
+        if id is not None and (isinstance(id, bool) or not isinstance(id, str | int | np.integer)):
+            raise RowError(f"row {rows.number(row)} has the id {id!r}, expected a text, a whole number, or None")
+        if isinstance(id, str) and not id.isascii() and any("\ud800" <= it <= "\udfff" for it in id):
+            raise RowError(f"row {rows.number(row)} has the id {id!r}, which is no text of Unicode; give another one")
+        names.append(None if id is None else str(id))
+    return names
 
 
 def dictionaries(rows: Rows) -> list[dict[str, Any]]:
@@ -43,18 +116,23 @@ def dictionaries(rows: Rows) -> list[dict[str, Any]]:
     if isinstance(rows.inputs, np.ndarray):
         raise RowError("inputs of more than two dimensions cannot be kept; give rows of columns: X.reshape(len(X), -1)")
     names = list(rows.inputs.columns)
+    if not names:
+        return [{} for _ in range(rows.n)]
     values = [it.tolist() if isinstance(it, np.ndarray) else it for it in rows.inputs.columns.values()]
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 
-def unknown_only(journal: Journal, rows: Rows, targets: list[Any], ids: list[str]) -> tuple[Rows, list[Any], list[str]]:
-    """Return the rows whose ids are not in a journal, the first of each id."""
-    taken = set(journal.positions(ids))
+def unknown_only(
+    journal: Journal, rows: Rows, targets: list[Any], ids: list[str | None]
+) -> tuple[Rows, list[Any], list[str | None]]:
+    """Return the rows whose ids are not in a journal, the first of each id, and those without an id."""
+    taken = set(journal.positions([it for it in ids if it is not None]))
     places = []
     for place, id in enumerate(ids):
-        if id not in taken:
-            taken.add(id)
+        if id is None or id not in taken:
             places.append(place)
+            if id is not None:
+                taken.add(id)
     if len(places) == rows.n:
         return rows, targets, ids
     return rows.take(np.asarray(places, int)), [targets[it] for it in places], [ids[it] for it in places]

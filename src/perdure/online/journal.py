@@ -9,9 +9,13 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from perdure.online.columns import seconds
 from perdure.storage.files import StorageError
 
 SCHEMA = 1
@@ -120,15 +124,14 @@ class Journal:
 
     # --- examples
 
-    def append(self, examples: Sequence[tuple[str | None, Mapping[str, Any], Any]]) -> None:
-        """Append examples (id, x, y), all or none; they are on the disk on return.
+    def append(self, examples: Sequence[tuple[str | None, str, str]]) -> None:
+        """Append examples (id, x, y), x and y as `to_json` returns them, all or none; they are on the disk on return.
 
         Raises:
             JournalError: if the disk is full or an id is taken; nothing has been appended then.
         """
         now = time.time()
-        texts = [(id, _to_json(x), _to_json(y)) for id, x, y in examples]
-        rows = [(id, x, y, _checksum(x, y), now) for id, x, y in texts]
+        rows = [(id, x, y, _checksum(x, y), now) for id, x, y in examples]
         with self._explained("written"), self._transaction():
             self._connection.executemany(
                 "INSERT INTO examples (id, x, y, checksum, learned_at) VALUES (?, ?, ?, ?, ?)", rows
@@ -209,7 +212,7 @@ class Journal:
     def relabel(self, position: int, y: Any) -> None:
         """Put another target in an example's place."""
         with self._explained("written"), self._transaction():
-            text = _to_json(y)
+            text = to_json(y)
             (x,) = self._connection.execute("SELECT x FROM examples WHERE position = ?", (position,)).fetchone()
             if x is None:
                 raise JournalError(None, f"{self._path}: example {position} was forgotten, so it has no target")
@@ -247,8 +250,12 @@ def _checksum(x: str, y: str) -> int:
     return zlib.crc32(f"{x}\n{y}".encode())
 
 
-def _to_json(value: Any) -> str:
-    """Return a row or a target as JSON; NaN, which JSON has not, as null, which is missing too."""
+def to_json(value: Any) -> str:
+    """Return a row or a target as JSON; NaN, which JSON has not, as null, which is missing too.
+
+    Raises:
+        TypeError: if it is of a type that cannot be kept.
+    """
     try:
         return _ENCODER.encode(value)
     except ValueError:
@@ -262,10 +269,16 @@ def _without_nan(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if type(value).__name__ in ("NAType", "NaTType"):  # pandas' missing values
+        return None
+    if isinstance(value, date):
+        return seconds(value)
+    if isinstance(value, np.floating):  # also those that NumPy has no number of Python for
+        return _without_nan(float(value))
     if hasattr(value, "tolist"):  # a number of NumPy
         return _without_nan(value.tolist())
     raise TypeError(
-        f"{value!r} of type {type(value).__name__} cannot be kept; give numbers, texts, True, False or None"
+        f"{value!r} of type {type(value).__name__} cannot be kept; give numbers, texts, dates, True, False or None"
     )
 
 

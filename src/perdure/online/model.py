@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from threading import RLock
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +20,8 @@ from perdure.models import MLP
 from perdure.online.answers import Answers
 from perdure.online.columns import Admission, Columns, Table
 from perdure.online.errors import RowError
-from perdure.online.growth import widened
+from perdure.online.growth import Segment, segments, widened
+from perdure.online.inputs import padded, pixels
 from perdure.online.packing import Packing
 from perdure.online.program import block_bits, program_of
 from perdure.online.rows import Rows, of_dictionaries
@@ -26,19 +30,7 @@ from perdure.online.targets import LARGEST, Classes, numbers
 from perdure.storage.arrays import named_arrays, restored
 from perdure.updates.losses import huber_loss
 
-_FIRST_OUTPUTS = 16
-_FIRST_COLUMNS = 16
-_GROWTH = 4
-"""Factor of a capacity that is full: it is compiled anew log₄ times."""
-
-
-class Segment(NamedTuple):
-    """Rows that one width of the state serves."""
-
-    start: int
-    stop: int
-    n_columns: int
-    n_outputs: int
+_NOT_KEPT = ("_last", "_lock", "_packing", "_program")
 
 
 class OnlineModel:
@@ -82,12 +74,14 @@ class OnlineModel:
         self.hidden_sizes = tuple(hidden_sizes)
         self.seed = seed
         self.standardize = standardize
-        self.columns = Columns(allow_missing=allow_missing)
+        self.columns = Columns(allow_missing=allow_missing, centred=standardize)
         self._classes = Classes()
         self.n_targets: int | None = None
         self.n_seen = 0
         self._shape: tuple[int, ...] | None = None
-        self._packed: list[Any] | None = None
+        self._last: deque[tuple[list[Any], Any]] = deque(maxlen=1)
+        """The packed arrays of (learner, state), and what was predicted for the last block."""
+        self._lock = RLock()
         self._width, self._n_capacity, self._n_slots = 0, 0, 0
 
     @property
@@ -99,7 +93,7 @@ class OnlineModel:
     def state(self, state: ModelState) -> None:
         tree = jax.tree.map(_on_host, (self.learner, state))
         self._packing = Packing.of(tree)
-        self._packed = jax.device_put(self._packing.pack(tree))
+        self._last.append((jax.device_put(self._packing.pack(tree)), None))
         self._width, self._n_capacity = len(state.scaled), len(state.known)
         self._program = program_of(self._packing, self.shape, regression=self.regression)
 
@@ -110,13 +104,15 @@ class OnlineModel:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles keep: the state as NumPy arrays, and nothing that is compiled."""
-        kept = {name: it for name, it in vars(self).items() if name not in ("_packed", "_packing", "_program")}
-        return kept | {"arrays": named_arrays(self.state) if self.has_learned else None}
+        with self._lock:
+            kept = {name: it for name, it in vars(self).items() if name not in _NOT_KEPT}
+            kept["columns"], kept["_classes"] = copy.deepcopy((self.columns, self._classes))
+            return kept | {"arrays": named_arrays(self.state) if self.has_learned else None}
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         """Take over what `__getstate__` returned."""
         vars(self).update({name: it for name, it in kept.items() if name != "arrays"})
-        self._packed = None
+        self._last, self._lock = deque(maxlen=1), RLock()
         if kept["arrays"] is not None:
             self._take_over(kept["arrays"], self.shape, self._n_capacity)
 
@@ -150,17 +146,18 @@ class OnlineModel:
 
     # --- learning and answering
 
-    def learn(self, rows: Rows, y: Sequence[Any] | np.ndarray) -> None:
+    def learn(self, rows: Rows, y: Sequence[Any] | np.ndarray, classes: Sequence[Any] | np.ndarray = ()) -> None:
         """Learn rows in order; return once they are checked, while the last of them may still be computed.
 
         Args:
             rows: the inputs.
             y: a class of any kind for each row; or numbers (rows,) or (rows, targets) for regression.
+            classes: classes to be numbered before those of the rows.
 
         Raises:
             RowError: naming the row that cannot be learned; nothing has been learned then.
         """
-        for _ in self._learn(rows, y):
+        for _ in self._learn(rows, y, classes):
             pass
 
     def predict_then_learn(self, rows: Rows, y: Sequence[Any] | np.ndarray) -> Answers:
@@ -168,21 +165,30 @@ class OnlineModel:
         parts = list(self._learn(rows, y))
         return Answers(parts, rows.n, max(self.n_outputs, 1))
 
-    def _learn(self, rows: Rows, y: Sequence[Any] | np.ndarray) -> Iterator[tuple[int, int, Any]]:
+    def _learn(
+        self, rows: Rows, y: Sequence[Any] | np.ndarray, classes: Sequence[Any] | np.ndarray = ()
+    ) -> Iterator[tuple[int, int, Any]]:
         """Learn rows block by block; yield where each begins and ends, and what was predicted for it, on the device."""
         if len(y) != rows.n:
             raise RowError(f"{rows.n} rows and {len(y)} targets were given, expected one for each row")
-        first = rows.first_row
-        targets = numbers(y, self.n_targets, first) if self.regression else self._classes.checked(y, first)
-        admission = self._admit_inputs(rows)
-        needs = [(row, slots, 0) for row, slots in admission.needs] + self._admit_targets(targets)
-        for segment in self._segments(rows.n, needs):
-            self._grow(rows, segment)
-            vectors = self._vectors(rows, segment.n_columns, admission.began)
-            for start in range(segment.start, segment.stop, BLOCK):
-                stop = min(start + BLOCK, segment.stop)
-                yield start, stop, self._learn_block(vectors[start:stop], self._target_vectors(targets[start:stop]))
-        self.n_seen += rows.n
+        with self._lock:
+            if self.regression:
+                targets = numbers(y, self.n_targets, rows.number)
+            else:
+                targets = self._classes.checked(y, rows.number)
+            known = self._classes.checked(classes)
+            admission = self._admit_inputs(rows)
+            self._classes.add(known)
+            needs = [(row, slots, 0) for row, slots in admission.needs] + self._admit_targets(targets)
+            n_outputs = self._n_capacity or self.n_targets or 0
+            for segment in segments(rows.n, needs, self._width, n_outputs):
+                self._grow(rows, segment)
+                vectors = self._vectors(rows, segment.n_columns, admission.began)
+                for start in range(segment.start, segment.stop, BLOCK):
+                    stop = min(start + BLOCK, segment.stop)
+                    outputs = self._learn_block(vectors[start:stop], self._target_vectors(targets[start:stop]))
+                    self.n_seen += stop - start
+                    yield start, stop, outputs
 
     def predict(self, rows: Rows) -> Float[np.ndarray, "rows outputs"]:
         """Return probabilities of the classes, in the order of `classes`, or targets; the state stays as it is.
@@ -192,17 +198,17 @@ class OnlineModel:
         """
         if self._packed is None:
             return np.zeros((rows.n, self.n_outputs), np.float32)
-        if isinstance(rows.inputs, np.ndarray):
-            self._check_shape(rows.inputs)
-        vectors = self._vectors(rows, self._width)
+        self._check_kind(rows)
         parts = []
-        for start in range(0, rows.n, BLOCK):
-            part = vectors[start : start + BLOCK]
-            n = len(part)
-            if n > 1:  # one program for one row, one for more
-                part = _padded(part)
-            parts.append(np.asarray(self._program.predict(self._packed, part))[:n])
-        return np.concatenate(parts)[:, : self.n_outputs]
+        with self._lock:
+            n_outputs = self.n_outputs
+            vectors = self._vectors(rows, self._width)
+            for start in range(0, rows.n, BLOCK):
+                part = vectors[start : start + BLOCK]
+                # One program for one row, one for more.
+                own = padded(part) if len(part) > 1 else part
+                parts.append((self._program.predict(self._packed, own), len(part)))
+        return np.concatenate([np.asarray(outputs)[:n] for outputs, n in parts])[:, :n_outputs]
 
     def learn_one(self, row: Mapping[Any, Any], target: Any) -> None:
         """Learn one row, given as a dictionary from column to value; the same as `learn` with one row.
@@ -210,21 +216,23 @@ class OnlineModel:
         Raises:
             RowError: naming the column that cannot be learned; nothing has been learned then.
         """
-        vector = self.columns.encode_plain(row, self._width)
-        y = self._plain_target(target)
-        if vector is None or y is None:
-            self.learn(of_dictionaries([row]), [target])
-            return
-        self._learn_block(vector[None], y)
-        self.n_seen += 1
+        with self._lock:
+            vector = self.columns.encode_plain(row, self._width)
+            y = self._plain_target(target)
+            if vector is None or y is None:
+                self.learn(of_dictionaries([row]), [target])
+                return
+            self._learn_block(vector[None], y)
+            self.n_seen += 1
 
     def predict_one(self, row: Mapping[Any, Any]) -> Float[np.ndarray, " outputs"]:
         """Return the probability of each class, in the order of `classes`, or targets, for one row."""
-        vector = self.columns.encode_plain(row, self._width)
-        if vector is None or self._packed is None:
-            return self.predict(of_dictionaries([row]))[0]
-        answers = self._program.predict(self._packed, vector[None])
-        return np.asarray(answers)[0, : self.n_outputs]
+        with self._lock:
+            vector = self.columns.encode_plain(row, self._width)
+            if vector is None or self._packed is None:
+                return self.predict(of_dictionaries([row]))[0]
+            answers, n_outputs = self._program.predict(self._packed, vector[None]), self.n_outputs
+        return np.asarray(answers)[0, :n_outputs]
 
     def know(self, classes: Sequence[Any]) -> None:
         """Number classes before they appear."""
@@ -273,9 +281,10 @@ class OnlineModel:
 
     def _admit_inputs(self, rows: Rows) -> Admission:
         """Take up new columns."""
+        self._check_kind(rows)
         if isinstance(rows.inputs, Table):
             return self.columns.admit(rows.inputs)
-        self._check_shape(rows.inputs)
+        pixels(rows)  # raises if there is a value that cannot be learned
         self._shape = rows.inputs.shape[1:]
         return Admission([], {})
 
@@ -284,32 +293,24 @@ class OnlineModel:
         if self.regression:
             self.n_targets = targets.shape[1]
             return []
-        needs = []
+        needs = [(0, 0, len(self._classes))]  # some may be known before they appear
         for row, label in enumerate(targets):
             if label not in self._classes:
                 self._classes.add([label])
                 needs.append((row, 0, len(self._classes)))
         return needs
 
-    def _segments(self, n_rows: int, needs: list[tuple[int, int, int]]) -> Iterator[Segment]:
-        """Yield the rows between growths of the capacity, given the slots and outputs that rows need."""
-        n_columns, n_outputs = self._width, self._n_capacity or self.n_targets or _FIRST_OUTPUTS
-        if not n_columns:  # the first row tells how many there are likely to be; later, growth leaves more room
-            n_columns = _grown(_FIRST_COLUMNS, max((slots for row, slots, _ in needs if not row), default=0), 2)
-        start = 0
-        for row, slots, outputs in sorted(needs):
-            grown = _grown(n_columns, slots, _GROWTH), _grown(n_outputs, outputs, _GROWTH)
-            if grown != (n_columns, n_outputs):
-                if row > start:
-                    yield Segment(start, row, n_columns, n_outputs)
-                start, (n_columns, n_outputs) = row, grown
-        if n_rows > start:
-            yield Segment(start, n_rows, n_columns, n_outputs)
-
     def _learn_block(self, vectors: np.ndarray, y: np.ndarray) -> Any:
         """Learn at most `BLOCK` rows; return what was predicted for each before, still on the device."""
-        self._packed, outputs = self._program.learn(self._packed, block_bits(vectors, y))
-        return outputs
+        # The state that the program consumes and the one that it returns change places within one call into C: an
+        # interrupt comes before or after it, never in between.
+        self._last.extend(map(self._program.learn, (self._packed,), (block_bits(vectors, y),)))
+        return self._last[0][1]
+
+    @property
+    def _packed(self) -> list[Any] | None:
+        """The packed arrays of (learner, state); None before the first row."""
+        return self._last[0][0] if self._last else None
 
     def _grow(self, rows: Rows, segment: Segment) -> None:
         """Give the state the capacity of a segment, and tell it which columns are in use."""
@@ -341,19 +342,22 @@ class OnlineModel:
 
         return initial
 
-    def _check_shape(self, inputs: np.ndarray) -> None:
-        shape = inputs.shape[1:]
-        if self._shape is not None and shape != self._shape:
-            raise RowError(f"inputs have shape {shape}, expected {self._shape}, as those before")
-        if inputs.dtype != np.uint8 and not np.isfinite(inputs).all():
-            row = int((~np.isfinite(inputs)).reshape(len(inputs), -1).any(axis=1).argmax())
-            raise RowError(f"row {row} holds a number that is not finite; correct or drop the row")
+    def _check_kind(self, rows: Rows) -> None:
+        """Check that rows are of a table if those before were, or inputs of their shape."""
+        if isinstance(rows.inputs, Table):
+            if self._shape is not None:
+                raise RowError(f"rows of a table were given, expected inputs of shape {self._shape}, as those before")
+        elif self._shape is None and self.has_learned:
+            raise RowError(
+                f"inputs of shape {rows.inputs.shape[1:]} were given, expected rows of a table, as those before"
+            )
+        elif self._shape is not None and rows.inputs.shape[1:] != self._shape:
+            raise RowError(f"inputs have shape {rows.inputs.shape[1:]}, expected {self._shape}, as those before")
 
     def _vectors(self, rows: Rows, width: int, began: Mapping[str, int] | None = None) -> np.ndarray:
         if isinstance(rows.inputs, Table):
             return self.columns.encode(rows.inputs, width, began)
-        x = rows.inputs
-        return (x / np.float32(255) if x.dtype == np.uint8 else x).astype(np.float32)
+        return pixels(rows)
 
     def _target_vectors(self, targets: Any) -> np.ndarray:
         """Return class numbers (rows,), or targets (rows, outputs)."""
@@ -374,15 +378,3 @@ class OnlineModel:
 def _on_host(array: Any) -> Any:
     """Return an array as NumPy's, random keys as they are."""
     return array if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else np.asarray(array)
-
-
-def _grown(capacity: int, needed: int, factor: int) -> int:
-    while capacity < needed:
-        capacity *= factor
-    return capacity
-
-
-def _padded(values: np.ndarray) -> np.ndarray:
-    block = np.zeros((BLOCK, *values.shape[1:]), values.dtype)
-    block[: len(values)] = values
-    return block

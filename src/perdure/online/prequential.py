@@ -82,8 +82,8 @@ def prequential(
     Source: Gama, Sebastião & Rodrigues (2013), "On evaluating stream learning algorithms", Machine Learning 90.
     """
     rows, targets = as_rows(X), model.checked_targets(y)
+    model.begin(X, rows)
     meter = Meter(model.begun(), window=window, delay=delay)
-    model.check_features(X, rows)
     for start in range(0, rows.n, _PIECE):
         places = np.arange(start, min(start + _PIECE, rows.n))
         meter.learn(rows.take(places), targets[places])

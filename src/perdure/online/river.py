@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 
@@ -22,7 +23,8 @@ class RiverEstimator:
         """
         copy = type(self)(**{**self._get_params(), **(new_params or {})})
         if include_attributes:
-            vars(copy).update({name: it for name, it in vars(self).items() if name not in self._get_params()})
+            learned = {name: it for name, it in vars(self).items() if name not in self._get_params()}
+            vars(copy).update(deepcopy(learned))
         return copy
 
     def mutate(self, new_attrs: Mapping[str, Any]) -> None:

@@ -18,26 +18,30 @@ class Rows(NamedTuple):
 
     inputs: Table | np.ndarray
     """A table, or inputs of another shape, such as images: floats, or `uint8` pixels, (rows, ...)."""
+    numbers: np.ndarray | None = None
+    """Number in messages of every row that is no table's, if they do not follow on each other."""
 
     @property
     def n(self) -> int:
         """Number of rows."""
         return self.inputs.n_rows if isinstance(self.inputs, Table) else len(self.inputs)
 
-    @property
-    def first_row(self) -> int:
-        """Number of the first row, for messages."""
-        return self.inputs.first_row if isinstance(self.inputs, Table) else 0
+    def number(self, row: int) -> int:
+        """Return the number of a row in messages."""
+        if isinstance(self.inputs, Table):
+            return self.inputs.number(row)
+        return row if self.numbers is None else int(self.numbers[row])
 
     def take(self, places: np.ndarray) -> Rows:
-        """Return some of the rows, in the given order, some more than once."""
+        """Return some of the rows, in the given order, some more than once; they keep their numbers."""
+        numbers = np.asarray([self.number(place) for place in places.tolist()], int)
         if not isinstance(self.inputs, Table):
-            return Rows(self.inputs[places])
+            return Rows(self.inputs[places], numbers)
         columns = {
             name: values[places] if isinstance(values, np.ndarray) else [values[place] for place in places]
             for name, values in self.inputs.columns.items()
         }
-        return Rows(Table(columns, len(places)))
+        return Rows(Table(columns, len(places), numbers=numbers))
 
 
 def is_data_frame(x: Any) -> bool:
@@ -72,7 +76,7 @@ def as_rows(x: Any) -> Rows:
         raise TypeError("a sparse matrix was given, expected a dense table; convert it: X.toarray()")
     if isinstance(x, Sequence) and len(x) and all(isinstance(row, Mapping) for row in x):
         return of_dictionaries(x)
-    array = np.asarray(x)
+    array = _as_array(x)
     if array.dtype.kind == "c":
         raise ValueError("Complex data not supported: the columns must be real numbers or categories")
     if array.ndim < 2:
@@ -91,20 +95,46 @@ def as_rows(x: Any) -> Rows:
     return Rows(Table({f"x{place}": array[:, place] for place in range(array.shape[1])}, len(array)))
 
 
-def of_dictionaries(rows: Sequence[Mapping[Any, Any]]) -> Rows:
+def of_dictionaries(rows: Sequence[Mapping[Any, Any]], numbers: np.ndarray | None = None) -> Rows:
     """Return rows given as dictionaries from column to value; what one has and another has not is missing.
+
+    Args:
+        rows: the dictionaries.
+        numbers: of the rows in messages, if they do not count from 0.
 
     Raises:
         ValueError: if there are none.
+        RowError: if two columns of a row have one name as texts.
     """
     if not rows:
         raise ValueError(_EMPTY)
     names = dict.fromkeys(str(name) for row in rows for name in row)
     columns = {name: [None] * len(rows) for name in names}
+    table = Table(columns, len(rows), numbers=numbers)
     for place, row in enumerate(rows):
         for name, value in row.items():
             columns[str(name)][place] = value
-    return Rows(Table(columns, len(rows)))
+        if not all(isinstance(name, str) for name in row) and len(set(map(str, row))) < len(row):
+            raise RowError(
+                f"row {table.number(place)} has two columns of one name among {list(row)}; names count as texts: "
+                "rename one"
+            )
+    return Rows(table)
+
+
+def _as_array(x: Any) -> np.ndarray:
+    """Return rows as an array; texts among numbers leave the numbers what they are, points in time are seconds."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("a masked array was given, expected a plain one; give NaN for what is masked: X.filled(np.nan)")
+    if isinstance(x, Sequence) and any(isinstance(it, Sequence) and any(isinstance(v, str) for v in it) for it in x):
+        return np.asarray(x, object)
+    array = np.asarray(x)
+    return _seconds(array) if array.dtype.kind == "M" else array
+
+
+def _seconds(times: np.ndarray) -> np.ndarray:
+    """Return seconds since 1970, NaN where there is no time."""
+    return np.where(np.isnat(times), np.nan, times.astype("M8[us]").astype(np.int64) / 1e6)
 
 
 def _of_frame(frame: Any) -> Rows:
@@ -117,8 +147,11 @@ def _of_frame(frame: Any) -> Rows:
     columns = {}
     for place, name in enumerate(frame.columns):
         values = frame.iloc[:, place]
-        is_number = getattr(values.dtype, "kind", "O") in "fiub"
-        columns[str(name)] = values.to_numpy() if is_number else _objects(values)
+        plain = values.to_numpy() if isinstance(values.dtype, np.dtype) else None
+        if plain is not None and plain.dtype.kind == "M":
+            columns[str(name)] = _seconds(plain)
+        else:
+            columns[str(name)] = plain if plain is not None and plain.dtype.kind in "fiub" else _objects(values)
     if len(columns) != len(frame.columns):
         raise RowError(f"the data frame has two columns of one name among {list(frame.columns)}; rename one")
     return Rows(Table(columns, len(frame)))

@@ -142,7 +142,8 @@ def _features(state: ModelState, x: Float[Array, ...]) -> Float[Array, ...]:
 def _answer(state: ModelState, outputs: Float[Array, " outputs"], *, regression: bool) -> Float[Array, " outputs"]:
     if regression:
         return outputs * jnp.sqrt(state.targets.variance) + state.targets.mean
-    return jax.nn.softmax(jnp.where(state.known, outputs, MASKED))
+    # All zeros before the first class has appeared: there is no answer then.
+    return jnp.where(state.known, jax.nn.softmax(jnp.where(state.known, outputs, MASKED)), 0.0)
 
 
 def _learn_row(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from perdure.online.durable import JOURNAL, DurableModel
+from perdure.online.durable import DurableModel
+from perdure.online.folder import JOURNAL
 
 
 class ModelStatus(NamedTuple):

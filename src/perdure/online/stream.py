@@ -18,7 +18,7 @@ import numpy as np
 from perdure.execution.progress import ProgressUpdate, Watch, job_progress
 from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.online.columns import Table
-from perdure.online.durable import JOURNAL
+from perdure.online.folder import JOURNAL
 from perdure.online.history import pieces
 from perdure.online.journal import Journal
 from perdure.online.prequential import Meter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Float64
 
 from perdure.online.errors import RowError
 
+_TOO_LARGE = 2**63
 LARGEST = float(np.finfo(np.float32).max)
 """Largest number that float32 holds."""
 
@@ -45,12 +46,12 @@ class Classes:
                 self._numbers[label] = len(self.labels)
                 self.labels.append(label)
 
-    def checked(self, y: Any, first_row: int = 0) -> list[Any]:
+    def checked(self, y: Any, number: Callable[[int], int] = int) -> list[Any]:
         """Return the classes of rows as Python objects; none is taken up.
 
         Args:
             y: a class for each row.
-            first_row: number of the first row, for messages.
+            number: from the place of a row to its number in messages.
 
         Raises:
             RowError: naming the row whose class is missing, cannot be told from others by `==`, or is of another kind
@@ -58,27 +59,25 @@ class Classes:
         """
         labels = [it.item() if isinstance(it, np.generic) else it for it in y]
         kind = _kind(self.labels[0]) if self.labels else None
-        for row, label in enumerate(labels, first_row):
-            if label is None or label != label:
-                raise RowError(f"row {row} has the class {label!r}, expected a class; drop the row, or name its class")
-            _check_hashable(label, row)
+        for row, label in enumerate(labels):
+            _check_class(label, number, row)
             found = _kind(label)
             if kind is not None and found != kind:
                 raise RowError(
-                    f"row {row} has the class {label!r}, {found}, expected {kind}, as the classes before, such as "
-                    f"{(self.labels or labels)[0]!r}; convert it"
+                    f"row {number(row)} has the class {label!r}, {found}, expected {kind}, as the classes before, "
+                    f"such as {(self.labels or labels)[0]!r}; convert it"
                 )
             kind = found
         return labels
 
 
-def numbers(y: Any, n_targets: int | None, first_row: int = 0) -> Float64[np.ndarray, "rows targets"]:
+def numbers(y: Any, n_targets: int | None, number: Callable[[int], int] = int) -> Float64[np.ndarray, "rows targets"]:
     """Return targets for regression.
 
     Args:
         y: numbers (rows,) or (rows, targets).
         n_targets: as many as the rows before had; None if there were none.
-        first_row: number of the first row, for messages.
+        number: from the place of a row to its number in messages.
 
     Raises:
         RowError: naming the row whose target is no finite number that fits float32, or not as many as before.
@@ -86,7 +85,7 @@ def numbers(y: Any, n_targets: int | None, first_row: int = 0) -> Float64[np.nda
     try:
         values = np.asarray(y, np.float64)
     except (TypeError, ValueError) as cause:
-        raise RowError(f"{_first_that_is_no_number(y, first_row)}, expected a number; convert it") from cause
+        raise RowError(f"{_first_that_is_no_number(y, number)}, expected a number; convert it") from cause
     values = values.reshape(len(values), -1)
     if n_targets is not None and values.shape[1] != n_targets:
         raise RowError(f"rows have {values.shape[1]} targets, expected {n_targets}, as the rows before")
@@ -95,18 +94,25 @@ def numbers(y: Any, n_targets: int | None, first_row: int = 0) -> Float64[np.nda
         row = int(bad.any(axis=1).argmax())
         shown = values[row, 0] if values.shape[1] == 1 else values[row].tolist()
         raise RowError(
-            f"row {first_row + row} has the target {shown}, expected a finite number that fits float32; drop the row"
+            f"row {number(row)} has the target {shown}, expected a finite number that fits float32; drop the row"
         )
     return values
 
 
-def _check_hashable(label: Any, row: int) -> None:
+def _check_class(label: Any, number: Callable[[int], int], row: int) -> None:
     try:
         hash(label)
     except TypeError as cause:
         raise RowError(
-            f"row {row} has the class {label!r} of type {type(label).__name__}, expected a text or a number"
+            f"row {number(row)} has the class {label!r} of type {type(label).__name__}, expected a text or a number"
         ) from cause
+    if type(label).__name__ in ("NAType", "NaTType") or label is None or label != label:
+        raise RowError(f"row {number(row)} has the class {label!r}, expected a class; drop the row, or name its class")
+    if isinstance(label, int | float) and not abs(label) < _TOO_LARGE:
+        shown = label if isinstance(label, float) else f"a whole number of {label.bit_length()} bits"
+        raise RowError(
+            f"row {number(row)} has the class {shown}, expected a text, or a number of at most 64 bits; convert it"
+        )
 
 
 def _kind(label: Any) -> str:
@@ -114,13 +120,13 @@ def _kind(label: Any) -> str:
         return "a text"
     if isinstance(label, bool | int | float | np.number | np.bool_):
         return "a number"
-    return f"of type {type(label).__name__}"
+    return f"a {type(label).__name__}"
 
 
-def _first_that_is_no_number(y: Sequence[Any], first_row: int) -> str:
-    for row, value in enumerate(y, first_row):
+def _first_that_is_no_number(y: Sequence[Any], number: Callable[[int], int]) -> str:
+    for row, value in enumerate(y):
         try:
             np.asarray(value, np.float64)
         except (TypeError, ValueError):
-            return f"row {row} has the target {value!r}"
+            return f"row {number(row)} has the target {value!r}"
     return "rows have different numbers of targets"

@@ -1,0 +1,49 @@
+"""The folder of a model that loses nothing: who may write there, and its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from perdure.online.history import settle
+from perdure.online.journal import Journal
+from perdure.records.folder import CONFIG
+from perdure.storage.files import StorageError, make_folder
+from perdure.storage.lock import FolderLock
+
+JOURNAL = "journal.sqlite"
+SNAPSHOTS = "snapshots"
+
+
+def claim_folder(
+    path: Path, given: Mapping[str, Any], undo: ExitStack, *, read_only: bool, create: bool
+) -> tuple[FolderLock | None, Journal]:
+    """Take the lock of a model's folder, unless it is only read, and open its journal; make both if there are none.
+
+    Args:
+        path: the folder.
+        given: settings of the model by name; None is not given.
+        undo: is told how to give both up again.
+        read_only: take no lock and write nothing.
+        create: make a model if there is none?
+
+    Raises:
+        FolderInUseError: if another process writes into the folder.
+        StorageError: if the folder holds something else, other settings or a journal of another schema, or is damaged.
+    """
+    if (path / CONFIG).exists():
+        raise StorageError(None, f"{path} holds the record of a run, not a model; choose another folder")
+    if not (path / JOURNAL).exists() and (read_only or not create):
+        raise StorageError(
+            None, f"{path} holds no model; make one: perdure model new {path}, or DurableModel.open in Python"
+        )
+    lock = None
+    if not read_only:
+        make_folder(path)
+        lock = undo.enter_context(FolderLock(path))
+    journal = Journal(path / JOURNAL, writable=not read_only)
+    undo.callback(journal.close)
+    settle(journal, given, path, writable=not read_only)
+    return lock, journal
