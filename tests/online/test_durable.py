@@ -103,7 +103,7 @@ def test_undo_and_relabel(taught, assert_same_state):
 
 def test_the_model_as_it_was(taught, assert_same_state):
     with taught("one", range(20), snapshot_examples=6) as one, taught("other", range(9)) as other:
-        assert_same_state(one.at(9), other.model)
+        assert_same_state(one.at(9).begun(), other.model)
 
 
 def test_a_second_writer_is_refused_and_a_reader_follows(taught, tmp_path):

@@ -98,7 +98,7 @@ def test_a_wider_model_predicts_the_same(name, rows_of):
 
 def _grown(model, *, outputs_only=False):
     columns = len(model.state.scaled) * (1 if outputs_only else 4)
-    return widened(model.state, jax.jit(model._initial((columns,), 4 * model._n_capacity))(np.uint32(0)))
+    return widened(model.state, model._initial((columns,), 4 * model._n_capacity)())
 
 
 @contextmanager

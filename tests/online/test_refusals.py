@@ -157,8 +157,7 @@ def test_surrogates_among_many_categories_are_learned():
 
 
 def test_rows_keep_their_numbers():
-    rows, labels = [{"a": 1.0}] * 1500, ["x", "y"] * 750
-    rows[1400] = {"a": "bad"}
+    rows, labels = [*[{"a": 1.0}] * 1400, {"a": "bad"}, *[{"a": 1.0}] * 99], ["x", "y"] * 750
     with pytest.raises(RowError, match="row 1400, column 'a'"):
         prequential(OnlineClassifier("online", hidden_sizes=(4,)), rows, labels)
     with pytest.raises(RowError, match="row 1400, column 'a'"):
@@ -180,7 +179,7 @@ def test_a_table_of_no_known_column_is_refused(taught):
 def test_several_targets_are_answered_one_row_at_a_time():
     model = OnlineRegressor("online", hidden_sizes=4)
     model.learn_one({"a": 1.0}, [1.0, 2.0])
-    assert len(model.predict_one({"a": 1.0})) == 2
+    assert np.shape(model.predict_one({"a": 1.0})) == (2,)
 
 
 def test_a_copy_with_what_was_learned_learns_for_itself(taught):

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +26,9 @@ from perdure.online.settings import ModelSettings
 from perdure.online.snapshots import Snapshots, save_model
 from perdure.storage.files import StorageError
 from perdure.storage.lock import FolderLock
+
+if TYPE_CHECKING:
+    from perdure.online.estimators import OnlineClassifier, OnlineRegressor
 
 SNAPSHOT_EXAMPLES = 10_000
 SNAPSHOT_SECONDS = 60.0
@@ -272,8 +275,8 @@ class DurableModel:
                 self._restore()
                 raise
 
-    def at(self, position: int) -> OnlineModel:
-        """Return the model as it was after the example at a position; without those forgotten since.
+    def at(self, position: int) -> OnlineClassifier | OnlineRegressor:
+        """Return an estimator: the model as it was after the example at a position; without those forgotten since.
 
         Raises:
             ValueError: if there is no such position.
@@ -282,7 +285,9 @@ class DurableModel:
             raise ValueError(f"position = {position}, expected a whole number, 0 to {self._journal.last_position}")
         model, start = self._snapshots.nearest(position, self.settings)
         self._replay(model, start, position)
-        return model
+        from perdure.online.saving import estimator_of  # loads scikit-learn, which takes long
+
+        return estimator_of(model, self.settings)
 
     def backtest(
         self, methods: Sequence[str] | Mapping[str, ModelSettings], *, window: int = 500, delay: int = 0

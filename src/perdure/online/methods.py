@@ -53,6 +53,8 @@ def make_method(
         return AveragedER(0.03, memory_size, 10, 0.99, loss=loss)
     if method == "slda" and not regression:
         return SLDA(1e-2)
+    if method == "slda":
+        raise ValueError("method is 'slda', which learns classes only; choose another one to learn numbers")
     raise ValueError(f"method is {method!r}, expected a learner or one of {', '.join(METHODS)}")
 
 

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from threading import RLock
 from typing import Any
 
@@ -16,16 +17,15 @@ from jaxtyping import Float
 
 from perdure.core import Learner, StreamInfo
 from perdure.learners.mixture import Mixture
-from perdure.models import MLP
 from perdure.online.answers import Answers
 from perdure.online.columns import Admission, Columns, Table
 from perdure.online.errors import RowError
 from perdure.online.growth import Segment, segments, widened
 from perdure.online.inputs import padded, pixels
 from perdure.online.packing import Packing
-from perdure.online.program import block_bits, program_of
+from perdure.online.program import block_bits, initial_program, program_of
 from perdure.online.rows import Rows, of_dictionaries
-from perdure.online.state import BLOCK, ModelState, initial_state
+from perdure.online.state import BLOCK, ModelState
 from perdure.online.targets import LARGEST, Classes, numbers
 from perdure.storage.arrays import named_arrays, restored
 from perdure.updates.losses import huber_loss
@@ -274,7 +274,7 @@ class OnlineModel:
         self._n_slots = self.columns.n_slots
 
     def _take_over(self, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], n_outputs: int) -> None:
-        template = jax.eval_shape(self._initial(shape, n_outputs), np.uint32(self.seed))
+        template = jax.eval_shape(self._initial(shape, n_outputs))
         self.state = restored(template, arrays)
 
     # --- rows
@@ -321,26 +321,21 @@ class OnlineModel:
             return
         state = self.state
         if (size, segment.n_outputs) != (self._width, self._n_capacity):
-            initial = jax.jit(self._initial(shape, segment.n_outputs))(np.uint32(self.seed))
+            initial = self._initial(shape, segment.n_outputs)()
             state = initial if state is None else widened(state, initial)
         assert state is not None
         if is_table and self.standardize:
             state = state._replace(scaled=self.columns.scaled(size))
         self.state, self._n_slots = state, self.columns.n_slots
 
-    def _initial(self, shape: tuple[int, ...], n_outputs: int) -> Callable[[Any], ModelState]:
-        """Return what makes the state before the first row, of a capacity, from a seed."""
+    def _initial(self, shape: tuple[int, ...], n_outputs: int) -> Callable[[], ModelState]:
+        """Return what makes the state before the first row, of a capacity."""
         if any(it.name == "stream_info" for it in dataclasses.fields(self.learner)):
             info = StreamInfo(n_outputs, 1, (1,))
             self.learner = dataclasses.replace(self.learner, stream_info=info)  # pyright: ignore[reportCallIssue]
-        y = np.zeros(n_outputs, np.float32) if self.regression else np.zeros((), np.int32)
-
-        def initial(seed: Any) -> ModelState:
-            key = jax.random.key(seed)
-            network = MLP(int(np.prod(shape)), n_outputs, self.hidden_sizes, key=jax.random.fold_in(key, 0))
-            return initial_state(self.learner, network, shape, y, n_outputs, key, regression=self.regression)
-
-        return initial
+        parameters, structure = jax.tree.flatten(self.learner)
+        program = initial_program(structure, self.hidden_sizes, shape, n_outputs, regression=self.regression)
+        return partial(program, parameters, np.uint32(self.seed))
 
     def _check_kind(self, rows: Rows) -> None:
         """Check that rows are of a table if those before were, or inputs of their shape."""

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt32
 
 from perdure.execution.compilation import in_place_options
+from perdure.models import MLP
 from perdure.online.packing import Packing
-from perdure.online.state import BLOCK, Block, learn_block, predict_rows
+from perdure.online.state import BLOCK, Block, ModelState, initial_state, learn_block, predict_rows
 
 
 class Program(NamedTuple):
@@ -48,6 +49,29 @@ def program_of(packing: Packing, shape: tuple[int, ...], *, regression: bool) ->
         jax.jit(learn, donate_argnums=0, compiler_options=in_place_options()),
         jax.jit(predict, compiler_options=in_place_options()),
     )
+
+
+@lru_cache(maxsize=32)
+def initial_program(
+    structure: Any, hidden_sizes: tuple[int, ...], shape: tuple[int, ...], n_outputs: int, *, regression: bool
+) -> Callable[[Any, Any], ModelState]:
+    """Return the program from the arrays of a learner and a seed to the state before the first row.
+
+    Args:
+        structure: of the learner, as JAX has it.
+        hidden_sizes: of the perceptron that it is given.
+        shape: of an input.
+        n_outputs: capacity for classes or targets.
+        regression: are numbers learned, not classes?
+    """
+    y = np.zeros(n_outputs, np.float32) if regression else np.zeros((), np.int32)
+
+    def initial(parameters: Any, seed: Any) -> ModelState:
+        learner, key = jax.tree.unflatten(structure, parameters), jax.random.key(seed)
+        network = MLP(math.prod(shape), n_outputs, hidden_sizes, key=jax.random.fold_in(key, 0))
+        return initial_state(learner, network, shape, y, n_outputs, key, regression=regression)
+
+    return jax.jit(initial)
 
 
 def block_bits(x: Float[np.ndarray, "rows ..."], y: Shaped[np.ndarray, "rows ..."]) -> UInt32[np.ndarray, " bits"]:

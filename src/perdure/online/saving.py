@@ -7,6 +7,8 @@ from typing import Any
 
 from perdure.core import Learner
 from perdure.online.estimators import OnlineClassifier, OnlineRegressor
+from perdure.online.model import OnlineModel
+from perdure.online.settings import ModelSettings
 from perdure.online.snapshots import load_model
 
 
@@ -23,6 +25,11 @@ def load(path: str | Path, method: Learner[Any] | None = None) -> OnlineClassifi
         ContentError: if the file is damaged, was altered, holds something else, or was made with another learner.
     """
     model, settings, _ = load_model(Path(path), method)
+    return estimator_of(model, settings)
+
+
+def estimator_of(model: OnlineModel, settings: ModelSettings) -> OnlineClassifier | OnlineRegressor:
+    """Return an estimator that continues from a model."""
     kind = OnlineRegressor if settings.regression else OnlineClassifier
     estimator = kind(
         settings.method,

@@ -83,7 +83,8 @@ class StreamSpec:
         """Return where the run goes unless told otherwise."""
         if self.source == STANDARD_INPUT:  # never twice the same
             return root / f"stream-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        return root / f"stream-{Path(self.name).stem.replace(' ', '-')}-{config_digest(self.config)}"
+        digest = config_digest({**self.config, "data": _checksums(self)})  # other rows are another run
+        return root / f"stream-{Path(self.name).stem.replace(' ', '-')}-{digest}"
 
 
 class _Entry:
@@ -169,6 +170,8 @@ def _measure(spec: StreamSpec, home: RunFolder, progress: bool | Watch) -> tuple
         job_progress(label, 0, total, "rows", show=progress) as report,
     ):
         for rows, labels, share in _read_ahead(_stream_of(spec)):
+            if not spec.regression:
+                _check_classes(labels, spec.label)
             list(pool.map(lambda entry, rows=rows, labels=labels: entry.learn(rows, labels), entries))
             n_rows += rows.n
             speed = n_rows / (time.perf_counter() - began)
@@ -184,6 +187,17 @@ def _measure(spec: StreamSpec, home: RunFolder, progress: bool | Watch) -> tuple
     if not n_rows:
         raise ContentError(f"{spec.name} has no rows, expected at least one")
     return [it.result() for it in entries], n_rows
+
+
+def _check_classes(labels: Any, name: str) -> None:
+    """Check that labels are no numbers with fractions, which are to be learned as numbers."""
+    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
+        fractions = labels[np.isfinite(labels) & (labels != np.round(labels))]
+        if len(fractions):
+            raise ContentError(
+                f"column {name!r} holds numbers such as {fractions[0]}, expected classes; to learn numbers, add "
+                "--regression"
+            )
 
 
 def _read_ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
