@@ -91,12 +91,12 @@ def test_moments_in_time_are_seconds(tmp_path):
     [
         ("rows.txt", b"a\n1\n", "ends in '.txt', expected .csv, .tsv, .parquet, .ndjson or .jsonl"),
         ("rows.csv", b"  \n", "is empty, expected a line of column names"),
-        ("rows.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read: CSV parse error: Expected 2 columns, got 3"),
-        ("rows.csv", b"a,b\n" + b"1,2\n" * 400_000 + b"x,2\n", "invalid value 'x'"),
+        ("rows.csv", b"a,b\n1,2\n1,2,3\n", r"row 2 \(line 3\) has 3 values, expected 2, one for each column; put double quotes"),
+        ("rows.csv", b"a,b\n" + b"1,2\n" * 400_000 + b"x,2\n", "row 400001, column 'a' is 'x', expected a number, as in the rows before, such as '1'"),
         ("rows.parquet", b"no parquet", "cannot be read: Parquet"),
         ("rows.ndjson", b'{"a": 1}\nnothing\n', "row 2 is no JSON"),
         ("rows.ndjson", b"[1]\n", "row 1 is list, expected an object from column to value"),
-        ("rows.ndjson", b'{"a": {"b": 1}}\n', "row 1, column 'a' is dict, expected a number or a text"),
+        ("rows.ndjson", b'{"a": {"b": 1}}\n', "row 1, column 'a' is an object, expected a number or a text"),
         ("rows.ndjson", b"[" * 100_000, "row 1 is no JSON"),
     ],
 )
