@@ -15,7 +15,7 @@ from perdure.online.durable import DurableModel
 from perdure.online.errors import RowError
 from perdure.online.rows import Rows
 from perdure.storage.reading import ContentError
-from perdure.streams.raw.tables import read_pieces, without
+from perdure.streams.raw.tables import name_of, read_pieces, without
 
 _PARTS = 1_000
 """Steps of the progress bar."""
@@ -53,9 +53,9 @@ def learn_file(
         job_progress(f"teaching {model.folder}", 0, _PARTS, "rows", show=progress) as report,
     ):
         for piece in read_pieces(source, texts=texts, classes=classes):
-            inputs, taken = without(piece, [label] if id is None else [label, id], str(source))
+            inputs, taken = without(piece, [label] if id is None else [label, id], name_of(source))
             rows = Rows(Table(inputs, piece.n_rows, piece.first_row))
-            names = None if id is None else _names(taken[1], id, piece.first_row, str(source))
+            names = None if id is None else _names(taken[1], id, piece.first_row, name_of(source))
             with rows_of(source):
                 model.learn(rows, taken[0], names)
             n_rows += rows.n
@@ -95,7 +95,7 @@ def rows_of(source: Path | str) -> Iterator[None]:
     try:
         yield
     except RowError as error:
-        raise RowError(f"{source}, {error} (rows are counted from 1)") from error
+        raise RowError(f"{name_of(source)}, {error} (rows are counted from 1)") from error
 
 
 def _texts(model: DurableModel) -> list[str]:

@@ -19,7 +19,8 @@ from perdure.storage.reading import ContentError, shortened
 from perdure.streams.raw.lines import text_lines
 from perdure.streams.raw.piece import PIECE, Piece, check_different, share_read
 
-_FIRST_CHARACTERS = 1_000_000
+FIRST_CHARACTERS = 1_000_000
+"""Of the rows from which the kinds of columns are told."""
 _MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?"})
 _WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
 _CODE = re.compile(r"[+-]?0[0-9]+|\+[0-9]+|-0")
@@ -59,7 +60,7 @@ def read_delimited(
     for row in rows:
         head.append(row)
         n_characters += sum(map(len, row)) + len(row)
-        if n_characters >= _FIRST_CHARACTERS:
+        if n_characters >= FIRST_CHARACTERS:
             break
     columns = [
         _column(column, values, column in texts, column == classes)
@@ -163,13 +164,15 @@ def _cells(column: _Column, values: Sequence[str], where: str, first_row: int) -
 
     if pa.types.is_string(column.kind):
         return [None if it in _MISSING else it for it in values]
+    is_code = [_CODE.fullmatch(it.strip()) is not None for it in values] if column.is_class else []
+    if not any(is_code):
+        numbers = _numbers(values, column)  # what is missing, or has space around it, takes longer
+        numbers = _numbers(_given(values), column) if numbers is None else numbers
+        if numbers is not None:
+            return numbers
     given = _given(values)
-    is_code = [column.is_class and it is not None and _CODE.fullmatch(it) is not None for it in given]
-    numbers = None if any(is_code) else _numbers(given, column)
-    if numbers is not None:
-        return numbers
     kind = pa.float64() if pa.types.is_integer(column.kind) else column.kind
-    place = next(n for n, it in enumerate(given) if is_code[n] or _cast([it], kind) is None)
+    place = is_code.index(True) if any(is_code) else next(n for n, it in enumerate(given) if _cast([it], kind) is None)
     raise ContentError(
         f"{where} {first_row + place}, column {column.name!r} is {shortened(repr(values[place]))}, expected "
         f"{_words(column)}, as in the rows before, such as {shortened(repr(column.example))}; correct it, or "

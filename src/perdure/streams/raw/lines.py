@@ -6,6 +6,7 @@ import io
 import shlex
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from perdure.storage.reading import ContentError
@@ -53,18 +54,18 @@ def _is_utf8(line: str) -> bool:
 
 
 def _not_utf8(line: str, number: int, name: str) -> ContentError:
-    file = shlex.quote(name)
+    path = Path(name)
+    source, target = shlex.quote(name), shlex.quote(str(path.with_stem(f"{path.stem}-utf8")))
     if "\0" not in line:
         return ContentError(
-            f"{name}, line {number} is not UTF-8, expected text in UTF-8; convert the file, for example from Latin-1: "
-            f"iconv -f latin1 -t utf-8 {file} > converted, and give it the old ending"
+            f"{name}, line {number} is not UTF-8, expected text in UTF-8; convert it, for example from Latin-1: "
+            f"iconv -f latin1 -t utf-8 {source} > {target}"
         )
     if number == 1:
         return ContentError(
             f"{name} has NUL bytes in its first line and seems to be UTF-16, expected text in UTF-8; convert it: "
-            f"iconv -f utf-16 -t utf-8 {file} > converted, and give it the old ending"
+            f"iconv -f utf-16 -t utf-8 {source} > {target}"
         )
     return ContentError(
-        f"{name}, line {number} has a NUL byte, expected text; remove it: tr -d '\\000' < {file} > converted, and give "
-        "it the old ending"
+        f"{name}, line {number} has a NUL byte, expected text; remove it: tr -d '\\000' < {source} > {target}"
     )

@@ -42,13 +42,17 @@ def read_pieces(source: Path | str, *, texts: Collection[str] = (), classes: str
         ContentError: if the file cannot be read or has no rows, or a row of it is not like the others; the message
             names the row, counted from 1.
     """
-    name = "standard input" if str(source) == STANDARD_INPUT else str(source)
     n_rows = 0
-    for piece in _pieces_of(source, name, texts, classes):
+    for piece in _pieces_of(source, name_of(source), texts, classes):
         n_rows += piece.n_rows
         yield piece
     if not n_rows:
-        raise ContentError(f"{name} has no rows, expected at least one; add rows, or give another file")
+        raise ContentError(f"{name_of(source)} has no rows, expected at least one; add rows, or give another file")
+
+
+def name_of(source: Path | str) -> str:
+    """Return what messages call a source of `read_pieces`."""
+    return "standard input" if str(source) == STANDARD_INPUT else str(source)
 
 
 def _pieces_of(source: Path | str, name: str, texts: Collection[str], classes: str | None) -> Iterator[Piece]:
@@ -87,7 +91,7 @@ def without(piece: Piece, names: Sequence[str], source: str) -> tuple[dict[str, 
     for name in names:
         if name not in columns:
             near = get_close_matches(name, columns, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, columns))}"
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, columns)) or 'none'}"
             raise ContentError(f"{source} has no column {name!r}; {hint}")
     taken = [columns.pop(name) for name in dict.fromkeys(names)]
     if not columns:
