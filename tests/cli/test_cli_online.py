@@ -167,4 +167,6 @@ def test_the_remedy_for_text_that_is_not_utf8_works(said, places, odd):
     words = said("stream", "latin.csv", "--label", "y", "--methods", "online", "--quiet", code=2)
     command = words.split("Latin-1: ")[1].strip()
     subprocess.run(command, shell=True, cwd=places, check=True)
-    assert "caf\u00e9" in said("stream", "latin-utf8.csv", "--label", "y", "--methods", "online", "--quiet")
+    said("model", "new", "drinks", "--method", "online")
+    said("model", "learn", "drinks", "latin-utf8.csv", "--label", "y", "--quiet")
+    assert "café" in said("model", "status", "drinks")

@@ -201,14 +201,16 @@ def _object_of(line: str, where: str) -> dict[str, Any]:
         raise ContentError(f"{where} is no JSON ({cause}), expected an object in one line") from cause
     if not isinstance(found, _Pairs):
         raise ContentError(f"{where} is {type(found).__name__}, expected an object from column to value")
-    check_different((name for name, _ in found), where)
-    for name, value in found:
+    values = dict(found)
+    if len(values) < len(found):
+        check_different((name for name, _ in found), where)
+    for name, value in values.items():
         if isinstance(value, list):
             kind = "an object" if isinstance(value, _Pairs) else "a list"
             raise ContentError(
                 f"{where}, column {name!r} is {kind}, expected a number or a text; write its parts as columns"
             )
-    return dict(found)
+    return values
 
 
 class _Pairs(list[tuple[str, Any]]):
