@@ -41,8 +41,18 @@ def test_no_row_is_lost_to_the_name_of_another(ending, model, tmp_path):
     assert model.n_examples == len(NAMES)
 
 
-def test_names_of_csv_are_those_in_the_file(model, tmp_path):
-    names = ["007", "7", "1e5", "100000", "2026-01-01", "true"]
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["007", "7"],
+        ["1e5", "100000"],
+        ["1.0", "1"],
+        ["2026-01-01", "2026-01-01 00:00:00"],
+        ["true", "True"],
+        [" a", "a"],
+    ],
+)
+def test_names_of_csv_are_those_in_the_file(names, model, tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("id,a,y\n" + "".join(f"{it},1,x\n" for it in names))
     learn_file(model, path, "y", "id", progress=False)
