@@ -130,7 +130,7 @@ def odd(places):
         os.mkfifo(places / "pipe.csv")
 
 
-@pytest.mark.parametrize("command", [("stream",), ("model", "learn", "taught")])
+@pytest.mark.parametrize("command", [("stream",), ("stream", "--delay", "3"), ("model", "learn", "taught")])
 @pytest.mark.parametrize(
     ("name", "words"),
     [
