@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import subprocess
 import sys
 
@@ -110,3 +111,62 @@ def test_standard_input_is_a_stream(places):
 def test_what_is_wrong_is_said(arguments, words, said, places):
     assert words in said(*arguments, code=2)
     assert not (places / "nowhere").exists()
+
+
+@pytest.fixture
+def odd(places):
+    """Files of which something is wrong."""
+    contents = {
+        "header.csv": b"id,a,y\n",
+        "latin.csv": "a,y\n1,x\n2,caf\u00e9\n".encode("latin1"),
+        "twice.csv": b"a,a,y\n1,2,x\n",
+        "quote.csv": b'a,y\n1,x\n"2,z\n1,x\n',
+        "infinite.csv": b"a,y\n" + b"1,x\n2,z\n" * 15 + b"inf,z\n",
+        "empty.ndjson": b"{}\n{}\n",
+    }
+    for name, content in contents.items():
+        (places / name).write_bytes(content)
+    if not (places / "pipe.csv").exists():
+        os.mkfifo(places / "pipe.csv")
+
+
+@pytest.mark.parametrize("command", [("stream",), ("stream", "--delay", "3"), ("model", "learn", "taught")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("header.csv", "header.csv has no rows, expected at least one"),
+        ("latin.csv", "latin.csv, line 3 is not UTF-8"),
+        ("twice.csv", "twice.csv has 2 columns named 'a'"),
+        ("quote.csv", "quote.csv, row 2 (line 3) has a double quote that is not closed"),
+        ("infinite.csv", "infinite.csv, row 31, column 'a' is inf"),
+        ("pipe.csv", "pipe.csv cannot be read: it is a pipe"),
+    ],
+)
+def test_odd_files_are_refused_by_name(command, name, words, said, places, odd):
+    if not (places / "taught").exists():
+        said("model", "new", "taught", "--method", "online")
+    assert words in said(*command, name, "--label", "y", "--quiet", code=2)
+
+
+def test_label_and_name_of_rows_are_two_columns(said):
+    said("model", "new", "same", "--method", "online")
+    words = said("model", "learn", "same", "rows.csv", "--label", "id", "--id", "id", "--quiet", code=2)
+    assert "label and id are both 'id', expected two columns" in words
+
+
+def test_answers_are_as_many_as_rows_or_none(said, places, odd):
+    said("model", "new", "few", "--method", "online")
+    said("model", "learn", "few", "rows.csv", "--label", "state", "--quiet")
+    assert len(said("model", "predict", "few", "empty.ndjson").splitlines()) == 3
+    assert "has no rows" in said("model", "predict", "few", "header.csv", "--out", "none.csv", code=2)
+    assert not (places / "none.csv").exists()
+
+
+@pytest.mark.long
+def test_the_remedy_for_text_that_is_not_utf8_works(said, places, odd):
+    words = said("stream", "latin.csv", "--label", "y", "--methods", "online", "--quiet", code=2)
+    command = words.split("Latin-1: ")[1].strip()
+    subprocess.run(command, shell=True, cwd=places, check=True)
+    said("model", "new", "drinks", "--method", "online")
+    said("model", "learn", "drinks", "latin-utf8.csv", "--label", "y", "--quiet")
+    assert "café" in said("model", "status", "drinks")

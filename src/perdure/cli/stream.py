@@ -34,6 +34,7 @@ def stream(
     """Answer each row of a file, then learn it; show how right the answers were, with several methods side by side."""
     from perdure.online.methods import METHODS
     from perdure.online.stream import StreamSpec, methods_given, run_stream
+    from perdure.online.teaching import rows_of
     from perdure.records.folder import is_finished
 
     spec = StreamSpec(
@@ -50,7 +51,8 @@ def stream(
     folder = out or spec.default_folder()
     if is_finished(folder, spec.config):
         say("finished before; delete the folder to run it again")
-    run_stream(spec, folder, progress=not quiet)
+    with rows_of(file):
+        run_stream(spec, folder, progress=not quiet)
     report_run(folder)
 
 

@@ -26,7 +26,7 @@ from perdure.online.rows import Rows
 from perdure.online.settings import ModelSettings
 from perdure.records.folder import FORMAT, SUMMARY, RunFolder, config_digest, own_folder
 from perdure.records.stream import KIND, MethodResult, StreamRecord, write_results
-from perdure.storage.reading import ContentError
+from perdure.storage.reading import ContentError, open_file
 from perdure.streams.raw.tables import STANDARD_INPUT, read_pieces, without
 
 _HASHED = 1 << 20
@@ -219,9 +219,9 @@ def _stream_of(spec: StreamSpec) -> Iterator[Piece]:
                 n_rows += rows.n
                 yield rows, targets, n_rows / end
         return
-    for piece in read_pieces(spec.source):
+    for piece in read_pieces(spec.source, classes=None if spec.regression else spec.label):
         columns, (labels,) = without(piece, [spec.label], spec.name)
-        yield Rows(Table(columns, len(labels), piece.first_row)), labels, piece.share
+        yield Rows(Table(columns, piece.n_rows, piece.first_row)), labels, piece.share
 
 
 def _checksums(spec: StreamSpec) -> dict[str, str]:
@@ -233,7 +233,7 @@ def _checksums(spec: StreamSpec) -> dict[str, str]:
             return {"journal": f"{journal.n_examples} examples up to {journal.last_position}"}
     digest = hashlib.sha256()
     try:
-        with Path(spec.source).open("rb") as file:
+        with open_file(Path(spec.source)) as file:
             while content := file.read(_HASHED):
                 digest.update(content)
     except OSError as cause:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from perdure.execution.progress import ProgressUpdate, Watch, job_progress
 from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.online.columns import Table
 from perdure.online.durable import DurableModel
+from perdure.online.errors import RowError
 from perdure.online.rows import Rows
 from perdure.storage.reading import ContentError
-from perdure.streams.raw.tables import Piece, read_pieces, without
+from perdure.streams.raw.tables import name_of, read_pieces, without
 
 _PARTS = 1_000
 """Steps of the progress bar."""
@@ -32,19 +34,30 @@ def learn_file(
         progress: show a progress bar; or a function to which progress is reported.
 
     Raises:
-        ContentError: if the file cannot be read, or has no such column.
-        RowError: naming the row that cannot be learned; those of the pieces before it are learned.
+        ContentError: if the file cannot be read or has no rows, or has no such column.
+        RowError: naming the row, counted from 1, that cannot be learned; those of the pieces before it are learned.
+        ValueError: if both columns are the same.
         InterruptedRunError: after a request to stop; the message tells how many rows were learned.
     """
+    if label == id:
+        raise ValueError(
+            f"label and id are both {label!r}, expected two columns; leave id out if the rows have no names"
+        )
+    texts = [*_texts(model), *([] if id is None else [id])]
+    classes = None if model.settings.regression else label
+    if model.classes and isinstance(model.classes[0], str):
+        texts.append(label)
     n_rows, began = 0, time.perf_counter()
     with (
         StopRequests() as stop,
         job_progress(f"teaching {model.folder}", 0, _PARTS, "rows", show=progress) as report,
     ):
-        for piece in read_pieces(source):
-            inputs, taken = without(piece, [label] if id is None else [label, id], str(source))
-            rows = Rows(Table(inputs, len(taken[0]), piece.first_row))
-            model.learn(rows, taken[0], None if id is None else _names(taken[1], id, piece))
+        for piece in read_pieces(source, texts=texts, classes=classes):
+            inputs, taken = without(piece, [label] if id is None else [label, id], name_of(source))
+            rows = Rows(Table(inputs, piece.n_rows, piece.first_row))
+            names = None if id is None else _names(taken[1], id, piece.first_row, name_of(source))
+            with rows_of(source):
+                model.learn(rows, taken[0], names)
             n_rows += rows.n
             speed = n_rows / (time.perf_counter() - began)
             report(ProgressUpdate(int(_PARTS * (piece.share or 0)), _PARTS, speed))
@@ -58,20 +71,50 @@ def learn_file(
 
 
 def answers_to_file(model: DurableModel, source: Path | str, *, probabilities: bool) -> Iterator[list[Any]]:
-    """Yield a line of column names, and one for each row of a file: the prediction, and each class's probability."""
+    """Yield a line of column names, and one for each row of a file: the prediction, and each class's probability.
+
+    Raises:
+        ContentError: if the file cannot be read or has no rows.
+        RowError: naming the row, counted from 1, that cannot be answered.
+    """
     classes = model.classes if probabilities and not model.settings.regression else []
-    yield ["prediction", *(f"probability of {it}" for it in classes)]
-    for piece in read_pieces(source):
-        rows = Rows(Table(piece.columns, len(next(iter(piece.columns.values()))), piece.first_row))
-        shares = model.predict_proba(rows) if classes else [[]] * rows.n
-        for answer, share in zip(model.predict(rows), shares, strict=True):
+    for piece in read_pieces(source, texts=_texts(model)):
+        rows = Rows(Table(piece.columns, piece.n_rows, piece.first_row))
+        with rows_of(source):
+            answers = model.predict(rows)
+            shares = model.predict_proba(rows) if classes else [[]] * rows.n
+        if piece.first_row == 1:  # not before there are answers
+            yield ["prediction", *(f"probability of {it}" for it in classes)]
+        for answer, share in zip(answers, shares, strict=True):
             yield ["" if answer is None else answer, *(f"{it:.6g}" for it in share)]
 
 
-def _names(values: Any, column: str, piece: Piece) -> list[str]:
-    for row, value in enumerate(values, piece.first_row):
-        if value is None or value != value:
-            raise ContentError(f"row {row}, column {column!r} is missing, expected a name for each row")
+@contextmanager
+def rows_of(source: Path | str) -> Iterator[None]:
+    """Name the file in errors that name a row of it."""
+    try:
+        yield
+    except RowError as error:
+        raise RowError(f"{name_of(source)}, {error} (rows are counted from 1)") from error
+
+
+def _texts(model: DurableModel) -> list[str]:
+    """Return the columns in which a model knows categories: a file in which all look like numbers has some too."""
+    return [it.name for it in model.model.columns.known.values() if it.is_category]
+
+
+def _names(values: Any, column: str, first_row: int, source: str) -> list[str]:
+    for row, value in enumerate(values, first_row):
+        if value is None:
+            raise ContentError(
+                f"{source}, row {row}, column {column!r} is missing, expected a name for each row; name the row, or "
+                "teach the file without --id"
+            )
+        if isinstance(value, bool | float):
+            raise ContentError(
+                f"{source}, row {row}, column {column!r} is {value!r}, expected a text or a whole number, which alone "
+                "can be told apart exactly; write it as a text"
+            )
     return [str(it) for it in values]
 
 

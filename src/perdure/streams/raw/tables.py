@@ -2,70 +2,78 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
-import os
+import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from perdure.storage.reading import ContentError
+from perdure.storage.reading import ContentError, open_file
+from perdure.streams.raw.delimited import as_floats, read_delimited
+from perdure.streams.raw.lines import text_lines
+from perdure.streams.raw.piece import PIECE, Piece, check_different, share_read
 
 STANDARD_INPUT = "-"
-PIECE = 1_024
-"""Rows of a piece at most."""
 
-_FIRST_BYTES = 1_000_000
-"""Of a CSV file, from which the kinds of its columns are told."""
-_LONGEST_LINE = 10_000_000
-_MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?"]
+_BUFFER = 1_000_000
 
 
-class Piece(NamedTuple):
-    """Some rows of a file."""
+def read_pieces(source: Path | str, *, texts: Collection[str] = (), classes: str | None = None) -> Iterator[Piece]:
+    """Yield the rows of a file in their order; there is at least one.
 
-    columns: Mapping[str, Sequence[Any] | np.ndarray]
-    """By name, all of one length: numbers as float64, NaN where missing; other values as they are, None for those."""
-    first_row: int
-    """Number of the first row, counted from 1 for the first row of data."""
-    share: float | None
-    """Part of the file that has been read, 0..1; None if its length is not known."""
-
-
-def read_pieces(source: Path | str) -> Iterator[Piece]:
-    """Yield the rows of a file in their order.
+    Numbers are float64, or int where they are whole, and moments are seconds since 1970.
 
     Args:
         source: a file whose name ends in .csv, .tsv, .parquet, .ndjson or .jsonl; or "-" for standard input, which is
             NDJSON if it begins with a brace, and CSV otherwise.
+        texts: columns of CSV and Parquet that come as the text in the file, whatever they seem to be; NDJSON itself
+            tells texts from numbers.
+        classes: column whose values are numbers where that is exact, and otherwise come as they are written, such as
+            007, true and dates in CSV; None if there is none.
 
     Raises:
-        ContentError: if the file cannot be read, or a row of it is not like the others; the message names the row.
+        ContentError: if the file cannot be read or has no rows, or a row of it is not like the others; the message
+            names the row, counted from 1.
     """
+    n_rows = 0
+    for piece in _pieces_of(source, name_of(source), texts, classes):
+        n_rows += piece.n_rows
+        yield piece
+    if not n_rows:
+        raise ContentError(f"{name_of(source)} has no rows, expected at least one; add rows, or give another file")
+
+
+def name_of(source: Path | str) -> str:
+    """Return what messages call a source of `read_pieces`."""
+    return "standard input" if str(source) == STANDARD_INPUT else str(source)
+
+
+def _pieces_of(source: Path | str, name: str, texts: Collection[str], classes: str | None) -> Iterator[Piece]:
     if str(source) == STANDARD_INPUT:
-        yield from _of_stream(sys.stdin.buffer, "standard input")
+        yield from _of_stream(sys.stdin.buffer, name, texts, classes)
         return
     path = Path(source)
     ending = path.suffix.lower()
     if ending not in (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl"):
         raise ContentError(f"{path} ends in {ending or 'nothing'!r}, expected .csv, .tsv, .parquet, .ndjson or .jsonl")
-    if ending == ".parquet":
-        yield from _of_parquet(path)
-        return
     try:
-        file = path.open("rb")
+        file = open_file(path)
     except OSError as cause:
         raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
     with file:
-        if ending in (".csv", ".tsv"):
-            yield from _of_csv(file, str(path), "\t" if ending == ".tsv" else ",")
+        if ending == ".parquet":
+            yield from _of_parquet(file, name, texts, classes)
+        elif ending in (".csv", ".tsv"):
+            yield from read_delimited(file, name, "\t" if ending == ".tsv" else ",", texts, classes)
         else:
-            yield from _of_json_lines(file, str(path))
+            yield from _of_json_lines(file, name)
 
 
 def without(piece: Piece, names: Sequence[str], source: str) -> tuple[dict[str, Any], list[Any]]:
@@ -83,7 +91,7 @@ def without(piece: Piece, names: Sequence[str], source: str) -> tuple[dict[str, 
     for name in names:
         if name not in columns:
             near = get_close_matches(name, columns, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, columns))}"
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, columns)) or 'none'}"
             raise ContentError(f"{source} has no column {name!r}; {hint}")
     taken = [columns.pop(name) for name in dict.fromkeys(names)]
     if not columns:
@@ -91,12 +99,12 @@ def without(piece: Piece, names: Sequence[str], source: str) -> tuple[dict[str, 
     return columns, taken
 
 
-def _of_stream(stream: Any, name: str) -> Iterator[Piece]:
-    buffered = io.BufferedReader(_Raw(stream), _FIRST_BYTES)
-    if buffered.peek(1).lstrip()[:1] == b"{":
+def _of_stream(stream: Any, name: str, texts: Collection[str], classes: str | None) -> Iterator[Piece]:
+    buffered = io.BufferedReader(_Raw(stream), _BUFFER)
+    if buffered.peek(1).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{":
         yield from _of_json_lines(buffered, name)
     else:
-        yield from _of_csv(buffered, name, ",")
+        yield from read_delimited(buffered, name, ",", texts, classes)
 
 
 class _Raw(io.RawIOBase):
@@ -115,127 +123,98 @@ class _Raw(io.RawIOBase):
         return len(content)
 
 
-def _of_csv(file: Any, name: str, delimiter: str) -> Iterator[Piece]:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    first = file.read(_FIRST_BYTES)
-    if not first.strip():
-        raise ContentError(f"{name} is empty, expected a line of column names and at least one row")
-    parse = csv.ParseOptions(delimiter=delimiter)
-    with _explained(name):
-        # Numbers that begin as whole ones may go on as others.
-        complete = first[: first.rfind(b"\n") + 1] or first
-        convert = csv.ConvertOptions(null_values=_MISSING, strings_can_be_null=True)
-        found = csv.read_csv(io.BytesIO(complete), parse_options=parse, convert_options=convert).schema
-        convert.column_types = {it.name: pa.float64() if _is_number(it.type) else it.type for it in found}
-        whole = {it.name for it in found if pa.types.is_integer(it.type)}
-        batches = csv.open_csv(
-            pa.PythonFile(_Continued(first, file), mode="r"), parse_options=parse, convert_options=convert
-        )
-        for piece in _of_batches(batches, whole):
-            yield piece._replace(share=_share(file))
-
-
-def _share(file: Any) -> float | None:
-    """Return the part of a file that has been read; None if it is a stream."""
-    if not file.seekable():
-        return None
-    return file.tell() / max(os.fstat(file.fileno()).st_size, 1)
-
-
-class _Continued(io.RawIOBase):
-    """What has been read of a file, and then the rest of it."""
-
-    def __init__(self, first: bytes, file: Any):
-        super().__init__()
-        self._first = io.BytesIO(first)
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self._first.read(size) or self._file.read(size)
-
-
-def _of_parquet(path: Path) -> Iterator[Piece]:
-    from pyarrow import parquet
-
-    with _explained(str(path)), parquet.ParquetFile(path) as file:
-        n_rows = max(file.metadata.num_rows, 1)
-        for piece in _of_batches(file.iter_batches(batch_size=PIECE), set()):
-            yield piece._replace(share=piece.first_row / n_rows)
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    from pyarrow import ArrowException
+def _of_parquet(file: Any, name: str, texts: Collection[str], classes: str | None) -> Iterator[Piece]:
+    from pyarrow import ArrowException, parquet
 
     try:
-        yield
+        with parquet.ParquetFile(file) as table:
+            check_different(table.schema_arrow.names, name)
+            n_rows, row = max(table.metadata.num_rows, 1), 1
+            for batch in table.iter_batches(batch_size=PIECE):
+                columns = {
+                    column: _values(values, f"{name}, column {column!r}", column in texts, column == classes)
+                    for column, values in zip(batch.schema.names, batch.columns, strict=True)
+                }
+                row += batch.num_rows
+                yield Piece(columns, row - batch.num_rows, batch.num_rows, (row - 1) / n_rows)
     except (ArrowException, OSError) as cause:
-        raise ContentError(f"{name} cannot be read: {cause}") from cause
+        raise ContentError(
+            f"{name} cannot be read: {cause}; expected a whole file in the Parquet format, so write or copy it again"
+        ) from cause
 
 
-def _of_batches(batches: Any, whole: set[str]) -> Iterator[Piece]:
-    row = 1
-    for batch in batches:
-        for start in range(0, batch.num_rows, PIECE):
-            part = batch.slice(start, PIECE)
-            columns = {
-                name: _values(column, is_whole=name in whole)
-                for name, column in zip(part.schema.names, part.columns, strict=True)
-            }
-            yield Piece(columns, row, None)
-            row += part.num_rows
-
-
-def _values(column: Any, *, is_whole: bool) -> Sequence[Any] | np.ndarray:
+def _values(column: Any, where: str, is_text: bool, is_class: bool) -> Sequence[Any] | np.ndarray:
+    """Return the values of a column of PyArrow; whole numbers exactly."""
     import pyarrow as pa
 
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     kind = column.type
-    if pa.types.is_temporal(kind):
-        column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-        return np.asarray(column.to_numpy(zero_copy_only=False), np.float64) / 1e6  # seconds
-    if not (_is_number(kind) or pa.types.is_boolean(kind)):
+    if pa.types.is_nested(kind):
+        raise ContentError(f"{where} is of type {kind}, expected numbers or texts; write its parts as columns")
+    if pa.types.is_decimal(kind) and not is_text:
+        column = column.cast(pa.decimal256(76, 0) if kind.scale == 0 else pa.float64())
+        kind = column.type
+    is_moment = pa.types.is_date(kind) or pa.types.is_timestamp(kind)
+    if is_text or not (_is_number(kind) or pa.types.is_boolean(kind) or is_moment) or (is_class and is_moment):
+        return _texts(column, where)
+    if is_moment:
+        return as_floats(column if pa.types.is_timestamp(kind) else column.cast(pa.timestamp("ms")))
+    if pa.types.is_boolean(kind) and is_class:
         return column.to_pylist()
-    values = np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
-    return values.astype(np.int64) if is_whole and np.array_equal(values, np.round(values)) else values
+    if pa.types.is_decimal(kind) or (pa.types.is_integer(kind) and column.null_count):
+        return [math.nan if it is None else int(it) for it in column.to_pylist()]
+    return column.to_numpy() if pa.types.is_integer(kind) else as_floats(column)
+
+
+def _texts(column: Any, where: str) -> list[str | None]:
+    import pyarrow as pa
+
+    try:
+        return column.cast(pa.string()).to_pylist()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as cause:
+        raise ContentError(
+            f"{where} is of type {column.type} and cannot be read as text ({cause}), expected numbers or texts in "
+            "UTF-8; convert it"
+        ) from cause
 
 
 def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+    return any(it(kind) for it in (pa.types.is_integer, pa.types.is_floating, pa.types.is_null, pa.types.is_decimal))
 
 
 def _of_json_lines(file: Any, name: str) -> Iterator[Piece]:
-    row, rows = 1, []
-    while line := file.readline(_LONGEST_LINE):
-        if len(line) == _LONGEST_LINE:
-            raise ContentError(f"{name}, row {row + len(rows)} is longer than {_LONGEST_LINE:,} bytes")
-        if not line.strip():
-            continue
-        rows.append(_object_of(line, f"{name}, row {row + len(rows)}"))
-        if len(rows) == PIECE:
-            yield Piece(_columns_of(rows), row, _share(file))
-            row, rows = row + len(rows), []
-    if rows:
-        yield Piece(_columns_of(rows), row, _share(file))
+    lines = (it for it in text_lines(file, name) if it.strip())
+    row = 1
+    while part := list(islice(lines, PIECE)):
+        rows = [_object_of(line, f"{name}, row {number}") for number, line in enumerate(part, row)]
+        yield Piece(_columns_of(rows), row, len(rows), share_read(file))
+        row += len(rows)
 
 
-def _object_of(line: bytes, where: str) -> dict[str, Any]:
+def _object_of(line: str, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        found = json.loads(line, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as cause:
         raise ContentError(f"{where} is no JSON ({cause}), expected an object in one line") from cause
-    if not isinstance(found, dict):
+    if not isinstance(found, _Pairs):
         raise ContentError(f"{where} is {type(found).__name__}, expected an object from column to value")
-    for name, value in found.items():
-        if isinstance(value, dict | list):
-            raise ContentError(f"{where}, column {name!r} is {type(value).__name__}, expected a number or a text")
-    return found
+    values = dict(found)
+    if len(values) < len(found):
+        check_different((name for name, _ in found), where)
+    for name, value in values.items():
+        if isinstance(value, list):
+            kind = "an object" if isinstance(value, _Pairs) else "a list"
+            raise ContentError(
+                f"{where}, column {name!r} is {kind}, expected a number or a text; write its parts as columns"
+            )
+    return values
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The names and values of a JSON object, of which two may have one name."""
 
 
 def _columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

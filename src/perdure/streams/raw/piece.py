@@ -1,0 +1,47 @@
+"""Some rows of a file, and what its reading needs, whatever the format."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from perdure.storage.reading import ContentError
+
+PIECE = 1_024
+"""Rows of a piece at most."""
+
+
+class Piece(NamedTuple):
+    """Some rows of a file."""
+
+    columns: Mapping[str, Sequence[Any] | np.ndarray]
+    """By name, all of one length: numbers, NaN where missing; other values as they are, None where missing."""
+    first_row: int
+    """Number of the first row, counted from 1 for the first row of data."""
+    n_rows: int
+    share: float | None
+    """Part of the file that has been read, 0..1; None if its length is not known."""
+
+
+def share_read(file: Any) -> float | None:
+    """Return the part of a file that has been read; None if it is a stream."""
+    if not file.seekable():
+        return None
+    return file.tell() / max(os.fstat(file.fileno()).st_size, 1)
+
+
+def check_different(names: Iterable[str], where: str) -> None:
+    """Check that the names of columns are different.
+
+    Raises:
+        ContentError: naming one that is there twice.
+    """
+    name, times = max(Counter(names).items(), key=lambda it: it[1], default=("", 0))
+    if times > 1:
+        raise ContentError(
+            f"{where} has {times} columns named {name!r}, expected different names; rename or remove all but one"
+        )
