@@ -74,9 +74,11 @@ def answers_to_file(model: DurableModel, source: Path | str, *, probabilities: b
     """Yield a line of column names, and one for each row of a file: the prediction, and each class's probability.
 
     Raises:
-        ContentError: if the file cannot be read or has no rows.
+        ContentError: if the file cannot be read or has no rows, or if nothing has been learned yet.
         RowError: naming the row, counted from 1, that cannot be answered.
     """
+    if not model.model.has_learned:
+        raise ContentError(f"{model.folder} has learned nothing yet, so it has no answers; teach it first")
     classes = model.classes if probabilities and not model.settings.regression else []
     for piece in read_pieces(source, texts=_texts(model)):
         rows = Rows(Table(piece.columns, piece.n_rows, piece.first_row))

@@ -16,8 +16,9 @@ def prequential_curves(record: StreamRecord) -> Figure:
     for place, it in enumerate(record.results):
         colour, values = colour_of(place), it.values if record.regression else 100 * it.values
         axes.plot(it.rows, values, color=colour, linewidth=1.5, label=it.method)
+        height = 0.03 + 0.05 * place  # one line of marks for each method, so that none covers another's
         for row in it.drifts:
-            axes.plot([row], [0], marker="^", color=colour, clip_on=False, transform=axes.get_xaxis_transform())
+            axes.plot([row], [height], marker="^", color=colour, markersize=5, transform=axes.get_xaxis_transform())
     if any(it.drifts for it in record.results):
         axes.plot([], [], linestyle="none", marker="^", color=GREY, label="errors changed")
     window = record.config["window"]
