@@ -1,6 +1,7 @@
 """A model in a folder: nothing that was acknowledged is lost, and what was forgotten is gone."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -215,14 +216,19 @@ def test_a_reader_follows_what_is_forgotten_relabelled_and_adopted(taught, tmp_p
 def test_an_example_that_is_not_what_was_written_is_named(taught, tmp_path):
     with taught("m", range(9)):
         pass
+    shutil.copytree(tmp_path / "m", tmp_path / "backup")
     for path in (tmp_path / "m" / "snapshots").iterdir():
         path.unlink()
     connection = sqlite3.connect(tmp_path / "m" / JOURNAL)
     connection.execute("""UPDATE examples SET y = '"sideways"' WHERE position = 4""")
     connection.commit()
     connection.close()
-    with pytest.raises(JournalError, match="is damaged: example 4 is not what was written; restore it from a backup"):
+    with pytest.raises(JournalError, match="is damaged: example 4 is not what was written; put a backup of"):
         opened(tmp_path / "m")
+    shutil.rmtree(tmp_path / "m")
+    shutil.copytree(tmp_path / "backup", tmp_path / "m")
+    with opened(tmp_path / "m") as model:
+        assert model.n_examples == 9
 
 
 def test_a_clock_that_goes_backwards_changes_nothing(taught, monkeypatch, assert_same_state):
@@ -259,7 +265,7 @@ def test_other_settings_and_other_schemas_are_refused(taught, tmp_path):
     connection.execute("UPDATE meta SET value = '7' WHERE name = 'schema'")
     connection.commit()
     connection.close()
-    with pytest.raises(JournalError, match="has schema 7, expected 1"):
+    with pytest.raises(JournalError, match="has schema 7, expected 2"):
         opened(tmp_path / "m")
 
 

@@ -16,8 +16,8 @@ from jaxtyping import Float
 
 from perdure.core import PerdureWarning
 from perdure.online.errors import RowError
-from perdure.online.folder import JOURNAL, SNAPSHOTS, claim_folder
-from perdure.online.history import Kept, as_kept, names_given, pieces, unknown_only
+from perdure.online.folder import SNAPSHOTS, claim_folder
+from perdure.online.history import Kept, as_kept, kept_settings, names_given, pieces, settings_to_keep, unknown_only
 from perdure.online.journal import Entry, Journal, JournalError
 from perdure.online.model import OnlineModel
 from perdure.online.prequential import Prequential, compare
@@ -58,7 +58,7 @@ class DurableModel:
         self.folder = folder
         self._journal = journal
         self._lock = lock
-        self._snapshots = Snapshots(folder / SNAPSHOTS)
+        self._snapshots = Snapshots(folder / SNAPSHOTS, journal)
         self._snapshot_examples = snapshot_examples
         self._snapshot_seconds = snapshot_seconds
         self._snapshot_time = time.monotonic()
@@ -109,6 +109,7 @@ class DurableModel:
             FolderInUseError: if another process writes into the folder; the message tells its number.
             StorageError: if the folder holds something else, other settings or a journal of another schema, or if it
                 is damaged.
+            ValueError: naming the setting that no model can have; nothing was made.
         """
         if snapshot_examples < 1 or not snapshot_seconds > 0:
             raise ValueError(
@@ -120,7 +121,7 @@ class DurableModel:
             "regression": regression,
             "memory_size": memory_size,
             "memory_rule": memory_rule,
-            "hidden_sizes": None if hidden_sizes is None else tuple(hidden_sizes),
+            "hidden_sizes": hidden_sizes,
             "standardize": standardize,
             "allow_missing": allow_missing,
             "seed": seed,
@@ -243,12 +244,10 @@ class DurableModel:
         """Remove examples for good; return how many. The model becomes bit for bit the one that never saw them.
 
         Raises:
-            JournalError: naming an id that was never learned.
+            JournalError: naming an id that was never learned, or a file that still holds what the model has forgotten.
         """
         with self._busy:
-            positions = self._positions(_as_list(ids))
-            self._forget(list(positions.values()))
-            return len(positions)
+            return self._forget(list(self._positions(_as_list(ids)).values()))
 
     def relabel(self, id: str | int, y: Any) -> None:
         """Put another target in an example's place; the model becomes the one that learned it with that target.
@@ -317,10 +316,10 @@ class DurableModel:
         with self._busy:
             self._check_writable()
             changed = self.settings.changed(method=method, **settings)
-            model, last = changed.new_model(), self._journal.last_position
+            kept, model, last = settings_to_keep(changed), changed.new_model(), self._journal.last_position
             self._replay(model, 0, last)  # raises if the history cannot be learned so; nothing has changed then
             self._snapshots.drop(0)
-            self._journal.set_settings(changed.to_json())
+            self._journal.set_settings(kept)
             self._take_over(model, last, snapshot=0)
 
     def snapshot(self) -> None:
@@ -383,29 +382,35 @@ class DurableModel:
             raise JournalError(None, f"{self.folder} has no example with the id {missing[0]!r}")
         return positions
 
-    def _forget(self, positions: list[int]) -> None:
+    def _forget(self, positions: list[int]) -> int:
+        """Forget examples; return how many had not been forgotten before."""
         self._check_writable()
         if not positions:
-            return
+            return 0
         last = self._journal.last_position
         model, start = self._snapshots.nearest(min(positions) - 1, self.settings)
         # Raises if the rest cannot be learned without them; nothing has changed then.
         self._replay(model, start, last, without=set(positions))
         # Snapshots first: one that is left behind would bring back what the journal has forgotten.
         self._snapshots.drop(min(positions))
-        self._journal.forget(positions)
+        try:
+            n_forgotten = self._journal.forget(positions)
+        except JournalError:
+            self._refresh()  # they may be forgotten all the same
+            raise
         self._take_over(model, last, snapshot=start)
+        return n_forgotten
 
     def _take_over(self, model: OnlineModel, position: int, *, snapshot: int) -> None:
         """Go on with a model that has learned the journal up to a position, from the snapshot at another one."""
         self._edition = self._journal.edition
-        self.settings = ModelSettings.of_json(self._journal.settings, self.folder / JOURNAL)
+        self.settings = kept_settings(self._journal)
         self._model, self._position, self._snapshot_position = model, position, snapshot
 
     def _restore(self) -> None:
         """Bring the model to what the journal holds."""
         self._edition = self._journal.edition
-        self.settings = ModelSettings.of_json(self._journal.settings, self.folder / JOURNAL)
+        self.settings = kept_settings(self._journal)
         self._model, self._position = self._snapshots.nearest(self._journal.last_position, self.settings)
         self._snapshot_position = self._position
         self._refresh()

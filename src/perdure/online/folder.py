@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from perdure.online.history import settle
+from perdure.online.history import settings_to_keep, settle
 from perdure.online.journal import Journal
+from perdure.online.settings import ModelSettings
 from perdure.records.folder import CONFIG
-from perdure.storage.files import StorageError, make_folder
+from perdure.storage.files import StorageError, make_folder, remove_partial_files
 from perdure.storage.lock import FolderLock
 
 JOURNAL = "journal.sqlite"
@@ -32,6 +33,7 @@ def claim_folder(
     Raises:
         FolderInUseError: if another process writes into the folder.
         StorageError: if the folder holds something else, other settings or a journal of another schema, or is damaged.
+        ValueError: naming the setting that no model can have; nothing was made.
     """
     if (path / CONFIG).exists():
         raise StorageError(None, f"{path} holds the record of a run, not a model; choose another folder")
@@ -39,11 +41,13 @@ def claim_folder(
         raise StorageError(
             None, f"{path} holds no model; make one: perdure model new {path}, or DurableModel.open in Python"
         )
-    lock = None
+    lock = new = None
     if not read_only:
+        new = settings_to_keep(ModelSettings().changed(**given))
         make_folder(path)
         lock = undo.enter_context(FolderLock(path))
+        remove_partial_files(path / SNAPSHOTS)
     journal = Journal(path / JOURNAL, writable=not read_only)
     undo.callback(journal.close)
-    settle(journal, given, path, writable=not read_only)
+    settle(journal, given, path, new)
     return lock, journal

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from perdure.online.encoding import to_json
 from perdure.online.errors import RowError
-from perdure.online.journal import Entry, Journal, JournalError, to_json
+from perdure.online.journal import Entry, Journal, JournalError
+from perdure.online.methods import METHODS
 from perdure.online.rows import Rows, of_dictionaries
 from perdure.online.settings import ModelSettings
 from perdure.storage.files import StorageError
+from perdure.storage.reading import ContentError
 
 _PIECE = 1_024
 """Examples read at a time."""
@@ -138,29 +141,54 @@ def unknown_only(
     return rows.take(np.asarray(places, int)), [targets[it] for it in places], [ids[it] for it in places]
 
 
-def settle(journal: Journal, given: Mapping[str, Any], path: Path, *, writable: bool) -> None:
+def settings_to_keep(settings: ModelSettings) -> dict[str, Any]:
+    """Return settings as a journal keeps them, once they are known to make a model.
+
+    Raises:
+        ValueError: if there is no such method, or it is a learner, which a journal cannot keep.
+    """
+    if not isinstance(settings.method, str):
+        raise ValueError(
+            f"method is {settings.method!r}, expected one of {', '.join(METHODS)}: a folder keeps the name of a "
+            "method, not a learner; to learn with it, choose OnlineClassifier or OnlineRegressor"
+        )
+    settings.new_model()
+    return settings.to_json()
+
+
+def kept_settings(journal: Journal) -> ModelSettings:
+    """Return the settings in a journal that has some.
+
+    Raises:
+        JournalError: if they make no model.
+    """
+    try:
+        return ModelSettings.of_json(journal.settings or {}, f"{journal.path}, settings")
+    except ContentError as cause:
+        raise JournalError(None, f"{cause}; put a backup of the whole folder in its place") from cause
+
+
+def settle(journal: Journal, given: Mapping[str, Any], path: Path, new: Mapping[str, Any] | None) -> None:
     """Give a new model its settings, or check that those given are the ones it has.
 
     Args:
         journal: of the model.
         given: settings by name; None is not given.
         path: folder of the model, for messages.
-        writable: may a new model be made?
+        new: what `settings_to_keep` returned, for a new model; None if none may be made.
 
     Raises:
         StorageError: if there is a model of other settings, or none and it may not be made.
-        ValueError: if there is no such method.
+        ValueError: naming the setting given that no model can have.
     """
     if journal.settings is None:
-        if not writable:
-            raise JournalError(None, f"{path} holds no model yet, which a reader cannot make")
-        settings = ModelSettings().changed(**given)
-        settings.new_model()  # is there such a method?
-        journal.set_settings(settings.to_json())
+        if new is None:
+            raise JournalError(None, f"{path} holds no model yet, which a reader cannot make; open it to write")
+        journal.set_settings(new)
         return
-    settings = ModelSettings.of_json(journal.settings, path)
+    settings = kept_settings(journal)
     for name, value in given.items():
-        if value is not None and value != getattr(settings, name):
+        if settings.changed(**{name: value}) != settings:
             raise StorageError(
                 None,
                 f"{path} holds a model with {name} = {getattr(settings, name)!r}, but {value!r} was given; leave it "

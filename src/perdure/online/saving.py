@@ -24,7 +24,7 @@ def load(path: str | Path, method: Learner[Any] | None = None) -> OnlineClassifi
     Raises:
         ContentError: if the file is damaged, was altered, holds something else, or was made with another learner.
     """
-    model, settings, _ = load_model(Path(path), method)
+    model, settings, *_ = load_model(Path(path), method)
     return estimator_of(model, settings)
 
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from perdure.core import Learner
+from perdure.learners.replay import MEMORY_RULES
 from perdure.online.methods import make_method
 from perdure.online.model import OnlineModel
 from perdure.records.describe import describe
 from perdure.storage.reading import ContentError, entry
 
+_MOST = 2**31 - 1
+"""Most examples, or units of a layer: what 32 bits count."""
+_LARGEST_SEED = 2**32 - 1
+
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """All that decides a model but the rows that it learns."""
+    """All that decides a model but the rows that it learns.
+
+    Raises:
+        ValueError: naming the one that is not as below.
+    """
 
     method: str | Learner[Any] = "auto"
     """One of `perdure.online.methods.METHODS`, or a learner with its hyper-parameters."""
@@ -32,7 +43,24 @@ class ModelSettings:
     allow_missing: bool = True
     """May values be missing?"""
     seed: int = 0
-    """Of all chance, ≥ 0."""
+    """Of all chance, 0 to 2³² - 1."""
+
+    def __post_init__(self):
+        for name in ("regression", "standardize", "allow_missing"):
+            self._take(name, _truth(name, getattr(self, name)))
+        self._take("memory_size", _whole("memory_size", self.memory_size, 1, _MOST))
+        self._take("seed", _whole("seed", self.seed, 0, _LARGEST_SEED))
+        self._take("hidden_sizes", _sizes(self.hidden_sizes))
+        if self.memory_rule not in MEMORY_RULES:
+            raise ValueError(f"memory_rule is {self.memory_rule!r}, expected one of {', '.join(MEMORY_RULES)}")
+        if self.regression and self.memory_rule == "balanced":
+            raise ValueError(
+                "memory_rule is 'balanced', which is for classes, but numbers are to be learned; choose one of "
+                f"{', '.join(it for it in MEMORY_RULES if it != 'balanced')}"
+            )
+
+    def _take(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
     def new_model(self) -> OnlineModel:
         """Return the model before its first row.
@@ -73,16 +101,13 @@ class ModelSettings:
             method: the learner, if it was one of no name.
 
         Raises:
-            ContentError: if something is missing or of another kind, or the learner is another one.
+            ContentError: if something is missing or of another kind, they make no model, or the learner is another one.
         """
         values = {}
         for it in fields(cls):
             if it.name != "method":
                 kind = list if it.name == "hidden_sizes" else type(it.default)
                 values[it.name] = entry(content, it.name, kind, where)
-        sizes = values["hidden_sizes"]
-        if not all(isinstance(size, int) and size > 0 for size in sizes):
-            raise ContentError(f"{where}, 'hidden_sizes' is {sizes}, expected whole numbers ≥ 1")
         named = content.get("method")
         if not isinstance(named, str):
             if method is None or describe(method, "method") != named:
@@ -91,8 +116,31 @@ class ModelSettings:
                     "perdure.load(path, method=…)"
                 )
             named = method
-        return cls(**values | {"method": named, "hidden_sizes": tuple(sizes)})
+        try:
+            settings = cls(**values | {"method": named, "hidden_sizes": _sizes(values["hidden_sizes"])})
+            settings.new_model()
+        except ValueError as cause:
+            raise ContentError(f"{where}: {cause}") from cause
+        return settings
 
     def changed(self, **given: Any) -> ModelSettings:
         """Return the same with those changes that are not None."""
         return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}, expected a whole number from {least} to {most:,}")
+    return int(value)
+
+
+def _truth(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {value!r}, expected True or False")
+    return bool(value)
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"hidden_sizes is {value!r}, expected whole numbers such as (64, 64), or () for none")
+    return tuple(_whole(f"hidden_sizes[{place}]", it, 1, _MOST) for place, it in enumerate(value))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from perdure.core import Learner, PerdureWarning
+from perdure.online.journal import Journal
 from perdure.online.model import OnlineModel
 from perdure.online.settings import ModelSettings
 from perdure.storage.arrays import load_arrays, save_arrays
@@ -19,44 +21,66 @@ from perdure.storage.reading import ContentError, entry
 
 _MOST = 2
 """Snapshots kept: if the newest is damaged there is one before it."""
+_FORMAT = 2
+
+
+class SavedModel(NamedTuple):
+    """What a file holds."""
+
+    model: OnlineModel
+    settings: ModelSettings
+    position: int
+    """Of the last example that it has learned."""
+    journal: str
+    """`Journal.digest` of those examples; empty if it has no journal."""
 
 
 class Snapshots:
-    """The snapshots in a folder, named after their positions."""
+    """The snapshots in a folder, named after their positions.
 
-    def __init__(self, folder: Path):
+    Each holds the digest of its examples, so that one of another journal, or of examples that are others by now, is
+    not taken for this journal's.
+    """
+
+    def __init__(self, folder: Path, journal: Journal):
         """Use a folder, which is made when there is something to write."""
         self._folder = folder
+        self._journal = journal
 
     def write(self, position: int, model: OnlineModel, settings: ModelSettings) -> None:
         """Write the model's state at a position, and remove older ones but the one before.
+
+        The position is the journal's last: snapshots of later ones are another journal's, and are removed.
 
         Raises:
             StorageError: if it cannot be written.
         """
         make_folder(self._folder)
-        save_model(self._path(position), model, settings, position)
+        save_model(self._path(position), model, settings, position, self._journal.digest(position))
+        self.drop(position + 1)
         for path in self._paths()[:-_MOST]:
             path.unlink(missing_ok=True)
 
     def nearest(self, position: int, settings: ModelSettings) -> tuple[OnlineModel, int]:
         """Return the newest sound model of a position up to `position`, and its position; a new model and 0 if none.
 
-        One that is damaged, or of other settings, is passed over with a warning.
+        One that is damaged, or of other settings or examples, is passed over with a warning.
         """
         for path in reversed(self._paths()):
             if int(path.stem) > position:
                 continue
             try:
-                model, found, at = load_model(path)
-                if found != settings or at != int(path.stem):
-                    raise ContentError("it is of another model")
+                saved = load_model(path)
+                if saved.settings != settings or saved.position != int(path.stem):
+                    raise ContentError(f"{path} is of a model with other settings, or was renamed")
+                if saved.journal != self._journal.digest(saved.position):
+                    raise ContentError(f"{path} has learned other examples than those of {self._journal.path}")
             except ContentError as cause:
                 warnings.warn(
                     f"a snapshot is passed over: {cause}; the one before is used", PerdureWarning, stacklevel=3
                 )
                 continue
-            return model, at
+            return saved.model, saved.position
         return settings.new_model(), 0
 
     def drop(self, position: int) -> None:
@@ -73,26 +97,33 @@ class Snapshots:
         return sorted(self._folder.glob(f"{'[0-9]' * 20}.safetensors"))
 
 
-def save_model(path: Path, model: OnlineModel, settings: ModelSettings, position: int) -> None:
+def save_model(path: Path, model: OnlineModel, settings: ModelSettings, position: int, journal: str = "") -> None:
     """Write a model to one safetensors file, atomically.
 
+    Args:
+        path: the file.
+        model: which has learned something.
+        settings: of the model.
+        position: of the last example that it has learned.
+        journal: `Journal.digest` of the examples; empty for a model without a journal.
+
     Raises:
-        StorageError: if it cannot be written.
+        StorageError: if it cannot be written, or could not be read again.
     """
     arrays, described = model.to_arrays()
     metadata = {
         "kind": "online model",
-        "format": 1,
+        "format": _FORMAT,
         "position": position,
+        "journal": journal,
         "settings": settings.to_json(),
         "model": described,
-        "sha256": _digest(arrays),
     }
-    save_arrays(path, arrays, metadata)
+    save_arrays(path, arrays, metadata | {"sha256": _digest(arrays, metadata)})
 
 
-def load_model(path: Path, method: Learner[Any] | None = None) -> tuple[OnlineModel, ModelSettings, int]:
-    """Return the model in a file, its settings, and its position.
+def load_model(path: Path, method: Learner[Any] | None = None) -> SavedModel:
+    """Return the model in a file.
 
     Args:
         path: the file.
@@ -103,23 +134,27 @@ def load_model(path: Path, method: Learner[Any] | None = None) -> tuple[OnlineMo
     """
     arrays, metadata = load_arrays(path)
     where = f"{path}, metadata"
-    if metadata.get("kind") != "online model" or metadata.get("format") != 1:
-        raise ContentError(f"{path} holds no online model of format 1, expected a file that a model has written")
-    if entry(metadata, "sha256", str, where) != _digest(arrays):
-        raise ContentError(f"{path} was altered: its arrays have another checksum than those that were written")
+    if metadata.get("kind") != "online model" or metadata.get("format") != _FORMAT:
+        raise ContentError(
+            f"{path} holds no online model of format {_FORMAT}, expected a file that a model has written"
+        )
+    described = {name: value for name, value in metadata.items() if name != "sha256"}
+    if entry(metadata, "sha256", str, where) != _digest(arrays, described):
+        raise ContentError(f"{path} was altered: its content has another checksum than what was written")
     settings = ModelSettings.of_json(entry(metadata, "settings", dict, where), where, method)
     try:
         model = settings.new_model()
         model.restore(arrays, entry(metadata, "model", dict, where))
     except ContentError:
         raise
-    except (KeyError, TypeError, ValueError) as cause:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as cause:
         raise ContentError(f"{path} describes no model: {cause!r}") from cause
-    return model, settings, entry(metadata, "position", int, where)
+    return SavedModel(model, settings, entry(metadata, "position", int, where), entry(metadata, "journal", str, where))
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    total = hashlib.sha256()
+def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of arrays and what is said about them."""
+    total = hashlib.sha256(json.dumps(metadata).encode())
     for name in sorted(arrays):
         total.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
         total.update(np.ascontiguousarray(arrays[name]).data)

@@ -12,7 +12,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from perdure.storage.files import write_atomically
+from perdure.storage.files import StorageError, write_atomically
 from perdure.storage.reading import MAX_BYTES, ContentError, open_file, parse_json
 
 Tree = TypeVar("Tree")
@@ -67,9 +67,22 @@ def save_arrays(path: Path, tree: Any, metadata: Mapping[str, Any]) -> None:
     """Write a tree of arrays and its metadata to a safetensors file, atomically.
 
     Raises:
-        StorageError: if it cannot be written.
+        StorageError: if it cannot be written, or if `load_arrays` would refuse it.
     """
-    write_atomically(path, arrays_to_bytes(tree, metadata))
+    try:
+        parse_json(json.dumps(metadata, allow_nan=False).encode(), f"{path}, metadata")
+    except ContentError as cause:
+        raise StorageError(
+            None, f"{path} was not written, since it could not be read again: {cause}; correct or shorten its texts"
+        ) from cause
+    content = arrays_to_bytes(tree, metadata)
+    if len(content) > MAX_BYTES:
+        raise StorageError(
+            None,
+            f"{path} was not written, since it could not be read again: it has {len(content):,} bytes, expected at "
+            f"most {MAX_BYTES:,}; make the networks or the memory smaller",
+        )
+    write_atomically(path, content)
 
 
 def load_arrays(path: Path, limit: int = MAX_BYTES) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
