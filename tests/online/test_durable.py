@@ -178,7 +178,7 @@ def test_no_room_for_a_snapshot_is_said_and_loses_nothing(taught, monkeypatch, a
 
         with monkeypatch.context() as patch:
             patch.setattr(model._snapshots, "write", full)
-            patch.setattr(model, "_snapshot_examples", 1)
+            patch.setattr(model._schedule, "_examples", 1)
             with pytest.warns(PerdureWarning, match="no snapshot could be made: no space left; nothing is lost"):
                 teach(model, range(5, 8))
         assert_same_state(model.model, other.model)

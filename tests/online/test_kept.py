@@ -10,6 +10,7 @@ import pytest
 
 from perdure import DurableModel, PerdureWarning
 from perdure.online.errors import RowError
+from perdure.online.history import replay
 from perdure.storage.files import StorageError
 
 SMALL = {"method": "online", "hidden_sizes": (4,)}
@@ -24,7 +25,7 @@ def model(tmp_path):
 def relearned(model):
     """Return the model that the journal alone makes."""
     found = model.settings.new_model()
-    model._replay(found, 0, model.position)
+    replay(model._journal, found, 0, model.position)
     return found
 
 

@@ -26,7 +26,7 @@ from perdure.storage.files import StorageError
         ({"memory_rule": "best"}, "memory_rule is 'best', expected one of reservoir, ring, recent, balanced"),
         ({"memory_rule": "balanced", "regression": True}, "memory_rule is 'balanced', which is for classes"),
         ({"method": "best"}, "method is 'best', expected"),
-        ({"method": "slda", "regression": True}, "method is 'slda', expected"),
+        ({"method": "slda", "regression": True}, "method is 'slda', which learns classes only"),
     ],
 )
 def test_a_refused_model_leaves_nothing_behind(tmp_path, given, complaint):

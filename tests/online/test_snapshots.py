@@ -153,7 +153,7 @@ def test_a_snapshot_that_could_not_be_read_is_not_written(tmp_path, monkeypatch)
         with monkeypatch.context() as patch:
             patch.setattr(reading, "MAX_TEXT_BYTES", 100)
             teach(model, range(6, 9))
-            patch.setattr(model, "_snapshot_examples", 1)
+            patch.setattr(model._schedule, "_examples", 1)
             with pytest.warns(PerdureWarning, match="no snapshot could be made: .* larger than 100 bytes.* is lost"):
                 teach(model, range(9, 12))
         assert snapshots(model.folder) == [before]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from threading import RLock
@@ -16,14 +15,25 @@ from jaxtyping import Float
 
 from perdure.core import PerdureWarning
 from perdure.online.errors import RowError
-from perdure.online.folder import SNAPSHOTS, claim_folder
-from perdure.online.history import Kept, as_kept, kept_settings, names_given, pieces, settings_to_keep, unknown_only
+from perdure.online.folder import SNAPSHOTS, check_writable, claim_folder
+from perdure.online.history import (
+    Kept,
+    as_kept,
+    as_list,
+    kept_settings,
+    names_given,
+    pieces,
+    positions_of,
+    replay,
+    settings_to_keep,
+    unknown_only,
+)
 from perdure.online.journal import Entry, Journal, JournalError
 from perdure.online.model import OnlineModel
 from perdure.online.prequential import Prequential, compare
 from perdure.online.rows import as_rows, of_dictionaries
 from perdure.online.settings import ModelSettings
-from perdure.online.snapshots import Snapshots, save_model
+from perdure.online.snapshots import Schedule, Snapshots, save_model
 from perdure.storage.files import StorageError
 from perdure.storage.lock import FolderLock
 
@@ -59,9 +69,7 @@ class DurableModel:
         self._journal = journal
         self._lock = lock
         self._snapshots = Snapshots(folder / SNAPSHOTS, journal)
-        self._snapshot_examples = snapshot_examples
-        self._snapshot_seconds = snapshot_seconds
-        self._snapshot_time = time.monotonic()
+        self._schedule = Schedule(snapshot_examples, snapshot_seconds)
         self._busy = RLock()
         self._restore()
 
@@ -111,21 +119,10 @@ class DurableModel:
                 is damaged.
             ValueError: naming the setting that no model can have; nothing was made.
         """
-        if snapshot_examples < 1 or not snapshot_seconds > 0:
-            raise ValueError(
-                f"snapshot_examples = {snapshot_examples} and snapshot_seconds = {snapshot_seconds} were given, "
-                "expected at least 1 and more than 0"
-            )
-        given = {
-            "method": method,
-            "regression": regression,
-            "memory_size": memory_size,
-            "memory_rule": memory_rule,
-            "hidden_sizes": hidden_sizes,
-            "standardize": standardize,
-            "allow_missing": allow_missing,
-            "seed": seed,
-        }
+        Schedule(snapshot_examples, snapshot_seconds)  # are they in range?
+        given = {"method": method, "regression": regression, "memory_size": memory_size, "memory_rule": memory_rule}
+        given |= {"hidden_sizes": hidden_sizes, "standardize": standardize, "seed": seed}
+        given |= {"allow_missing": allow_missing}
         path = Path(folder)
         with ExitStack() as undo:
             lock, journal = claim_folder(path, given, undo, read_only=read_only, create=create)
@@ -170,12 +167,12 @@ class DurableModel:
         """
         if isinstance(X, Mapping):
             X, y = [X], [y]
-        rows, targets = as_rows(X), _as_list(y)
+        rows, targets = as_rows(X), as_list(y)
         if len(targets) != rows.n:
             raise RowError(f"{rows.n} rows and {len(targets)} targets were given; give as many of each")
         names: list[str | None] = [None] * rows.n if ids is None else names_given(ids, rows)
         with self._busy:
-            self._check_writable()
+            check_writable(self._lock, self.folder)
             if ids is not None:
                 rows, targets, names = unknown_only(self._journal, rows, targets, names)
             if rows.n:
@@ -192,7 +189,7 @@ class DurableModel:
             self._restore()  # to what is on the disk
             raise
         self._position = self._journal.last_position
-        if self._snapshot_is_due():
+        if self._schedule.is_due(self._position):
             self._try_snapshot()
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "rows classes"]:
@@ -247,7 +244,7 @@ class DurableModel:
             JournalError: naming an id that was never learned, or a file that still holds what the model has forgotten.
         """
         with self._busy:
-            return self._forget(list(self._positions(_as_list(ids)).values()))
+            return self._forget(list(positions_of(self._journal, as_list(ids)).values()))
 
     def relabel(self, id: str | int, y: Any) -> None:
         """Put another target in an example's place; the model becomes the one that learned it with that target.
@@ -257,8 +254,8 @@ class DurableModel:
             RowError: if the target cannot be learned; nothing has changed.
         """
         with self._busy:
-            (position,) = self._positions([id]).values()
-            self._check_writable()
+            (position,) = positions_of(self._journal, [id]).values()
+            check_writable(self._lock, self.folder)
             before = next(self._journal.entries(position - 1, position), None)
             if before is None:
                 raise JournalError(
@@ -283,7 +280,7 @@ class DurableModel:
         if not isinstance(position, int | np.integer) or not 0 <= position <= self._journal.last_position:
             raise ValueError(f"position = {position}, expected a whole number, 0 to {self._journal.last_position}")
         model, start = self._snapshots.nearest(position, self.settings)
-        self._replay(model, start, position)
+        replay(self._journal, model, start, position)
         from perdure.online.saving import estimator_of  # loads scikit-learn, which takes long
 
         return estimator_of(model, self.settings)
@@ -314,10 +311,10 @@ class DurableModel:
             RowError: naming the position of an example that cannot be learned so; nothing has changed.
         """
         with self._busy:
-            self._check_writable()
+            check_writable(self._lock, self.folder)
             changed = self.settings.changed(method=method, **settings)
             kept, model, last = settings_to_keep(changed), changed.new_model(), self._journal.last_position
-            self._replay(model, 0, last)  # raises if the history cannot be learned so; nothing has changed then
+            replay(self._journal, model, 0, last)  # raises if it cannot be learned so; nothing has changed then
             self._snapshots.drop(0)
             self._journal.set_settings(kept)
             self._take_over(model, last, snapshot=0)
@@ -329,11 +326,11 @@ class DurableModel:
             StorageError: if it cannot be written.
         """
         with self._busy:
-            self._check_writable()
-            self._snapshot_time = time.monotonic()
-            if self._position > self._snapshot_position and self._model.has_learned:
+            check_writable(self._lock, self.folder)
+            self._schedule.tried()
+            if self._position > self._schedule.position and self._model.has_learned:
                 self._snapshots.write(self._position, self._model, self.settings)
-                self._snapshot_position = self._position
+                self._schedule.position = self._position
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file, which `perdure.load` reads as an estimator.
@@ -348,16 +345,6 @@ class DurableModel:
 
     # --- inside
 
-    def _check_writable(self) -> None:
-        if self._lock is None:
-            raise StorageError(None, f"{self.folder} was opened to read only, or closed; open it to write")
-        if not self._lock.holds:
-            raise StorageError(
-                None,
-                f"{self.folder} was deleted or put in another place while the model was open; nothing can be kept "
-                "there: open the model again",
-            )
-
     def _try_snapshot(self) -> None:
         """Make a snapshot, or warn that there is none: all that it holds is in the journal, so nothing is lost."""
         try:
@@ -369,28 +356,15 @@ class DurableModel:
                 stacklevel=3,
             )
 
-    def _snapshot_is_due(self) -> bool:
-        return (
-            self._position - self._snapshot_position >= self._snapshot_examples
-            or time.monotonic() - self._snapshot_time >= self._snapshot_seconds
-        )
-
-    def _positions(self, ids: Sequence[str | int]) -> dict[str, int]:
-        names = [str(it) for it in ids]
-        positions = self._journal.positions(names)
-        if missing := [it for it in names if it not in positions]:
-            raise JournalError(None, f"{self.folder} has no example with the id {missing[0]!r}")
-        return positions
-
     def _forget(self, positions: list[int]) -> int:
         """Forget examples; return how many had not been forgotten before."""
-        self._check_writable()
+        check_writable(self._lock, self.folder)
         if not positions:
             return 0
         last = self._journal.last_position
         model, start = self._snapshots.nearest(min(positions) - 1, self.settings)
         # Raises if the rest cannot be learned without them; nothing has changed then.
-        self._replay(model, start, last, without=set(positions))
+        replay(self._journal, model, start, last, without=set(positions))
         # Snapshots first: one that is left behind would bring back what the journal has forgotten.
         self._snapshots.drop(min(positions))
         try:
@@ -405,14 +379,14 @@ class DurableModel:
         """Go on with a model that has learned the journal up to a position, from the snapshot at another one."""
         self._edition = self._journal.edition
         self.settings = kept_settings(self._journal)
-        self._model, self._position, self._snapshot_position = model, position, snapshot
+        self._model, self._position, self._schedule.position = model, position, snapshot
 
     def _restore(self) -> None:
         """Bring the model to what the journal holds."""
         self._edition = self._journal.edition
         self.settings = kept_settings(self._journal)
         self._model, self._position = self._snapshots.nearest(self._journal.last_position, self.settings)
-        self._snapshot_position = self._position
+        self._schedule.position = self._position
         self._refresh()
 
     def _refresh(self) -> None:
@@ -421,17 +395,5 @@ class DurableModel:
             self._restore()
         last = self._journal.last_position
         if last > self._position:
-            self._replay(self._model, self._position, last)
+            replay(self._journal, self._model, self._position, last)
             self._position = last
-
-    def _replay(self, model: OnlineModel, after: int, upto: int, without: Container[int] = ()) -> None:
-        """Learn the examples of positions after `after` up to `upto`, but for some."""
-        for rows, targets in pieces(self._journal, after, upto, without):
-            model.learn(rows, targets)
-
-
-def _as_list(values: Any) -> list[Any]:
-    """Return targets or ids as a list; a single text or number is one."""
-    if isinstance(values, str | int):
-        return [values]
-    return values.tolist() if hasattr(values, "tolist") else list(values)

@@ -51,3 +51,19 @@ def claim_folder(
     undo.callback(journal.close)
     settle(journal, given, path, new)
     return lock, journal
+
+
+def check_writable(lock: FolderLock | None, path: Path) -> None:
+    """Check that a model's folder may be written.
+
+    Raises:
+        StorageError: if there is no lock of it, or the folder is not the one that the lock was taken on.
+    """
+    if lock is None:
+        raise StorageError(None, f"{path} was opened to read only, or closed; open it to write")
+    if not lock.holds:
+        raise StorageError(
+            None,
+            f"{path} was deleted or put in another place while the model was open; nothing can be kept there: open the "
+            "model again",
+        )

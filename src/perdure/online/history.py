@@ -14,6 +14,7 @@ from perdure.online.encoding import to_json
 from perdure.online.errors import RowError
 from perdure.online.journal import Entry, Journal, JournalError
 from perdure.online.methods import METHODS
+from perdure.online.model import OnlineModel
 from perdure.online.rows import Rows, of_dictionaries
 from perdure.online.settings import ModelSettings
 from perdure.storage.files import StorageError
@@ -40,6 +41,36 @@ def pieces(journal: Journal, after: int, upto: int, without: Container[int] = ()
             entries = []
     if entries:
         yield _learnable(entries)
+
+
+def replay(journal: Journal, model: OnlineModel, after: int, upto: int, without: Container[int] = ()) -> None:
+    """Let a model learn the examples of positions after `after` up to `upto`, but for some.
+
+    Raises:
+        RowError: naming the position of an example that cannot be learned.
+    """
+    for rows, targets in pieces(journal, after, upto, without):
+        model.learn(rows, targets)
+
+
+def positions_of(journal: Journal, ids: Sequence[str | int]) -> dict[str, int]:
+    """Return the positions of examples by their ids.
+
+    Raises:
+        JournalError: naming an id that was never learned.
+    """
+    names = [str(it) for it in ids]
+    positions = journal.positions(names)
+    if missing := [it for it in names if it not in positions]:
+        raise JournalError(None, f"{journal.path.parent} has no example with the id {missing[0]!r}")
+    return positions
+
+
+def as_list(values: Any) -> list[Any]:
+    """Return targets or ids as a list; a single text or number is one."""
+    if isinstance(values, str | int):
+        return [values]
+    return values.tolist() if hasattr(values, "tolist") else list(values)
 
 
 def _learnable(entries: list[Entry]) -> tuple[Rows, list[Any]]:

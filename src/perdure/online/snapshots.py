@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,39 @@ class SavedModel(NamedTuple):
     """Of the last example that it has learned."""
     journal: str
     """`Journal.digest` of those examples; empty if it has no journal."""
+
+
+class Schedule:
+    """When the next snapshot is due."""
+
+    def __init__(self, examples: int, seconds: float):
+        """Begin now, after the first snapshot.
+
+        Args:
+            examples: a snapshot is due after this many, at least 1,
+            seconds: or when this many have gone by, more than 0.
+
+        Raises:
+            ValueError: if one is out of range.
+        """
+        if examples < 1 or not seconds > 0:
+            raise ValueError(
+                f"snapshot_examples = {examples} and snapshot_seconds = {seconds} were given, expected at least 1 and "
+                "more than 0"
+            )
+        self.position = 0
+        """Of the newest snapshot."""
+        self._examples = examples
+        self._seconds = seconds
+        self.tried()
+
+    def tried(self) -> None:
+        """Count the seconds from now on."""
+        self._time = time.monotonic()
+
+    def is_due(self, position: int) -> bool:
+        """Is it time for a snapshot of this position?"""
+        return position - self.position >= self._examples or time.monotonic() - self._time >= self._seconds
 
 
 class Snapshots:
