@@ -104,6 +104,7 @@ def test_another_file_is_refused_for_the_rest(data_file, tmp_path):
         resume(tmp_path / "run", data_dir=data_file.parent, quiet=True)
 
 
+@pytest.mark.long
 def test_validation_learns_the_validation_stream(tmp_path):
     perdure_run("digits-rotations", *SMALL_OPTIONS, "--validation", "--out", tmp_path)
     config = RunRecord.load(tmp_path).config

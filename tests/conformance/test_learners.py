@@ -162,7 +162,7 @@ def own_learner(path):
 every_learner = pytest.mark.parametrize("name", LEARNERS)
 
 
-QUICK = ("online", "mer", "slda")
+QUICK = ("mer", "slda")
 """Learners of different kinds, whose checks run with the short tests."""
 
 

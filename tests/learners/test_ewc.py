@@ -92,6 +92,7 @@ def test_the_step_is_down_the_loss_and_the_penalty():
         assert np.abs(differences).max() > 1e-4
 
 
+@pytest.mark.long
 def test_without_strength_it_is_online_learning():
     """Bit for bit, operation by operation; compiled programs may round differently."""
     stream = stream_of([0, 0, 1, 1])

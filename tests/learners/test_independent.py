@@ -13,6 +13,7 @@ from perdure.learners.independent import Independent, network
 from perdure.learners.online import Online, OnlineState
 from perdure.models import MLP
 from perdure.updates.gradient import predict_batch
+from tests.conftest import first_short
 
 pytestmark = pytest.mark.optimized
 
@@ -66,7 +67,7 @@ def test_each_task_has_a_fresh_network_with_its_share_of_the_units():
     assert state.task == -1
 
 
-@pytest.mark.parametrize("from_previous", [True, False])
+@pytest.mark.parametrize("from_previous", first_short([True, False]))
 def test_the_networks_of_other_tasks_are_left_alone(from_previous):
     learner = Independent(0.1, from_previous=from_previous, stream_info=STREAM_INFO)
     before = after(learner, start_of(learner), [0, 0, 1])

@@ -39,6 +39,7 @@ def test_contract_of_scikit_learn(estimator, check):
     check(estimator)
 
 
+@pytest.mark.long
 def test_parameters_are_looked_at_by_fit_and_not_before():
     program = (
         "from sklearn.utils.estimator_checks import check_do_not_raise_errors_in_init_or_set_params as check\n"

@@ -116,6 +116,7 @@ def test_observations_that_no_network_takes_are_refused(name, words):
         perdure.run_agent(AGENT, gymnax.make(name), stages=[(0, 1000)], progress=False)
 
 
+@pytest.mark.long
 def test_wrappers_are_refused_where_they_have_no_step_env():
     environment, _ = gymnax.make("Breakout-MinAtar")
     check_environment(environment)

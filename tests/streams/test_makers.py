@@ -217,6 +217,7 @@ print(peak_memory())
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="the standard library tells no peak memory there")
 def test_100_tasks_of_10_000_test_images_stay_below_1_5_gigabytes():
     source = str(Path(mnist.__file__).parents[2])

@@ -106,6 +106,7 @@ def test_seeds_do_not_depend_on_those_beside_them():
     np.testing.assert_allclose(both.scores[1], second.scores[0], atol=1e-5)
 
 
+@pytest.mark.long
 def test_another_environment_or_agent_is_refused(tmp_path):
     ran(tmp_path / "r")
     before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir() if path.is_file()}

@@ -89,6 +89,7 @@ def test_the_rate_that_wins_most_often():
     assert chosen_rate(np.array([[0.9, 0.5, 0.1], [0.5, 0.9, 0.1]]), rates) == 0.01  # between sets: the smaller
 
 
+@pytest.mark.long
 def test_sines():
     encoder = DenseEncoder(4, (16,), key=jax.random.key(0))
     model = Representation(encoder, he_head(16, (), 1, jax.random.key(1)))

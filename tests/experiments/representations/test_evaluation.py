@@ -104,6 +104,7 @@ def test_an_evaluation_that_was_stopped_resumes_with_what_is_missing(places, tmp
     assert as_json(EvaluationRecord.load(folder).evaluations) == as_json(whole)
 
 
+@pytest.mark.long
 def test_a_finished_evaluation_says_where_its_figures_come_from(places, tmp_path, capsys):
     spec = spec_of(places[1:])
     evaluate_all(spec, tmp_path / "evaluation", progress=False)

@@ -91,6 +91,7 @@ def test_a_comparison_resumes_after_the_last_figure_and_may_grow(little, tmp_pat
         compare_learners(["a"], raw=False, seeds=3, folder=folder)
 
 
+@pytest.mark.long
 def test_other_features_of_the_same_name_are_refused(little, tmp_path, monkeypatch):
     folder = tmp_path / "learners"
     compare_learners(["a"], raw=False, seeds=2, folder=folder)

@@ -31,6 +31,7 @@ def test_alignment_has_no_past_at_the_first_example_only(uninterrupted):
     assert (after[:, 1:] != before[:, 1:]).all()
 
 
+@pytest.mark.long
 def test_alignment_does_not_change_what_is_learned(quick_run, er, benchmark, uninterrupted, as_bytes):
     without = quick_run(er, benchmark, seeds=2, evaluation="full")
     assert as_bytes(without.states) == as_bytes(uninterrupted.states)

@@ -14,6 +14,7 @@ from perdure.experiments.supervised.program import Advance, Evaluator, Log, Prog
 from perdure.learners.er import ER
 from perdure.models import MLP
 from perdure.streams.benchmark import LabelledSet
+from tests.conftest import first_short
 
 pytestmark = pytest.mark.optimized
 
@@ -69,6 +70,7 @@ def at(position):
 # --- keys
 
 
+@pytest.mark.long
 @given(st.integers(0, 2**31 - 2))
 @settings(deadline=None)
 def test_every_purpose_and_seed_has_a_key_of_its_own(seed):
@@ -280,7 +282,7 @@ def test_weights_of_seeds_that_take_turns_are_those_of_each_alone(monkeypatch):
             assert np.asarray(ours[seed]).tobytes() == np.asarray(theirs[0]).tobytes()
 
 
-@pytest.mark.parametrize("n_seeds", [1, 3])
+@pytest.mark.parametrize("n_seeds", first_short([3, 1]))
 def test_the_compiled_program_learns_what_the_plain_one_does(n_seeds):
     program, (learner, progress, stream, keys) = replay_program(n_seeds, memory_size=5)
     plain = [

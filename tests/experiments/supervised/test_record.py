@@ -37,6 +37,7 @@ def test_record_tells_what_was_requested_and_what_came_of_it(to_disk, uninterrup
     assert record.summary.peak_memory_bytes > 10 * 2**20
 
 
+@pytest.mark.long
 def test_finished_run_is_read_not_learned_again(to_disk, uninterrupted, assert_same, tmp_path, monkeypatch):
     to_disk()
     summary = (tmp_path / "run" / "summary.json").read_bytes()

@@ -195,6 +195,7 @@ def test_a_benchmark_and_a_function_that_returns_it_come_to_the_same(quick_run, 
     )
 
 
+@pytest.mark.long
 def test_learners_with_one_seed_see_one_stream(quick_run, er, online, tmp_path):
     for name, learner in {"er": er, "online": online}.items():
         quick_run(learner, DIGITS, seeds=[5], folder=tmp_path / name)

@@ -42,6 +42,7 @@ def test_a_stop_without_a_folder_says_that_nothing_is_kept(quick_tune, monkeypat
         quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]})
 
 
+@pytest.mark.long
 def test_a_longer_list_computes_only_what_it_adds(quick_tune, tmp_path, monkeypatch):
     first = quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]}, folder=tmp_path)
     calls = count_learners(monkeypatch)
