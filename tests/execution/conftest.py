@@ -112,7 +112,7 @@ def with_speeds(lengths, stretch=driving._Loop._stretch):
 
 @pytest.fixture
 def stretches_of(monkeypatch):
-    """Function that has stretches be of so many units, all alike."""
+    """Function that makes every stretch as long as the number of units given."""
 
     def fix(units):
         monkeypatch.setattr(Sum, "first_stretch", units)

@@ -12,7 +12,6 @@ import pytest
 
 from perdure import OnlineClassifier, OnlineRegressor, prequential
 from perdure.online.errors import RowError
-from perdure.online.model import OnlineModel
 
 ROWS = [{"a": float(n), "c": "xyz"[n % 3]} for n in range(12)]
 LABELS = ["up", "down"] * 6
@@ -52,7 +51,7 @@ def test_what_is_refused_leaves_no_trace(name, act, taught):
     with pytest.raises(ValueError, match=words):
         getattr(taught, act)(rows, labels)
     assert learned(taught) == before
-    taught.learn_one({"a": 3.5, "c": "x"}, "up")  # and goes on
+    taught.learn_one({"a": 3.5, "c": "x"}, "up")  # and learns what comes next
 
 
 def test_a_refused_fit_keeps_what_was_learned_before(taught):
@@ -88,7 +87,7 @@ def test_columns_beyond_the_capacity_may_come_late_in_a_batch():
     alone = OnlineClassifier("online", hidden_sizes=(4,))
     for row, label in zip(rows, "xyxyx", strict=True):
         alone.learn_one(row, label)
-    assert learned(together)[:3] == learned(alone)[:3] if hasattr(alone, "n_features_in_") else True
+    assert together._model.columns.to_json() == alone._model.columns.to_json()
     ours, theirs = (jax.tree.leaves(it._model.state) for it in (together, alone))
     assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
@@ -219,7 +218,6 @@ def test_threads_share_an_estimator(taught):
 
 def test_an_interrupt_in_a_call_leaves_a_model_that_goes_on(monkeypatch):
     """An interrupt that comes when a block has been learned does not lose the state."""
-    model = OnlineModel(OnlineClassifier("online")._settings().new_model().learner, hidden_sizes=(4,))
     estimator = OnlineClassifier("online", hidden_sizes=(4,)).partial_fit(np.zeros((300, 2)), [0, 1] * 150)
     model, calls = estimator._model, []
     program = model._program

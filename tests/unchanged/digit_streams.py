@@ -38,7 +38,7 @@ def digits_classes(seed: int, *, per_task: int = 30, enlarged: int = 1, masked: 
     Args:
         seed: of the digits shown and their order.
         per_task: digits of each task.
-        enlarged: height and width are so many times as large; if not once, pictures have an axis of channels.
+        enlarged: factor by which height and width grow; if not 1, pictures have an axis of channels.
         masked: is the task told, and are outputs of other tasks out of the question?
     """
     rng = np.random.default_rng(seed)

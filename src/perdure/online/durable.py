@@ -338,10 +338,11 @@ class DurableModel:
         Raises:
             ValueError: if it has learned nothing yet.
         """
-        self._refresh()
-        if not self._model.has_learned:
-            raise ValueError(f"{self.folder} has learned nothing yet, so there is nothing to save; teach it first")
-        save_model(Path(path), self._model, self.settings, self._position)
+        with self._busy:
+            self._refresh()
+            if not self._model.has_learned:
+                raise ValueError(f"{self.folder} has learned nothing yet, so there is nothing to save; teach it first")
+            save_model(Path(path), self._model, self.settings, self._position)
 
     # --- inside
 

@@ -104,7 +104,9 @@ class _Entry:
         self.seconds += time.perf_counter() - began
 
     def result(self) -> MethodResult:
-        self.meter.finish()
+        began = time.perf_counter()
+        self.meter.finish()  # waits for the rows that are still being learned
+        self.seconds += time.perf_counter() - began
         found = self.meter.result()
         return MethodResult(
             self.method,
