@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
+
+_HELD = 10_000
+"""Errors that wait before the detector looks at them, so that it can be loaded while the first ones are made."""
 
 
 class DriftMarker:
@@ -13,18 +17,38 @@ class DriftMarker:
 
     def __init__(self) -> None:
         """Begin before the first error."""
-        self.rows: list[int] = []
-        """Numbers of rows, from 1, after which the errors had changed."""
-        self._detector = _new_detector()
+        self._rows: list[int] = []
+        self._held: list[float] = []
+        self._detector: Any = None
         self._n = 0
 
     def add(self, error: float) -> None:
         """Take up the error at one more row."""
-        self._n += 1
-        if self._detector is not None:
-            self._detector.update(error)
-            if self._detector.drift_detected:
-                self.rows.append(self._n)
+        self._held.append(error)
+        if len(self._held) == _HELD:
+            self._look()
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Numbers of rows, from 1, after which the errors had changed."""
+        self._look()
+        return tuple(self._rows)
+
+    def _look(self) -> None:
+        if self._detector is None:
+            self._detector = _new_detector()
+        for error in self._held:
+            self._n += 1
+            if self._detector is not None:
+                self._detector.update(error)
+                if self._detector.drift_detected:
+                    self._rows.append(self._n)
+        self._held.clear()
+
+
+def load_detector() -> None:
+    """Begin to load River, which takes a second or two, while other work goes on."""
+    threading.Thread(target=_new_detector, daemon=True).start()
 
 
 def _new_detector() -> Any:

@@ -142,7 +142,7 @@ class Meter:
 
     def result(self) -> Prequential:
         """Return what was measured."""
-        return Prequential(self.scores, tuple(self._drift.rows))
+        return Prequential(self.scores, self._drift.rows)
 
     def _learn_waiting(self, most: int) -> None:
         """Learn rows until no more than `most` wait."""

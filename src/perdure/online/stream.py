@@ -18,6 +18,7 @@ import numpy as np
 from perdure.execution.progress import ProgressUpdate, Watch, job_progress
 from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.online.columns import Table
+from perdure.online.drift import load_detector
 from perdure.online.folder import JOURNAL
 from perdure.online.history import pieces
 from perdure.online.journal import Journal
@@ -32,10 +33,9 @@ from perdure.streams.raw.tables import STANDARD_INPUT, read_pieces, without
 _HASHED = 1 << 20
 """Bytes read at a time."""
 _PARTS = 1_000
+"""Steps of the progress bar."""
 Piece = tuple[Rows, Any, float | None]
 """Inputs, targets, and the part of the stream that has been read with them; None if it is not known."""
-
-"""Steps of the progress bar."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,8 @@ def _measure(spec: StreamSpec, home: RunFolder, progress: bool | Watch) -> tuple
             if not spec.regression:
                 _check_classes(labels, spec.label)
             list(pool.map(lambda entry, rows=rows, labels=labels: entry.learn(rows, labels), entries))
+            if not n_rows:
+                load_detector()
             n_rows += rows.n
             speed = n_rows / (time.perf_counter() - began)
             done = int(_PARTS * (share or 0))
