@@ -38,7 +38,7 @@ STRIDES = (1, 2, 1, 2)
 
 def ours(domain: Domain, method: OML) -> Callable[[], None]:
     """Return what takes some meta-steps, compiled."""
-    now = init_train_state(domain.new_model(jax.random.key(0)), method.optimizer())
+    now = init_train_state(method.new_model(domain, jax.random.key(0)), method.optimizer())
     method, domain = jax.tree.map(jnp.asarray, (method, domain))
     key = jax.random.key(1)
 

@@ -36,7 +36,7 @@ def test_every_learner_of_the_catalogue_is_at_the_top():
     assert {entry.class_name for entry in CATALOG.values()} <= set(dir(perdure))
 
 
-@pytest.mark.parametrize("file", ["der", "slda", "averaged", "er", "gem", "online"])
+@pytest.mark.parametrize("file", ["der", "averaged", "er", "gem", "online"])
 def test_learners_are_written_with_what_is_public(file):
     source = Path(import_module(f"perdure.learners.{file}").__file__ or "").read_text(encoding="utf-8")
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]

@@ -30,7 +30,7 @@ def finished(tmp_path_factory, perdure):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["tune", "-h"], ["rl", "train", "--help"], ["oml"]]
+    "arguments", [["--help"], ["run", "--help"], ["tune", "-h"], ["rl", "train", "--help"], ["features"], ["oml"]]
 )
 def test_help_does_not_import_jax(arguments):
     code = (

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from perdure.cli import oml, rl
+from perdure.cli import features, rl
 from perdure.cli.app import COMMANDS
 from perdure.cli.run import _run
 from perdure.cli.tune import _tune
@@ -35,7 +35,7 @@ def mistake(typed, tmp_path):
         ("run mre digits-rotations", "unknown learner 'mre'; did you mean 'mer'?"),
         ("rl trian dqn catcher", "unknown command 'trian'; did you mean 'train'?"),
         ("rl train dqn-mr catcher", "unknown agent 'dqn-mr'; did you mean 'dqn-mer'?"),
-        ("oml evaluat sine", "unknown command 'evaluat'; did you mean 'evaluate'?"),
+        ("features evaluat sine", "unknown command 'evaluat'; did you mean 'evaluate'?"),
         ("data fech mnist", "unknown command 'fech'; did you mean 'fetch'?"),
         ("run er digits-rotations --gamma 0.1", "er has no --gamma; mer, mer-algorithm-6, mer-algorithm-7 have"),
         ("run online digits-rotations --memory-size=5", "online has no --memory-size; "),
@@ -46,13 +46,13 @@ def mistake(typed, tmp_path):
         ("results --rot runs", "there is no option --rot; --help lists the options that there are"),
         ("report runs --figure x", "there is no option --figure; did you mean --figures?"),
         ("reproduce mer --fast", "there is no option --fast; --help lists the options that there are"),
-        ("oml train sine --step 3", "there is no option --step; did you mean --steps"),
+        ("features train sine --step 3", "there is no option --step; did you mean --steps"),
         ("run er digits-rotations -x", "there is no option -x; --help lists the options that there are"),
         ("run mer", "give a benchmark: digits-rotations, mnist-rotations, "),
         ("run mer", "or a file of your own with --data-file"),
         ("tune mer", "give a benchmark: digits-rotations"),
         ("rl train dqn", "give a game: catcher, flappy-bird"),
-        ("oml train", "give a domain: omniglot, sine"),
+        ("features train", "give a domain: omniglot, sine"),
         ("run mer digits-rotations --data-file x.pt", "give a benchmark or --data-file, not both"),
     ],
 )
@@ -74,7 +74,7 @@ COMMAND_LINES = [
     ["rl", "train", "dqn"],
     ["rl", "compare"],
     ["rl", "play"],
-    *(["oml", name] for name in ("train", "evaluate", "visualize", "learners")),
+    *(["features", name] for name in ("train", "evaluate", "visualize", "learners")),
     *(["data", name] for name in ("list", "fetch", "verify")),
 ]
 
@@ -112,8 +112,8 @@ ELSEWHERE = {"seeds", "steps", "folder", "progress", "first_seed", "trials", "mo
 
 @pytest.mark.parametrize(
     ("command", "function"),
-    [(_run, run), (_tune, tune), (rl._train, run_agent), (oml.train, train_representation)],
-    ids=["run", "tune", "rl train", "oml train"],
+    [(_run, run), (_tune, tune), (rl._train, run_agent), (features.train, train_representation)],
+    ids=["run", "tune", "rl train", "features train"],
 )
 def test_a_default_is_the_same_in_python(command, function):
     typed, called = defaults(command), defaults(function)

@@ -17,6 +17,7 @@ from perdure.core import Example
 from perdure.experiments.supervised.run import run
 from perdure.experiments.supervised.spec import prepare
 from perdure.learners.catalog import CATALOG, make_learner
+from perdure.learners.nearest_mean import Means
 from perdure.models import MLP, BatchModel, BatchNorm
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import Benchmark, LabelledSet, stream_of
@@ -65,10 +66,23 @@ def check_average(state, stream):
 
 
 def check_statistics(state, stream):
-    np.testing.assert_array_equal(state.counts, np.bincount(stream.y, minlength=N_OUTPUTS))
+    means = state if isinstance(state, Means) else state.means
+    np.testing.assert_array_equal(means.counts, np.bincount(stream.y, minlength=N_OUTPUTS))
     x = stream.x.reshape(len(stream.y), -1) / (255 if stream.x.dtype == np.uint8 else 1)
     for label in set(stream.y.tolist()):
-        np.testing.assert_allclose(state.gaussians.mean[label], x[stream.y == label].mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(means.mean[label], x[stream.y == label].mean(axis=0), atol=1e-5)
+
+
+def check_weighted_means(state, stream):
+    weights = 0.999 ** np.arange(len(stream.y) - 1, -1, -1.0)
+    expected = np.bincount(stream.y, weights, minlength=N_OUTPUTS)
+    np.testing.assert_allclose(state.weights, expected, rtol=1e-4)
+
+
+def check_sums(state, stream):
+    x = stream.x.reshape(len(stream.y), -1) / (255 if stream.x.dtype == np.uint8 else 1)
+    np.testing.assert_allclose(state.weight, len(stream.y), rtol=1e-5)
+    np.testing.assert_allclose(state.mean, x.mean(axis=0), atol=1e-5)
 
 
 def check_rings(state, stream):
@@ -146,7 +160,11 @@ LEARNERS = {
     "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),
+    "nearest-mean": Row({}, check_statistics, needs_labels=True, needs_network=False),
+    "gaussian": Row({"prior_shape": 2.0, "prior_rate": 0.5}, check_statistics, needs_labels=True, needs_network=False),
+    "lda": Row({"shrinkage": 0.1, "discount": 0.999}, check_weighted_means, needs_labels=True, needs_network=False),
     "slda": Row({"shrinkage": 0.1}, check_statistics, needs_labels=True, needs_network=False),
+    "ridge": Row({"penalty": 0.1}, check_sums, needs_network=False),
 }
 
 

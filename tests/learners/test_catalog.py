@@ -51,7 +51,11 @@ def test_the_names_lead_to_the_papers_algorithms():
         "mer": "MER",
         "mer-algorithm-6": "MERAlgorithm6",
         "mer-algorithm-7": "MERAlgorithm7",
+        "nearest-mean": "NearestMean",
+        "gaussian": "GaussianHead",
+        "lda": "LDA",
         "slda": "SLDA",
+        "ridge": "Ridge",
     }
 
 

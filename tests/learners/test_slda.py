@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perdure.core import Example, StreamInfo
-from perdure.learners.slda import SLDA
+from perdure.learners.slda import SLDA, covariance
 from perdure.memory import LARGEST_COUNT
 from tests.conftest import reference_file
 from tests.learners.conftest import Recording
@@ -39,9 +39,10 @@ def test_means_covariance_and_scores_are_those_recorded(dtype, tolerance):
         assert (numbers["n_base"], numbers["fit_batch"]) == (0, 1), "one example at a time from the start"
         learner = SLDA(float(numbers["hp_shrinkage_param"]), stream_info=run.stream_info())
         states, _, scores = learn(learner, run.stream(dtype), jnp.asarray(numbers["test_x"], dtype))
-    np.testing.assert_array_equal(states.counts, numbers["after_count"])
-    np.testing.assert_allclose(states.gaussians.mean, numbers["after_mean"], rtol=0, atol=tolerance)
-    np.testing.assert_allclose(states.gaussians.covariance, numbers["after_covariance"], rtol=0, atol=tolerance)
+        covariances = jax.vmap(covariance)(jax.tree.map(jnp.asarray, states))
+    np.testing.assert_array_equal(states.means.counts, numbers["after_count"])
+    np.testing.assert_allclose(states.means.mean, numbers["after_mean"], rtol=0, atol=tolerance)
+    np.testing.assert_allclose(covariances, numbers["after_covariance"], rtol=0, atol=tolerance)
     # Scores begin as large as 1 / shrinkage; single precision loses them before there are a few examples of each class.
     for n, recorded in enumerate(numbers["test_scores"]):
         if dtype is jnp.float64 or n > len(scores) // 2:
@@ -65,11 +66,12 @@ def test_means_are_those_of_all_examples_and_no_class_is_favoured_for_being_freq
     states, infos, scores = learn(SLDA(stream_info=STREAM_INFO), stream, stream.x)
     flat = stream.x.reshape(len(stream.y), -1)
     for label in (0, 2):
-        np.testing.assert_allclose(states.gaussians.mean[-1, label], flat[stream.y == label].mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(states.means.mean[-1, label], flat[stream.y == label].mean(axis=0), rtol=1e-5)
     np.testing.assert_array_equal(scores[:, :, 1], 0)  # never seen
     np.testing.assert_allclose(infos.loss[0], np.sum(flat[0] ** 2) / 2, rtol=1e-6)
-    covariance, mean = (it.astype(float) for it in (states.gaussians.covariance[-1], states.gaussians.mean[-1]))
-    shrunk = 1e-4 * np.eye(4) + (1 - 1e-4) * covariance
+    last = jax.tree.map(lambda leaf: jnp.asarray(leaf[-1]), states)
+    mean = np.asarray(last.means.mean, float)
+    shrunk = 1e-4 * np.eye(4) + (1 - 1e-4) * np.asarray(covariance(last), float)
     distances = [np.einsum("ni,ij,nj->n", flat - m, np.linalg.inv(shrunk), flat - m) for m in mean]
     np.testing.assert_allclose(scores[-1] - scores[-1, :, :1], (distances[0] - np.asarray(distances)).T / 2, atol=2e-2)
 
@@ -79,10 +81,10 @@ def test_counts_stop_at_the_largest_integer_and_learning_goes_on(count):
     learner, stream = SLDA(stream_info=STREAM_INFO), stream_of(1)
     example = jax.tree.map(lambda leaf: leaf[0], stream)
     state = learner.init(None, example, KEY)
-    state = state._replace(counts=jnp.full(3, count, jnp.int32))
+    state = state._replace(means=state.means._replace(counts=jnp.full(3, count, jnp.int32)))
     after, _ = learner.observe(state, example, KEY)
-    np.testing.assert_array_equal(after.counts, [LARGEST_COUNT, count, count])
-    moved = np.asarray(after.gaussians.mean[0], float) * count
+    np.testing.assert_array_equal(after.means.counts, [LARGEST_COUNT, count, count])
+    moved = np.asarray(after.means.mean[0], float) * count
     np.testing.assert_allclose(moved, example.x.ravel(), rtol=1e-3)
 
 

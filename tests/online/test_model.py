@@ -8,9 +8,12 @@ import optax
 import pytest
 
 from perdure.learners.er import ER
+from perdure.learners.gaussian import GaussianHead
 from perdure.learners.gem import GEM
+from perdure.learners.lda import LDA
 from perdure.learners.mer import MER
 from perdure.learners.online import Online
+from perdure.learners.ridge import Ridge
 from perdure.learners.slda import SLDA
 from perdure.online.errors import RowError
 from perdure.online.growth import widened
@@ -25,6 +28,9 @@ LEARNERS = {
     "er-balanced": ER(0.1, 20, 3, memory_rule="balanced"),
     "mer": MER(0.1, 20, 3, beta=0.3, gamma=0.5, batches_per_example=2, memory_rule="recent"),
     "slda": SLDA(0.1),
+    "gaussian": GaussianHead(),
+    "lda": LDA(0.1, 0.99),
+    "ridge": Ridge(0.1, 0.99),
 }
 
 

@@ -21,7 +21,7 @@ def printed(table):
 
 
 def classes(name, oracle):
-    return Evaluation(name, {"oracle": oracle}, [ClassResult(10, 0.03, np.full(5, 0.9), np.full(5, 0.75))])
+    return Evaluation(name, {"oracle": oracle}, [ClassResult("sgd", 10, 0.03, np.full(5, 0.9), np.full(5, 0.75))])
 
 
 def sines(name, oracle):
@@ -38,7 +38,7 @@ def sines(name, oracle):
 )
 def test_tables_tell_in_which_order_was_learned(oracle, of_classes, of_sines):
     one, two = map(printed, evaluation_tables([classes("a", oracle), sines("b", oracle)]))
-    assert "a 10 0.03 90.0 [90.0, 90.0] 75.0 [75.0, 75.0] 5" in one
+    assert "a sgd 10 0.03 90.0 [90.0, 90.0] 75.0 [75.0, 75.0] 5" in one
     assert one.endswith(of_classes)
     assert "b 2 0.003 0.500 [0.500, 0.500] 4" in two
     assert two.endswith(of_sines)

@@ -24,7 +24,7 @@ from perdure.representation.file import (
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
 
 DENSE = {"encoder": {"kind": "dense", "in_size": 4, "widths": [8, 8]}, "head": {"hidden_sizes": [], "out_size": 1}}
-REMEDY = "give a file that `perdure oml train` of this version has written, or get or train it again"
+REMEDY = "give a file that `perdure features train` of this version has written, or get or train it again"
 
 
 def dense_model():
@@ -42,7 +42,7 @@ def written(request, tmp_path_factory):
     """A file of a representation, its content, and the model."""
     path = tmp_path_factory.mktemp("written") / "some.safetensors"
     model = request.param()
-    save_representation(path, model, {"method": {"name": "OML"}}, "perdure oml train …")
+    save_representation(path, model, {"method": {"name": "OML"}}, "perdure features train …")
     return path, path.read_bytes(), model
 
 
@@ -85,7 +85,7 @@ def test_a_place_can_be_loaded_from_any_folder(written, tmp_path, monkeypatch):
     monkeypatch.chdir(path.parent)
     place = representation_place(path.name)
     monkeypatch.chdir(tmp_path)
-    assert load_representation(place).metadata["command"] == "perdure oml train …"
+    assert load_representation(place).metadata["command"] == "perdure features train …"
     assert representation_place("sine") == "sine"
     (tmp_path / "sine").mkdir()
     assert representation_place("sine") == str(tmp_path / "sine")  # which `load_representation` would take
@@ -123,7 +123,10 @@ WRONG = {
     "network as text": (lambda metadata, arrays: metadata.update(network="x"), "'network' is 'x', expected a table"),
     "training as list": (lambda metadata, arrays: metadata.update(training=[]), "'training' is a list of length 0"),
     "no command": (lambda metadata, arrays: metadata.pop("command") and None, "has no 'command', expected a text"),
-    "another kind": (sizes(encoder__kind="film"), "'kind' is 'film', expected 'convolutional' or 'dense'"),
+    "another kind": (
+        sizes(encoder__kind="film"),
+        "'kind' is 'film', expected one of 'convolutional', 'dense', 'blocks'",
+    ),
     "no kind": (sizes(encoder={}), "has no 'kind', expected a text"),
     "widths as number": (sizes(encoder__widths=8), "'widths' is 8, expected a list"),
     "width as text": (sizes(encoder__widths=["8"]), "'widths' is '8', expected a whole number"),

@@ -29,80 +29,55 @@ def test_methods_of_perdure_conform_on_sine_waves(method):
     assert check_method(method, tiny_sines()).failures == []
 
 
-class Wrapped(Method):
-    """A method with a fault around one that has none."""
+class Around(Method):
+    """A method around another one, with a fault of its own."""
 
     inner: Method
+
+    def new_model(self, domain, key):
+        return self.inner.new_model(domain, key)
 
     def optimizer(self) -> optax.GradientTransformation:
         return self.inner.optimizer()
 
+
+class Wrapped(Around):
     def step(self, now, domain, key):
         return self.inner.step(now, domain, key)
 
 
-class LearnsNothing(Method):
-    inner: Method
-
-    def optimizer(self):
-        return self.inner.optimizer()
-
+class LearnsNothing(Around):
     def step(self, now, domain, key):
         return now, self.inner.step(now, domain, key)[1]
 
 
-class DrawsWhileTraced(Method):
-    inner: Method
-
-    def optimizer(self):
-        return self.inner.optimizer()
-
+class DrawsWhileTraced(Around):
     def step(self, now, domain, key):
         after, measured = self.inner.step(now, domain, key)
         noise = np.float32(np.random.default_rng().normal())
         return after._replace(model=jax.tree.map(lambda leaf: leaf + 1e-3 * noise, after.model)), measured
 
 
-class DrawsGlobally(Method):
-    inner: Method
-
-    def optimizer(self):
-        return self.inner.optimizer()
-
+class DrawsGlobally(Around):
     def step(self, now, domain, key):
         np.random.seed(0)  # noqa: NPY002  the same numbers at every trace, and still a generator that is not the key's
         np.random.normal()  # noqa: NPY002
         return self.inner.step(now, domain, key)
 
 
-class ChangesDtype(Method):
-    inner: Method
-
-    def optimizer(self):
-        return self.inner.optimizer()
-
+class ChangesDtype(Around):
     def step(self, now, domain, key):
         after, measured = self.inner.step(now, domain, key)
         return after._replace(model=jax.tree.map(lambda leaf: leaf.astype(jnp.float16), after.model)), measured
 
 
-class MeasuresVectors(Method):
-    inner: Method
-
-    def optimizer(self):
-        return self.inner.optimizer()
-
+class MeasuresVectors(Around):
     def step(self, now, domain, key):
         after, measured = self.inner.step(now, domain, key)
         return after, Measured(measured.loss[None], measured.before, measured.after)
 
 
-class ComesToNaN(Method):
-    inner: Method
-
-    def optimizer(self):
-        return self.inner.optimizer()
-
+class ComesToNaN(Around):
     def step(self, now, domain, key):
         after, measured = self.inner.step(now, domain, key)
         return after._replace(model=jax.tree.map(lambda leaf: leaf / 0 * 0, after.model)), measured

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from perdure.machine.status import STATUS
 
-_LASTING = ("run", "resume", "tune", "report", "reproduce", "oml", "rl", "data")
+_LASTING = ("run", "resume", "tune", "report", "reproduce", "features", "oml", "rl", "data")
 
 
 def announce(arguments: Sequence[str]) -> None:

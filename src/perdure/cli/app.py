@@ -45,15 +45,19 @@ COMMANDS = {
     "reproduce": LazyCommand(
         "Measure a published study, beside its published figures.", _from("reproduce", "reproduce_command")
     ),
-    "oml": LazyCommand("Representations for learning online: train, evaluate, visualize.", _from("oml", "oml_app")),
+    "features": LazyCommand(
+        "Features made for learning on top of them: train, evaluate, visualize.", _from("features", "features_app")
+    ),
     "rl": LazyCommand("Agents in games that get harder: train, compare, play.", _from("rl", "rl_app")),
     "data": LazyCommand("List, fetch and verify the raw data files.", _from("data", "data_app")),
 }
 """In the order in which a newcomer needs them."""
 
 
-_COMPUTING = ("run", "stream", "model", "resume", "tune", "reproduce", "oml", "rl")
+_COMPUTING = ("run", "stream", "model", "resume", "tune", "reproduce", "features", "oml", "rl")
 """Commands that load JAX."""
+_FORMER_NAMES = {"oml": "features"}
+"""Names that still work, of commands that have others now."""
 
 
 def _show_version(wanted: bool) -> bool:
@@ -75,6 +79,7 @@ def _options(
 app = group(
     "command",
     COMMANDS,
+    former_names=_FORMER_NAMES,
     callback=_options,
     help="Learn from a stream that changes, one example at a time, without forgetting.",
     epilog=examples(

@@ -31,6 +31,7 @@ def group(
     *,
     help: str,
     epilog: str,
+    former_names: Mapping[str, str] | None = None,
     callback: Callable[..., None] | None = None,
 ) -> typer.Typer:
     """Return a group of commands that are loaded when they are called; its help loads none of them.
@@ -40,6 +41,7 @@ def group(
         commands: by name, in the order in which help lists them.
         help: what the group is for.
         epilog: end of its help.
+        former_names: other names of commands, which work and are not listed.
         callback: takes the options that come before the command, None if there are none.
     """
 
@@ -53,6 +55,7 @@ def group(
 
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
             name, *rest = args
+            name = (former_names or {}).get(name, name)
             if name not in commands:
                 raise ValueError(_unknown(kind, name, commands))
             command = commands[name].load()

@@ -26,7 +26,9 @@ File = Annotated[
 
 def new(
     folder: Folder,
-    method: Annotated[str, typer.Option(help="auto, online, er, mer, averaged-er or slda.")] = "auto",
+    method: Annotated[
+        str, typer.Option(help="auto, online, er, mer, averaged-er, nearest-mean, gaussian, lda, slda or ridge.")
+    ] = "auto",
     regression: Annotated[bool, typer.Option("--regression", help="Learn numbers, not classes.")] = False,
     memory_size: Annotated[int, typer.Option(min=1, help="Rows that a method with a memory keeps.")] = 2_000,
     memory_rule: Annotated[
@@ -132,7 +134,7 @@ def relabel(
 
 def backtest(
     folder: Folder,
-    methods: Annotated[str, typer.Option(help="Methods side by side: auto, online, er, mer, averaged-er, slda.")],
+    methods: Annotated[str, typer.Option(help="Methods side by side, of those that `perdure model new --help` names.")],
     delay: Annotated[int, typer.Option(min=0, help="Rows that come before a row's target is known.")] = 0,
     window: Annotated[int, typer.Option(min=1, help="Rows of the windowed curve.")] = 500,
     out: Annotated[Path | None, typer.Option(help="Folder of the record.", show_default="in runs/")] = None,

@@ -19,7 +19,10 @@ def stream(
     label: Annotated[str, typer.Option(help="Column of the classes, or of the numbers with --regression.")],
     regression: Annotated[bool, typer.Option("--regression", help="Learn numbers, not classes.")] = False,
     methods: Annotated[
-        str, typer.Option(help="Methods side by side: auto, online, er, mer, averaged-er, slda.")
+        str,
+        typer.Option(
+            help="Methods side by side: auto, online, er, mer, averaged-er, nearest-mean, gaussian, lda, slda, ridge."
+        ),
     ] = "auto",
     memory_size: Annotated[int, typer.Option(min=1, help="Rows that a method with a memory keeps.")] = 2_000,
     memory_rule: Annotated[

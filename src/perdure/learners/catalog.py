@@ -33,7 +33,11 @@ CATALOG = {
     "mer-algorithm-7": Entry(
         "perdure.learners.mer", "MERAlgorithm7", "MER with a higher rate for the arriving example (Algorithm 7)"
     ),
+    "nearest-mean": Entry("perdure.learners.nearest_mean", "NearestMean", "Nearest class mean; no network"),
+    "gaussian": Entry("perdure.learners.gaussian", "GaussianHead", "Normal features with a prior; no network"),
+    "lda": Entry("perdure.learners.lda", "LDA", "Linear discriminant analysis, exact; no network"),
     "slda": Entry("perdure.learners.slda", "SLDA", "Streaming linear discriminant analysis; no network"),
+    "ridge": Entry("perdure.learners.ridge", "Ridge", "Ridge regression on all examples so far; no network"),
 }
 
 

@@ -40,9 +40,9 @@ def rate(help: str, default: Any = dataclasses.MISSING, maximum: float = math.in
     return eqx.field(converter=_number_to_float, default=default, metadata=metadata)
 
 
-def integer(help: str, default: Any = dataclasses.MISSING) -> Any:
-    """Declare an integer hyper-parameter ≥ 1."""
-    metadata = {"help": help, "kind": int, "minimum": 1, "maximum": math.inf}
+def integer(help: str, default: Any = dataclasses.MISSING, minimum: int = 1) -> Any:
+    """Declare an integer hyper-parameter from a minimum on."""
+    metadata = {"help": help, "kind": int, "minimum": minimum, "maximum": math.inf}
     return eqx.field(converter=_number_to_int, static=True, default=default, metadata=metadata)
 
 

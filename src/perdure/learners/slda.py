@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
-from perdure.core import AnyArray, Example, Info, Learner, Rate, StreamInfo, as_features
-from perdure.learners.hyperparameters import check_hyperparameters, known_stream_info, rate, stream_info_field
-from perdure.memory import LARGEST_COUNT
-
-
-class Gaussians(NamedTuple):
-    """One normal distribution a class, all of the same covariance."""
-
-    mean: Float[Array, "classes d"]
-    covariance: Float[Array, "d d"]
+from perdure.core import Rate, StreamInfo
+from perdure.learners.head import Head, away_from, counted, half_distance
+from perdure.learners.hyperparameters import check_hyperparameters, rate, stream_info_field
+from perdure.learners.lda import solved
+from perdure.learners.nearest_mean import Means
+from perdure.updates.scatter import Scatter, matrix, no_scatter, with_row
 
 
 class SLDAState(NamedTuple):
     """State of `SLDA`."""
 
-    gaussians: Gaussians
-    counts: Int[Array, " classes"]
-    """Examples of each class so far, at most as many as an integer can count."""
+    means: Means
+    scatter: Scatter
+    """Sum of the outer products that the covariance is the mean of."""
 
 
-class SLDA(Learner[SLDAState]):
-    """Streaming linear discriminant analysis of the inputs themselves, as flat vectors of length d.
+class SLDA(Head[SLDAState]):
+    """Streaming linear discriminant analysis as published, which depends a little on the order of the examples.
 
-    The model given is not used. The loss reported is half the squared distance to the class mean, which the running
-    mean makes small: that of the scores would take d³ operations an example where learning takes d². A class not seen
-    yet scores 0, as in the released code.
+    Each example adds to the covariance the outer product of its distance from the mean that its class has had before
+    it, zero for the first example of a class. The covariance is shrunk to the identity matrix, and a class not seen yet
+    scores 0, as in the released code. `lda` is the analysis of all examples at once.
 
     Source: Hayes & Kanan (2020), "Lifelong Machine Learning with Deep Streaming Linear Discriminant Analysis",
     arXiv 1909.01520.
     """
 
-    needs_task: ClassVar[bool] = False
+    classes_only: ClassVar[bool] = True
 
     shrinkage: Rate = rate("weight of the identity matrix in the covariance, 0..1", default=1e-4, maximum=1.0)
     stream_info: StreamInfo | None = stream_info_field()
@@ -47,41 +43,38 @@ class SLDA(Learner[SLDAState]):
     def __check_init__(self) -> None:
         check_hyperparameters(self)
 
-    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> SLDAState:
-        """Return the state before the first example, in which no class has been seen.
-
-        Raises:
-            TypeError: if the targets are not class labels.
-        """
-        if not jnp.issubdtype(dtype := jnp.asarray(example.y).dtype, jnp.integer):
-            raise TypeError(f"SLDA got y of dtype {dtype}, expected integer labels; for regression use online or er")
-        n_classes, x = known_stream_info(self).n_outputs, _flat(example.x)
+    def start(self, n_features: int, n_outputs: int, dtype: DTypeLike, key: PRNGKeyArray) -> SLDAState:
+        """Return the state before the first example."""
         # The authors' code begins with a covariance of ones, which the first example makes 0.
-        gaussians = Gaussians(jnp.zeros((n_classes, len(x)), x.dtype), jnp.zeros((len(x), len(x)), x.dtype))
-        return SLDAState(gaussians, jnp.zeros(n_classes, jnp.int32))
+        means = Means(jnp.zeros((n_outputs, n_features), dtype), jnp.zeros(n_outputs, jnp.int32))
+        return SLDAState(means, no_scatter(n_features, dtype))
 
-    def observe(self, state: SLDAState, example: Example, key: PRNGKeyArray) -> tuple[SLDAState, Info]:
-        """Move the covariance by the distance from the class's mean, and then the mean."""
-        (mean, covariance), label, x = state.gaussians, jnp.asarray(example.y), _flat(example.x)
-        count = state.counts.astype(x.dtype)
-        n, away = jnp.sum(count), x - mean[label]
-        covariance = covariance + (n / (n + 1) * jnp.outer(away, away) - covariance) / (n + 1)
-        mean = mean.at[label].add(away / (count[label] + 1))
-        counted = state.counts.at[label].set(jnp.minimum(state.counts[label], LARGEST_COUNT - 1) + 1)
-        info = Info(jnp.sum(away**2) / 2, self.predict(state, x[None], None)[0])
-        return SLDAState(Gaussians(mean, covariance), counted), info
+    def learn(self, state: SLDAState, x: Float[Array, " d"], y: Int[Array, ""]) -> SLDAState:
+        """Add to the scatter, and move the mean of the class."""
+        (mean, counts), scatter = state
+        n, away = jnp.sum(counts.astype(x.dtype)), away_from(mean, x, y)
+        means = Means(mean.at[y].add(away / (counts[y].astype(x.dtype) + 1)), counted(counts, y))
+        return SLDAState(means, with_row(scatter, jnp.sqrt(n / (n + 1)) * away))
 
-    def answering(self, state: SLDAState) -> Gaussians:
-        """Return means and covariance."""
-        return state.gaussians
+    def learn_all(self, state: SLDAState, x: Float[Array, "n d"], y: Int[Array, " n"]) -> SLDAState:
+        """Learn one example after another."""
+        return jax.lax.scan(lambda state, example: (self.learn(state, *example), None), state, (x, y))[0]
 
-    def predict(self, state: SLDAState, x: Any, task: Any) -> Float[Array, "batch outputs"]:
-        """Return each class's linear discriminant for x: (batch, ...), without a prior of the classes."""
-        mean, covariance = state.gaussians
-        shrunk = (1 - self.shrinkage) * covariance + self.shrinkage * jnp.eye(len(covariance), dtype=covariance.dtype)
-        weight = mean @ jnp.linalg.pinv(shrunk, rtol=1e-15, hermitian=True)
-        return jax.vmap(_flat)(x) @ weight.T - jnp.sum(mean * weight, axis=1)[None] / 2
+    def loss_before(self, state: SLDAState, x: Float[Array, " d"], y: Int[Array, ""]) -> Float[Array, ""]:
+        """Return half the squared distance from the mean of the class."""
+        return half_distance(x, state.means.mean[y])
+
+    def scores(self, state: SLDAState, x: Float[Array, "batch d"]) -> Float[Array, "batch classes"]:
+        """Return the linear discriminants."""
+        mean = state.means.mean
+        weight = solved(
+            (1 - self.shrinkage) * covariance(state) + self.shrinkage * jnp.eye(mean.shape[1], dtype=mean.dtype),
+            mean,
+        )
+        return x @ weight.T - jnp.sum(mean * weight, axis=1)[None] / 2
 
 
-def _flat(x: AnyArray) -> Float[Array, " d"]:
-    return as_features(x).ravel()
+def covariance(state: SLDAState) -> Float[Array, "d d"]:
+    """Return the mean of the outer products so far; zeros before the first example."""
+    total = matrix(state.scatter)
+    return total / jnp.maximum(jnp.sum(state.means.counts.astype(total.dtype)), 1)

@@ -23,6 +23,10 @@ from perdure.storage.reading import ContentError, checked, entry, read_json
 
 KIND = "evaluation"
 EVALUATION = "evaluation.json"
+PROTOCOL = ("runs", "order", "oracle", "fresh_head", "seed")
+"""What all representations of an evaluation have in common, by its names in config.json."""
+ORDERS = ("sorted", "random")
+"""In which classes are shown: by their numbers, or in an order of each run's own."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -31,9 +35,11 @@ _LARGEST = float(np.finfo(np.float32).max)
 class ClassResult:
     """What a representation was worth for a number of classes."""
 
+    head: str
+    """Name of what learned, one of those of `perdure.representation.heads`."""
     classes: int
-    rate: float
-    """Learning rate that the sweep has chosen."""
+    rate: float | None
+    """Learning rate that the sweep has chosen; None for a head in closed form, which has none."""
     trajectory: Float[np.ndarray, " runs"]
     """Accuracies on the images that were learned, as fractions."""
     held_out: Float[np.ndarray, " runs"]
@@ -62,9 +68,9 @@ class Evaluation:
     name: str
     """Of the representation, for tables and figures."""
     protocol: Mapping[str, Any]
-    """What was requested: `runs`, `oracle`, `fresh_head`, `seed`."""
+    """What was requested: `runs`, `order`, `oracle`, `fresh_head`, `seed`."""
     results: Sequence[ClassResult] | SineResult
-    """For each number of classes; or for the sine waves."""
+    """For each head and each number of classes; or for the sine waves."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,8 @@ class EvaluationRecord:
     @property
     def n_parts(self) -> int:
         """Parts that were requested."""
-        sines = [is_of_sines(it) for it in self.config["representations"]]
-        return sum(1 if sine else len(self.config["classes"]) for sine in sines)
+        n_classes = len(self.config["classes"])
+        return sum(1 if is_of_sines(it) else n_classes * len(it["heads"]) for it in self.config["representations"])
 
     @property
     def title(self) -> str:
@@ -141,7 +147,7 @@ def read_evaluations(folder: Path, config: Mapping[str, Any]) -> list[Evaluation
     if not path.exists():
         return []
     results = entry(read_json(path), "results", dict, path)
-    protocol = {name: config[name] for name in ("runs", "oracle", "fresh_head", "seed")}
+    protocol = {name: config[name] for name in PROTOCOL}
     evaluations = []
     for representation in config["representations"]:
         name = representation["name"]
@@ -152,9 +158,9 @@ def read_evaluations(folder: Path, config: Mapping[str, Any]) -> list[Evaluation
             found: Any = _sine_result(checked(results[name], dict, where), config["runs"], where)
         else:
             rows = checked(results[name], list, where)
-            found = [_class_result(checked(row, dict, where), config, where) for row in rows]
-            if len({it.classes for it in found}) < len(found):
-                raise ContentError(f"{where} has a number of classes twice, expected each once")
+            found = [_class_result(checked(row, dict, where), config, representation["heads"], where) for row in rows]
+            if len({(it.head, it.classes) for it in found}) < len(found):
+                raise ContentError(f"{where} has a head with a number of classes twice, expected each once")
         evaluations.append(Evaluation(name, protocol, found))
     return evaluations
 
@@ -165,6 +171,7 @@ def _to_json(results: Sequence[ClassResult] | SineResult) -> Any:
         return {"rate": results.rate, "errors": errors}
     return [
         {
+            "head": it.head,
             "classes": it.classes,
             "rate": it.rate,
             "trajectory": _numbers_to_json(it.trajectory.tolist()),
@@ -178,12 +185,15 @@ def _numbers_to_json(numbers: Sequence[float]) -> list[float | None]:
     return [it if math.isfinite(it) else None for it in numbers]
 
 
-def _class_result(row: Mapping[str, Any], config: Mapping[str, Any], where: str) -> ClassResult:
-    classes = entry(row, "classes", int, where)
+def _class_result(row: Mapping[str, Any], config: Mapping[str, Any], heads: Sequence[str], where: str) -> ClassResult:
+    head, classes = entry(row, "head", str, where), entry(row, "classes", int, where)
+    if head not in heads:
+        raise ContentError(f"{where}, 'head' is {head!r}, expected one of {heads} of {CONFIG}")
     if classes not in config["classes"]:
         raise ContentError(f"{where}, 'classes' is {classes}, expected one of {config['classes']} of {CONFIG}")
     parts = (_numbers(entry(row, name, list, where), config["runs"], where) for name in ("trajectory", "held_out"))
-    return ClassResult(classes, float(entry(row, "rate", float, where)), *(np.array(it, np.float32) for it in parts))
+    rate = None if row.get("rate", 0) is None else float(entry(row, "rate", float, where))
+    return ClassResult(head, classes, rate, *(np.array(it, np.float32) for it in parts))
 
 
 def _sine_result(row: Mapping[str, Any], n_runs: int, where: str) -> SineResult:
@@ -217,6 +227,8 @@ def _check_config(config: Mapping[str, Any], where: Path) -> None:
         encoder = entry(entry(it, "network", dict, place), "encoder", dict, f"{place}, 'network'")
         entry(encoder, "kind", str, f"{place}, 'network', 'encoder'")
         entry(it, "sha256", str, place)
+        for head in entry(it, "heads", list, place):
+            checked(head, str, f"{place}, 'heads'")
     if len(names) < len(config["representations"]) or not names:
         raise ContentError(f"{where}, 'representations' is empty or has a name twice, expected different ones")
     for count in entry(config, "classes", list, where):
@@ -224,6 +236,8 @@ def _check_config(config: Mapping[str, Any], where: Path) -> None:
     if entry(config, "runs", int, where) < 1:
         raise ContentError(f"{where}, 'runs' is {config['runs']}, expected a whole number ≥ 1")
     entry(config, "seed", int, where)
+    if entry(config, "order", str, where) not in ORDERS:
+        raise ContentError(f"{where}, 'order' is {config['order']!r}, expected one of {', '.join(ORDERS)}")
     entry(config, "fresh_head", bool, where)
     if "oracle" not in config or config["oracle"] is not None:
         entry(config, "oracle", int, where)

@@ -1,7 +1,7 @@
 """The record of a representation's training, laid out as `perdure.records.folder` tells.
 
 representation.safetensors  the network that validated best, and how it came about
-recipe.json                 what `perdure oml train` was given, for `perdure resume`; absent if it began from Python
+recipe.json                 what `perdure features train` was given, for `perdure resume`; absent if it was Python
 """
 
 from __future__ import annotations

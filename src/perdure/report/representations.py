@@ -88,7 +88,7 @@ def _published(figure: LearnerFigure | None) -> str:
 
 def _class_table(evaluations: Sequence[Evaluation]) -> Table:
     table = _table(
-        ["Classes", "Rate", "Trajectory", "Held out", "Runs"],
+        ["Head", "Classes", "Rate", "Trajectory", "Held out", "Runs"],
         "Accuracies in percent with 95 % bootstrap intervals: on the images learned (trajectory), and on others of the "
         f"same classes (held out), {_passes(evaluations[0].protocol)}.",
     )
@@ -96,7 +96,8 @@ def _class_table(evaluations: Sequence[Evaluation]) -> Table:
         assert not isinstance(evaluation.results, SineResult)
         for it in evaluation.results:
             accuracies = (_percent(values) for values in (it.trajectory, it.held_out))
-            table.add_row(Text(evaluation.name), str(it.classes), f"{it.rate:g}", *accuracies, str(len(it.held_out)))
+            rate = "–" if it.rate is None else f"{it.rate:g}"
+            table.add_row(Text(evaluation.name), it.head, str(it.classes), rate, *accuracies, str(len(it.held_out)))
         table.add_section()
     return table
 

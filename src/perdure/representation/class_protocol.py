@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from perdure.core import Rate
+from perdure.learners.head import Head
 from perdure.models import MLP
 from perdure.representation.network import fresh_head
 from perdure.representation.online import learn_online
@@ -32,6 +33,36 @@ class ClassScores(NamedTuple):
     """On the images that were learned: what has not been forgotten."""
     held_out: Float[Array, ""]
     """On other images of the same classes."""
+
+
+def closed_form_run(
+    features: Float[Array, "classes images d"],
+    head: Head,
+    chosen: Int[Array, " n"],
+    key: PRNGKeyArray,
+    *,
+    n_train: int = N_TRAIN,
+) -> ClassScores:
+    """Return how well a head in closed form knows classes that it has learned one after another.
+
+    Args:
+        features: of all images, by class.
+        head: what learns them, from nothing.
+        chosen: classes to learn, in order.
+        key: for what the head draws at the start.
+        n_train: images of a class to learn, in order; the others are held out.
+    """
+    shown = features[chosen]
+    n, images, d = shown.shape
+    learned, held_out = shown[:, :n_train], shown[:, n_train:]
+    state = head.start(d, n, features.dtype, key)
+    state = head.learn_all(state, learned.reshape(-1, d), jnp.repeat(jnp.arange(n), n_train))
+    outputs = head.scores(state, jnp.concatenate([learned.reshape(-1, d), held_out.reshape(-1, d)]))
+    of_learned, of_held_out = jnp.split(outputs, [n * n_train])
+    return ClassScores(
+        score(of_learned, jnp.repeat(jnp.arange(n), n_train)),
+        score(of_held_out, jnp.repeat(jnp.arange(n), images - n_train)),
+    )
 
 
 def class_run(

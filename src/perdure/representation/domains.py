@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from perdure.core import AnyArray
-from perdure.representation.class_protocol import N_TRAIN, class_run
+from perdure.learners.nearest_mean import NearestMean
+from perdure.models import MLP
+from perdure.representation.blocks import GEMCL_BLOCKS, Block, BlockEncoder
+from perdure.representation.class_protocol import N_TRAIN, class_run, closed_form_run
 from perdure.representation.episodes import ClassEpisodes, Episode, SineEpisodes
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, encode, he_head
 from perdure.representation.sine_protocol import SineTrajectory, sine_run
@@ -56,6 +60,9 @@ class ImageClasses(Domain):
     episodes: ClassEpisodes = eqx.field(static=True, default=ClassEpisodes())
     width: int = eqx.field(static=True, default=64)
     strides: tuple[int, ...] = eqx.field(static=True, default=(2, 1, 2, 1))
+    blocks: tuple[Block, ...] | None = eqx.field(static=True, default=None)
+    """Of the encoder, for methods that train for heads in closed form; None for convolutions of `width` and `strides`,
+    for the others."""
     hidden_sizes: tuple[int, ...] = eqx.field(static=True, default=())
     """Units of the head's hidden layers; none for a linear head."""
     n_outputs: int = eqx.field(static=True, default=1000)
@@ -64,11 +71,15 @@ class ImageClasses(Domain):
     validation_runs: int = eqx.field(static=True, default=3)
 
     def __check_init__(self) -> None:
-        self.episodes.check(self.images.shape, self.n_outputs)
-        if len(self.held_out) > self.n_outputs or self.held_out.shape[1:] != self.images.shape[1:]:
+        n_outputs = (
+            math.inf if self.blocks else self.n_outputs
+        )  # heads in closed form have as many as there are classes
+        if self.blocks is None:
+            self.episodes.check(self.images.shape, self.n_outputs)
+        if len(self.held_out) > n_outputs or self.held_out.shape[1:] != self.images.shape[1:]:
             raise ValueError(
                 f"validation classes have shape {self.held_out.shape} and training classes {self.images.shape}, "
-                f"expected as many images of one size, and at most {self.n_outputs} classes; prepare both alike"
+                f"expected as many images of one size, and at most {n_outputs} classes; prepare both alike"
             )
 
     @property
@@ -77,10 +88,31 @@ class ImageClasses(Domain):
         return cross_entropy
 
     def new_model(self, key: PRNGKeyArray) -> Representation:
-        """Return convolutions and a head, before training."""
+        """Return convolutions and a head, before training.
+
+        Raises:
+            ValueError: if the domain is for methods that train for heads in closed form.
+        """
+        if self.blocks is not None:
+            raise ValueError(
+                "blocks were given, which normalise batches of images, but this method shows single ones to the head; "
+                "give width and strides, or train by Prototypes or GeMCL"
+            )
         encoder_key, head_key = jax.random.split(key)
         encoder = ConvEncoder(self.images.shape[2:], self.width, self.strides, key=encoder_key)
         return Representation(encoder, he_head(encoder.n_features, self.hidden_sizes, self.n_outputs, head_key))
+
+    def new_block_encoder(self, key: PRNGKeyArray) -> BlockEncoder:
+        """Return blocks before training; those of GeMCL unless others were given."""
+        return BlockEncoder(self.images.shape[2:], self.blocks or GEMCL_BLOCKS, key=key)
+
+    def draw_classes(self, n_classes: int, n_images: int, key: PRNGKeyArray) -> Shaped[Array, "classes images ..."]:
+        """Return different images of different classes."""
+        class_key, image_key = jax.random.split(key)
+        which = jax.random.permutation(class_key, self.images.shape[0])[:n_classes]
+        image_keys = jax.random.split(image_key, n_classes)
+        images = jax.vmap(lambda key: jax.random.permutation(key, self.images.shape[1])[:n_images])(image_keys)
+        return jnp.asarray(self.images)[which[:, None], images]
 
     def draw(self, key: PRNGKeyArray) -> Episode:
         """Return an episode of images."""
@@ -98,10 +130,14 @@ class ImageClasses(Domain):
         flat = jnp.asarray(self.held_out).reshape(-1, *self.held_out.shape[2:])
         features = encode(model.encoder, flat).reshape(n_classes, n_images, -1)
         n_train = min(N_TRAIN, n_images - 1)
+        head = model.head
+        if not isinstance(head, MLP):
+            closed_form = NearestMean() if head is None else head.head(predictive=True)
+            return closed_form_run(features, closed_form, jnp.arange(n_classes), key, n_train=n_train).held_out
 
         def run(key: PRNGKeyArray, rate: Array) -> Float[Array, ""]:
             chosen = jax.random.permutation(key, n_classes)
-            return class_run(features, model.head, chosen, rate, key, n_train=n_train).held_out
+            return class_run(features, head, chosen, rate, key, n_train=n_train).held_out
 
         return _best_mean(run, jax.random.split(key, self.validation_runs), self.validation_rates)
 

@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from perdure._version import __version__
-from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
+from perdure.models import MLP
+from perdure.representation.blocks import Block, BlockEncoder, features_shape
+from perdure.representation.network import (
+    ConvEncoder,
+    DenseEncoder,
+    Encoder,
+    GaussianPrior,
+    Representation,
+    he_head,
+)
 from perdure.storage.arrays import load_arrays, restored, save_arrays
 from perdure.storage.reading import MAX_BYTES, ContentError, checked, entry
 
@@ -22,6 +33,8 @@ FORMAT = 1
 _SUFFIX = ".safetensors"
 _MAX_WEIGHTS = MAX_BYTES // 4
 _MAX_LAYERS = 100
+_PRIOR, _NO_HEAD = "gaussian prior", "none"
+_ENCODERS = {"convolutional": ConvEncoder, "dense": DenseEncoder, "blocks": BlockEncoder}
 _SHIPPED = resources.files("perdure.representation") / "trained"
 
 
@@ -76,7 +89,7 @@ def load_representation(name: str | Path) -> Trained:
         model = _restored(network_of(network), arrays, path)
     except ContentError as cause:
         raise RepresentationError(
-            f"{cause}; give a file that `perdure oml train` of this version has written, or get or train it again"
+            f"{cause}; give a file that `perdure features train` of this version has written, or get or train it again"
         ) from cause
     return Trained(model, metadata)
 
@@ -106,23 +119,29 @@ def shipped_representations() -> list[str]:
 
 def describe_network(model: Representation) -> dict[str, Any]:
     """Return the sizes of a network, from which `network_of` makes one like it."""
-    *hidden_sizes, out_size = (layer.weight.shape[0] for layer in model.head.layers)
-    head = {"hidden_sizes": hidden_sizes, "out_size": out_size}
-    if isinstance(model.encoder, ConvEncoder):
-        encoder = {
+    return {"encoder": _describe_encoder(model.encoder), "head": _describe_head(model.head)}
+
+
+def _describe_encoder(encoder: Encoder) -> dict[str, Any]:
+    if isinstance(encoder, BlockEncoder):
+        blocks = [list(it) for it in encoder.blocks]
+        return {"kind": "blocks", "input_shape": list(encoder.input_shape), "blocks": blocks}
+    if isinstance(encoder, ConvEncoder):
+        return {
             "kind": "convolutional",
-            "input_shape": list(model.encoder.input_shape),
-            "width": model.encoder.biases[0].shape[0],
-            "strides": list(model.encoder.strides),
+            "input_shape": list(encoder.input_shape),
+            "width": encoder.biases[0].shape[0],
+            "strides": list(encoder.strides),
         }
-    else:
-        layers = model.encoder.layers
-        encoder = {
-            "kind": "dense",
-            "in_size": layers[0].weight.shape[1],
-            "widths": [layer.weight.shape[0] for layer in layers],
-        }
-    return {"encoder": encoder, "head": head}
+    widths = [layer.weight.shape[0] for layer in encoder.layers]
+    return {"kind": "dense", "in_size": encoder.layers[0].weight.shape[1], "widths": widths}
+
+
+def _describe_head(head: MLP | GaussianPrior | None) -> dict[str, Any]:
+    if isinstance(head, MLP):
+        *hidden_sizes, out_size = (layer.weight.shape[0] for layer in head.layers)
+        return {"hidden_sizes": hidden_sizes, "out_size": out_size}
+    return {"kind": _NO_HEAD if head is None else _PRIOR}
 
 
 def network_of(description: Mapping[str, Any]) -> Representation:
@@ -130,9 +149,11 @@ def network_of(description: Mapping[str, Any]) -> Representation:
 
     def build(key: Any) -> Representation:
         sizes = {name: it for name, it in description["encoder"].items() if name != "kind"}
-        kind = {"convolutional": ConvEncoder, "dense": DenseEncoder}[description["encoder"]["kind"]]
-        encoder = kind(**sizes, key=key)
-        return Representation(encoder, he_head(encoder.n_features, **description["head"], key=key))
+        encoder = _ENCODERS[description["encoder"]["kind"]](**sizes, key=key)
+        head = description["head"]
+        if "kind" in head:
+            return Representation(encoder, GaussianPrior(*[jnp.zeros(())] * 2) if head["kind"] == _PRIOR else None)
+        return Representation(encoder, he_head(encoder.n_features, **head, key=key))
 
     return eqx.filter_eval_shape(build, jax.random.key(0))
 
@@ -163,35 +184,61 @@ def _checked_network(description: Mapping[str, Any], where: str) -> dict[str, An
     Raises:
         ContentError: naming what is wrong.
     """
-    encoder = entry(description, "encoder", dict, where)
-    kind = entry(encoder, "kind", str, where)
-    if kind == "convolutional":
-        width = _size(entry(encoder, "width", int, where), f"{where}, 'width'")
-        shape = _sizes(encoder, "input_shape", where)
-        sizes = {"input_shape": shape, "width": width, "strides": _sizes(encoder, "strides", where)}
-        if len(shape) != 3:
-            raise ContentError(f"{where}, 'input_shape' is {shape}, expected channels, height and width")
-        n_features, n_weights = _convolutional_size(**sizes, where=where)
-    elif kind == "dense":
-        in_size = _size(entry(encoder, "in_size", int, where), f"{where}, 'in_size'")
-        sizes = {"in_size": in_size, "widths": _sizes(encoder, "widths", where)}
-        n_features, n_weights = sizes["widths"][-1], _dense_size([in_size, *sizes["widths"]])
-    else:
-        raise ContentError(f"{where}, 'kind' is {kind!r}, expected 'convolutional' or 'dense'")
+    encoder, n_features, n_weights = _checked_encoder(entry(description, "encoder", dict, where), where)
     head = entry(description, "head", dict, where)
-    hidden_sizes = _sizes(head, "hidden_sizes", where, min_length=0)
-    out_size = _size(entry(head, "out_size", int, where), f"{where}, 'out_size'")
-    n_weights += _dense_size([n_features, *hidden_sizes, out_size])
+    if "kind" in head:
+        if head["kind"] not in (_PRIOR, _NO_HEAD):
+            raise ContentError(f"{where}, 'head', 'kind' is {head['kind']!r}, expected {_PRIOR!r} or {_NO_HEAD!r}")
+        head = {"kind": head["kind"]}
+    else:
+        hidden_sizes = _sizes(head, "hidden_sizes", where, min_length=0)
+        out_size = _size(entry(head, "out_size", int, where), f"{where}, 'out_size'")
+        n_weights += _dense_size([n_features, *hidden_sizes, out_size])
+        head = {"hidden_sizes": hidden_sizes, "out_size": out_size}
     if n_weights > _MAX_WEIGHTS:
         raise ContentError(f"{where} has {n_weights:,} weights, expected at most {_MAX_WEIGHTS:,}")
-    return {"encoder": {"kind": kind, **sizes}, "head": {"hidden_sizes": hidden_sizes, "out_size": out_size}}
+    return {"encoder": encoder, "head": head}
+
+
+def _checked_encoder(encoder: Mapping[str, Any], where: str) -> tuple[dict[str, Any], int, int]:
+    """Return the sizes of an encoder, and the numbers of its features and its weights."""
+    kind = entry(encoder, "kind", str, where)
+    if kind == "dense":
+        in_size = _size(entry(encoder, "in_size", int, where), f"{where}, 'in_size'")
+        widths = _sizes(encoder, "widths", where)
+        return {"kind": kind, "in_size": in_size, "widths": widths}, widths[-1], _dense_size([in_size, *widths])
+    if kind not in _ENCODERS:
+        raise ContentError(f"{where}, 'kind' is {kind!r}, expected one of {', '.join(map(repr, _ENCODERS))}")
+    shape = _sizes(encoder, "input_shape", where)
+    if len(shape) != 3:
+        raise ContentError(f"{where}, 'input_shape' is {shape}, expected channels, height and width")
+    if kind == "blocks":
+        blocks = [_block(it, f"{where}, 'blocks'") for it in _bounded(encoder, "blocks", where, min_length=1)]
+        return {"kind": kind, "input_shape": shape, "blocks": blocks}, *_blocks_size(shape, blocks, where)
+    width = _size(entry(encoder, "width", int, where), f"{where}, 'width'")
+    sizes = {"input_shape": shape, "width": width, "strides": _sizes(encoder, "strides", where)}
+    return {"kind": kind, **sizes}, *_convolutional_size(**sizes, where=where)
+
+
+def _block(block: Any, where: str) -> Block:
+    if not isinstance(block, list) or len(block) != 3:
+        raise ContentError(f"{where} has {block!r}, expected lists of width, stride and whether it pools")
+    width, stride = (_size(checked(it, int, where), where) for it in block[:2])
+    return Block(width, stride, checked(block[2], bool, where))
 
 
 def _sizes(table: Mapping[str, Any], name: str, where: str, min_length: int = 1) -> list[int]:
-    sizes, place = entry(table, name, list, where), f"{where}, {name!r}"
-    if not min_length <= len(sizes) <= _MAX_LAYERS:
-        raise ContentError(f"{place} is a list of length {len(sizes)}, expected {min_length} to {_MAX_LAYERS} sizes")
-    return [_size(checked(it, int, place), place) for it in sizes]
+    place = f"{where}, {name!r}"
+    return [_size(checked(it, int, place), place) for it in _bounded(table, name, where, min_length)]
+
+
+def _bounded(table: Mapping[str, Any], name: str, where: str, min_length: int) -> list[Any]:
+    found = entry(table, name, list, where)
+    if not min_length <= len(found) <= _MAX_LAYERS:
+        raise ContentError(
+            f"{where}, {name!r} is a list of length {len(found)}, expected {min_length} to {_MAX_LAYERS} sizes"
+        )
+    return found
 
 
 def _size(size: int, where: str) -> int:
@@ -211,6 +258,16 @@ def _convolutional_size(input_shape: Sequence[int], width: int, strides: Sequenc
     if min(sides) < 1:
         raise ContentError(f"{where} has images of shape {list(input_shape)}, expected larger ones for its strides")
     return width * sides[0] * sides[1], n_weights
+
+
+def _blocks_size(input_shape: Sequence[int], blocks: Sequence[Block], where: str) -> tuple[int, int]:
+    """Return the numbers of features and of weights of a `BlockEncoder`."""
+    channels, height, width = input_shape
+    sides = features_shape((channels, height, width), blocks)
+    if min(sides) < 1:
+        raise ContentError(f"{where} has images of shape {list(input_shape)}, expected larger ones for its blocks")
+    depths = [channels, *(it.width for it in blocks)]
+    return prod(sides), sum((9 * depth + 4) * filters for depth, filters in pairwise(depths))
 
 
 def _dense_size(sizes: Sequence[int]) -> int:

@@ -11,8 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from perdure.core import AnyArray, as_features
+from perdure.learners.gaussian import GaussianHead
 from perdure.models import MLP
 from perdure.models.convolution import convolve
+from perdure.representation.blocks import BlockEncoder
+from perdure.representation.images import as_channels_last, image_shape
 
 STRIDES = (2, 1, 2, 1, 2, 2)
 """Of the published network's convolutions."""
@@ -47,11 +50,10 @@ class ConvEncoder(eqx.Module):
         Raises:
             ValueError: if the input is no image, a size is below 1, or the image is too small for the convolutions.
         """
-        shape = (1, *input_shape) if len(input_shape) == 2 else tuple(input_shape)
-        if len(shape) != 3 or min(*shape, width, *strides) < 1 or not strides:
+        shape = image_shape(input_shape)
+        if not strides or min(width, *strides) < 1:
             raise ValueError(
-                f"inputs of shape {tuple(input_shape)}, {width} filters and strides {tuple(strides)} were given, "
-                "expected (height, width) or (channels, height, width) of an image, and sizes ≥ 1"
+                f"{width} filters and strides {tuple(strides)} were given, expected one or more, sizes ≥ 1"
             )
         channels, *sides = shape
         for stride in strides:
@@ -67,7 +69,7 @@ class ConvEncoder(eqx.Module):
             for depth, filter_key in zip(depths, jax.random.split(key, len(strides)), strict=True)
         )
         self.biases = tuple(jnp.zeros(width) for _ in strides)
-        self.input_shape = (channels, shape[1], shape[2])
+        self.input_shape = shape
         self.strides = tuple(strides)
 
     @property
@@ -81,14 +83,7 @@ class ConvEncoder(eqx.Module):
         Raises:
             ValueError: if the images have another shape than the encoder was made for.
         """
-        n_axes = 3 if x.shape[-3:] == self.input_shape else 2
-        if (*(1,) * (3 - n_axes), *x.shape[-n_axes:]) != self.input_shape:
-            raise ValueError(
-                f"inputs of shape {x.shape} were given, the encoder was made for images of shape {self.input_shape} "
-                "(channels, height, width); resize them, or train an encoder for their size"
-            )
-        batch = x.shape[:-n_axes]
-        x = jnp.moveaxis(x.reshape(*batch, *self.input_shape), -3, -1)
+        batch, x = as_channels_last(x, self.input_shape)
         for filters, bias, stride in zip(self.filters, self.biases, self.strides, strict=True):
             outputs = convolve(x, filters, stride, margin=0)
             x = jax.nn.relu(outputs + bias.reshape((1,) * (outputs.ndim - 1) + bias.shape))
@@ -146,20 +141,52 @@ class DenseEncoder(eqx.Module):
         return x
 
 
-Encoder = ConvEncoder | DenseEncoder
+Encoder = ConvEncoder | DenseEncoder | BlockEncoder
+
+
+class GaussianPrior(eqx.Module):
+    """The prior of a `GaussianHead`, learned with the encoder: logarithms, so that no step leaves its range."""
+
+    log_shape: Float[Array, ""]
+    """Of α − 1/2."""
+    log_rate: Float[Array, ""]
+    """Of β."""
+
+    def head(self, *, predictive: bool) -> GaussianHead:
+        """Return the head that has this prior."""
+        return GaussianHead(0.5 + jnp.exp(self.log_shape), jnp.exp(self.log_rate), predictive=predictive)
 
 
 class Representation(eqx.Module):
-    """An encoder and a head."""
+    """An encoder and what was learned beside it for a head."""
 
     encoder: Encoder
     """Learned beforehand (in the paper RLN); online it stays as it is."""
-    head: MLP
-    """Learns online (in the paper PLN)."""
+    head: MLP | GaussianPrior | None
+    """A network that learns online (in the paper PLN); the prior of a head in closed form; or nothing, for heads that
+    have no parameters."""
 
     def __call__(self, x: Float[Array, ...]) -> Float[Array, " outputs"]:
-        """Return the outputs for one input."""
-        return self.head(self.encoder(x))
+        """Return the outputs for one input.
+
+        Raises:
+            TypeError: if the head is in closed form, which answers only what it has learned.
+        """
+        return network_head(self)(self.encoder(x))
+
+
+def network_head(model: Representation) -> MLP:
+    """Return the head, a network.
+
+    Raises:
+        TypeError: if the representation was trained for a head in closed form.
+    """
+    if not isinstance(model.head, MLP):
+        raise TypeError(
+            "the representation was trained for a head in closed form and has no network for one; use it with heads "
+            "such as LDA(), or draw a network: perdure.representation.Representation(model.encoder, he_head(...))"
+        )
+    return model.head
 
 
 def encode(encoder: Encoder, x: Shaped[AnyArray, "n ..."]) -> Float[Array, "n features"]:
@@ -200,4 +227,4 @@ def he_layers(sizes: Sequence[int], key: PRNGKeyArray) -> tuple[eqx.nn.Linear, .
 
 def n_inputs(encoder: Encoder) -> int:
     """Return the number of values of one input."""
-    return prod(encoder.input_shape) if isinstance(encoder, ConvEncoder) else encoder.layers[0].weight.shape[1]
+    return encoder.layers[0].weight.shape[1] if isinstance(encoder, DenseEncoder) else prod(encoder.input_shape)

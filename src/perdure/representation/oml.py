@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from perdure.core import Rate, as_features
 from perdure.representation.domains import Domain
 from perdure.representation.episodes import Episode
-from perdure.representation.network import Representation
+from perdure.representation.network import Representation, network_head
 from perdure.representation.score import score
 from perdure.updates.gradient import Gradient, TrainState, optimizer_step
 from perdure.updates.losses import Loss, cross_entropy
@@ -34,6 +34,10 @@ class Measured(NamedTuple):
 
 class Method(eqx.Module):
     """A way to train a representation."""
+
+    @abstractmethod
+    def new_model(self, domain: Domain, key: PRNGKeyArray) -> Representation:
+        """Return a network before training."""
 
     @abstractmethod
     def optimizer(self) -> optax.GradientTransformation:
@@ -62,13 +66,13 @@ class OML(Method):
     decay_steps: int | None = eqx.field(static=True, default=None)
     """Steps over which Adam's rate falls to zero, along half a cosine; None if it stays."""
 
+    def new_model(self, domain: Domain, key: PRNGKeyArray) -> Representation:
+        """Return the domain's network before training."""
+        return domain.new_model(key)
+
     def optimizer(self) -> optax.GradientTransformation:
         """Return Adam."""
-        if self.decay_steps is None:
-            return optax.adam(self.meta_rate)
-        # The rate times the share that is left of it, so that the rate may be traced.
-        share = optax.cosine_decay_schedule(1.0, self.decay_steps)
-        return optax.chain(optax.adam(self.meta_rate), optax.scale_by_schedule(share))
+        return adam(self.meta_rate, self.decay_steps)
 
     def step(self, now: TrainState, domain: Domain, key: PRNGKeyArray) -> tuple[TrainState, Measured]:
         """Return representation and optimizer after one episode."""
@@ -77,6 +81,15 @@ class OML(Method):
         start = with_fresh_outputs(now.model, episode.fresh, output_key)
         gradient, measured = meta_gradient(self, start, episode, domain.loss)
         return optimizer_step(gradient, now.optimizer, self.optimizer()), measured
+
+
+def adam(rate: Rate, decay_steps: int | None) -> optax.GradientTransformation:
+    """Return Adam, whose rate falls to zero over some steps, along half a cosine; None if it stays."""
+    if decay_steps is None:
+        return optax.adam(rate)
+    # The rate times the share that is left of it, so that the rate may be traced.
+    share = optax.cosine_decay_schedule(1.0, decay_steps)
+    return optax.chain(optax.adam(rate), optax.scale_by_schedule(share))
 
 
 def meta_gradient(
@@ -89,7 +102,7 @@ def meta_gradient(
         learned = episode.x.reshape(k * b, *episode.x.shape[2:])
         features = start.encoder(as_features(jnp.concatenate([learned, episode.query_x])))
         outputs = query_adapted(
-            start.head,
+            network_head(start),
             features[: k * b].reshape(k, b, -1),
             episode.y,
             features[k * b :],
@@ -107,6 +120,6 @@ def meta_gradient(
 
 def with_fresh_outputs(model: Representation, outputs: Int[Array, " t"], key: PRNGKeyArray) -> Representation:
     """Return the model with the last layer's weights of some outputs redrawn, as at the start; biases stay."""
-    weight = model.head.layers[-1].weight
+    weight = network_head(model).layers[-1].weight
     rows = (2 / weight.shape[1]) ** 0.5 * jax.random.normal(key, (len(outputs), weight.shape[1]), weight.dtype)
-    return eqx.tree_at(lambda it: it.head.layers[-1].weight, model, weight.at[outputs].set(rows))
+    return eqx.tree_at(lambda it: network_head(it).layers[-1].weight, model, weight.at[outputs].set(rows))

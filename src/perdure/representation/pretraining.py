@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from perdure.core import Rate, as_features
 from perdure.representation.domains import Domain
-from perdure.representation.network import Representation
+from perdure.representation.network import Representation, network_head
 from perdure.representation.oml import Measured, Method
 from perdure.representation.score import score
 from perdure.updates.gradient import Gradient, TrainState, optimizer_step
@@ -31,6 +31,10 @@ class Pretraining(Method):
     """β of the penalty: mean activation that a feature may have; None for no penalty."""
     batch_size: int = eqx.field(static=True, default=256)
 
+    def new_model(self, domain: Domain, key: PRNGKeyArray) -> Representation:
+        """Return the domain's network before training."""
+        return domain.new_model(key)
+
     def optimizer(self) -> optax.GradientTransformation:
         """Return Adam."""
         return optax.adam(self.rate)
@@ -49,7 +53,7 @@ def batch_gradient(
 
     def value(model: Representation) -> tuple[Float[Array, ""], Float[Array, ""]]:
         features = jax.vmap(model.encoder)(as_features(x))
-        outputs = jax.vmap(model.head)(features)
+        outputs = jax.vmap(network_head(model))(features)
         mean = jnp.mean(jax.vmap(loss)(outputs, y))
         if sparsity is not None:
             mean += sparsity_penalty(features, sparsity)

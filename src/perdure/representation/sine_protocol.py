@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from perdure.core import Rate
 from perdure.models import MLP
-from perdure.representation.network import Representation, encode, fresh_head, n_inputs
+from perdure.representation.network import Representation, encode, fresh_head, n_inputs, network_head
 from perdure.representation.online import learn_online
 from perdure.streams.sine import draw_sines, sine_examples
 from perdure.updates.losses import mean_squared_error
@@ -53,7 +53,7 @@ def sine_run(
         order = jax.random.permutation(order_key, len(x))
         x, y = x[order], y[order]
     test_x, test_y = sine_examples(sines, number, n_numbers, trajectory.test_examples, test_key)
-    head = fresh_head(model.head, head_key) if fresh else model.head
+    head = fresh_head(network_head(model), head_key) if fresh else network_head(model)
     features, test_features = (encode(model.encoder, it.reshape(-1, it.shape[-1])) for it in (x, test_x))
     features = features.reshape(n, -1, b, features.shape[-1])
     return errors_after_each(

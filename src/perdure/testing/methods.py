@@ -78,7 +78,7 @@ class _Case:
 
     def __init__(self, method: Method, domain: Domain):
         self._method, self._domain = jax.tree.map(jnp.asarray, (method, domain))
-        self._start = init_train_state(domain.new_model(jax.random.key(_KEY)), method.optimizer())
+        self._start = init_train_state(method.new_model(domain, jax.random.key(_KEY)), method.optimizer())
         # Compiled once for all checks: most of their time goes there.
         self._compiled = jax.jit(self._step)
         self._side_by_side = jax.jit(jax.vmap(self._step, (None, 0)))

@@ -84,13 +84,13 @@ def example_gradient(
 ) -> Gradient:
     """Return the gradient of the loss on one example."""
 
-    def value(model: PyTree) -> tuple[Float[Array, ""], PyTree]:
+    def value(model: PyTree) -> tuple[Float[Array, ""], tuple[PyTree, None]]:
         if isinstance(model, BatchModel):
             outputs, model = model.in_training(as_features(x)[None])
-            return loss(outputs[0], y), model
-        return example_loss(model, x, y, loss), model
+            return loss(outputs[0], y), (model, None)
+        return example_loss(model, x, y, loss), (model, None)
 
-    return _differentiate(value, model)
+    return differentiate(value, model)[0]
 
 
 def weighted_gradient(
@@ -105,26 +105,33 @@ def weighted_gradient(
     Examples of weight 0 do not move running statistics. At least one must weigh more.
     """
 
-    def value(model: PyTree) -> tuple[Float[Array, ""], PyTree]:
+    def value(model: PyTree) -> tuple[Float[Array, ""], tuple[PyTree, None]]:
         if isinstance(model, BatchModel):
             outputs, model = model.in_training(as_features(x), weights > 0)
         else:
             outputs = jax.vmap(model)(as_features(x))
-        return jnp.sum(weights * jax.vmap(loss)(outputs, y)), model
+        return jnp.sum(weights * jax.vmap(loss)(outputs, y)), (model, None)
 
-    return _differentiate(value, model)
+    return differentiate(value, model)[0]
 
 
-def _differentiate(value: Callable[[PyTree], tuple[Float[Array, ""], PyTree]], model: PyTree) -> Gradient:
-    """Return the gradient of a function from a model to its loss and the model after that."""
+def differentiate(
+    value: Callable[[PyTree], tuple[Float[Array, ""], tuple[PyTree, Any]]], model: PyTree
+) -> tuple[Gradient, Any]:
+    """Return the gradient of a loss by a model's weights, and whatever else was computed on the way.
+
+    Args:
+        value: from the model to its loss, the model with moved running statistics, and anything else.
+        model: at its weights.
+    """
     weights, rest = split_trainable(model)
 
-    def of_weights(weights: PyTree) -> tuple[Float[Array, ""], PyTree]:
-        loss, after = value(eqx.combine(weights, rest))
-        return loss, split_trainable(after)[1]
+    def of_weights(weights: PyTree) -> tuple[Float[Array, ""], tuple[PyTree, Any]]:
+        loss, (after, other) = value(eqx.combine(weights, rest))
+        return loss, (split_trainable(after)[1], other)
 
-    (loss, rest), grads = jax.value_and_grad(of_weights, has_aux=True)(weights)
-    return Gradient(loss, grads, eqx.combine(weights, rest))
+    (loss, (rest, other)), grads = jax.value_and_grad(of_weights, has_aux=True)(weights)
+    return Gradient(loss, grads, eqx.combine(weights, rest)), other
 
 
 def sgd_step(model: Model, grads: PyTree, rate: Rate) -> Model:

@@ -52,7 +52,7 @@ def as_json(evaluations):
     return [
         [it.name, it.results.rate, it.results.errors.tolist()]
         if isinstance(it.results, SineResult)
-        else [it.name, *[(r.classes, r.rate, r.trajectory.tolist(), r.held_out.tolist()) for r in it.results]]
+        else [it.name, *[(r.head, r.classes, r.rate, r.trajectory.tolist(), r.held_out.tolist()) for r in it.results]]
         for it in evaluations
     ]
 
@@ -60,14 +60,17 @@ def as_json(evaluations):
 def counted(monkeypatch):
     """Return a list of the numbers of classes that are evaluated from now on."""
     calls = []
-    results = evaluating.class_results
 
-    def counting(model, images, counts, **options):
-        for result in results(model, images, counts, **options):
-            calls.append(result.classes)
-            yield result
+    def counting(results):
+        def count(*given, **options):
+            for result in results(*given, **options):
+                calls.append(result.classes)
+                yield result
 
-    monkeypatch.setattr(evaluating, "class_results", counting)
+        return count
+
+    for name in ("sgd_results", "closed_form_results"):
+        monkeypatch.setattr(evaluating, name, counting(getattr(evaluating, name)))
     return calls
 
 

@@ -56,14 +56,20 @@ def _study(home):
 def _training(home):
     (home.path / representation.NETWORK).write_bytes(b"a network")
     representation.write_recipe(
-        home.path, {"domain": "sine", "size": "paper", "method": "oml", "command": "perdure oml train", "changes": {}}
+        home.path,
+        {"domain": "sine", "size": "paper", "method": "oml", "command": "perdure features train", "changes": {}},
     )
     representation.write_training_summary(home.path, representation.TrainingSummary(9, 0.5, 1.0, 0.5, 2**20))
 
 
 def _evaluation(home):
     note_request(home, {"representations": ["omniglot-small", "sine"]})
-    classes = [evaluation.ClassResult(n, 0.1, *np.full((2, 2), 0.75, np.float32)) for n in (5, 10)]
+    accuracies = np.full((2, 2), 0.75, np.float32)
+    classes = [
+        evaluation.ClassResult(head, n, rate, *accuracies)
+        for head, rate in (("sgd", 0.1), ("lda", None))
+        for n in (5, 10)
+    ]
     sines = evaluation.SineResult(0.01, np.array([[[0.5, 1], [2, 3]], [[1, 1], [1, NAN]]], np.float32))
     evaluation.write_evaluations(
         home.path, [evaluation.Evaluation("small", {}, classes), evaluation.Evaluation("sine", {}, sines)]
@@ -117,11 +123,17 @@ CONFIGS = {
     },
     "evaluation": {
         "representations": [
-            {"name": "small", "network": {"encoder": {"kind": "convolutional"}}, "sha256": "ab"},
-            {"name": "sine", "network": {"encoder": {"kind": "dense"}}, "sha256": "cd"},
+            {
+                "name": "small",
+                "network": {"encoder": {"kind": "convolutional"}},
+                "sha256": "ab",
+                "heads": ["sgd", "lda"],
+            },
+            {"name": "sine", "network": {"encoder": {"kind": "dense"}}, "sha256": "cd", "heads": ["sgd"]},
         ],
         "classes": [5, 10],
         "runs": 2,
+        "order": "sorted",
         "oracle": None,
         "fresh_head": False,
         "seed": 0,

@@ -63,7 +63,7 @@ UNFINISHED = {
     "tuning": "2 of 2 combinations",
     "reproduction": "1 of 1 runs",
     "representation": "0 of 9 steps",
-    "evaluation": "3 of 3 parts",
+    "evaluation": "5 of 5 parts",
     "comparison": "2 of 2 figures",
     "agent": "0 of 20 frames",
     "stream": "",

@@ -11,14 +11,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
 from perdure.core import AnyArray
 from perdure.execution.division import Division, seed_devices
+from perdure.models import MLP
 from perdure.records.evaluation import ClassResult, SineResult
-from perdure.representation.class_protocol import N_TRAIN, RATES, ClassScores, class_run
+from perdure.representation.blocks import BlockEncoder
+from perdure.representation.class_protocol import N_TRAIN, RATES, ClassScores, class_run, closed_form_run
 from perdure.representation.file import load_representation
-from perdure.representation.network import ConvEncoder, Representation, encode, n_inputs
+from perdure.representation.heads import SGD, closed_form_head
+from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, encode, n_inputs, network_head
 from perdure.representation.sine_protocol import SineTrajectory, sine_run
 from perdure.streams.omniglot import load_omniglot
 from perdure.streams.sine import draw_sines, sine_examples
@@ -44,16 +47,19 @@ def evaluate_classes(
     counts: Sequence[int],
     *,
     runs: int = 50,
+    head: str = SGD,
     rates: Sequence[float] = RATES,
     n_train: int = N_TRAIN,
+    order: str = "sorted",
     iid_passes: int | None = None,
     seed: int = 0,
     report: Callable[[int], object] = lambda n: None,
 ) -> list[ClassResult]:
     """Return how well a representation serves to learn classes one after another, for each number of classes.
 
-    For each number: a sweep of `SWEEP_RUNS` class sets with every rate; the rate that is best most often, by accuracy
-    on the learned images, is used for the runs, each of which has classes of its own. Features are computed once.
+    For each number and the head "sgd": a sweep of `SWEEP_RUNS` class sets with every rate; the rate that is best most
+    often, by accuracy on the learned images, is used for the runs, each of which has classes of its own. Heads in
+    closed form have no rate, hence no sweep. Features are computed once.
 
     Source: Javed & White (2019), section 4.2, and their released code. Accuracy is the mean over images, where the
     released code takes that over batches of 32, the last of which may be smaller.
@@ -63,8 +69,10 @@ def evaluate_classes(
         images: of the evaluation classes.
         counts: numbers of classes to learn.
         runs: of each number of classes.
+        head: what learns, one of `perdure.representation.heads.HEADS`.
         rates: of the sweep, from large to small.
         n_train: images of a class to learn; the others are held out.
+        order: of the classes: "sorted" by their numbers, or "random", for each run another one.
         iid_passes: passes over the images in random order, instead of one in order: the Oracle.
         seed: of class sets, heads and orders.
         report: is called after every few runs with their number; there are as many as `n_runs` says.
@@ -72,9 +80,13 @@ def evaluate_classes(
     Raises:
         ValueError: if there are too few classes, images or outputs, or images of another size.
     """
-    check_classes(model, images, counts, runs=runs, n_train=n_train, iid_passes=iid_passes)
-    options = {"runs": runs, "rates": rates, "n_train": n_train, "iid_passes": iid_passes, "seed": seed}
-    return list(class_results(model, images, counts, **options, report=report))
+    check_classes(model, images, counts, heads=[head], runs=runs, n_train=n_train, iid_passes=iid_passes)
+    options = {"runs": runs, "n_train": n_train, "order": order, "seed": seed}
+    features = features_by_class(model, images)
+    if head == SGD:
+        options |= {"rates": rates, "iid_passes": iid_passes}
+        return list(sgd_results(network_head(model), features, counts, **options, report=report))
+    return list(closed_form_results(head, model, features, counts, **options, report=report))
 
 
 def check_classes(
@@ -82,19 +94,29 @@ def check_classes(
     images: Shaped[AnyArray, "classes images ..."],
     counts: Sequence[int],
     *,
+    heads: Sequence[str],
     runs: int,
     n_train: int = N_TRAIN,
     iid_passes: int | None = None,
 ) -> None:
     """Check the arguments of `evaluate_classes`, which tells what is raised."""
     n_classes, n_images = images.shape[:2]
-    n_outputs = model.head.layers[-1].weight.shape[0]
     if not counts or min(counts) < 1 or max(counts) > n_classes:
         raise ValueError(
             f"{list(counts)} classes were to be learned, but there are {n_classes}; request 1 to that many"
         )
-    if n_classes > n_outputs:
-        raise ValueError(f"there are {n_classes} classes, but the head has {n_outputs} outputs; give fewer classes")
+    for head in heads:
+        if head != SGD:
+            closed_form_head(head, model)
+    if SGD in heads:
+        n_outputs = network_head(model).layers[-1].weight.shape[0]
+        if n_classes > n_outputs:
+            raise ValueError(f"there are {n_classes} classes, but the head has {n_outputs} outputs; give fewer classes")
+    elif iid_passes is not None:
+        raise ValueError(
+            f"{iid_passes} passes in random order were requested of {', '.join(heads)}, which learn the same in any "
+            "order; give the head sgd, or leave the Oracle out"
+        )
     if not 0 < n_train < n_images:
         raise ValueError(
             f"{n_train} of {n_images} images of each class were to be learned, expected at least one on either side"
@@ -103,35 +125,65 @@ def check_classes(
         raise ValueError(f"runs = {runs} and iid_passes = {iid_passes}, expected numbers ≥ 1")
 
 
-def class_results(
-    model: Representation,
-    images: Shaped[AnyArray, "classes images ..."],
+def sgd_results(
+    head: MLP,
+    features: Float[Array, "classes images d"],
     counts: Sequence[int],
     *,
     runs: int,
     rates: Sequence[float] = RATES,
     n_train: int = N_TRAIN,
+    order: str = "sorted",
     iid_passes: int | None = None,
     seed: int = 0,
     report: Callable[[int], object],
 ) -> Iterator[ClassResult]:
-    """Yield what `evaluate_classes` returns, one by one; the arguments must have been checked."""
-    n_classes = len(images)
-    features = features_by_class(model, images)
+    """Yield what `evaluate_classes` returns for a network, one by one; the arguments must have been checked."""
     one = partial(class_run, n_train=n_train, iid_passes=iid_passes)
     for count in counts:
-        sweep_key, run_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), count))
+        sweep_key, run_key = _keys_of(seed, count)
 
         def play(key: Array, n_sets: int, tried: Sequence[float], count: int = count) -> ClassScores:
             keys = jax.random.split(key, n_sets)
-            chosen = jax.vmap(lambda key: jnp.sort(jax.random.permutation(key, n_classes)[:count]))(keys)
-            sets = (jnp.repeat(leaf, len(tried), axis=0) for leaf in (chosen, keys))
+            sets = (jnp.repeat(leaf, len(tried), axis=0) for leaf in (_class_sets(features, count, keys, order), keys))
             chosen, keys = sets
-            return _play(one, (features, model.head), (chosen, jnp.tile(jnp.asarray(tried), n_sets), keys), report)
+            return _play(one, (features, head), (chosen, jnp.tile(jnp.asarray(tried), n_sets), keys), report)
 
         swept = np.asarray(play(sweep_key, SWEEP_RUNS, rates).trajectory).reshape(SWEEP_RUNS, len(rates))
         rate = chosen_rate(swept, rates)
-        yield ClassResult(count, rate, *map(np.asarray, play(run_key, runs, [rate])))
+        yield ClassResult(SGD, count, rate, *map(np.asarray, play(run_key, runs, [rate])))
+
+
+def closed_form_results(
+    name: str,
+    model: Representation,
+    features: Float[Array, "classes images d"],
+    counts: Sequence[int],
+    *,
+    runs: int,
+    n_train: int = N_TRAIN,
+    order: str = "sorted",
+    seed: int = 0,
+    report: Callable[[int], object],
+) -> Iterator[ClassResult]:
+    """Yield what `evaluate_classes` returns for a head in closed form, on the same class sets as for a network."""
+    head = jax.tree.map(jnp.asarray, closed_form_head(name, model))
+    one = partial(closed_form_run, n_train=n_train)
+    for count in counts:
+        keys = jax.random.split(_keys_of(seed, count)[1], runs)
+        scores = _play(one, (features, head), (_class_sets(features, count, keys, order), keys), report)
+        yield ClassResult(name, count, None, *map(np.asarray, scores))
+
+
+def _keys_of(seed: int, count: int) -> Array:
+    """Return the keys of the sweep and of the runs for a number of classes."""
+    return jax.random.split(jax.random.fold_in(jax.random.key(seed), count))
+
+
+def _class_sets(features: Array, count: int, keys: Array, order: str) -> Int[Array, "sets classes"]:
+    """Return some classes for each key, in the order in which they are shown."""
+    chosen = jax.vmap(lambda key: jax.random.permutation(key, len(features))[:count])(keys)
+    return chosen if order == "random" else jnp.sort(chosen, axis=1)
 
 
 def chosen_rate(accuracy: Float[np.ndarray, "sets rates"], rates: Sequence[float]) -> float:
@@ -185,7 +237,9 @@ def evaluate_sines(
     return SineResult(rate, play(run_key, runs, [rate]))
 
 
-def evaluation_images(encoder: ConvEncoder, data_dir: Path | None) -> Shaped[np.ndarray, "classes images h w"]:
+def evaluation_images(
+    encoder: ConvEncoder | BlockEncoder, data_dir: Path | None
+) -> Shaped[np.ndarray, "classes images h w"]:
     """Return Omniglot's evaluation characters at the size that an encoder was made for.
 
     Raises:
@@ -203,7 +257,7 @@ def evaluation_images(encoder: ConvEncoder, data_dir: Path | None) -> Shaped[np.
 def features_of(name: str, data_dir: Path | None = None) -> Float[np.ndarray, "n d"]:
     """Return a representation's features for many inputs: Omniglot's background characters, or sine waves' inputs."""
     model = load_representation(name).model
-    if isinstance(model.encoder, ConvEncoder):
+    if not isinstance(model.encoder, DenseEncoder):
         drawings = load_omniglot(model.encoder.input_shape[1], splits=["background"], data_dir=data_dir)
         inputs = jnp.asarray(drawings.images[:N_LOOKED_AT]).reshape(-1, *drawings.images.shape[2:])
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Array, Shaped
 
 from perdure.execution.parts import Advanced, keeps, parts_progress
 from perdure.execution.progress import Watch, say
@@ -17,16 +17,20 @@ from perdure.experiments.representations.evaluate import (
     SINE_RATES,
     SWEEP_RUNS,
     check_classes,
-    class_results,
+    closed_form_results,
     evaluate_sines,
     evaluation_images,
+    features_by_class,
     n_runs,
+    sgd_results,
 )
 from perdure.experiments.supervised.spec import RUNS
 from perdure.records.describe import digest
 from perdure.records.errors import damaged
 from perdure.records.evaluation import (
     KIND,
+    ORDERS,
+    PROTOCOL,
     ClassResult,
     Evaluation,
     EvaluationRecord,
@@ -43,7 +47,8 @@ from perdure.representation.file import (
     representation_name,
     representation_place,
 )
-from perdure.representation.network import ConvEncoder, Representation
+from perdure.representation.heads import SGD, default_heads
+from perdure.representation.network import DenseEncoder, Representation, network_head
 from perdure.storage.reading import ContentError
 
 Images = Mapping[tuple[int, ...], Shaped[np.ndarray, "classes images h w"]]
@@ -60,7 +65,11 @@ class EvaluationSpec:
     """Names, files or folders, from which they can be loaded again, wherever that is done."""
     classes: Sequence[int]
     """Numbers of classes, for representations of images."""
+    heads: Mapping[str, Sequence[str]]
+    """What learns on the features of each representation of images; of no matter for sine waves."""
     runs: int
+    order: str
+    """Of the classes, one of `ORDERS`."""
     oracle: int | None
     """Passes over a trajectory in random order; None for one in order."""
     fresh_head: bool
@@ -72,7 +81,12 @@ class EvaluationSpec:
     def config(self) -> dict[str, Any]:
         """The evaluation's config.json."""
         representations = [
-            {"name": name, "network": describe_network(model), "sha256": digest(model)}
+            {
+                "name": name,
+                "network": describe_network(model),
+                "sha256": digest(model),
+                "heads": list(self.heads[name]),
+            }
             for name, model in self.models.items()
         ]
         return {
@@ -81,6 +95,7 @@ class EvaluationSpec:
             "representations": representations,
             "classes": list(self.classes),
             "runs": self.runs,
+            "order": self.order,
             "oracle": self.oracle,
             "fresh_head": self.fresh_head,
             "seed": self.seed,
@@ -96,14 +111,16 @@ class EvaluationSpec:
     @property
     def protocol(self) -> dict[str, Any]:
         """What all its representations have in common."""
-        return {name: self.config[name] for name in ("runs", "oracle", "fresh_head", "seed")}
+        return {name: self.config[name] for name in PROTOCOL}
 
 
 def evaluation_spec(
     names: Sequence[str],
     classes: Sequence[int],
     *,
+    heads: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     runs: int = 50,
+    order: str = "sorted",
     oracle: int | None = None,
     fresh_head: bool = False,
     seed: int = 0,
@@ -113,7 +130,10 @@ def evaluation_spec(
     Args:
         names: of representations, as `load_representation` takes them.
         classes: numbers of classes, for representations of images.
+        heads: what learns on the features of images, the same for all or by the name of the representation; None for
+            what each was trained for.
         runs: of each.
+        order: of the classes: "sorted" by their numbers, or "random", for each run another one.
         oracle: passes over a trajectory in random order; None for one in order.
         fresh_head: for sine waves, redraw the head too?
         seed: of class sets, functions and heads.
@@ -129,9 +149,14 @@ def evaluation_spec(
         )
     if runs < 1 or (oracle is not None and oracle < 1) or seed < 0:
         raise ValueError(f"runs = {runs}, oracle = {oracle} and seed = {seed}, expected numbers ≥ 1, and a seed ≥ 0")
+    if order not in ORDERS:
+        raise ValueError(f"order = {order!r}, expected one of {', '.join(ORDERS)}")
     models = {name: load_representation(place).model for name, place in zip(called, names, strict=True)}
     places = [representation_place(name) for name in names]
-    return EvaluationSpec(models, places, list(dict.fromkeys(classes)), runs, oracle, fresh_head, seed)
+    if not isinstance(heads, Mapping):
+        heads = {name: default_heads(model) if heads is None else heads for name, model in models.items()}
+    by_name = {name: list(dict.fromkeys(heads[name])) for name in models}
+    return EvaluationSpec(models, places, list(dict.fromkeys(classes)), by_name, runs, order, oracle, fresh_head, seed)
 
 
 def evaluate_all(
@@ -183,20 +208,22 @@ def resume_evaluation(folder: Path, data_dir: Path | None = None, *, progress: b
     """
     record = EvaluationRecord.load(folder)
     config = record.config
-    options = {name: config[name] for name in ("runs", "oracle", "fresh_head", "seed")}
-    spec = evaluation_spec(record.representations, config["classes"], **options)
+    options = {name: config[name] for name in PROTOCOL}
+    heads = {it["name"]: it["heads"] for it in config["representations"]}
+    spec = evaluation_spec(record.representations, config["classes"], heads=heads, **options)
     return evaluate_all(spec, folder, data_dir=data_dir, progress=progress)
 
 
 def _images(spec: EvaluationSpec, data_dir: Path | None) -> Images:
     """Return the images that representations of images are evaluated on, and check that they fit."""
     images: dict[tuple[int, ...], np.ndarray] = {}
-    for model in spec.models.values():
-        if isinstance(model.encoder, ConvEncoder):
+    for name, model in spec.models.items():
+        if not isinstance(model.encoder, DenseEncoder):
             shape = model.encoder.input_shape
             if shape not in images:
                 images[shape] = evaluation_images(model.encoder, data_dir)
-            check_classes(model, images[shape], spec.classes, runs=spec.runs, iid_passes=spec.oracle)
+            options = {"runs": spec.runs, "iid_passes": spec.oracle}
+            check_classes(model, images[shape], spec.classes, heads=spec.heads[name], **options)
     return images
 
 
@@ -231,14 +258,14 @@ def _new_results(
 ) -> Iterator[list[ClassResult] | SineResult]:
     """Yield the results of a representation each time that one is added to those known."""
     model = spec.models[name]
-    if isinstance(model.encoder, ConvEncoder):
-        by_count = {it.classes: it for it in known or []}
-        missing = [count for count in spec.classes if count not in by_count]
-        options = {"runs": spec.runs, "iid_passes": spec.oracle, "seed": spec.seed}
-        if missing:
-            for result in class_results(model, images[model.encoder.input_shape], missing, **options, report=advanced):
-                by_count[result.classes] = result
-                yield [by_count[count] for count in spec.classes if count in by_count]
+    if not isinstance(model.encoder, DenseEncoder):
+        found = {(it.head, it.classes): it for it in known or []}
+        wanted = [(head, count) for head in spec.heads[name] for count in spec.classes]
+        if missing := [it for it in wanted if it not in found]:
+            features = features_by_class(model, images[model.encoder.input_shape])
+            for head, count in missing:
+                found[head, count] = _class_result(spec, model, features, head, count, advanced)
+                yield [found[it] for it in wanted if it in found]
     elif known is None:
         is_oracle = spec.oracle is not None
         yield evaluate_sines(
@@ -246,12 +273,24 @@ def _new_results(
         )
 
 
+def _class_result(
+    spec: EvaluationSpec, model: Representation, features: Array, head: str, count: int, advanced: Advanced
+) -> ClassResult:
+    """Return what a head was worth for a number of classes."""
+    options: dict[str, Any] = {"runs": spec.runs, "order": spec.order, "seed": spec.seed, "report": advanced}
+    if head == SGD:
+        (result,) = sgd_results(network_head(model), features, [count], iid_passes=spec.oracle, **options)
+    else:
+        (result,) = closed_form_results(head, model, features, [count], **options)
+    return result
+
+
 def _n_parts(spec: EvaluationSpec, results: Mapping[str, Any] | None = None) -> int:
     """Return how many numbers of classes and sine waves there are, or how many of them have results."""
     n_parts = 0
     for name, model in spec.models.items():
-        if isinstance(model.encoder, ConvEncoder):
-            n_parts += len(spec.classes) if results is None else len(results.get(name, []))
+        if not isinstance(model.encoder, DenseEncoder):
+            n_parts += len(spec.classes) * len(spec.heads[name]) if results is None else len(results.get(name, []))
         else:
             n_parts += 1 if results is None else name in results
     return n_parts
@@ -261,8 +300,11 @@ def _n_runs(spec: EvaluationSpec, results: Mapping[str, Any]) -> int:
     """Return how many runs are still to do."""
     total = 0
     for name, model in spec.models.items():
-        if isinstance(model.encoder, ConvEncoder):
-            total += (len(spec.classes) - len(results.get(name, []))) * n_runs(RATES, spec.runs)
+        if not isinstance(model.encoder, DenseEncoder):
+            found = {(it.head, it.classes) for it in results.get(name, [])}
+            for head in spec.heads[name]:
+                missing = sum((head, count) not in found for count in spec.classes)
+                total += missing * (n_runs(RATES, spec.runs) if head == SGD else spec.runs)
         elif name not in results:
             total += n_runs(SINE_RATES, spec.runs)
     return total

@@ -107,7 +107,7 @@ class TrainingJob(Job):
         self.position = 0
         self._method, self._domain = jax.tree.map(jnp.asarray, (spec.method, spec.domain))
         self._model_key, self._step_key, self._validation_key = jax.random.split(jax.random.key(spec.seed), 3)
-        model = spec.domain.new_model(self._model_key)
+        model = spec.method.new_model(spec.domain, self._model_key)
         now = init_train_state(model, spec.method.optimizer())
         none = jnp.asarray(-jnp.inf)
         self._at = TrainingSnapshot(now, jax.tree.map(jnp.copy, model), none, np.asarray(0, np.int64))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from perdure.presets.representations import representation_presets
+from perdure.representation.augmentation import Augmentation, quarter_turned
+from perdure.representation.blocks import Block
+from perdure.representation.closed_form import GeMCL, Prototypes
 from perdure.representation.domains import Domain, ImageClasses, SinePool, split_classes
 from perdure.representation.episodes import ClassEpisodes, SineEpisodes
 from perdure.representation.oml import OML, Method
@@ -17,7 +20,7 @@ from perdure.streams.omniglot import load_omniglot
 from perdure.streams.sine import draw_sines
 
 DOMAINS = ("omniglot", "sine")
-METHODS = ("oml", "pretraining", "sr-nn", "scratch")
+METHODS = ("oml", "prototypes", "gemcl", "pretraining", "sr-nn", "scratch")
 N_VALIDATION_CLASSES = 64
 POOL_SIZE = 400
 _POOL_SEED = 0
@@ -71,8 +74,11 @@ def make_recipe(
     if values.pop("decays", False):
         values["decay_steps"] = steps or None
     validate_every = values.pop("validate_every", _VALIDATE_EVERY)
-    trains = Pretraining(**values) if method in ("pretraining", "sr-nn") else OML(**values)
-    made = _DOMAIN_MAKERS[domain](dict(sizes[size]["domain"]), data_dir)
+    own_domain = values.pop("domain", {})
+    if "augmentation" in values:
+        values["augmentation"] = Augmentation(**values["augmentation"])
+    trains = _METHOD_CLASSES[method](**values)
+    made = _DOMAIN_MAKERS[domain](sizes[size]["domain"] | own_domain, data_dir)
     request = {"domain": domain, "size": size, "method": method, "changes": dict(changes), "command": command}
     return Recipe(made, trains, 0 if method == "scratch" else steps, validate_every, request)
 
@@ -80,6 +86,10 @@ def make_recipe(
 def _omniglot_domain(values: dict[str, Any], data_dir: Path | None) -> ImageClasses:
     drawings = load_omniglot(values.pop("side"), splits=["background"], data_dir=data_dir)
     images, held_out = split_classes(drawings.images, N_VALIDATION_CLASSES)
+    if values.pop("quarter_turns", False):
+        images = quarter_turned(images)
+    if "blocks" in values:
+        values["blocks"] = [Block(*it) for it in values["blocks"]]
     return ImageClasses(images, held_out, ClassEpisodes(**values.pop("episodes", {})), **_tuples(values))
 
 
@@ -88,6 +98,14 @@ def _sine_domain(values: dict[str, Any], data_dir: Path | None) -> SinePool:
     return SinePool(pool, SineEpisodes(**values.pop("episodes")), **_tuples(values))
 
 
+_METHOD_CLASSES: Mapping[str, Callable[..., Method]] = {
+    "oml": OML,
+    "scratch": OML,
+    "prototypes": Prototypes,
+    "gemcl": GeMCL,
+    "pretraining": Pretraining,
+    "sr-nn": Pretraining,
+}
 _DOMAIN_MAKERS = {"omniglot": _omniglot_domain, "sine": _sine_domain}
 
 

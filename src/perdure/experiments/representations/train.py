@@ -77,13 +77,13 @@ def train_representation(
 
 
 def train_recipe(recipe: Recipe, how: Driving, folder: Path, *, seed: int, patience: int) -> Trained:
-    """Train or resume what `perdure oml train` names, so that `perdure resume` can; see `train_representation`."""
+    """Train or resume what `perdure features train` names, so that `perdure resume` can; see `train_representation`."""
     spec = TrainingSpec(recipe.domain, recipe.method, recipe.steps, seed, recipe.validate_every, patience)
     return _train(spec, how, folder, recipe.request)
 
 
 def resume_training(folder: Path, data_dir: Path | None, how: Driving) -> Trained:
-    """Resume the training in a folder that `perdure oml train` has begun; see `train_representation`.
+    """Resume the training in a folder that `perdure features train` has begun; see `train_representation`.
 
     Args:
         folder: of the training.

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from perdure.metrics.bootstrap import bootstrap_mean
-from perdure.records.evaluation import Evaluation, SineResult
+from perdure.records.evaluation import ClassResult, Evaluation, SineResult
 from perdure.report.figures.saving import save_figure
 from perdure.report.figures.style import GREY, WIDTH, colour_of, literal, tidy
 from perdure.representation.statistics import Statistics
@@ -33,6 +33,18 @@ def save_evaluation_figures(evaluations: Sequence[Evaluation], folder: Path) -> 
             yield from save_figure(draw(own), folder / name)
 
 
+def _curves(evaluations: Sequence[Evaluation]) -> dict[str, list[ClassResult]]:
+    """Return for each representation, or each head of one that has several, its results by the number of classes."""
+    curves: dict[str, list[ClassResult]] = {}
+    for evaluation in evaluations:
+        assert not isinstance(evaluation.results, SineResult)
+        has_several = len({it.head for it in evaluation.results}) > 1
+        for it in sorted(evaluation.results, key=lambda it: it.classes):
+            name = f"{evaluation.name}, {it.head}" if has_several else evaluation.name
+            curves.setdefault(name, []).append(it)
+    return curves
+
+
 @literal
 def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
     """Show accuracy against the number of classes learned: on the images learned, and on others of those classes.
@@ -44,12 +56,10 @@ def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
     for axes, part, title in zip(
         panels, ("trajectory", "held_out"), ("Images learned", "Held-out images"), strict=True
     ):
-        for place, evaluation in enumerate(evaluations):
-            assert not isinstance(evaluation.results, SineResult)
-            results = sorted(evaluation.results, key=lambda it: it.classes)
+        for place, (name, results) in enumerate(_curves(evaluations).items()):
             x = [it.classes for it in results]
             mean, low, high = zip(*(bootstrap_mean(getattr(it, part)) for it in results), strict=True)
-            axes.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=evaluation.name)
+            axes.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=name)
             axes.fill_between(x, low, high, color=colour_of(place), alpha=0.2, linewidth=0)
         axes.set_title(title, loc="left", size=10)
         axes.set_xlabel("Classes learned one after another")

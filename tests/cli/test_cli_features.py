@@ -1,4 +1,4 @@
-"""`perdure oml` as a user meets it."""
+"""`perdure features` as a user meets it."""
 
 import pytest
 
@@ -6,12 +6,14 @@ from perdure.records.evaluation import EvaluationRecord, SineResult
 
 pytestmark = [pytest.mark.long, pytest.mark.optimized]
 
+TRAIN = ("features", "train", "sine", "--method", "pretraining", "--quiet", "--steps")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, perdure):
     """A folder of a short training on sine waves, and what the command printed."""
     folder = tmp_path_factory.mktemp("trainings") / "sine"
-    process = perdure("oml", "train", "sine", "--method", "pretraining", "--steps", "3", "--quiet", "--out", folder)
+    process = perdure(*TRAIN, "3", "--out", folder)
     assert process.returncode == 0, process.stderr
     return folder, process
 
@@ -25,34 +27,37 @@ def test_training_says_where_it_is(trained):
 def test_the_same_command_again_trains_nothing(trained, perdure):
     folder, _ = trained
     before = (folder / "representation.safetensors").stat().st_mtime_ns
-    process = perdure("oml", "train", "sine", "--method", "pretraining", "--steps", "3", "--quiet", "--out", folder)
+    process = perdure(*TRAIN, "3", "--out", folder)
     assert process.returncode == 0, process.stderr
     assert (folder / "representation.safetensors").stat().st_mtime_ns == before
 
 
 def test_another_training_is_refused(trained, perdure):
     folder, _ = trained
-    process = perdure("oml", "train", "sine", "--method", "pretraining", "--steps", "4", "--quiet", "--out", folder)
+    process = perdure(*TRAIN, "4", "--out", folder)
     assert process.returncode == 2
     assert "steps: 3 there, 4 requested" in process.stderr
 
 
 def test_features_are_shown(trained, perdure, tmp_path):
     folder, _ = trained
-    process = perdure("oml", "visualize", folder, "sine", "--out", tmp_path)
+    process = perdure("features", "visualize", folder, "sine", "--out", tmp_path)
     assert process.returncode == 0, process.stderr
     assert "Active" in process.stdout
     assert (tmp_path / "features.png").exists()
 
 
 def test_an_evaluation_leaves_a_record_and_figures(perdure, tmp_path, real_omniglot_dir):
-    arguments = ["omniglot-small", "--classes", "5", "--runs", "3", "--quiet", "--out", tmp_path]
-    process = perdure("oml", "evaluate", *arguments, "--data-dir", real_omniglot_dir)
+    arguments = ["omniglot-small", "--classes", "5", "--runs", "3", "--heads", "sgd, lda", "--quiet", "--out", tmp_path]
+    process = perdure("features", "evaluate", *arguments, "--data-dir", real_omniglot_dir)
     assert process.returncode == 0, process.stderr
     assert "omniglot-small" in process.stdout
     (evaluation,) = EvaluationRecord.load(tmp_path).evaluations
     assert not isinstance(evaluation.results, SineResult)
-    assert len(evaluation.results[0].held_out) == 3
+    assert [(it.head, it.rate is None, len(it.held_out)) for it in evaluation.results] == [
+        ("sgd", False, 3),
+        ("lda", True, 3),
+    ]
     assert (tmp_path / "figures" / "classes.svg").exists()
 
 
@@ -62,10 +67,12 @@ def test_an_evaluation_leaves_a_record_and_figures(perdure, tmp_path, real_omnig
         (["train", "omniglot", "--size", "huge"], "there is no preset for omniglot, size huge, method oml; there are:"),
         (["train", "sine", "--method", "pretraining", "--inner-rate", "1"], "pretraining has no inner_rate; it has"),
         (["evaluate", "nothing"], "there is no representation 'nothing'; choose one of omniglot-small"),
+        (["evaluate", "omniglot-small", "--heads", "ld"], "there is no head 'ld'; choose one of sgd, nearest-mean"),
+        (["evaluate", "sine", "--order", "up"], "order = 'up', expected one of sorted, random"),
         (["evaluate", "sine", "--classes", "ten"], "--classes is 'ten', expected numbers separated by commas"),
     ],
 )
 def test_mistakes(arguments, message, perdure, tmp_path):
-    process = perdure("oml", *arguments, "--quiet", cwd=tmp_path)
+    process = perdure("features", *arguments, "--quiet", cwd=tmp_path)
     assert process.returncode == 2
     assert message in process.stderr

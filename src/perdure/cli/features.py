@@ -1,4 +1,4 @@
-"""perdure oml: representations that are made for learning online, trained, tested and looked at."""
+"""perdure features: features made for learning on top of them, trained, tested and looked at."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from perdure.cli.console import DataDir, Previous, Quiet, print_table, say
 def train(
     domain: Annotated[str | None, typer.Argument(help="omniglot or sine.", show_default=False)] = None,
     *,
-    method: Annotated[str, typer.Option(help="oml, pretraining, sr-nn or scratch (no training).")] = "oml",
+    method: Annotated[
+        str, typer.Option(help="oml, prototypes, gemcl, pretraining, sr-nn or scratch (no training).")
+    ] = "oml",
     size: Annotated[
         str | None,
         typer.Option(help="small, paper or paper-deep for omniglot, paper for sine.", show_default="small, or paper"),
@@ -26,10 +28,12 @@ def train(
         float | None, typer.Option(min=0, help="Learning rate of the inner loop.", show_default="of the preset")
     ] = None,
     meta_rate: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate of Adam for OML.", show_default="of the preset")
+        float | None,
+        typer.Option(min=0, help="Learning rate of Adam for OML, prototypes and GeMCL.", show_default="of the preset"),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate of Adam for the others.", show_default="of the preset")
+        float | None,
+        typer.Option(min=0, help="Learning rate of Adam for pretraining and SR-NN.", show_default="of the preset"),
     ] = None,
     first_order: Annotated[
         bool, typer.Option("--first-order", help="Treat the inner loop's gradients as constants.")
@@ -84,7 +88,18 @@ def evaluate(
     representations: Names,
     *,
     classes: Annotated[str, typer.Option(help="Numbers of classes, separated by commas.")] = EVALUATION_CLASSES,
+    heads: Annotated[
+        str | None,
+        typer.Option(
+            help="What learns on the features, separated by commas: sgd, nearest-mean, gaussian, gaussian-map, lda, "
+            "slda, ridge.",
+            show_default="what each was trained for",
+        ),
+    ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs with each number of classes.")] = 50,
+    order: Annotated[
+        str, typer.Option(help="Order of the classes: sorted, or random, for each run another one.")
+    ] = "sorted",
     oracle: Annotated[
         int | None, typer.Option(min=1, help="Passes in random order instead of one in order.", show_default="none")
     ] = None,
@@ -103,7 +118,10 @@ def evaluate(
     if not all(it.strip().isdecimal() for it in classes.split(",")):
         raise ValueError(f"--classes is {classes!r}, expected numbers separated by commas, as {EVALUATION_CLASSES}")
     counts = [int(it) for it in classes.split(",")]
-    spec = evaluation_spec(representations, counts, runs=runs, oracle=oracle, fresh_head=fresh_head, seed=seed)
+    named = None if heads is None else [it.strip() for it in heads.split(",")]
+    spec = evaluation_spec(
+        representations, counts, heads=named, runs=runs, order=order, oracle=oracle, fresh_head=fresh_head, seed=seed
+    )
     folder = out or spec.default_folder()
     evaluate_all(spec, folder, data_dir=data_dir, progress=not quiet)
     report_run(folder)
@@ -155,18 +173,21 @@ def learners(
     report_run(folder)
 
 
-oml_app = group(
+features_app = group(
     "command",
     {
         "train": listed(
-            "train", train, "perdure oml train omniglot --size small", "perdure oml train sine --method pretraining"
+            "train",
+            train,
+            "perdure features train omniglot --size small",
+            "perdure features train sine --method pretraining",
         ),
         "evaluate": listed(
-            "evaluate", evaluate, "perdure oml evaluate omniglot-small --runs 5", "perdure oml evaluate sine"
+            "evaluate", evaluate, "perdure features evaluate omniglot-small --runs 5", "perdure features evaluate sine"
         ),
-        "visualize": listed("visualize", visualize, "perdure oml visualize sine"),
-        "learners": listed("learners", learners, "perdure oml learners omniglot-small --seeds 3"),
+        "visualize": listed("visualize", visualize, "perdure features visualize sine"),
+        "learners": listed("learners", learners, "perdure features learners omniglot-small --seeds 3"),
     },
-    help="Representations for learning online: train, evaluate and visualize them.",
-    epilog=examples("perdure oml evaluate omniglot-small", "perdure oml train --help"),
+    help="Features made for learning on top of them: train, evaluate and visualize them.",
+    epilog=examples("perdure features evaluate omniglot-small", "perdure features train --help"),
 )

@@ -1,0 +1,116 @@
+"""Heads in closed form: classifiers of feature vectors whose state is counts, means and sums over all examples so far.
+
+They have no learning rate and forget nothing: except where a head says otherwise, what is learned does not depend on
+the order of the examples, and examples that are learned all at once come to the same as one after another.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray, PyTree, Shaped
+
+from perdure.core import AnyArray, Example, Info, Learner, State, as_features
+from perdure.learners.hyperparameters import known_stream_info
+from perdure.memory import LARGEST_COUNT
+from perdure.updates.losses import MASKED
+
+
+class Head(Learner[State]):
+    """A classifier of feature vectors in closed form; it declares `stream_info`, which tells the number of classes.
+
+    Inputs of any shape are taken as flat vectors of length d. The model given is not used. The loss reported is one
+    that costs less than scores do, which may take d³ operations.
+    """
+
+    needs_task: ClassVar[bool] = False
+    classes_only: ClassVar[bool]
+    """Are targets class labels only, not numbers?"""
+
+    @abstractmethod
+    def start(self, n_features: int, n_outputs: int, dtype: DTypeLike, key: PRNGKeyArray) -> State:
+        """Return the state before the first example."""
+
+    @abstractmethod
+    def learn(self, state: State, x: Float[Array, " d"], y: Shaped[Array, ...]) -> State:
+        """Return the state after one example."""
+
+    @abstractmethod
+    def learn_all(self, state: State, x: Float[Array, "n d"], y: Shaped[Array, "n ..."]) -> State:
+        """Return the state after several examples, learned together where their order does not matter."""
+
+    @abstractmethod
+    def loss_before(self, state: State, x: Float[Array, " d"], y: Shaped[Array, ...]) -> Float[Array, ""]:
+        """Return what learning makes smaller, of one example before it is learned."""
+
+    @abstractmethod
+    def scores(self, state: State, x: Float[Array, "batch d"]) -> Float[Array, "batch outputs"]:
+        """Return how well each class fits each input, up to a number of the input's own: logits; or the numbers."""
+
+    def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> State:
+        """Return the state before the first example, in which no class has been seen.
+
+        Raises:
+            TypeError: if the targets are numbers, and the head learns classes only.
+        """
+        dtype = jnp.asarray(example.y).dtype
+        if self.classes_only and not jnp.issubdtype(dtype, jnp.integer):
+            raise TypeError(
+                f"{type(self).__name__} got y of dtype {dtype}, expected integer labels; for regression use "
+                "ridge, online or er"
+            )
+        x = flat(example.x)
+        return self.start(len(x), known_stream_info(self).n_outputs, x.dtype, key)
+
+    def observe(self, state: State, example: Example, key: PRNGKeyArray) -> tuple[State, Info]:
+        """Learn one example."""
+        x, y = flat(example.x), jnp.asarray(example.y)
+        return self.learn(state, x, y), Info(self.loss_before(state, x, y), self.scores(state, x[None])[0])
+
+    def answering(self, state: State) -> PyTree:
+        """Return the whole state."""
+        return state
+
+    def predict(self, state: State, x: Any, task: Any) -> Float[Array, "batch outputs"]:
+        """Return the scores of inputs x: (batch, ...)."""
+        return self.scores(state, jax.vmap(flat)(x))
+
+
+def flat(x: AnyArray) -> Float[Array, " d"]:
+    """Return an input as a vector."""
+    return as_features(x).ravel()
+
+
+def half_distance(x: Float[Array, " d"], mean: Float[Array, " d"]) -> Float[Array, ""]:
+    """Return half the squared distance."""
+    return jnp.sum((x - mean) ** 2) / 2
+
+
+def away_from(mean: Float[Array, "classes d"], x: Float[Array, " d"], y: Int[Array, ""]) -> Float[Array, " d"]:
+    """Return the distance of an input from the mean of its class."""
+    # In a branch, which is always taken: XLA would compute it a second time after the mean has moved, and copy all
+    # means for that.
+    return jax.lax.cond(y >= 0, lambda: x - mean[y], lambda: x)
+
+
+def counted(counts: Int[Array, " classes"], y: Int[Array, ""]) -> Int[Array, " classes"]:
+    """Return the counts of examples with one more of class y; they stop at the largest integer."""
+    return counts.at[y].set(jnp.minimum(counts[y], LARGEST_COUNT - 1) + 1)
+
+
+def class_sums(values: Float[Array, "n d"], y: Int[Array, " n"], n_classes: int) -> Float[Array, "classes d"]:
+    """Return for each class the sum of its rows."""
+    return jnp.zeros((n_classes, values.shape[1]), values.dtype).at[y].add(values)
+
+
+def class_counts(y: Int[Array, " n"], n_classes: int) -> Int[Array, " classes"]:
+    """Return the number of examples of each class."""
+    return jnp.zeros(n_classes, jnp.int32).at[y].add(1)
+
+
+def if_seen(scores: Float[Array, "batch classes"], counts: Shaped[Array, " classes"]) -> Float[Array, "batch classes"]:
+    """Return scores that rule out classes whose count, or weight, is zero."""
+    return jnp.where((counts > 0)[None], scores, jnp.asarray(MASKED, scores.dtype))

@@ -1,0 +1,120 @@
+"""Linear discriminant analysis: a mean for each class and one covariance for all, learned one example at a time."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
+
+from perdure.core import Rate, StreamInfo
+from perdure.learners.head import Head, away_from, class_sums, half_distance, if_seen
+from perdure.learners.hyperparameters import check_hyperparameters, flag, rate, stream_info_field
+from perdure.updates.scatter import Scatter, faded, matrix, no_scatter, with_row, with_rows
+
+
+class CommonNormals(NamedTuple):
+    """State of `LDA`: one normal distribution a class, all of the same covariance."""
+
+    mean: Float[Array, "classes d"]
+    weights: Float[Array, " classes"]
+    """Of the examples of each class together; their number if none is discounted."""
+    scatter: Scatter
+    """Sum of the outer products of the distances of all examples from the means of their classes."""
+
+
+class LDA(Head[CommonNormals]):
+    """Linear discriminant analysis of all examples so far, exactly, with a covariance that is shrunk to a sphere.
+
+    With W the mean outer product of the examples' distances from the means of their classes, the covariance is
+    (1 − s) W + s v I, where v is the mean variance in W of the features that vary. With a `discount` below 1 old
+    examples weigh less, exponentially, and the analysis is that of the weighted examples. All classes are equally
+    probable unless `priors` are those of the examples.
+
+    `slda` is the published streaming algorithm, whose covariance is another one: there the first example of each class
+    counts with its whole distance from zero.
+
+    Source: Fisher (1936), "The Use of Multiple Measurements in Taxonomic Problems"; updated as by Chan et al. (1979),
+    "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances".
+    """
+
+    classes_only: ClassVar[bool] = True
+
+    shrinkage: Rate = rate("weight s of the sphere in the covariance, 0..1", default=0.2, maximum=1.0)
+    discount: Rate = rate("weight of an example one example later, 0..1", default=1.0, maximum=1.0)
+    priors: bool = flag("take classes as probable as they have been frequent", False)
+    stream_info: StreamInfo | None = stream_info_field()
+
+    def __check_init__(self) -> None:
+        check_hyperparameters(self)
+
+    def start(self, n_features: int, n_outputs: int, dtype: DTypeLike, key: PRNGKeyArray) -> CommonNormals:
+        """Return the state before the first example."""
+        mean, weights = jnp.zeros((n_outputs, n_features), dtype), jnp.zeros(n_outputs, dtype)
+        return CommonNormals(mean, weights, no_scatter(n_features, dtype))
+
+    def learn(self, state: CommonNormals, x: Float[Array, " d"], y: Int[Array, ""]) -> CommonNormals:
+        """Move the mean of the class, and add to the scatter."""
+        mean, weights, scatter = state
+        keep = jnp.asarray(self.discount, x.dtype)
+        weights = _faded(weights, keep)
+        n, away = weights[y], away_from(mean, x, y)
+        scatter = with_row(scatter, jnp.sqrt(n / (n + 1)) * away, keep)
+        return CommonNormals(mean.at[y].add(away / (n + 1)), weights.at[y].add(1), scatter)
+
+    def learn_all(self, state: CommonNormals, x: Float[Array, "n d"], y: Int[Array, " n"]) -> CommonNormals:
+        """Move the means of all classes, and add to the scatter."""
+        mean, old, scatter = state
+        n_classes, keep = len(old), jnp.asarray(self.discount, x.dtype)
+        each = faded(len(x), keep, x.dtype)
+        old = _faded(old, keep ** len(x))
+        new = class_sums(each[:, None], y, n_classes)[:, 0]
+        own = class_sums(each[:, None] * x, y, n_classes) / jnp.where(new > 0, new, 1)[:, None]
+        together = jnp.where(old + new > 0, old + new, 1)
+        # The examples' distances from their own mean, and that mean's from the one before.
+        between = jnp.sqrt(old * new / together)[:, None] * (own - mean)
+        scatter = with_rows(with_rows(scatter, x - own[y], keep), between)
+        return CommonNormals(mean + (own - mean) * (new / together)[:, None], old + new, scatter)
+
+    def loss_before(self, state: CommonNormals, x: Float[Array, " d"], y: Int[Array, ""]) -> Float[Array, ""]:
+        """Return half the squared distance from the mean of the class."""
+        return half_distance(x, state.mean[y])
+
+    def scores(self, state: CommonNormals, x: Float[Array, "batch d"]) -> Float[Array, "batch classes"]:
+        """Return the linear discriminants."""
+        mean, weights, scatter = state
+        total = matrix(scatter, jnp.asarray(self.discount, mean.dtype))
+        within = total / jnp.where(jnp.any(weights > 0), jnp.sum(weights), 1)
+        weight = solved(shrunk(within, self.shrinkage), mean)
+        known = -jnp.sum(mean * weight, axis=1) / 2
+        if self.priors:
+            known += jnp.log(jnp.where(weights > 0, weights, 1))
+        return if_seen(x @ weight.T + known[None], weights)
+
+
+def _faded(weights: Float[Array, " classes"], keep: Float[Array, ""]) -> Float[Array, " classes"]:
+    """Return the weights of classes after they have faded; a class that has been seen keeps some."""
+    return jnp.where(weights > 0, jnp.maximum(keep * weights, jnp.finfo(weights.dtype).tiny), 0)
+
+
+def shrunk(covariance: Float[Array, "d d"], share: Rate) -> Float[Array, "d d"]:
+    """Return a covariance of which a share is replaced by a sphere of its mean variance."""
+    return (1 - share) * covariance + share * mean_variance(covariance) * jnp.eye(
+        len(covariance), dtype=covariance.dtype
+    )
+
+
+def mean_variance(covariance: Float[Array, "d d"]) -> Float[Array, ""]:
+    """Return the mean variance of the features that vary, 1 if none does: so that more constant ones change nothing."""
+    variances = jnp.diagonal(covariance)
+    n_varying = jnp.sum((variances > 0).astype(variances.dtype))
+    return jnp.where(n_varying > 0, jnp.sum(variances) / jnp.maximum(n_varying, 1), 1)
+
+
+def solved(covariance: Float[Array, "d d"], mean: Float[Array, "classes d"]) -> Float[Array, "classes d"]:
+    """Return each mean times the inverse of a covariance, which may have eigenvalues of zero, to rounding."""
+    d = len(covariance)
+    least = jnp.finfo(covariance.dtype).eps * jnp.trace(covariance)
+    factor: Any = jax.scipy.linalg.cho_factor(covariance + least * jnp.eye(d, dtype=covariance.dtype), lower=True)
+    return jax.scipy.linalg.cho_solve(factor, mean.T).T
