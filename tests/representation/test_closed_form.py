@@ -22,9 +22,9 @@ from perdure.testing.methods import tiny_images, tiny_sines
 BLOCKS = (Block(8, 2, True), Block(8, 1, False))
 METHODS = {
     "prototypes": Prototypes(0.002, classes=4, learned_each=3, query_each=2),
-    "prototypes, each left out": Prototypes(0.002, classes=4, learned_each=4, query_each=0, temperature=2.0),
-    # A rate so low that rounding is seen as such: where a feature is never zero its shift changes no distance, and
-    # Adam makes as large a step of a gradient that is zero but for rounding as of any other.
+    # Rates so low that rounding is seen as such: where a feature is never zero its shift changes no distance, and Adam
+    # makes as large a step of a gradient that is zero but for rounding as of any other.
+    "prototypes, each left out": Prototypes(1e-4, classes=4, learned_each=4, query_each=0, temperature=2.0),
     "prototypes of changed images": Prototypes(
         1e-4, classes=4, learned_each=4, query_each=0, augmentation=Augmentation(), decay_steps=100
     ),
@@ -168,11 +168,11 @@ def test_no_change_leaves_images_and_a_shift_moves_them():
 
 def test_a_turned_image_is_turned_about_its_middle():
     image = np.zeros((1, 9, 9), np.float32)
-    image[0, 4, :] = 1  # a horizontal stroke through the middle
+    image[0, 4, 2:7] = 1  # a horizontal stroke through the middle
     quarter = np.pi / 2
     turned = [Augmentation(quarter, 0.0, 0.0, 0.0)(image, jax.random.key(seed))[0] for seed in range(20)]
     assert all(abs(float(it[4, 4]) - 1) < 1e-3 for it in turned)
-    np.testing.assert_allclose([float(it.sum()) for it in turned], 9, atol=3)
+    np.testing.assert_allclose([float(it.sum()) for it in turned], 5, atol=1)
 
 
 def test_quarter_turns_are_classes_of_their_own():

@@ -12,6 +12,7 @@ from perdure.experiments.representations.evaluate import (
     features_by_class,
 )
 from perdure.representation.class_protocol import class_run
+from perdure.representation.heads import HEADS
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
 from perdure.representation.sine_protocol import SineTrajectory
 
@@ -38,6 +39,30 @@ def test_easy_classes_are_learned(images, model):
     assert result.trajectory.shape == result.held_out.shape == (12,)
     assert result.held_out.mean() > 0.6  # guessing: 0.25
     assert sum(reported) == 5 * 2 + 12
+
+
+@pytest.mark.parametrize("head", HEADS[1:])
+def test_a_head_in_closed_form_needs_no_rate(images, model, head):
+    reported = []
+    (result,) = evaluate_classes(model, images, [4], runs=3, head=head, report=reported.append)
+    assert (result.head, result.rate) == (head, None)
+    assert result.held_out.min() > 0.9  # guessing: 0.25
+    assert sum(reported) == 3
+
+
+def test_the_order_of_the_classes_is_of_no_matter_to_a_head_in_closed_form(images, model):
+    ways = (evaluate_classes(model, images, [6], runs=4, head="lda", order=it)[0] for it in ("sorted", "random"))
+    ordered, random = (it.held_out for it in ways)
+    np.testing.assert_allclose(ordered, random, atol=0.02)
+
+
+def test_what_a_head_in_closed_form_cannot_do_is_refused(images, model):
+    with pytest.raises(ValueError, match=r"^there is no head 'ld'; choose one of sgd, nearest-mean"):
+        evaluate_classes(model, images, [4], head="ld")
+    with pytest.raises(ValueError, match=r"^8 passes in random order were requested of lda, which learn the same"):
+        evaluate_classes(model, images, [4], head="lda", iid_passes=8)
+    with pytest.raises(TypeError, match=r"was trained for a head in closed form and has no network"):
+        evaluate_classes(Representation(model.encoder, None), images, [4])
 
 
 @pytest.mark.long
