@@ -23,6 +23,7 @@ from perdure.learners.ridge import Ridge
 from perdure.learners.slda import SLDA
 from perdure.updates.losses import MASKED
 from perdure.updates.scatter import matrix, no_scatter, with_row, with_rows
+from tests.conftest import first_short
 
 KEY = jax.random.key(0)
 N, D, CLASSES = 150, 7, 5
@@ -35,7 +36,17 @@ EXACT = {
     "ridge on random features": Ridge(0.01, random_features=30),
 }
 """Heads for which the order of the examples does not matter."""
+PARTS = [
+    pytest.param((150,), id="at once", marks=pytest.mark.long),
+    pytest.param((1,) * 150, id="one by one", marks=pytest.mark.long),
+    pytest.param((70, 1, 1, 78), id="some at once"),
+]
+"""Of the examples, each learned at once."""
 each_exact_head = pytest.mark.parametrize("head", EXACT.values(), ids=EXACT)
+
+
+def name_of(head):
+    return type(head).__name__
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +112,7 @@ def test_the_published_streaming_lda_learns_in_the_order_given():
     assert not np.allclose(backwards, scores(head, one_by_one(head, x, y), other), rtol=1e-3)
 
 
+@pytest.mark.long
 @each_exact_head
 def test_a_class_may_appear_at_the_end(head):
     x, y, other = data()
@@ -140,7 +152,7 @@ def test_lda_is_the_discriminant_of_the_shrunk_covariance_of_all_examples():
 
 
 @pytest.mark.parametrize("discount", [0.5, 0.97])
-@pytest.mark.parametrize("parts", [(150,), (1,) * 150, (70, 1, 1, 78)], ids=["at once", "one by one", "mixed"])
+@pytest.mark.parametrize("parts", PARTS)
 def test_discounted_lda_is_that_of_the_weighted_examples(discount, parts):
     x, y, other = data()
     weights = discount ** np.arange(N - 1, -1, -1.0)
@@ -217,7 +229,7 @@ def test_ridge_is_that_of_scikit_learn(labels):
 
 @pytest.mark.parametrize("labels", [True, False], ids=["classes", "numbers"])
 @pytest.mark.parametrize("discount", [0.5, 0.97, 1.0])
-@pytest.mark.parametrize("parts", [(150,), (1,) * 150, (70, 1, 1, 78)], ids=["at once", "one by one", "mixed"])
+@pytest.mark.parametrize("parts", PARTS)
 def test_discounted_ridge_is_the_regression_with_those_weights(labels, discount, parts):
     x, y, other = data()
     targets = np.eye(CLASSES)[y] if labels else np.stack([x @ np.arange(D), np.sin(x[:, 0])], axis=1) + 3
@@ -249,7 +261,7 @@ def test_random_features_are_cut_off_projections():
     np.testing.assert_allclose(scores(head, state, other), scores(plain, same, cut[1]), rtol=1e-7)
 
 
-@pytest.mark.parametrize("head", [*EXACT.values(), SLDA()], ids=[*EXACT, "slda"])
+@pytest.mark.parametrize("head", first_short([LDA(0.1), SLDA(), Ridge(), NearestMean(), GaussianHead()]), ids=name_of)
 def test_it_learns_through_the_contract_of_learners_too(head: Any):
     x, y, other = data(n=130)  # more than two blocks of rows
     stream = Example(x.reshape(-1, 7, 1), y, np.zeros(len(y), np.int32))
@@ -263,7 +275,7 @@ def test_it_learns_through_the_contract_of_learners_too(head: Any):
     np.testing.assert_allclose(learner.predict(state, other.reshape(-1, 7, 1), None), expected, rtol=1e-7)
 
 
-@pytest.mark.parametrize("head", [NearestMean(), GaussianHead(), LDA(), SLDA()], ids=lambda head: type(head).__name__)
+@pytest.mark.parametrize("head", [NearestMean(), GaussianHead(), LDA(), SLDA()], ids=name_of)
 def test_numbers_as_targets_are_refused(head: Any):
     learner = replace(head, stream_info=StreamInfo(3, 1, (9,)))
     example = Example(np.zeros(2, np.float32), np.zeros(3, np.float32), np.zeros((), np.int32))

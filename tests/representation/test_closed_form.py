@@ -18,6 +18,8 @@ from perdure.representation.network import GaussianPrior, Representation, encode
 from perdure.representation.oml import OML
 from perdure.testing import check_method
 from perdure.testing.methods import tiny_images, tiny_sines
+from perdure.updates.gradient import init_train_state
+from tests.conftest import first_short
 
 BLOCKS = (Block(8, 2, True), Block(8, 1, False))
 METHODS = {
@@ -39,7 +41,7 @@ def blocks_domain(**changes):
     return ImageClasses(**{"images": tiny.images, "held_out": tiny.held_out, "blocks": BLOCKS, **changes})
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", first_short(list(METHODS)))
 def test_conforms(name):
     assert check_method(METHODS[name], blocks_domain()).failures == []
 
@@ -80,8 +82,6 @@ def test_gemcl_answers_as_its_head_would_that_has_learned_the_first_images():
 
 def test_the_prior_is_learned_with_the_encoder():
     method, domain = METHODS["gemcl"], blocks_domain()
-    from perdure.updates.gradient import init_train_state
-
     start = init_train_state(method.new_model(domain, KEY), method.optimizer())
     after, _ = method.step(start, domain, KEY)
     assert after.model.head.log_shape != start.model.head.log_shape
@@ -151,6 +151,20 @@ def test_what_does_not_fit_is_refused():
         OML(0.1, 0.1).new_model(blocks_domain(), KEY)
     with pytest.raises(TypeError, match="was trained for a head in closed form"):
         Representation(BlockEncoder((9, 9), BLOCKS, key=KEY), None)(jnp.zeros((9, 9)))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        (Prototypes, {"classes": 1}, "classes = 1, expected two or more"),
+        (Prototypes, {"learned_each": 1, "query_each": 0}, "expected learned_each ≥ 1, or ≥ 2 with query_each = 0"),
+        (Prototypes, {"query_each": -1}, "query_each = -1, expected learned_each ≥ 1"),
+        (GeMCL, {"query_each": 0}, "query_each = 0, expected numbers ≥ 1"),
+    ],
+)
+def test_episodes_that_cannot_be_are_refused(method, options, message):
+    with pytest.raises(ValueError, match=message):
+        method(0.01, **options)
 
 
 def test_no_change_leaves_images_and_a_shift_moves_them():

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from perdure.core import Info, Learner, Rate, StreamInfo
+from perdure.learners.gaussian import GaussianHead
 from perdure.learners.hyperparameters import rate, stream_info_field
 from perdure.learners.online import Online
-from perdure.learners.slda import SLDA
 from perdure.testing import ConformanceError, check_learner
 from perdure.updates.losses import cross_entropy, mean_squared_error
 
@@ -195,17 +195,17 @@ def test_a_planted_fault_is_caught_and_told_in_words(spoils, words):
         check_learner(faulty(**spoils))
 
 
-class PartOfSLDA(Learner[Any]):
+class PartOfGaussianHead(Learner[Any]):
     """Of several arrays that learn it says that one answers."""
 
     needs_task: ClassVar[bool] = False
 
     part: str = eqx.field(static=True)
-    shrinkage: Rate = rate("shrinkage", default=0.1, maximum=1.0)
+    prior_rate: Rate = rate("rate of the prior", default=1.0)
     stream_info: StreamInfo | None = stream_info_field()
 
     def inner(self):
-        return SLDA(self.shrinkage, stream_info=self.stream_info)
+        return GaussianHead(1.0, self.prior_rate, stream_info=self.stream_info)
 
     def init(self, model, example, key):
         return self.inner().init(model, example, key)
@@ -214,16 +214,16 @@ class PartOfSLDA(Learner[Any]):
         return self.inner().observe(state, example, key)
 
     def answering(self, state):
-        return getattr(state.gaussians, self.part)
+        return getattr(state, self.part)
 
     def predict(self, state, x, task):
         return self.inner().predict(state, x, task)
 
 
-@pytest.mark.parametrize("part", ["mean", "covariance"])
+@pytest.mark.parametrize("part", ["means", "squares"])
 def test_a_part_that_answering_leaves_out_is_caught_without_a_learning_rate(part):
     with pytest.raises(ConformanceError, match=f"(?s){ANSWERS_IN_PART}"):
-        check_learner(PartOfSLDA(part))
+        check_learner(PartOfGaussianHead(part))
 
 
 class Thresholds(Learner[Any]):

@@ -38,6 +38,10 @@ class ClosedFormMethod(Method):
     decay_steps: eqx.AbstractVar[int | None]
     """Steps over which Adam's rate falls to zero, along half a cosine; None if it stays."""
 
+    def __check_init__(self) -> None:
+        if self.classes < 2:
+            raise ValueError(f"classes = {self.classes}, expected two or more, to be told apart")
+
     @property
     @abstractmethod
     def images_each(self) -> int:
@@ -104,15 +108,22 @@ class Prototypes(ClosedFormMethod):
     """
 
     meta_rate: Rate
-    classes: int = eqx.field(static=True, default=60)
-    learned_each: int = eqx.field(static=True, default=5)
+    classes: int = eqx.field(static=True, default=60, kw_only=True)
+    learned_each: int = eqx.field(static=True, default=5, kw_only=True)
     """Images of each class that its mean is of."""
-    query_each: int = eqx.field(static=True, default=5)
+    query_each: int = eqx.field(static=True, default=5, kw_only=True)
     """Other images of each class, which are queries; 0 leaves each image in turn out of its class's mean."""
-    temperature: Rate = 1.0
+    temperature: Rate = eqx.field(default=1.0, kw_only=True)
     """What squared distances are divided by, > 0."""
-    augmentation: Augmentation | None = eqx.field(static=True, default=None)
-    decay_steps: int | None = eqx.field(static=True, default=None)
+    augmentation: Augmentation | None = eqx.field(static=True, default=None, kw_only=True)
+    decay_steps: int | None = eqx.field(static=True, default=None, kw_only=True)
+
+    def __check_init__(self) -> None:
+        if self.learned_each < (1 if self.query_each else 2) or self.query_each < 0:
+            raise ValueError(
+                f"learned_each = {self.learned_each} and query_each = {self.query_each}, expected learned_each ≥ 1, or "
+                "≥ 2 with query_each = 0, which leaves each image in turn out"
+            )
 
     @property
     def images_each(self) -> int:
@@ -144,15 +155,21 @@ class GeMCL(ClosedFormMethod):
     """
 
     meta_rate: Rate
-    classes: int = eqx.field(static=True, default=20)
-    learned_each: int = eqx.field(static=True, default=5)
+    classes: int = eqx.field(static=True, default=20, kw_only=True)
+    learned_each: int = eqx.field(static=True, default=5, kw_only=True)
     """Images of each class that its distribution is of."""
-    query_each: int = eqx.field(static=True, default=15)
+    query_each: int = eqx.field(static=True, default=15, kw_only=True)
     """Other images of each class, which are queries."""
-    predictive: bool = eqx.field(static=True, default=True)
+    predictive: bool = eqx.field(static=True, default=True, kw_only=True)
     """Score by the posterior predictive density, not by the posterior's mode (MAP)?"""
-    augmentation: Augmentation | None = eqx.field(static=True, default=None)
-    decay_steps: int | None = eqx.field(static=True, default=None)
+    augmentation: Augmentation | None = eqx.field(static=True, default=None, kw_only=True)
+    decay_steps: int | None = eqx.field(static=True, default=None, kw_only=True)
+
+    def __check_init__(self) -> None:
+        if min(self.learned_each, self.query_each) < 1:
+            raise ValueError(
+                f"learned_each = {self.learned_each} and query_each = {self.query_each}, expected numbers ≥ 1"
+            )
 
     @property
     def images_each(self) -> int:
@@ -186,12 +203,10 @@ def left_out(
 ) -> tuple[Float[Array, "queries classes"], Int[Array, " queries"]]:
     """Return the scores of nearest means for every image, its own class without it, and the images' classes.
 
-    Raises:
-        ValueError: if classes have one image only.
+    Args:
+        features: of two images or more of each class.
     """
     n_classes, n_images, d = features.shape
-    if n_images < 2:
-        raise ValueError("classes of one image were given, expected two or more, so that each can be left out")
     means, x = features.mean(axis=1), features.reshape(-1, d)
     y = jnp.repeat(jnp.arange(n_classes), n_images)
     scores = x @ means.T - jnp.sum(means**2, axis=1)[None] / 2
