@@ -162,7 +162,7 @@ LEARNERS = {
     "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),
     "nearest-mean": Row({}, check_statistics, needs_labels=True, needs_network=False),
     "gaussian": Row({"prior_shape": 2.0, "prior_rate": 0.5}, check_statistics, needs_labels=True, needs_network=False),
-    "lda": Row({"shrinkage": 0.1, "discount": 0.999}, check_weighted_means, needs_labels=True, needs_network=False),
+    "lda": Row({"shrinkage": 0.1, "forgetting": 0.001}, check_weighted_means, needs_labels=True, needs_network=False),
     "slda": Row({"shrinkage": 0.1}, check_statistics, needs_labels=True, needs_network=False),
     "ridge": Row({"penalty": 0.1}, check_sums, needs_network=False),
 }

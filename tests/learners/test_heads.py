@@ -163,7 +163,7 @@ def test_discounted_lda_is_that_of_the_weighted_examples(discount, parts):
     inverse = np.linalg.inv(shrunk_covariance(within, 0.1))
     prior = np.log([weights[it].sum() for it in own])
     expected = other @ inverse @ means.T - np.einsum("ci,ij,cj->c", means, inverse, means) / 2 + prior
-    head = LDA(0.1, discount, priors=True)
+    head = LDA(0.1, 1 - discount, priors=True)
     state = started(head)
     for start, n in zip(np.cumsum([0, *parts]), parts, strict=False):
         learn = at_once if n > 1 else one_by_one
@@ -237,7 +237,7 @@ def test_discounted_ridge_is_the_regression_with_those_weights(labels, discount,
     mean = weights @ x / weights.sum()
     penalty = 0.01 * (weights @ (x - mean) ** 2).mean()
     peer = RidgeOfScikit(penalty).fit(x, targets, sample_weight=weights)
-    head = Ridge(0.01, discount)
+    head = Ridge(0.01, 1 - discount)
     state = started(head, targets.shape[1])
     given = y if labels else targets
     for start, n in zip(np.cumsum([0, *parts]), parts, strict=False):
@@ -246,9 +246,9 @@ def test_discounted_ridge_is_the_regression_with_those_weights(labels, discount,
     np.testing.assert_allclose(scores(head, state, other), peer.predict(other), rtol=1e-6, atol=1e-9)
 
 
-def test_a_discount_below_a_half_is_refused():
-    with pytest.raises(ValueError, match=r"discount = 0.4, expected a number from 0.5 to 1"):
-        Ridge(0.01, 0.4)
+def test_more_than_half_is_not_forgotten_at_once():
+    with pytest.raises(ValueError, match=r"forgetting = 0.6, expected a number from 0 to 0.5"):
+        Ridge(0.01, 0.6)
 
 
 def test_random_features_are_cut_off_projections():

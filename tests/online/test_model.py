@@ -29,8 +29,8 @@ LEARNERS = {
     "mer": MER(0.1, 20, 3, beta=0.3, gamma=0.5, batches_per_example=2, memory_rule="recent"),
     "slda": SLDA(0.1),
     "gaussian": GaussianHead(),
-    "lda": LDA(0.1, 0.99),
-    "ridge": Ridge(0.1, 0.99),
+    "lda": LDA(0.1, 0.01),
+    "ridge": Ridge(0.1, 0.01),
 }
 
 

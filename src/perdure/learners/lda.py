@@ -19,7 +19,7 @@ class CommonNormals(NamedTuple):
 
     mean: Float[Array, "classes d"]
     weights: Float[Array, " classes"]
-    """Of the examples of each class together; their number if none is discounted."""
+    """Of the examples of each class together; their number if nothing is forgotten."""
     scatter: Scatter
     """Sum of the outer products of the distances of all examples from the means of their classes."""
 
@@ -28,7 +28,7 @@ class LDA(Head[CommonNormals]):
     """Linear discriminant analysis of all examples so far, exactly, with a covariance that is shrunk to a sphere.
 
     With W the mean outer product of the examples' distances from the means of their classes, the covariance is
-    (1 − s) W + s v I, where v is the mean variance in W of the features that vary. With a `discount` below 1 old
+    (1 − s) W + s v I, where v is the mean variance in W of the features that vary. With `forgetting` old
     examples weigh less, exponentially, and the analysis is that of the weighted examples. All classes are equally
     probable unless `priors` are those of the examples.
 
@@ -42,7 +42,7 @@ class LDA(Head[CommonNormals]):
     classes_only: ClassVar[bool] = True
 
     shrinkage: Rate = rate("weight s of the sphere in the covariance, 0..1", default=0.2, maximum=1.0)
-    discount: Rate = rate("weight of an example one example later, 0..1", default=1.0, maximum=1.0)
+    forgetting: Rate = rate("part of its weight that an example loses with each one after it", 0.0, maximum=0.5)
     priors: bool = flag("take classes as probable as they have been frequent", False)
     stream_info: StreamInfo | None = stream_info_field()
 
@@ -57,7 +57,7 @@ class LDA(Head[CommonNormals]):
     def learn(self, state: CommonNormals, x: Float[Array, " d"], y: Int[Array, ""]) -> CommonNormals:
         """Move the mean of the class, and add to the scatter."""
         mean, weights, scatter = state
-        keep = jnp.asarray(self.discount, x.dtype)
+        keep = jnp.asarray(1 - self.forgetting, x.dtype)
         weights = _faded(weights, keep)
         n, away = weights[y], away_from(mean, x, y)
         scatter = with_row(scatter, jnp.sqrt(n / (n + 1)) * away, keep)
@@ -66,7 +66,7 @@ class LDA(Head[CommonNormals]):
     def learn_all(self, state: CommonNormals, x: Float[Array, "n d"], y: Int[Array, " n"]) -> CommonNormals:
         """Move the means of all classes, and add to the scatter."""
         mean, old, scatter = state
-        n_classes, keep = len(old), jnp.asarray(self.discount, x.dtype)
+        n_classes, keep = len(old), jnp.asarray(1 - self.forgetting, x.dtype)
         each = faded(len(x), keep, x.dtype)
         old = _faded(old, keep ** len(x))
         new = class_sums(each[:, None], y, n_classes)[:, 0]
@@ -84,7 +84,7 @@ class LDA(Head[CommonNormals]):
     def scores(self, state: CommonNormals, x: Float[Array, "batch d"]) -> Float[Array, "batch classes"]:
         """Return the linear discriminants."""
         mean, weights, scatter = state
-        total = matrix(scatter, jnp.asarray(self.discount, mean.dtype))
+        total = matrix(scatter, jnp.asarray(1 - self.forgetting, mean.dtype))
         within = total / jnp.where(jnp.any(weights > 0), jnp.sum(weights), 1)
         weight = solved(shrunk(within, self.shrinkage), mean)
         known = -jnp.sum(mean * weight, axis=1) / 2

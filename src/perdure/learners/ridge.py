@@ -6,8 +6,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray, Shaped
 
 from perdure.core import Rate, StreamInfo
@@ -22,7 +20,7 @@ class RidgeSums(NamedTuple):
     """State of `Ridge`: sums over the examples so far, of which each weighs less with every example after it."""
 
     weight: Float[Array, ""]
-    """Of all examples together; their number if none is discounted."""
+    """Of all examples together; their number if nothing is forgotten."""
     mean: Float[Array, " m"]
     """Of the features."""
     scatter: Scatter
@@ -41,7 +39,7 @@ class Ridge(Head[RidgeSums]):
     A class has the target 1 where it is that of the example, and else 0; for regression the targets are the numbers.
     With S the features' scatter about their mean, and v its mean diagonal entry over the features that vary, the
     weights are (S + λ v I)⁻¹ times the sum of products of features and targets, both about their means; the constant is
-    not penalised. With a `discount` below 1 old examples
+    not penalised. With `forgetting` old examples
     weigh less, exponentially. With `random_features` the features are as many random projections of the input, cut off
     below zero.
 
@@ -53,14 +51,12 @@ class Ridge(Head[RidgeSums]):
     classes_only: ClassVar[bool] = False
 
     penalty: Rate = rate("penalty λ of the weights, in mean variances of a feature", default=0.01)
-    discount: Rate = rate("weight of an example one example later, 1/2..1", default=1.0, maximum=1.0)
+    forgetting: Rate = rate("part of its weight that an example loses with each one after it", 0.0, maximum=0.5)
     random_features: int = integer("random features; 0 takes the inputs themselves", default=0, minimum=0)
     stream_info: StreamInfo | None = stream_info_field()
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
-        if not isinstance(self.discount, Tracer) and np.any(np.asarray(self.discount) < 0.5):
-            raise ValueError(f"discount = {self.discount}, expected a number from 0.5 to 1")
 
     def start(self, n_features: int, n_outputs: int, dtype: DTypeLike, key: PRNGKeyArray) -> RidgeSums:
         """Return the state before the first example."""
@@ -77,7 +73,7 @@ class Ridge(Head[RidgeSums]):
 
     def learn(self, state: RidgeSums, x: Float[Array, " d"], y: Shaped[Array, ...]) -> RidgeSums:
         """Move the means, and add to the sums."""
-        x, keep = self._features(state, x), jnp.asarray(self.discount, x.dtype)
+        x, keep = self._features(state, x), jnp.asarray(1 - self.forgetting, x.dtype)
         before = keep * state.weight
         away, targets = x - state.mean, _targets(y, len(state.targets), x.dtype)
         scatter = with_row(state.scatter, jnp.sqrt(before / (before + 1)) * away, keep)
@@ -96,7 +92,7 @@ class Ridge(Head[RidgeSums]):
 
     def learn_all(self, state: RidgeSums, x: Float[Array, "n d"], y: Shaped[Array, "n ..."]) -> RidgeSums:
         """Move the means, and add to the sums."""
-        x, keep = self._features(state, x), jnp.asarray(self.discount, x.dtype)
+        x, keep = self._features(state, x), jnp.asarray(1 - self.forgetting, x.dtype)
         n, targets = len(x), _targets(y, len(state.targets), x.dtype)
         weights = faded(n, keep, x.dtype)
         before, new = keep**n * state.weight, jnp.sum(weights)
@@ -122,13 +118,13 @@ class Ridge(Head[RidgeSums]):
 
     def weights(self, state: RidgeSums) -> Float[Array, "outputs m"]:
         """Return the weights of the features."""
-        total = matrix(state.scatter, jnp.asarray(self.discount, state.mean.dtype))
+        total = matrix(state.scatter, jnp.asarray(1 - self.forgetting, state.mean.dtype))
         penalty = self.penalty * mean_variance(total) * jnp.eye(len(total), dtype=total.dtype)
         return solved(total + penalty, self._cross(state) - state.weight * jnp.outer(state.targets, state.mean))
 
     def _cross(self, state: RidgeSums) -> Float[Array, "outputs m"]:
         """Return the sum of the products of targets and features."""
-        keep = jnp.asarray(self.discount, state.mean.dtype)
+        keep = jnp.asarray(1 - self.forgetting, state.mean.dtype)
         return state.cross * keep ** state.scatter.n_waiting.astype(keep.dtype)
 
     def _features(self, state: RidgeSums, x: Float[Array, "*batch d"]) -> Float[Array, "*batch m"]:
