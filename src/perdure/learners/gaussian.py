@@ -47,8 +47,8 @@ class GaussianHead(Head[Normals]):
 
     classes_only: ClassVar[bool] = True
 
-    prior_shape: Rate = rate("shape α of the prior of a precision, above 1/2", default=1.0)
-    prior_rate: Rate = rate("rate β of the prior of a precision, above 0", default=1.0)
+    prior_shape: Rate = rate("shape α of the prior of a precision", default=1.0)
+    prior_rate: Rate = rate("rate β of the prior of a precision; 0 needs features that vary in each class", default=1.0)
     predictive: bool = flag("score by the posterior predictive density, not by the posterior's mode", True)
     stream_info: StreamInfo | None = stream_info_field()
 

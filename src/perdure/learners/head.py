@@ -32,7 +32,14 @@ class Head(Learner[State]):
 
     @abstractmethod
     def start(self, n_features: int, n_outputs: int, dtype: DTypeLike, key: PRNGKeyArray) -> State:
-        """Return the state before the first example."""
+        """Return the state before the first example.
+
+        Args:
+            n_features: length d of an input.
+            n_outputs: number of classes, or of targets for regression.
+            dtype: of the sums.
+            key: for what the head itself must draw, such as random features.
+        """
 
     @abstractmethod
     def learn(self, state: State, x: Float[Array, " d"], y: Shaped[Array, ...]) -> State:

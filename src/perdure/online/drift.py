@@ -47,7 +47,7 @@ class DriftMarker:
 
 
 def load_detector() -> None:
-    """Begin to load River, which takes a second or two, while other work goes on."""
+    """Begin to load River, which takes a second or two, in a thread of its own."""
     threading.Thread(target=_new_detector, daemon=True).start()
 
 

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import optax
 
 from perdure.core import Learner
 from perdure.learners.averaged import AveragedER
+from perdure.learners.closed_form import CLOSED_FORM
 from perdure.learners.er import ER
-from perdure.learners.gaussian import GaussianHead
-from perdure.learners.head import Head
-from perdure.learners.lda import LDA
 from perdure.learners.mer import MER
 from perdure.learners.mixture import Expert, Mixture, mixture
-from perdure.learners.nearest_mean import NearestMean
 from perdure.learners.online import Online
-from perdure.learners.ridge import Ridge
-from perdure.learners.slda import SLDA
 from perdure.updates.losses import Loss, huber_loss
 
-METHODS = ("auto", "online", "er", "mer", "averaged-er", "nearest-mean", "gaussian", "lda", "slda", "ridge")
+METHODS = ("auto", "online", "er", "mer", "averaged-er", *CLOSED_FORM)
 """Names of methods."""
-
-
-_HEADS: Mapping[str, Head[Any]] = {
-    "nearest-mean": NearestMean(),
-    "gaussian": GaussianHead(),
-    "lda": LDA(),
-    "slda": SLDA(1e-2),
-    "ridge": Ridge(),
-}
 
 
 def make_method(
@@ -66,9 +51,9 @@ def make_method(
         return MER(0.01, replay_batch_size=10, beta=0.3, gamma=0.5, batches_per_example=5, **memory)
     if method == "averaged-er":
         return AveragedER(0.03, memory_size, 10, 0.99, loss=loss)
-    if method not in _HEADS:
+    if method not in CLOSED_FORM:
         raise ValueError(f"method is {method!r}, expected a learner or one of {', '.join(METHODS)}")
-    head = _HEADS[method]
+    head = CLOSED_FORM[method]
     if regression and head.classes_only:
         raise ValueError(f"method is {method!r}, which learns classes only; choose another one to learn numbers")
     return head

@@ -1,7 +1,7 @@
 """A running sum of outer products, into which rows go a block at a time.
 
-Adding one outer product moves all d² numbers, 8 MB for 1,024 features; a matrix product adds a whole block of rows in
-about the time of two. So rows wait until there is a block of them, and what they add is exact at any time.
+Adding one outer product moves all d² numbers, 8 MB for 1,024 features; a matrix product adds a whole block of rows
+while it moves them once. So rows wait until there is a block of them, and what they add is exact at any time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def with_row(scatter: Scatter, row: Float[Array, " d"], keep: Rate = 1.0) -> Sca
 
 
 def with_rows(scatter: Scatter, rows: Float[Array, "n d"], keep: Rate = 1.0) -> Scatter:
-    """Return the sum with more rows, all at once; with none waiting."""
+    """Return the sum with more rows, all at once, after which none waits."""
     weighted = rows * jnp.sqrt(faded(len(rows), keep, rows.dtype))[:, None]
     total = matrix(scatter, keep) * keep ** len(rows) + weighted.T @ weighted
     return Scatter(total, scatter.waiting, jnp.zeros_like(scatter.n_waiting))
