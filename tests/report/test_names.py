@@ -67,8 +67,8 @@ def test_names_are_shown_as_they_are(made_up_run, draw, name):
 
 
 def test_the_numbers_of_logarithmic_axes_stay_formulas():
-    errors = [SineResult(0.1, np.full((2, 2, 2), size, np.float32)) for size in (0.001, 100)]
-    figure = error_over_functions([Evaluation(f"${n}$", {}, it) for n, it in enumerate(errors)])
+    errors = [SineResult("sgd", 0.1, np.full((2, 2, 2), size, np.float32)) for size in (0.001, 100)]
+    figure = error_over_functions([Evaluation(f"${n}$", {}, [it]) for n, it in enumerate(errors)])
     image_of(figure, "png")
     shown = [text for text in texts_of(figure) if "$" in text.get_text()]
     numbers = [text for text in shown if "mathdefault" in text.get_text()]

@@ -25,7 +25,7 @@ def classes(name, oracle):
 
 
 def sines(name, oracle):
-    return Evaluation(name, {"oracle": oracle}, SineResult(0.003, np.full((4, 2, 2), 0.5)))
+    return Evaluation(name, {"oracle": oracle}, [SineResult("sgd", 0.003, np.full((4, 2, 2), 0.5))])
 
 
 @pytest.mark.parametrize(

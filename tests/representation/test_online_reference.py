@@ -77,7 +77,7 @@ def test_one_pass_over_functions(file):
         test_y.reshape(n, -1, 1),
         float(recording["lr"]),
     )
-    so_far = SineResult(0.0, np.asarray(errors)[None]).so_far[0]
+    so_far = SineResult("sgd", 0.0, np.asarray(errors)[None]).so_far[0]
     np.testing.assert_allclose(so_far, recording["incremental_mse"], rtol=1e-8)
     np.testing.assert_allclose(errors[-1], recording["final_mse_per_function"], rtol=1e-8)
 

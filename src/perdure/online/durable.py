@@ -87,6 +87,7 @@ class DurableModel:
         hidden_sizes: Sequence[int] | None = None,
         standardize: bool | None = None,
         allow_missing: bool | None = None,
+        features: str | None = None,
         seed: int | None = None,
         snapshot_examples: int = SNAPSHOT_EXAMPLES,
         snapshot_seconds: float = SNAPSHOT_SECONDS,
@@ -107,6 +108,7 @@ class DurableModel:
             hidden_sizes: units of each hidden layer.
             standardize: bring numbers to standard deviations from their running mean?
             allow_missing: may values be missing?
+            features: rows are drawings, of which these features are learned.
             seed: of all chance.
             snapshot_examples: a snapshot is made after this many examples, at least 1,
             snapshot_seconds: or when this many seconds have gone by, more than 0.
@@ -122,7 +124,7 @@ class DurableModel:
         Schedule(snapshot_examples, snapshot_seconds)  # are they in range?
         given = {"method": method, "regression": regression, "memory_size": memory_size, "memory_rule": memory_rule}
         given |= {"hidden_sizes": hidden_sizes, "standardize": standardize, "seed": seed}
-        given |= {"allow_missing": allow_missing}
+        given |= {"allow_missing": allow_missing, "features": features}
         path = Path(folder)
         with ExitStack() as undo:
             lock, journal = claim_folder(path, given, undo, read_only=read_only, create=create)

@@ -16,6 +16,7 @@ from sklearn.exceptions import DataConversionWarning, NotFittedError
 from perdure.core import Learner
 from perdure.online.arguments import is_plain, n_features, objects, repeated, seed
 from perdure.online.columns import Table
+from perdure.online.drawings import n_pixels
 from perdure.online.model import OnlineModel
 from perdure.online.river import RiverEstimator, register
 from perdure.online.rows import Rows, as_rows, is_data_frame, names_of
@@ -41,6 +42,7 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         hidden_sizes: Sequence[int] | int = (64, 64),
         standardize: bool = True,
         allow_missing: bool = True,
+        features: str | None = None,
         random_state: int | None = 0,
     ):
         """Keep the parameters; nothing is made before the first rows come.
@@ -55,6 +57,8 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
             hidden_sizes: units of each hidden layer; none for a linear model.
             standardize: bring numbers to standard deviations from their running mean?
             allow_missing: may values be missing?
+            features: X are drawings, (rows, 28, 28) bytes with bright ink, of which these features are learned; a name
+                of those that come with perdure, such as "omniglot-small".
             random_state: seed of all chance.
         """
         self.method = method
@@ -63,6 +67,7 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         self.hidden_sizes = hidden_sizes
         self.standardize = standardize
         self.allow_missing = allow_missing
+        self.features = features
         self.random_state = random_state
 
     # --- scikit-learn: learning
@@ -122,6 +127,7 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
             hidden_sizes=(self.hidden_sizes,) if isinstance(self.hidden_sizes, int) else tuple(self.hidden_sizes),
             standardize=self.standardize,
             allow_missing=self.allow_missing,
+            features=self.features,
             seed=seed(self.random_state),
         )
 
@@ -139,7 +145,7 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         """Continue from a model that has learned with these parameters."""
         self._model = model
         names = list(model.columns.known)
-        self.n_features_in_ = len(names) or int(np.prod(model.shape))
+        self.n_features_in_ = len(names) or n_pixels(model.features) or int(np.prod(model.shape))
         if names and any(it != f"x{place}" for place, it in enumerate(names)):
             self.feature_names_in_ = np.asarray(names, object)
 

@@ -19,6 +19,7 @@ from perdure.core import Learner, StreamInfo
 from perdure.learners.mixture import Mixture
 from perdure.online.answers import Answers
 from perdure.online.columns import Admission, Columns, Table
+from perdure.online.drawings import with_features
 from perdure.online.errors import RowError
 from perdure.online.growth import Segment, segments, widened
 from perdure.online.inputs import padded, pixels
@@ -48,6 +49,7 @@ class OnlineModel:
         seed: int = 0,
         allow_missing: bool = True,
         standardize: bool = True,
+        features: str | None = None,
     ):
         """Begin with no columns and no classes.
 
@@ -58,6 +60,7 @@ class OnlineModel:
             seed: of all chance.
             allow_missing: may numbers and categories be missing?
             standardize: in standard deviations from the running mean?
+            features: rows are drawings, of which these features are learned; see `perdure.online.drawings`.
 
         Raises:
             ValueError: if the learner must know tasks beforehand.
@@ -74,6 +77,7 @@ class OnlineModel:
         self.hidden_sizes = tuple(hidden_sizes)
         self.seed = seed
         self.standardize = standardize
+        self.features = features
         self.columns = Columns(allow_missing=allow_missing, centred=standardize)
         self._classes = Classes()
         self.n_targets: int | None = None
@@ -171,6 +175,7 @@ class OnlineModel:
         """Learn rows block by block; yield where each begins and ends, and what was predicted for it, on the device."""
         if len(y) != rows.n:
             raise RowError(f"{rows.n} rows and {len(y)} targets were given, expected one for each row")
+        rows = self._featured(rows)
         with self._lock:
             if self.regression:
                 targets = numbers(y, self.n_targets, rows.number)
@@ -198,6 +203,7 @@ class OnlineModel:
         """
         if self._packed is None:
             return np.zeros((rows.n, self.n_outputs), np.float32)
+        rows = self._featured(rows)
         self._check_kind(rows)
         parts = []
         with self._lock:
@@ -278,6 +284,10 @@ class OnlineModel:
         self.state = restored(template, arrays)
 
     # --- rows
+
+    def _featured(self, rows: Rows) -> Rows:
+        """Return rows as they are learned: of drawings their features."""
+        return rows if self.features is None else with_features(rows, self.features)
 
     def _admit_inputs(self, rows: Rows) -> Admission:
         """Take up new columns."""

@@ -38,6 +38,7 @@ def estimator_of(model: OnlineModel, settings: ModelSettings) -> OnlineClassifie
         hidden_sizes=settings.hidden_sizes,
         standardize=settings.standardize,
         allow_missing=settings.allow_missing,
+        features=settings.features,
         random_state=settings.seed,
     )
     estimator.adopt(model)

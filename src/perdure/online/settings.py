@@ -10,6 +10,7 @@ import numpy as np
 
 from perdure.core import Learner
 from perdure.learners.replay import MEMORY_RULES
+from perdure.online.drawings import check_features
 from perdure.online.methods import make_method
 from perdure.online.model import OnlineModel
 from perdure.records.describe import describe
@@ -42,6 +43,8 @@ class ModelSettings:
     """Bring numbers to standard deviations from their running mean?"""
     allow_missing: bool = True
     """May values be missing?"""
+    features: str | None = None
+    """Rows are drawings, of which these features are learned, one of `perdure.online.drawings.drawing_features()`."""
     seed: int = 0
     """Of all chance, 0 to 2³² - 1."""
 
@@ -51,6 +54,7 @@ class ModelSettings:
         self._take("memory_size", _whole("memory_size", self.memory_size, 1, _MOST))
         self._take("seed", _whole("seed", self.seed, 0, _LARGEST_SEED))
         self._take("hidden_sizes", _sizes(self.hidden_sizes))
+        check_features(self.features)
         if self.memory_rule not in MEMORY_RULES:
             raise ValueError(f"memory_rule is {self.memory_rule!r}, expected one of {', '.join(MEMORY_RULES)}")
         if self.regression and self.memory_rule == "balanced":
@@ -82,6 +86,7 @@ class ModelSettings:
             seed=self.seed,
             allow_missing=self.allow_missing,
             standardize=self.standardize,
+            features=self.features,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -105,7 +110,9 @@ class ModelSettings:
         """
         values = {}
         for it in fields(cls):
-            if it.name != "method":
+            if it.name == "features":  # what was made before there were any has none
+                values[it.name] = None if content.get("features") is None else entry(content, "features", str, where)
+            elif it.name != "method":
                 kind = list if it.name == "hidden_sizes" else type(it.default)
                 values[it.name] = entry(content, it.name, kind, where)
         named = content.get("method")

@@ -50,7 +50,10 @@ class ClassResult:
 class SineResult:
     """What a representation was worth for sine waves."""
 
+    head: str
+    """Name of what learned."""
     rate: float
+    """Learning rate that the sweep has chosen; for ridge regression its penalty."""
     errors: Float[np.ndarray, "runs functions functions"]
     """Mean squared error after learning function i, of function j; NaN where it is not finite."""
 
@@ -69,8 +72,8 @@ class Evaluation:
     """Of the representation, for tables and figures."""
     protocol: Mapping[str, Any]
     """What was requested: `runs`, `order`, `oracle`, `fresh_head`, `seed`."""
-    results: Sequence[ClassResult] | SineResult
-    """For each head and each number of classes; or for the sine waves."""
+    results: Sequence[ClassResult] | Sequence[SineResult]
+    """For each head and each number of classes; or for each head on sine waves."""
 
 
 @dataclass(frozen=True)
@@ -107,19 +110,24 @@ class EvaluationRecord:
 
     @property
     def n_done(self) -> int:
-        """Finished parts: numbers of classes, and sine waves."""
-        return sum(1 if isinstance(it.results, SineResult) else len(it.results) for it in self.evaluations)
+        """Finished parts: heads with numbers of classes, and heads on sine waves."""
+        return sum(len(it.results) for it in self.evaluations)
 
     @property
     def n_parts(self) -> int:
         """Parts that were requested."""
-        n_classes = len(self.config["classes"])
-        return sum(1 if is_of_sines(it) else n_classes * len(it["heads"]) for it in self.config["representations"])
+        representations, n_counts = self.config["representations"], len(self.config["classes"])
+        return sum(len(it["heads"]) * (1 if is_of_sines(it) else n_counts) for it in representations)
 
     @property
     def title(self) -> str:
         """The representations in a few words."""
         return ", ".join(it["name"] for it in self.config["representations"])
+
+
+def on_sines(evaluation: Evaluation) -> bool:
+    """Tell whether an evaluation is on sine waves, not on classes."""
+    return any(isinstance(it, SineResult) for it in evaluation.results)
 
 
 def is_of_sines(description: Mapping[str, Any]) -> bool:
@@ -133,7 +141,7 @@ def write_evaluations(folder: Path, evaluations: Sequence[Evaluation]) -> None:
     Raises:
         StorageError: if it cannot be written.
     """
-    results = {it.name: _to_json(it.results) for it in evaluations}
+    results = {it.name: [_to_json(result) for result in it.results] for it in evaluations}
     write_json(folder / EVALUATION, {"results": results})
 
 
@@ -154,31 +162,26 @@ def read_evaluations(folder: Path, config: Mapping[str, Any]) -> list[Evaluation
         if name not in results:
             continue
         where = f"{path}, 'results', {name!r}"
-        if is_of_sines(representation):
-            found: Any = _sine_result(checked(results[name], dict, where), config["runs"], where)
-        else:
-            rows = checked(results[name], list, where)
-            found = [_class_result(checked(row, dict, where), config, representation["heads"], where) for row in rows]
-            if len({(it.head, it.classes) for it in found}) < len(found):
-                raise ContentError(f"{where} has a head with a number of classes twice, expected each once")
+        read = _sine_result if is_of_sines(representation) else _class_result
+        rows = [checked(row, dict, where) for row in checked(results[name], list, where)]
+        found: Any = [read(row, config, representation["heads"], where) for row in rows]
+        if len({(it.head, getattr(it, "classes", None)) for it in found}) < len(found):
+            raise ContentError(f"{where} has a head twice with as many classes, expected each once")
         evaluations.append(Evaluation(name, protocol, found))
     return evaluations
 
 
-def _to_json(results: Sequence[ClassResult] | SineResult) -> Any:
-    if isinstance(results, SineResult):
-        errors = [[_numbers_to_json(row) for row in run] for run in results.errors.tolist()]
-        return {"rate": results.rate, "errors": errors}
-    return [
-        {
-            "head": it.head,
-            "classes": it.classes,
-            "rate": it.rate,
-            "trajectory": _numbers_to_json(it.trajectory.tolist()),
-            "held_out": _numbers_to_json(it.held_out.tolist()),
-        }
-        for it in results
-    ]
+def _to_json(result: ClassResult | SineResult) -> dict[str, Any]:
+    if isinstance(result, SineResult):
+        errors = [[_numbers_to_json(row) for row in run] for run in result.errors.tolist()]
+        return {"head": result.head, "rate": result.rate, "errors": errors}
+    return {
+        "head": result.head,
+        "classes": result.classes,
+        "rate": result.rate,
+        "trajectory": _numbers_to_json(result.trajectory.tolist()),
+        "held_out": _numbers_to_json(result.held_out.tolist()),
+    }
 
 
 def _numbers_to_json(numbers: Sequence[float]) -> list[float | None]:
@@ -186,9 +189,7 @@ def _numbers_to_json(numbers: Sequence[float]) -> list[float | None]:
 
 
 def _class_result(row: Mapping[str, Any], config: Mapping[str, Any], heads: Sequence[str], where: str) -> ClassResult:
-    head, classes = entry(row, "head", str, where), entry(row, "classes", int, where)
-    if head not in heads:
-        raise ContentError(f"{where}, 'head' is {head!r}, expected one of {heads} of {CONFIG}")
+    head, classes = _head(row, heads, where), entry(row, "classes", int, where)
     if classes not in config["classes"]:
         raise ContentError(f"{where}, 'classes' is {classes}, expected one of {config['classes']} of {CONFIG}")
     parts = (_numbers(entry(row, name, list, where), config["runs"], where) for name in ("trajectory", "held_out"))
@@ -196,8 +197,15 @@ def _class_result(row: Mapping[str, Any], config: Mapping[str, Any], heads: Sequ
     return ClassResult(head, classes, rate, *(np.array(it, np.float32) for it in parts))
 
 
-def _sine_result(row: Mapping[str, Any], n_runs: int, where: str) -> SineResult:
-    runs = entry(row, "errors", list, where)
+def _head(row: Mapping[str, Any], heads: Sequence[str], where: str) -> str:
+    head = entry(row, "head", str, where)
+    if head not in heads:
+        raise ContentError(f"{where}, 'head' is {head!r}, expected one of {heads} of {CONFIG}")
+    return head
+
+
+def _sine_result(row: Mapping[str, Any], config: Mapping[str, Any], heads: Sequence[str], where: str) -> SineResult:
+    runs, n_runs = entry(row, "errors", list, where), config["runs"]
     n_functions = len(runs[0]) if runs and isinstance(runs[0], list) else 0
     if len(runs) != n_runs or n_functions == 0:
         raise ContentError(f"{where}, 'errors' has {len(runs)} runs, expected {n_runs} of {CONFIG}")
@@ -207,7 +215,8 @@ def _sine_result(row: Mapping[str, Any], n_runs: int, where: str) -> SineResult:
         if len(rows) != n_functions:
             raise ContentError(f"{where}, 'errors' has {len(rows)} rows in a run, expected {n_functions}")
         errors.append([_numbers(checked(it, list, f"{where}, 'errors'"), n_functions, where) for it in rows])
-    return SineResult(float(entry(row, "rate", float, where)), np.array(errors, np.float32))
+    rate = float(entry(row, "rate", float, where))
+    return SineResult(_head(row, heads, where), rate, np.array(errors, np.float32))
 
 
 def _numbers(values: Sequence[Any], length: int, where: str) -> list[float]:

@@ -13,16 +13,16 @@ from rich.text import Text
 from perdure.metrics.bootstrap import bootstrap_mean
 from perdure.metrics.transfer import mean_and_interval
 from perdure.records.comparison import LearnerFigure
-from perdure.records.evaluation import Evaluation, SineResult
+from perdure.records.evaluation import ClassResult, Evaluation, SineResult, on_sines
 from perdure.records.representation import TrainingRecord
 from perdure.representation.statistics import Statistics
 
 
 def evaluation_tables(evaluations: Sequence[Evaluation]) -> list[Table]:
     """Return a table of all evaluations on classes, and one of all on sine waves; none that would be empty."""
-    on_classes = [it for it in evaluations if not isinstance(it.results, SineResult)]
-    on_sines = [it for it in evaluations if isinstance(it.results, SineResult)]
-    return [*([_class_table(on_classes)] if on_classes else []), *([_sine_table(on_sines)] if on_sines else [])]
+    of_classes = [it for it in evaluations if not on_sines(it)]
+    of_sines = [it for it in evaluations if on_sines(it)]
+    return [*([_class_table(of_classes)] if of_classes else []), *([_sine_table(of_sines)] if of_sines else [])]
 
 
 def statistics_table(statistics: Mapping[str, Statistics]) -> Table:
@@ -93,8 +93,8 @@ def _class_table(evaluations: Sequence[Evaluation]) -> Table:
         f"same classes (held out), {_passes(evaluations[0].protocol)}.",
     )
     for evaluation in evaluations:
-        assert not isinstance(evaluation.results, SineResult)
         for it in evaluation.results:
+            assert isinstance(it, ClassResult)
             accuracies = (_percent(values) for values in (it.trajectory, it.held_out))
             rate = "–" if it.rate is None else f"{it.rate:g}"
             table.add_row(Text(evaluation.name), it.head, str(it.classes), rate, *accuracies, str(len(it.held_out)))
@@ -111,16 +111,18 @@ def _passes(protocol: Mapping[str, Any]) -> str:
 
 def _sine_table(evaluations: Sequence[Evaluation]) -> Table:
     table = _table(
-        ["Functions", "Rate", "Error", "Runs"],
-        "Mean squared error over all functions learned so far, after the last, with its 95 % bootstrap interval; "
+        ["Head", "Functions", "Rate", "Error", "Runs"],
+        "Mean squared error over all functions learned so far, after the last, with its 95 % bootstrap interval (rate: "
+        "that of SGD, or ridge regression's penalty); "
         + ("function after function." if evaluations[0].protocol["oracle"] is None else "in random order (Oracle)."),
     )
     for evaluation in evaluations:
-        assert isinstance(evaluation.results, SineResult)
-        it = evaluation.results
-        final = bootstrap_mean(it.so_far[:, -1])
-        error = f"{final.mean:.3f} [{final.low:.3f}, {final.high:.3f}]"
-        table.add_row(Text(evaluation.name), str(it.errors.shape[1]), f"{it.rate:g}", error, str(len(it.errors)))
+        for it in evaluation.results:
+            assert isinstance(it, SineResult)
+            final = bootstrap_mean(it.so_far[:, -1])
+            error = f"{final.mean:.3g} [{final.low:.3g}, {final.high:.3g}]"
+            n_runs, n_functions = it.errors.shape[:2]
+            table.add_row(Text(evaluation.name), it.head, str(n_functions), f"{it.rate:g}", error, str(n_runs))
     return table
 
 

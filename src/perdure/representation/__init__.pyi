@@ -1,3 +1,7 @@
+from .augmentation import Augmentation as Augmentation
+from .blocks import Block as Block
+from .closed_form import GeMCL as GeMCL
+from .closed_form import Prototypes as Prototypes
 from .domains import Domain as Domain
 from .domains import ImageClasses as ImageClasses
 from .domains import SinePool as SinePool
@@ -8,6 +12,7 @@ from .episodes import SineEpisodes as SineEpisodes
 from .file import RepresentationError as RepresentationError
 from .file import load_representation as load_representation
 from .network import Representation as Representation
+from .network import encode as encode
 from .oml import OML as OML
 from .oml import Measured as Measured
 from .oml import Method as Method

@@ -11,10 +11,14 @@ from perdure.models import MLP
 from perdure.representation.network import GaussianPrior, Representation
 
 SGD = "sgd"
-"""The network of the representation, redrawn, which learns by Adam as published for OML."""
+"""The network of the representation, or a linear layer, redrawn, which learns by Adam as published for OML; for sine
+waves the network as it is, which learns by SGD."""
 _GAUSSIAN = {"gaussian": True, "gaussian-map": False}
 """Whether they score by the posterior predictive density."""
 HEADS = (SGD, *dict.fromkeys([*CLOSED_FORM, *_GAUSSIAN]))
+RIDGE = "ridge"
+HEADS_OF_NUMBERS = (SGD, RIDGE)
+"""Those that learn numbers, for sine waves."""
 
 
 def closed_form_head(name: str, model: Representation) -> Head[Any]:

@@ -19,6 +19,8 @@ from perdure.representation.images import as_channels_last, image_shape
 
 STRIDES = (2, 1, 2, 1, 2, 2)
 """Of the published network's convolutions."""
+PUBLISHED_OUTPUTS = 1000
+"""Of the published network."""
 _ENCODED_TOGETHER = 256
 
 
@@ -187,6 +189,18 @@ def network_head(model: Representation) -> MLP:
             "such as LDA(), or draw a network: perdure.representation.Representation(model.encoder, he_head(...))"
         )
     return model.head
+
+
+def learning_network(model: Representation, n_classes: int) -> MLP:
+    """Return the network that learns classes by gradient steps: the head, or a linear layer if that is no network.
+
+    Args:
+        model: encoder and head.
+        n_classes: numbers of outputs that a linear layer must have; it has 1,000 or more, as published for OML.
+    """
+    if isinstance(model.head, MLP):
+        return model.head
+    return he_head(model.encoder.n_features, (), max(n_classes, PUBLISHED_OUTPUTS), jax.random.key(0))
 
 
 def encode(encoder: Encoder, x: Shaped[AnyArray, "n ..."]) -> Float[Array, "n features"]:

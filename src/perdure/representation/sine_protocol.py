@@ -5,6 +5,7 @@ Source: Javed & White (2019), section 4.1, and their released code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from perdure.core import Rate
+from perdure.learners.head import Head
 from perdure.models import MLP
 from perdure.representation.network import Representation, encode, fresh_head, n_inputs, network_head
 from perdure.representation.online import learn_online
@@ -43,22 +45,65 @@ def sine_run(
         fresh: redraw the head's weights?
         oracle: show the batches in random order? Then every row but the last says little.
     """
-    sine_key, train_key, test_key, head_key, order_key = jax.random.split(key, 5)
+    *data_keys, head_key, order_key = jax.random.split(key, 5)
+    shown = shown_sines(model, trajectory, data_keys, order_key if oracle else None)
+    head = fresh_head(network_head(model), head_key) if fresh else network_head(model)
+    return errors_after_each(head, *shown, rate)
+
+
+def closed_form_sine_run(
+    model: Representation, trajectory: SineTrajectory, head: Head[Any], key: PRNGKeyArray
+) -> Float[Array, "functions functions"]:
+    """Return the mean squared error after learning function i, of function j, for each i and j.
+
+    Args:
+        model: whose encoder stays as it is.
+        trajectory: how long it is; its batches are of no matter.
+        head: in closed form, which learns numbers, from nothing.
+        key: draws the functions and their examples, those of `sine_run`.
+    """
+    *data_keys, head_key, _ = jax.random.split(key, 5)
+    features, y, test_features, test_y = shown_sines(model, trajectory, data_keys)
+    n, d = len(features), features.shape[-1]
+
+    def learn(state: Any, function: tuple[Any, ...]) -> tuple[Any, Float[Array, " functions"]]:
+        after = head.learn_all(state, *function)
+        outputs = head.scores(after, test_features.reshape(-1, d)).reshape(test_y.shape)
+        return after, jnp.mean((outputs - test_y) ** 2, axis=(1, 2))
+
+    start = head.start(d, 1, features.dtype, head_key)
+    return jax.lax.scan(learn, start, (features.reshape(n, -1, d), y.reshape(n, -1, 1)))[1]
+
+
+def shown_sines(
+    model: Representation, trajectory: SineTrajectory, keys: Sequence[Array] | Array, order_key: Array | None = None
+) -> tuple[
+    Float[Array, "functions k b d"],
+    Float[Array, "functions k b 1"],
+    Float[Array, "functions n d"],
+    Float[Array, "functions n 1"],
+]:
+    """Return features and targets, to learn in batches and to test, of functions that the keys draw.
+
+    Args:
+        model: the representation.
+        trajectory: how many.
+        keys: draw the functions, what is learned of them and what is tested.
+        order_key: shuffles the batches; None leaves them function after function.
+    """
+    sine_key, train_key, test_key = keys
     n, b = trajectory.functions, trajectory.batch_size
     sines, number = draw_sines(n, sine_key), jnp.arange(n)
     n_numbers = n_inputs(model.encoder) - 1
     x, y = sine_examples(sines, number, n_numbers, trajectory.steps_each * b, train_key)
     x, y = x.reshape(-1, b, x.shape[-1]), y.reshape(-1, b, 1)
-    if oracle:
+    if order_key is not None:
         order = jax.random.permutation(order_key, len(x))
         x, y = x[order], y[order]
     test_x, test_y = sine_examples(sines, number, n_numbers, trajectory.test_examples, test_key)
-    head = fresh_head(network_head(model), head_key) if fresh else network_head(model)
     features, test_features = (encode(model.encoder, it.reshape(-1, it.shape[-1])) for it in (x, test_x))
     features = features.reshape(n, -1, b, features.shape[-1])
-    return errors_after_each(
-        head, features, y.reshape(n, -1, b, 1), test_features.reshape(*test_x.shape[:2], -1), test_y, rate
-    )
+    return features, y.reshape(n, -1, b, 1), test_features.reshape(*test_x.shape[:2], -1), test_y
 
 
 def errors_after_each(

@@ -11,10 +11,11 @@ from perdure.experiments.representations.evaluate import (
     evaluate_sines,
     features_by_class,
 )
+from perdure.learners.ridge import Ridge
 from perdure.representation.class_protocol import class_run
 from perdure.representation.heads import HEADS
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
-from perdure.representation.sine_protocol import SineTrajectory
+from perdure.representation.sine_protocol import SineTrajectory, closed_form_sine_run, shown_sines
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,13 @@ def images():
 def model():
     encoder = ConvEncoder((9, 9), 16, (1, 2), key=jax.random.key(0))
     return Representation(encoder, he_head(encoder.n_features, (), 8, jax.random.key(1)))
+
+
+@pytest.fixture(scope="module")
+def waves():
+    """Return a small network of sine waves."""
+    encoder = DenseEncoder(4, (16,), key=jax.random.key(0))
+    return Representation(encoder, he_head(16, (), 1, jax.random.key(1)))
 
 
 def test_easy_classes_are_learned(images, model):
@@ -115,12 +123,48 @@ def test_the_rate_that_wins_most_often():
 
 
 @pytest.mark.long
-def test_sines():
-    encoder = DenseEncoder(4, (16,), key=jax.random.key(0))
-    model = Representation(encoder, he_head(16, (), 1, jax.random.key(1)))
+def test_sines(waves):
     trajectory = SineTrajectory(functions=3, steps_each=5, batch_size=4, test_examples=20)
-    result = evaluate_sines(model, runs=3, rates=(1e20, 0.01), trajectory=trajectory)
+    result = evaluate_sines(waves, runs=3, rates=(1e20, 0.01), trajectory=trajectory)
     assert result.rate == 0.01  # the other is not even finite
     assert result.errors.shape == (3, 3, 3)
     for errors, so_far in zip(result.errors, result.so_far, strict=True):
         np.testing.assert_allclose(so_far, [errors[n, : n + 1].mean() for n in range(3)], rtol=1e-5)
+
+
+def test_ridge_regression_on_sine_waves_is_that_of_all_examples_at_once(waves):
+    trajectory, key, penalty = SineTrajectory(functions=3, steps_each=5, batch_size=4, test_examples=20), 7, 0.001
+    errors = closed_form_sine_run(waves, trajectory, Ridge(penalty=penalty), jax.random.key(key))
+    features, y, test_features, test_y = (
+        np.asarray(it, np.float64).reshape(3, -1, it.shape[-1])
+        for it in shown_sines(waves, trajectory, jax.random.split(jax.random.key(key), 5)[:3])
+    )
+    for n in range(3):
+        x, targets = features[: n + 1].reshape(-1, 16), y[: n + 1].reshape(-1, 1)
+        away = x - x.mean(0)
+        scatter = away.T @ away
+        varies = np.diag(scatter)[np.diag(scatter) > 0]
+        weight = np.linalg.solve(scatter + penalty * varies.mean() * np.eye(16), away.T @ (targets - targets.mean()))
+        outputs = (test_features - x.mean(0)) @ weight + targets.mean()
+        np.testing.assert_allclose(errors[n], ((outputs - test_y) ** 2).mean(axis=(1, 2)), rtol=2e-3, atol=1e-4)
+
+
+def test_the_penalty_of_ridge_regression_is_chosen(waves):
+    trajectory = SineTrajectory(functions=2, steps_each=5, batch_size=4, test_examples=20)
+    result = evaluate_sines(waves, runs=2, head="ridge", rates=(1e6, 1e-3), trajectory=trajectory)
+    assert (result.head, result.rate) == ("ridge", 1e-3)
+    assert result.errors.shape == (2, 2, 2)
+
+
+def test_what_no_head_can_do_on_sine_waves_is_refused(waves):
+    with pytest.raises(ValueError, match=r"the head 'lda' was given for sine waves.*choose of sgd, ridge$"):
+        evaluate_sines(waves, head="lda")
+    with pytest.raises(ValueError, match="learn the same in any order; give the head sgd"):
+        evaluate_sines(waves, head="ridge", oracle=True)
+
+
+def test_a_representation_without_a_network_learns_by_gradient_steps_all_the_same(images, model):
+    (with_own,) = evaluate_classes(model, images, [4], runs=3, rates=(0.01,))
+    (with_linear,) = evaluate_classes(Representation(model.encoder, None), images, [4], runs=3, rates=(0.01,))
+    assert with_linear.head == "sgd"
+    assert abs(with_linear.held_out.mean() - with_own.held_out.mean()) < 0.2

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import jax
@@ -50,9 +51,7 @@ def spec_of(places, classes=(2, 4, 3), **options: Any):
 
 def as_json(evaluations):
     return [
-        [it.name, it.results.rate, it.results.errors.tolist()]
-        if isinstance(it.results, SineResult)
-        else [it.name, *[(r.head, r.classes, r.rate, r.trajectory.tolist(), r.held_out.tolist()) for r in it.results]]
+        [it.name, *[{name: np.asarray(part).tolist() for name, part in asdict(r).items()} for r in it.results]]
         for it in evaluations
     ]
 
@@ -105,6 +104,26 @@ def test_an_evaluation_that_was_stopped_resumes_with_what_is_missing(places, tmp
     assert as_json(evaluate_all(spec_of(places), folder, progress=False)) == as_json(whole)
     assert calls == [2, 4, 3][n_done:]
     assert as_json(EvaluationRecord.load(folder).evaluations) == as_json(whole)
+
+
+def test_heads_on_sine_waves_resume_one_by_one(places, tmp_path, monkeypatch):
+    folder, spec = tmp_path / "evaluation", spec_of(places[1:], heads=["sgd", "ridge"], runs=1)
+    whole = evaluate_all(spec, progress=False)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(InterruptedRunError, match="stopped after 1 of 2 parts"):
+            evaluate_all(spec, folder, progress=False)
+    calls = []
+    play = evaluating.evaluate_sines
+
+    def counting(*given, head, **options):
+        calls.append(head)
+        return play(*given, head=head, **options)
+
+    monkeypatch.setattr(evaluating, "evaluate_sines", counting)
+    assert as_json(resume_evaluation(folder, progress=False)) == as_json(whole)
+    assert calls == ["ridge"]
+    assert [it.head for it in EvaluationRecord.load(folder).evaluations[0].results] == ["sgd", "ridge"]
 
 
 @pytest.mark.long
@@ -178,15 +197,16 @@ def test_every_evaluation_has_a_folder_of_its_own(places, tmp_path):
 
 def test_errors_that_are_not_finite_are_kept_as_none(places, tmp_path, monkeypatch):
     errors = np.array([[[1.0, np.nan], [np.inf, 2.0]]], np.float32)
-    monkeypatch.setattr(evaluating, "evaluate_sines", lambda *given, **options: SineResult(0.1, errors))
+    monkeypatch.setattr(evaluating, "evaluate_sines", lambda *given, **options: SineResult("sgd", 0.1, errors))
     folder = tmp_path / "evaluation"
     evaluate_all(spec_of(places[1:], runs=1), folder, progress=False)
-    assert json.loads((folder / "evaluation.json").read_text())["results"]["waves"]["errors"] == [
+    assert json.loads((folder / "evaluation.json").read_text())["results"]["waves"][0]["errors"] == [
         [[1.0, None], [None, 2.0]]
     ]
     (read,) = EvaluationRecord.load(folder).evaluations
-    assert isinstance(read.results, SineResult)
-    np.testing.assert_array_equal(read.results.errors, [[[1, np.nan], [np.nan, 2]]])
+    (result,) = read.results
+    assert isinstance(result, SineResult)
+    np.testing.assert_array_equal(result.errors, [[[1, np.nan], [np.nan, 2]]])
 
 
 @pytest.mark.long

@@ -70,9 +70,9 @@ def _evaluation(home):
         for head, rate in (("sgd", 0.1), ("lda", None))
         for n in (5, 10)
     ]
-    sines = evaluation.SineResult(0.01, np.array([[[0.5, 1], [2, 3]], [[1, 1], [1, NAN]]], np.float32))
+    sines = evaluation.SineResult("sgd", 0.01, np.array([[[0.5, 1], [2, 3]], [[1, 1], [1, NAN]]], np.float32))
     evaluation.write_evaluations(
-        home.path, [evaluation.Evaluation("small", {}, classes), evaluation.Evaluation("sine", {}, sines)]
+        home.path, [evaluation.Evaluation("small", {}, classes), evaluation.Evaluation("sine", {}, [sines])]
     )
     write_finished(home, {"representations": 2})
 

@@ -218,7 +218,7 @@ HOSTILE = {
     "an accuracy beyond float32": ("evaluation", "evaluation.json", "0.75", "1e39", "numbers that fit 32 bits"),
     "a run less": ("evaluation", "evaluation.json", "0.75,", "", "list of length 1, expected 2"),
     "classes not requested": ("evaluation", "evaluation.json", '"classes": 5', '"classes": 6', "expected one of"),
-    "classes twice": ("evaluation", "evaluation.json", '"classes": 5', '"classes": 10', "classes twice"),
+    "classes twice": ("evaluation", "evaluation.json", '"classes": 5', '"classes": 10', "a head twice"),
     "no runs": ("evaluation", "config.json", '"runs": 2', '"runs": 0', "'runs' is 0, expected a whole number ≥ 1"),
     "a name twice": ("evaluation", "config.json", '"sine"', '"small"', "has a name twice"),
     "retained 7": ("comparison", "comparison.json", "0.25", "7", "retained accuracy 7, expected 0 to 1"),

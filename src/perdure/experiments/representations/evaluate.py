@@ -15,20 +15,30 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from perdure.core import AnyArray
 from perdure.execution.division import Division, seed_devices
+from perdure.learners.ridge import Ridge
 from perdure.models import MLP
 from perdure.records.evaluation import ClassResult, SineResult
 from perdure.representation.blocks import BlockEncoder
 from perdure.representation.class_protocol import N_TRAIN, RATES, ClassScores, class_run, closed_form_run
 from perdure.representation.file import load_representation
-from perdure.representation.heads import SGD, closed_form_head
-from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, encode, n_inputs, network_head
-from perdure.representation.sine_protocol import SineTrajectory, sine_run
+from perdure.representation.heads import HEADS_OF_NUMBERS, RIDGE, SGD, closed_form_head
+from perdure.representation.network import (
+    ConvEncoder,
+    DenseEncoder,
+    Representation,
+    encode,
+    learning_network,
+    n_inputs,
+)
+from perdure.representation.sine_protocol import SineTrajectory, closed_form_sine_run, sine_run
 from perdure.streams.omniglot import load_omniglot
 from perdure.streams.sine import draw_sines, sine_examples
 
 SWEEP_RUNS = 5
 SINE_RATES = (0.03, 0.01, 0.003, 0.001, 0.0003)
 """Of SGD on the head; the published one is 0.003."""
+SINE_PENALTIES = (0.01, 1e-3, 1e-4, 1e-5, 1e-6)
+"""Of ridge regression."""
 _PUBLISHED = SineTrajectory()
 N_LOOKED_AT = 900
 """Characters over which statistics of features are taken, as in the released code."""
@@ -85,7 +95,7 @@ def evaluate_classes(
     features = features_by_class(model, images)
     if head == SGD:
         options |= {"rates": rates, "iid_passes": iid_passes}
-        return list(sgd_results(network_head(model), features, counts, **options, report=report))
+        return list(sgd_results(learning_network(model, len(images)), features, counts, **options, report=report))
     return list(closed_form_results(head, model, features, counts, **options, report=report))
 
 
@@ -109,14 +119,11 @@ def check_classes(
         if head != SGD:
             closed_form_head(head, model)
     if SGD in heads:
-        n_outputs = network_head(model).layers[-1].weight.shape[0]
+        n_outputs = learning_network(model, n_classes).layers[-1].weight.shape[0]
         if n_classes > n_outputs:
             raise ValueError(f"there are {n_classes} classes, but the head has {n_outputs} outputs; give fewer classes")
     elif iid_passes is not None:
-        raise ValueError(
-            f"{iid_passes} passes in random order were requested of {', '.join(heads)}, which learn the same in any "
-            "order; give the head sgd, or leave the Oracle out"
-        )
+        _refuse_oracle(heads)
     if not 0 < n_train < n_images:
         raise ValueError(
             f"{n_train} of {n_images} images of each class were to be learned, expected at least one on either side"
@@ -199,7 +206,8 @@ def evaluate_sines(
     model: Representation,
     *,
     runs: int = 50,
-    rates: Sequence[float] = SINE_RATES,
+    head: str = SGD,
+    rates: Sequence[float] | None = None,
     trajectory: SineTrajectory = _PUBLISHED,
     fresh: bool = False,
     oracle: bool = False,
@@ -208,22 +216,31 @@ def evaluate_sines(
 ) -> SineResult:
     """Return how well a representation serves to learn sine waves one after another.
 
-    `SWEEP_RUNS` runs with every rate choose the one with the least mean error over all functions at the end.
+    `SWEEP_RUNS` runs with every rate, or penalty, choose the one with the least mean error over all functions at the
+    end.
 
     Source: Javed & White (2019), section 4.1, and their released code; there the rate is 0.003.
 
     Args:
         model: the representation.
         runs: number of runs, each on functions of its own.
-        rates: of SGD on the head.
+        head: what learns, one of `perdure.representation.heads.HEADS_OF_NUMBERS`.
+        rates: of SGD on the head, or penalties of ridge regression; None for those of the published protocol, or ours.
         trajectory: how many functions, and how much of each.
         fresh: redraw the head's weights?
         oracle: show the batches in random order?
         seed: of everything that is drawn.
         report: is called after every few runs with their number; there are as many as `n_runs` says.
+
+    Raises:
+        ValueError: if the head learns no numbers, or learns the same in any order and a random one was requested.
     """
+    check_sine_heads([head], oracle=oracle)
+    rates = rates or sine_rates(head)
 
     def one(model: Representation, rate: Array, key: Array) -> Float[Array, "functions functions"]:
+        if head == RIDGE:
+            return closed_form_sine_run(model, trajectory, Ridge(penalty=rate), key)
         return sine_run(model, trajectory, rate, key, fresh=fresh, oracle=oracle)
 
     def play(key: Array, n: int, tried: Sequence[float]) -> Float[np.ndarray, "jobs functions functions"]:
@@ -234,7 +251,31 @@ def evaluate_sines(
     swept = play(sweep_key, SWEEP_RUNS, rates).reshape(SWEEP_RUNS, len(rates), trajectory.functions, -1)
     finals = np.nan_to_num(swept[:, :, -1].mean(axis=(0, 2)), nan=np.inf)
     rate = float(rates[int(np.argmin(finals))])
-    return SineResult(rate, play(run_key, runs, [rate]))
+    return SineResult(head, rate, play(run_key, runs, [rate]))
+
+
+def sine_rates(head: str) -> tuple[float, ...]:
+    """Return the rates, or penalties, of the sweep on sine waves."""
+    return SINE_PENALTIES if head == RIDGE else SINE_RATES
+
+
+def check_sine_heads(heads: Sequence[str], *, oracle: bool) -> None:
+    """Check that heads learn numbers; `evaluate_sines` tells what is raised."""
+    for head in heads:
+        if head not in HEADS_OF_NUMBERS:
+            raise ValueError(
+                f"the head {head!r} was given for sine waves, which are numbers; choose of "
+                f"{', '.join(HEADS_OF_NUMBERS)}"
+            )
+        if oracle and head != SGD:
+            _refuse_oracle([head])
+
+
+def _refuse_oracle(heads: Sequence[str]) -> None:
+    raise ValueError(
+        f"passes in random order were requested of {', '.join(heads)}, which learn the same in any order; give the "
+        f"head {SGD}, or leave the Oracle out"
+    )
 
 
 def evaluation_images(

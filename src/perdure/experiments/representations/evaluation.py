@@ -14,15 +14,18 @@ from jaxtyping import Array, Shaped
 from perdure.execution.parts import Advanced, keeps, parts_progress
 from perdure.execution.progress import Watch, say
 from perdure.experiments.representations.evaluate import (
+    SINE_PENALTIES,
     SINE_RATES,
     SWEEP_RUNS,
     check_classes,
+    check_sine_heads,
     closed_form_results,
     evaluate_sines,
     evaluation_images,
     features_by_class,
     n_runs,
     sgd_results,
+    sine_rates,
 )
 from perdure.experiments.supervised.spec import RUNS
 from perdure.records.describe import digest
@@ -48,7 +51,7 @@ from perdure.representation.file import (
     representation_place,
 )
 from perdure.representation.heads import SGD, default_heads
-from perdure.representation.network import DenseEncoder, Representation, network_head
+from perdure.representation.network import DenseEncoder, Representation, learning_network
 from perdure.storage.reading import ContentError
 
 Images = Mapping[tuple[int, ...], Shaped[np.ndarray, "classes images h w"]]
@@ -66,7 +69,7 @@ class EvaluationSpec:
     classes: Sequence[int]
     """Numbers of classes, for representations of images."""
     heads: Mapping[str, Sequence[str]]
-    """What learns on the features of each representation of images; of no matter for sine waves."""
+    """What learns on the features of each representation."""
     runs: int
     order: str
     """Of the classes, one of `ORDERS`."""
@@ -99,7 +102,12 @@ class EvaluationSpec:
             "oracle": self.oracle,
             "fresh_head": self.fresh_head,
             "seed": self.seed,
-            "sweep": {"runs": SWEEP_RUNS, "class_rates": list(RATES), "sine_rates": list(SINE_RATES)},
+            "sweep": {
+                "runs": SWEEP_RUNS,
+                "class_rates": list(RATES),
+                "sine_rates": list(SINE_RATES),
+                "sine_penalties": list(SINE_PENALTIES),
+            },
         }
 
     def default_folder(self, root: Path = RUNS) -> Path:
@@ -130,8 +138,8 @@ def evaluation_spec(
     Args:
         names: of representations, as `load_representation` takes them.
         classes: numbers of classes, for representations of images.
-        heads: what learns on the features of images, the same for all or by the name of the representation; None for
-            what each was trained for.
+        heads: what learns on the features, the same for all or by the name of the representation; None for what each
+            was trained for.
         runs: of each.
         order: of the classes: "sorted" by their numbers, or "random", for each run another one.
         oracle: passes over a trajectory in random order; None for one in order.
@@ -224,6 +232,8 @@ def _images(spec: EvaluationSpec, data_dir: Path | None) -> Images:
                 images[shape] = evaluation_images(model.encoder, data_dir)
             options = {"runs": spec.runs, "iid_passes": spec.oracle}
             check_classes(model, images[shape], spec.classes, heads=spec.heads[name], **options)
+        else:
+            check_sine_heads(spec.heads[name], oracle=spec.oracle is not None)
     return images
 
 
@@ -255,7 +265,7 @@ def _evaluate_missing(
 
 def _new_results(
     spec: EvaluationSpec, name: str, images: Images, known: Any, advanced: Advanced
-) -> Iterator[list[ClassResult] | SineResult]:
+) -> Iterator[list[ClassResult] | list[SineResult]]:
     """Yield the results of a representation each time that one is added to those known."""
     model = spec.models[name]
     if not isinstance(model.encoder, DenseEncoder):
@@ -266,11 +276,13 @@ def _new_results(
             for head, count in missing:
                 found[head, count] = _class_result(spec, model, features, head, count, advanced)
                 yield [found[it] for it in wanted if it in found]
-    elif known is None:
-        is_oracle = spec.oracle is not None
-        yield evaluate_sines(
-            model, runs=spec.runs, fresh=spec.fresh_head, oracle=is_oracle, seed=spec.seed, report=advanced
-        )
+        return
+    of_head = {it.head: it for it in known or []}
+    for head in spec.heads[name]:
+        if head not in of_head:
+            options: dict[str, Any] = {"fresh": spec.fresh_head, "oracle": spec.oracle is not None, "seed": spec.seed}
+            of_head[head] = evaluate_sines(model, runs=spec.runs, head=head, **options, report=advanced)
+            yield [of_head[it] for it in spec.heads[name] if it in of_head]
 
 
 def _class_result(
@@ -279,21 +291,19 @@ def _class_result(
     """Return what a head was worth for a number of classes."""
     options: dict[str, Any] = {"runs": spec.runs, "order": spec.order, "seed": spec.seed, "report": advanced}
     if head == SGD:
-        (result,) = sgd_results(network_head(model), features, [count], iid_passes=spec.oracle, **options)
+        network = learning_network(model, len(features))
+        (result,) = sgd_results(network, features, [count], iid_passes=spec.oracle, **options)
     else:
         (result,) = closed_form_results(head, model, features, [count], **options)
     return result
 
 
 def _n_parts(spec: EvaluationSpec, results: Mapping[str, Any] | None = None) -> int:
-    """Return how many numbers of classes and sine waves there are, or how many of them have results."""
-    n_parts = 0
-    for name, model in spec.models.items():
-        if not isinstance(model.encoder, DenseEncoder):
-            n_parts += len(spec.classes) * len(spec.heads[name]) if results is None else len(results.get(name, []))
-        else:
-            n_parts += 1 if results is None else name in results
-    return n_parts
+    """Return how many results there are to be, or how many there are."""
+    if results is not None:
+        return sum(len(its) for its in results.values())
+    of_numbers = {name for name, it in spec.models.items() if isinstance(it.encoder, DenseEncoder)}
+    return sum(len(heads) * (1 if name in of_numbers else len(spec.classes)) for name, heads in spec.heads.items())
 
 
 def _n_runs(spec: EvaluationSpec, results: Mapping[str, Any]) -> int:
@@ -305,6 +315,7 @@ def _n_runs(spec: EvaluationSpec, results: Mapping[str, Any]) -> int:
             for head in spec.heads[name]:
                 missing = sum((head, count) not in found for count in spec.classes)
                 total += missing * (n_runs(RATES, spec.runs) if head == SGD else spec.runs)
-        elif name not in results:
-            total += n_runs(SINE_RATES, spec.runs)
+        else:
+            missing_heads = set(spec.heads[name]) - {it.head for it in results.get(name, [])}
+            total += sum(n_runs(sine_rates(head), spec.runs) for head in missing_heads)
     return total

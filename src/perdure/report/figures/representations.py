@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from perdure.metrics.bootstrap import bootstrap_mean
-from perdure.records.evaluation import ClassResult, Evaluation, SineResult
+from perdure.records.evaluation import ClassResult, Evaluation, SineResult, on_sines
 from perdure.report.figures.saving import save_figure
 from perdure.report.figures.style import GREY, WIDTH, colour_of, literal, tidy
 from perdure.representation.statistics import Statistics
@@ -28,21 +29,24 @@ def save_evaluation_figures(evaluations: Sequence[Evaluation], folder: Path) -> 
     """
     kinds = {"classes": accuracy_against_classes, "sine": error_over_functions}
     for (name, draw), is_sine in zip(kinds.items(), (False, True), strict=True):
-        own = [it for it in evaluations if isinstance(it.results, SineResult) is is_sine]
+        own = [it for it in evaluations if on_sines(it) is is_sine]
         if own:
             yield from save_figure(draw(own), folder / name)
 
 
-def _curves(evaluations: Sequence[Evaluation]) -> dict[str, list[ClassResult]]:
-    """Return for each representation, or each head of one that has several, its results by the number of classes."""
-    curves: dict[str, list[ClassResult]] = {}
+def _by_head(evaluations: Sequence[Evaluation]) -> dict[str, list[Any]]:
+    """Return the results of each representation, or of each head of one that has several."""
+    found: dict[str, list[Any]] = {}
     for evaluation in evaluations:
-        assert not isinstance(evaluation.results, SineResult)
         has_several = len({it.head for it in evaluation.results}) > 1
-        for it in sorted(evaluation.results, key=lambda it: it.classes):
-            name = f"{evaluation.name}, {it.head}" if has_several else evaluation.name
-            curves.setdefault(name, []).append(it)
-    return curves
+        for it in evaluation.results:
+            found.setdefault(f"{evaluation.name}, {it.head}" if has_several else evaluation.name, []).append(it)
+    return found
+
+
+def _curves(evaluations: Sequence[Evaluation]) -> dict[str, list[ClassResult]]:
+    """Return results by the number of classes."""
+    return {name: sorted(its, key=lambda it: it.classes) for name, its in _by_head(evaluations).items()}
 
 
 @literal
@@ -64,7 +68,7 @@ def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
         axes.set_title(title, loc="left", size=10)
         axes.set_xlabel("Classes learned one after another")
         axes.set_xscale("log")
-        ticks = sorted({it.classes for evaluation in evaluations for it in evaluation.results})  # pyright: ignore
+        ticks = sorted({it.classes for results in _curves(evaluations).values() for it in results})
         axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
         axes.xaxis.set_minor_locator(NullLocator())
         tidy(axes, grid="y")
@@ -83,13 +87,13 @@ def error_over_functions(evaluations: Sequence[Evaluation]) -> Figure:
     """
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     curves, bars = figure.subplots(1, 2)
-    width = 0.8 / len(evaluations)
-    for place, evaluation in enumerate(evaluations):
-        assert isinstance(evaluation.results, SineResult)
-        errors, so_far = evaluation.results.errors, evaluation.results.so_far
+    results: dict[str, SineResult] = {name: its[0] for name, its in _by_head(evaluations).items()}
+    width = 0.8 / len(results)
+    for place, (name, result) in enumerate(results.items()):
+        errors, so_far = result.errors, result.so_far
         x = np.arange(1, so_far.shape[1] + 1)
         mean, low, high = map(np.array, zip(*(bootstrap_mean(column) for column in so_far.T), strict=True))
-        curves.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=evaluation.name)
+        curves.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=name)
         curves.fill_between(x, low, high, color=colour_of(place), alpha=0.2, linewidth=0)
         mean, low, high = map(np.array, zip(*(bootstrap_mean(column) for column in errors[:, -1].T), strict=True))
         at = x - 0.4 + width * (place + 0.5)
@@ -102,7 +106,7 @@ def error_over_functions(evaluations: Sequence[Evaluation]) -> Figure:
     curves.set_ylabel("Mean squared error")
     curves.set_xlabel("Functions learned one after another")
     bars.set_xlabel("Function, in the order learned")
-    ends = [float(it.results.so_far[:, -1].mean()) for it in evaluations if isinstance(it.results, SineResult)]
+    ends = [float(it.so_far[:, -1].mean()) for it in results.values()]
     for axes in (curves, bars):
         if max(ends) > _FAR_APART * min(ends):
             axes.set_yscale("log")
