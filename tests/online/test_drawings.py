@@ -7,6 +7,7 @@ import pytest
 
 from perdure import DurableModel, OnlineClassifier, RowError, load
 from perdure.online.drawings import COLUMN, drawing_features, text_of
+from perdure.online.rows import as_rows
 from perdure.online.settings import ModelSettings
 
 FEATURES = "omniglot-small"
@@ -85,12 +86,14 @@ def test_a_saved_model_knows_its_features(symbols, tmp_path):
 )
 def test_what_is_no_drawing_is_refused_and_nothing_is_learned(symbols, rows, message):
     model = ModelSettings(method="nearest-mean", features=FEATURES).new_model()
-    classifier = OnlineClassifier(method="nearest-mean", features=FEATURES)
-    classifier.partial_fit(symbols[:, 0], ["a", "b", "c"])
     with pytest.raises(RowError, match=message):
-        classifier.partial_fit(rows, ["d"])
-    assert list(classifier.classes_) == ["a", "b", "c"]
+        model.learn(as_rows(rows), ["a"])
     assert not model.has_learned
+    model.learn(as_rows(symbols[:, 0]), ["a", "b", "c"])
+    for act in (lambda: model.learn(as_rows(rows), ["d"]), lambda: model.predict(as_rows(rows))):
+        with pytest.raises(RowError, match=message):
+            act()
+    assert model.classes == ["a", "b", "c"]
 
 
 def test_features_are_those_that_come_with_perdure(tmp_path):

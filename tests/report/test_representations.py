@@ -40,7 +40,7 @@ def test_tables_tell_in_which_order_was_learned(oracle, of_classes, of_sines):
     one, two = map(printed, evaluation_tables([classes("a", oracle), sines("b", oracle)]))
     assert "a sgd 10 0.03 90.0 [90.0, 90.0] 75.0 [75.0, 75.0] 5" in one
     assert one.endswith(of_classes)
-    assert "b 2 0.003 0.500 [0.500, 0.500] 4" in two
+    assert "b sgd 2 0.003 0.500 [0.500, 0.500] 4" in two
     assert two.endswith(of_sines)
 
 

@@ -34,6 +34,10 @@ def new(
     memory_rule: Annotated[
         str, typer.Option(help="What a memory keeps: reservoir, ring, recent or balanced.")
     ] = "reservoir",
+    features: Annotated[
+        str | None,
+        typer.Option(help="Learn drawings by these features, such as omniglot-small.", show_default="rows of a table"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all chance.")] = 0,
 ) -> None:
     """Make a model."""
@@ -43,7 +47,13 @@ def new(
     if (folder / JOURNAL).exists():
         raise ValueError(f"{folder} holds a model already; teach it with perdure model learn, or choose another folder")
     with DurableModel.open(
-        folder, method=method, regression=regression, memory_size=memory_size, memory_rule=memory_rule, seed=seed
+        folder,
+        method=method,
+        regression=regression,
+        memory_size=memory_size,
+        memory_rule=memory_rule,
+        features=features,
+        seed=seed,
     ):
         say(f"a model in {folder}; teach it: perdure model learn {folder} FILE --label COLUMN")
 

@@ -13,7 +13,7 @@ _MOST = 12
 
 def status_table(status: Any) -> Table:
     """Return one line for each thing that `DurableModel.status` tells."""
-    settings = status.settings
+    settings, features = status.settings, status.settings["features"]
     forgotten = status.position - status.n_examples
     lines = [
         ("Model", status.folder),
@@ -21,7 +21,7 @@ def status_table(status: Any) -> Table:
         ("Method", settings["method"]),
         ("Memory", f"{settings['memory_size']:,} examples, {settings['memory_rule']}"),
         ("Examples", f"{status.n_examples:,}" + (f", {forgotten:,} forgotten" if forgotten else "")),
-        ("Columns", _named(status.columns)),
+        ("Drawings", f"by the features {features}") if features else ("Columns", _named(status.columns)),
     ]
     if not settings["regression"]:
         lines.append(("Classes", _named(status.classes)))

@@ -120,7 +120,7 @@ def _sine_table(evaluations: Sequence[Evaluation]) -> Table:
         for it in evaluation.results:
             assert isinstance(it, SineResult)
             final = bootstrap_mean(it.so_far[:, -1])
-            error = f"{final.mean:.3g} [{final.low:.3g}, {final.high:.3g}]"
+            error = f"{final.mean:#.3g} [{final.low:#.3g}, {final.high:#.3g}]"
             n_runs, n_functions = it.errors.shape[:2]
             table.add_row(Text(evaluation.name), it.head, str(n_functions), f"{it.rate:g}", error, str(n_runs))
     return table

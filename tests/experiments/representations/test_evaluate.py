@@ -67,7 +67,7 @@ def test_the_order_of_the_classes_is_of_no_matter_to_a_head_in_closed_form(image
 def test_what_a_head_in_closed_form_cannot_do_is_refused(images, model):
     with pytest.raises(ValueError, match=r"^there is no head 'ld'; choose one of sgd, nearest-mean"):
         evaluate_classes(model, images, [4], head="ld")
-    with pytest.raises(ValueError, match=r"^8 passes in random order were requested of lda, which learn the same"):
+    with pytest.raises(ValueError, match=r"^passes in random order were requested of lda, which learn the same"):
         evaluate_classes(model, images, [4], head="lda", iid_passes=8)
     with pytest.raises(TypeError, match=r"was trained for a head in closed form and has no network"):
         evaluate_classes(Representation(model.encoder, None), images, [4])
@@ -164,7 +164,6 @@ def test_what_no_head_can_do_on_sine_waves_is_refused(waves):
 
 
 def test_a_representation_without_a_network_learns_by_gradient_steps_all_the_same(images, model):
-    (with_own,) = evaluate_classes(model, images, [4], runs=3, rates=(0.01,))
     (with_linear,) = evaluate_classes(Representation(model.encoder, None), images, [4], runs=3, rates=(0.01,))
     assert with_linear.head == "sgd"
-    assert abs(with_linear.held_out.mean() - with_own.held_out.mean()) < 0.2
+    assert with_linear.held_out.mean() > 0.6  # guessing: 0.25

@@ -227,7 +227,7 @@ def test_one_of_two_processes_evaluates_the_other_is_refused(tmp_path, monkeypat
         "import sys; from pathlib import Path\n"
         "from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec\n"
         "found = evaluate_all(evaluation_spec(['sine'], [2], runs=2), Path(sys.argv[1]), progress=False)\n"
-        "print(found[0].results.errors.tolist())\n"
+        "print(found[0].results[0].errors.tolist())\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "evaluation")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]

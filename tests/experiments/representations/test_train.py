@@ -6,13 +6,14 @@ import signal
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
 from perdure.core import PerdureWarning
 from perdure.execution.job import DivergedError
-from perdure.experiments.representations import events
+from perdure.experiments.representations import events, job
 from perdure.experiments.representations.job import TrainingJob
 from perdure.experiments.representations.train import train_representation
 from perdure.machine.signals import InterruptedRunError
@@ -127,6 +128,18 @@ def test_the_best_is_kept_and_patience_ends(tmp_path):
     log = (tmp_path / "log.txt").read_text()
     assert "finished: 15 steps" in log or "finished: 20 steps" in log
     assert all(np.isfinite(leaf).all() for leaf in weights(trained))
+
+
+def test_of_equally_good_networks_the_last_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "_validate", lambda *given: jnp.ones(()))  # as good as can be from the start
+    options = {"validate_every": 2, "progress": False}
+    lengths = {n: train_representation(sine_domain(), METHODS[0], steps=n, **options) for n in (2, 4)}
+    assert any(np.any(one != other) for one, other in zip(*map(weights, lengths.values()), strict=True))
+    trained = train_representation(
+        sine_domain(), METHODS[0], steps=400, folder=tmp_path, patience=2, **options
+    )  # ends after two that are no better
+    for one, other in zip(weights(trained), weights(lengths[4]), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_divergence_is_told(tmp_path):

@@ -151,17 +151,16 @@ class TrainingJob(Job):
         self.log(stop, {f"training/{name}": float(it) for name, it in self._measured._asdict().items()})
 
     def evaluate(self) -> None:
-        """Validate, and keep the network if it is the best so far."""
+        """Validate, and keep the network if none before was better: of equally good ones the last has learned most."""
         if self.position == 0:
             score = _validate(self._domain, self._at.best, self._validation_key)
             self._at = self._at._replace(best_score=score)
             return
         score = _validate(self._domain, self._at.now.model, self._validation_key)
-        if score > self._at.best_score:
-            best = jax.tree.map(jnp.copy, self._at.now.model)
-            self._at = self._at._replace(best=best, best_score=score, stale=np.asarray(0, np.int64))
-        else:
-            self._at = self._at._replace(stale=np.asarray(self._at.stale + 1, np.int64))
+        stale = 0 if score > self._at.best_score else self._at.stale + 1
+        if score >= self._at.best_score:
+            self._at = self._at._replace(best=jax.tree.map(jnp.copy, self._at.now.model), best_score=score)
+        self._at = self._at._replace(stale=np.asarray(stale, np.int64))
         self.log(self.position, {"validation/best_score": self.best_score})
 
     def check(self) -> None:
