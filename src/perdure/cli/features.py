@@ -17,7 +17,7 @@ def train(
     domain: Annotated[str | None, typer.Argument(help="omniglot or sine.", show_default=False)] = None,
     *,
     method: Annotated[
-        str, typer.Option(help="oml, prototypes, gemcl, pretraining, sr-nn or scratch (no training).")
+        str, typer.Option(help="oml, anml, prototypes, gemcl, pretraining, sr-nn or scratch (no training).")
     ] = "oml",
     size: Annotated[
         str | None,
@@ -29,7 +29,9 @@ def train(
     ] = None,
     meta_rate: Annotated[
         float | None,
-        typer.Option(min=0, help="Learning rate of Adam for OML, prototypes and GeMCL.", show_default="of the preset"),
+        typer.Option(
+            min=0, help="Learning rate of Adam for OML, ANML, prototypes and GeMCL.", show_default="of the preset"
+        ),
     ] = None,
     rate: Annotated[
         float | None,

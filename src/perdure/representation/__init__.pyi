@@ -1,3 +1,4 @@
+from .anml import ANML as ANML
 from .augmentation import Augmentation as Augmentation
 from .blocks import Block as Block
 from .closed_form import GeMCL as GeMCL

@@ -71,8 +71,12 @@ class ClassEpisodes:
             ValueError: if there are too few classes, images or outputs.
         """
         n_classes, n_images = shape[:2]
-        if min(self.classes, self.images_each, self.query_each) < 1 or self.random_images < 0:
-            raise ValueError(f"{self} was given, expected numbers ≥ 1, random_images ≥ 0; fix the episodes")
+        if min(self.classes, self.images_each) < 1 or min(self.query_each, self.random_images) < 0:
+            raise ValueError(
+                f"{self} was given, expected numbers ≥ 1, query_each and random_images ≥ 0; fix the episodes"
+            )
+        if self.query_each + self.random_images < 1:
+            raise ValueError(f"{self} was given, which queries nothing; give query_each or random_images ≥ 1")
         if self.images_each + self.query_each > n_images:
             raise ValueError(
                 f"an episode learns {self.images_each} images of a class and queries {self.query_each} others, but "

@@ -17,6 +17,7 @@ import numpy as np
 from perdure._version import __version__
 from perdure.models import MLP
 from perdure.representation.blocks import Block, BlockEncoder, features_shape
+from perdure.representation.gated import GatedEncoder, gated_positions
 from perdure.representation.network import (
     ConvEncoder,
     DenseEncoder,
@@ -34,7 +35,7 @@ _SUFFIX = ".safetensors"
 _MAX_WEIGHTS = MAX_BYTES // 4
 _MAX_LAYERS = 100
 _PRIOR, _NO_HEAD = "gaussian prior", "none"
-_ENCODERS = {"convolutional": ConvEncoder, "dense": DenseEncoder, "blocks": BlockEncoder}
+_ENCODERS = {"convolutional": ConvEncoder, "dense": DenseEncoder, "blocks": BlockEncoder, "gated": GatedEncoder}
 _SHIPPED = resources.files("perdure.representation") / "trained"
 
 
@@ -126,6 +127,11 @@ def _describe_encoder(encoder: Encoder) -> dict[str, Any]:
     if isinstance(encoder, BlockEncoder):
         blocks = [list(it) for it in encoder.blocks]
         return {"kind": "blocks", "input_shape": list(encoder.input_shape), "blocks": blocks}
+    if isinstance(encoder, GatedEncoder):
+        networks = {"width": encoder.features, "gate_width": encoder.gating}
+        widths = {name: len(it.scales[0]) for name, it in networks.items()}
+        shape, convolutions = list(encoder.input_shape), len(encoder.features.filters)
+        return {"kind": "gated", "input_shape": shape, **widths, "convolutions": convolutions}
     if isinstance(encoder, ConvEncoder):
         return {
             "kind": "convolutional",
@@ -215,6 +221,10 @@ def _checked_encoder(encoder: Mapping[str, Any], where: str) -> tuple[dict[str, 
     if kind == "blocks":
         blocks = [_block(it, f"{where}, 'blocks'") for it in _bounded(encoder, "blocks", where, min_length=1)]
         return {"kind": kind, "input_shape": shape, "blocks": blocks}, *_blocks_size(shape, blocks, where)
+    if kind == "gated":
+        names = ("width", "gate_width", "convolutions")
+        gated = {name: _size(entry(encoder, name, int, where), f"{where}, {name!r}") for name in names}
+        return {"kind": kind, "input_shape": shape, **gated}, *_gated_size(shape, **gated, where=where)
     width = _size(entry(encoder, "width", int, where), f"{where}, 'width'")
     sizes = {"input_shape": shape, "width": width, "strides": _sizes(encoder, "strides", where)}
     return {"kind": kind, **sizes}, *_convolutional_size(**sizes, where=where)
@@ -268,6 +278,25 @@ def _blocks_size(input_shape: Sequence[int], blocks: Sequence[Block], where: str
         raise ContentError(f"{where} has images of shape {list(input_shape)}, expected larger ones for its blocks")
     depths = [channels, *(it.width for it in blocks)]
     return prod(sides), sum((9 * depth + 4) * filters for depth, filters in pairwise(depths))
+
+
+def _gated_size(
+    input_shape: Sequence[int], width: int, gate_width: int, convolutions: int, where: str
+) -> tuple[int, int]:
+    """Return the numbers of features and of weights of a `GatedEncoder`."""
+    if convolutions > _MAX_LAYERS:
+        raise ContentError(f"{where}, 'convolutions' is {convolutions}, expected 1 to {_MAX_LAYERS}")
+    depth, height, across = input_shape
+    n_positions = gated_positions((depth, height, across), convolutions)
+    if n_positions < 2:
+        raise ContentError(
+            f"{where} has images of shape {list(input_shape)}, expected larger ones for its convolutions"
+        )
+    n_weights = sum(
+        (9 * (depth + (convolutions - 1) * filters) + 2 * convolutions) * filters for filters in (width, gate_width)
+    )
+    n_features = n_positions * width
+    return n_features, n_weights + _dense_size([n_positions * gate_width, n_features])
 
 
 def _dense_size(sizes: Sequence[int]) -> int:

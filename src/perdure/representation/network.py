@@ -15,6 +15,7 @@ from perdure.learners.gaussian import GaussianHead
 from perdure.models import MLP
 from perdure.models.convolution import convolve
 from perdure.representation.blocks import BlockEncoder
+from perdure.representation.gated import GatedEncoder
 from perdure.representation.images import as_channels_last, image_shape
 
 STRIDES = (2, 1, 2, 1, 2, 2)
@@ -143,7 +144,8 @@ class DenseEncoder(eqx.Module):
         return x
 
 
-Encoder = ConvEncoder | DenseEncoder | BlockEncoder
+ImageEncoder = ConvEncoder | BlockEncoder | GatedEncoder
+Encoder = ImageEncoder | DenseEncoder
 
 
 class GaussianPrior(eqx.Module):

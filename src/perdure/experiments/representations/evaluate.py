@@ -18,13 +18,12 @@ from perdure.execution.division import Division, seed_devices
 from perdure.learners.ridge import Ridge
 from perdure.models import MLP
 from perdure.records.evaluation import ClassResult, SineResult
-from perdure.representation.blocks import BlockEncoder
 from perdure.representation.class_protocol import N_TRAIN, RATES, ClassScores, class_run, closed_form_run
 from perdure.representation.file import load_representation
 from perdure.representation.heads import HEADS_OF_NUMBERS, RIDGE, SGD, closed_form_head
 from perdure.representation.network import (
-    ConvEncoder,
     DenseEncoder,
+    ImageEncoder,
     Representation,
     encode,
     learning_network,
@@ -278,9 +277,7 @@ def _refuse_oracle(heads: Sequence[str]) -> None:
     )
 
 
-def evaluation_images(
-    encoder: ConvEncoder | BlockEncoder, data_dir: Path | None
-) -> Shaped[np.ndarray, "classes images h w"]:
+def evaluation_images(encoder: ImageEncoder, data_dir: Path | None) -> Shaped[np.ndarray, "classes images h w"]:
     """Return Omniglot's evaluation characters at the size that an encoder was made for.
 
     Raises:

@@ -303,7 +303,10 @@ def _on_images(name: str, data_dir: Path | None) -> _Inputs:
 
 def _convolutional(model: Representation, name: str) -> ConvEncoder:
     if not isinstance(model.encoder, ConvEncoder):
-        raise ValueError(f"{name} is a representation of sine waves, expected one of images; name one of Omniglot")
+        raise ValueError(
+            f"{name} has no encoder of plain convolutions, which the published comparison is about; name one that was "
+            "trained on Omniglot by oml, pretraining or sr-nn"
+        )
     return model.encoder
 
 

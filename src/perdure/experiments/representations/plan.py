@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from perdure.presets.representations import representation_presets
+from perdure.representation.anml import ANML
 from perdure.representation.augmentation import Augmentation, quarter_turned
 from perdure.representation.blocks import Block
 from perdure.representation.closed_form import GeMCL, Prototypes
@@ -20,7 +21,7 @@ from perdure.streams.omniglot import load_omniglot
 from perdure.streams.sine import draw_sines
 
 DOMAINS = ("omniglot", "sine")
-METHODS = ("oml", "prototypes", "gemcl", "pretraining", "sr-nn", "scratch")
+METHODS = ("oml", "anml", "prototypes", "gemcl", "pretraining", "sr-nn", "scratch")
 N_VALIDATION_CLASSES = 64
 POOL_SIZE = 400
 _POOL_SEED = 0
@@ -100,6 +101,7 @@ def _sine_domain(values: dict[str, Any], data_dir: Path | None) -> SinePool:
 
 _METHOD_CLASSES: Mapping[str, Callable[..., Method]] = {
     "oml": OML,
+    "anml": ANML,
     "scratch": OML,
     "prototypes": Prototypes,
     "gemcl": GeMCL,
