@@ -1,13 +1,15 @@
 """Training by ANML: resumed bit for bit, evaluated as published, and its presets."""
 
+import dataclasses
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from perdure.experiments.representations.evaluate import evaluate_classes
-from perdure.experiments.representations.job import TrainingJob
+from perdure.experiments.representations.job import TrainingJob, take_steps
 from perdure.experiments.representations.plan import make_recipe
 from perdure.experiments.representations.train import train_representation
 from perdure.machine.signals import InterruptedRunError
@@ -16,6 +18,7 @@ from perdure.representation.anml import ANML
 from perdure.representation.domains import ImageClasses
 from perdure.representation.episodes import ClassEpisodes
 from perdure.testing.methods import tiny_images
+from perdure.updates.gradient import init_train_state
 
 METHOD = ANML(0.1, 0.002, width=6, gate_width=4, convolutions=2)
 EPISODES = ClassEpisodes(classes=1, images_each=4, query_each=0, random_images=3, halves=False)
@@ -46,13 +49,31 @@ def test_a_stopped_training_ends_bit_identical(tmp_path, act_at):
     assert whole.metadata["training"]["method"] == describe(METHOD, "method")
 
 
-def test_it_is_evaluated_by_the_head_that_alone_learns_and_by_closed_forms(tmp_path):
-    trained = train(tmp_path)
-    images = np.concatenate([anml_domain().images, anml_domain().held_out])
-    for head in ("sgd", "lda"):
-        (result,) = evaluate_classes(trained.model, images, [5], head=head, runs=2, rates=[0.03, 0.01], n_train=6)
-        assert result.held_out.mean() > 0.5, head
-    assert result.rate is None
+def test_it_is_evaluated_by_the_head_that_alone_learns_and_by_closed_forms():
+    model, images = METHOD.new_model(anml_domain(), jax.random.key(0)), anml_domain().images
+    results = {
+        head: evaluate_classes(model, images, [5], head=head, runs=2, rates=[0.03, 0.01], n_train=6)[0]
+        for head in ("sgd", "lda")
+    }
+    assert all(result.held_out.mean() > 0.5 for result in results.values())
+    assert results["sgd"].rate in (0.03, 0.01)
+    assert results["lda"].rate is None
+
+
+@pytest.mark.real_data
+@pytest.mark.long
+def test_the_loss_falls_with_a_presets_episodes_and_rates(real_omniglot_dir):
+    recipe = make_recipe("omniglot", "small", "anml", {}, real_omniglot_dir)
+    assert isinstance(recipe.method, ANML)
+    method = dataclasses.replace(recipe.method, width=8, gate_width=4)
+    now = init_train_state(method.new_model(recipe.domain, jax.random.key(0)), method.optimizer())
+    given, key = jax.tree.map(jnp.asarray, (method, recipe.domain)), jax.random.key(1)
+    losses = []
+    for start in (0, 50, 100):
+        now, measured = take_steps(*given, now, key, jnp.asarray(start), jnp.asarray(start + 50))
+        losses.append(float(measured.loss))
+    assert losses[2] < losses[1] < losses[0]
+    assert float(measured.after) > 20 / 84, "more than the class that was learned last"
 
 
 @pytest.mark.real_data
