@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from perdure.representation import file as module
 from perdure.representation.anml import ANML, gated_meta_gradient
 from perdure.representation.blocks import Block
 from perdure.representation.domains import ImageClasses
@@ -141,6 +142,9 @@ def test_the_meta_loss_equals_a_plain_reference(plain_case):
     np.testing.assert_allclose(measured.loss, expected, rtol=1e-10)
     unlearned = reference_meta_loss(slow, fast, episode)
     assert abs(float(unlearned - expected)) > 0.01, "else an inner loop that does nothing would pass"
+    open_gates = {**slow, "weights": 0 * slow["weights"], "biases": 50 + slow["biases"]}
+    ungated = reference_meta_loss(open_gates, reference_adapted(open_gates, fast, episode, 0.3), episode)
+    assert abs(float(ungated - expected)) > 0.01, "else a network without gates would pass"
     labels = [*episode.y[:, 0], *episode.query_y]
     images = [*episode.x[:, 0], *episode.query_x]
     hits = [
@@ -282,8 +286,6 @@ def test_a_damaged_file_is_refused(file, changes, message):
 
 def test_a_file_says_how_many_weights_it_has(file):
     """What bounds the reading counts every weight: one less than there are is refused."""
-    from perdure.representation import file as module
-
     n_weights = sum(leaf.size for leaf in jax.tree.leaves(load_representation(file).model))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(module, "_MAX_WEIGHTS", n_weights)

@@ -31,9 +31,10 @@ class ANML(Method):
     steps, of the loss on the trajectory's images and on the episode's queries. As published an episode is 20 images of
     one class and 64 of any: ``ClassEpisodes(classes=1, images_each=20, query_each=0, random_images=64, halves=False)``.
 
-    Paper and released code differ: the paper differentiates through the steps, as is done here; the code takes their
-    gradients as constants, which `first_order` does. The code shows a grey image as three equal channels; here it is
-    one, as in the authors' later code. At test only the last layer learns (in the paper ANML-FT:OUT).
+    Paper and released code differ: the paper differentiates through the steps, as is done here and in the authors'
+    later code (higherANML); the released code takes their gradients as constants, which `first_order` does. That code
+    also shows a grey image as three equal channels; here it is one, as in the later code. At test only the last layer
+    learns.
 
     Source: Beaulieu et al. (2020), "Learning to Continually Learn", arXiv 2002.09571, Algorithm 1, and their released
     code.
