@@ -19,10 +19,11 @@ _EPSILON = 1e-5
 class NormalizedConvolutions(eqx.Module):
     """3×3 convolutions without zeros around the image, each normalised and followed by ReLU, with pooling in between.
 
-    Every channel of every image is normalised over its positions, in training as in use, then scaled and shifted
-    (instance normalisation; the released code of ANML does the same by batch normalisation of one image at a time). So an
-    image has the same features alone as among others. Pooling takes the maxima of 2×2 windows. Filters start normal with variance 2 / fan in (He et al. 2015), scales at one and shifts at zero.
-    Convolutions have no biases, which the normalisation would take away.
+    Every channel of every image is normalised over its positions, in training as in use, then scaled and shifted:
+    instance normalisation, which ANML's released code does as batch normalisation of one image at a time. So an image
+    has the same features alone as among others. Pooling takes the maxima of 2×2 windows. Filters start normal with
+    variance 2 / fan in (He et al. 2015), scales at one and shifts at zero. Convolutions have no biases, which the
+    normalisation would take away.
     """
 
     filters: tuple[Float[Array, "3 3 _ width"], ...]
