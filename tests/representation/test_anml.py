@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -29,10 +30,11 @@ from tests.conftest import first_short
 KEY = jax.random.key(0)
 EPISODES = ClassEpisodes(classes=1, images_each=4, query_each=0, random_images=3, halves=False)
 SMALL = {"width": 6, "gate_width": 4, "convolutions": 2}
+small_anml = partial(ANML, 0.1, 0.002, width=6, gate_width=4, convolutions=2)
 METHODS = {
-    "anml": ANML(0.1, 0.002, **SMALL),
-    "first order": ANML(0.1, 0.002, first_order=True, **SMALL),
-    "decaying": ANML(0.1, 0.002, decay_steps=100, **SMALL),
+    "anml": small_anml(),
+    "first order": small_anml(first_order=True),
+    "decaying": small_anml(decay_steps=100),
 }
 
 
@@ -55,7 +57,8 @@ def test_conforms(name):
 def correlated(x, filters):
     """Return an image (h, w, c) correlated with filters (3, 3, c, f), without zeros around it."""
     height, width = x.shape[0] - 2, x.shape[1] - 2
-    return sum(x[i : i + height, j : j + width] @ filters[i, j] for i in range(3) for j in range(3))
+    taps = [x[i : i + height, j : j + width] @ filters[i, j] for i in range(3) for j in range(3)]
+    return jnp.stack(taps).sum(axis=0)
 
 
 def pooled(x):

@@ -116,8 +116,10 @@ def gated_meta_gradient(
         _, x = as_channels_last(as_features(jnp.concatenate([learned, episode.query_x])), encoder.input_shape)
         gates = encoder.gates(x)
         before = _Predictor(encoder.features, network_head(start))
-        shown = (it[: k * b].reshape(k, b, *it.shape[1:]) for it in (x, gates))
-        after = _learned(before, *shown, episode.y, method.inner_rate, loss, first_order=method.first_order)
+        x_steps, gate_steps = (it[: k * b].reshape(k, b, *it.shape[1:]) for it in (x, gates))
+        after = _learned(
+            before, x_steps, gate_steps, episode.y, method.inner_rate, loss, first_order=method.first_order
+        )
         outputs = after.outputs(x, gates)
         value = jnp.mean(jax.vmap(loss)(outputs, y))
         return value, Measured(value, score(before.outputs(x, gates), y), score(outputs, y))
