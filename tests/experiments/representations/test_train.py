@@ -133,10 +133,12 @@ def test_the_best_is_kept_and_patience_ends(tmp_path):
 def test_of_equally_good_networks_the_last_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(job, "_validate", lambda *given: jnp.ones(()))  # as good as can be from the start
     options = {"validate_every": 2, "progress": False}
-    lengths = {n: train_representation(sine_domain(), METHODS[0], steps=n, **options) for n in (2, 4)}
+    lengths = {
+        n: train_representation(sine_domain(), METHODS[0], steps=n, folder=tmp_path / str(n), **options) for n in (2, 4)
+    }
     assert any(np.any(one != other) for one, other in zip(*map(weights, lengths.values()), strict=True))
     trained = train_representation(
-        sine_domain(), METHODS[0], steps=400, folder=tmp_path, patience=2, **options
+        sine_domain(), METHODS[0], steps=400, folder=tmp_path / "400", patience=2, **options
     )  # ends after two that are no better
     for one, other in zip(weights(trained), weights(lengths[4]), strict=True):
         np.testing.assert_array_equal(one, other)
