@@ -64,8 +64,8 @@ class EmbeddingsRecord:
             seeds_in(config, where)
             if not entry(config, "methods", dict, where):
                 raise ContentError(f"{where}, 'methods' is empty, expected at least one")
-            for name in ("name", "order"):
-                entry(config, name, str, where)
+            for name, kind in {"name": str, "source": str, "label": str, "order": str, "test_share": float}.items():
+                entry(config, name, kind, where)
             results = read_results(folder, config)
         except ContentError as cause:
             raise damaged(cause) from cause
@@ -123,6 +123,8 @@ def read_results(folder: Path, config: Mapping[str, Any]) -> list[EmbeddingResul
         if it.method not in config["methods"] or it.seed not in config["seeds"] or (it.method, it.seed) in found:
             raise ContentError(f"{where} has {it.method!r} with seed {it.seed}, expected each of {CONFIG} once")
         found[it.method, it.seed] = it
+    if len({len(it.rows) for it in found.values()}) > 1:
+        raise ContentError(f"{where} has curves of different lengths, expected one for all")
     wanted = [(method, seed) for method in config["methods"] for seed in config["seeds"]]
     return [found[it] for it in wanted if it in found]
 
@@ -138,11 +140,17 @@ def _result(row: Mapping[str, Any], where: str) -> EmbeddingResult:
         held_out=_fraction(entry(row, "held_out", float, where), where),
         prequential=_fraction(entry(row, "prequential", float, where), where),
         n_answered=entry(row, "n_answered", int, where),
-        microseconds=float(entry(row, "microseconds", float, where)),
+        microseconds=_time(entry(row, "microseconds", float, where), where),
         n_bytes=entry(row, "n_bytes", int, where),
         rows=rows,
         curve=curve,
     )
+
+
+def _time(value: float, where: str) -> float:
+    if not value >= 0:
+        raise ContentError(f"{where} has {value:g} microseconds, expected 0 or more")
+    return float(value)
 
 
 def _fraction(value: Any, where: str) -> float:

@@ -92,7 +92,7 @@ def checked_embeddings(x: Any, y: Any, test_x: Any = None, test_y: Any = None) -
     labels = _labels("y", y, len(features), "x")
     classes, numbers = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y has the class {classes[0]!r} only, expected two or more; give examples of other classes")
+        raise ValueError(f"y has {_named(classes)} only, expected two or more; give examples of other classes")
     if test_x is None:
         return Embeddings(features, numbers.astype(np.int64), classes)
     held_out = _features("test_x", test_x)

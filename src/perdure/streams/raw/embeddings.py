@@ -178,7 +178,11 @@ def _parquet(path: Path) -> Iterator[Any]:
     from pyarrow import ArrowException, parquet
 
     try:
-        with open_file(path) as file, parquet.ParquetFile(file) as table:
+        file = open_file(path)
+    except OSError as cause:
+        raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
+    try:
+        with file, parquet.ParquetFile(file) as table:
             yield table
     except (ArrowException, OSError) as cause:
         raise ContentError(
