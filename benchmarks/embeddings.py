@@ -43,16 +43,21 @@ MEMORY_SIZE = 200
 BEGIN, END = "<!-- written by benchmarks/embeddings.py -->", "<!-- end -->"
 
 
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    digits: Any = load_digits()
+    return digits.data, digits.target
+
+
 def random_features() -> tuple[np.ndarray, np.ndarray]:
     """Return 256 random features of digits, cut off below zero, and their classes."""
-    x, y = load_digits(return_X_y=True)
+    x, y = _digits()
     projected = (x - x.mean(axis=0)) / 8 @ np.random.default_rng(0).normal(size=(64, 256)) / 8
     return np.maximum(projected, 0).astype(np.float32), y
 
 
 def principal_components() -> tuple[np.ndarray, np.ndarray]:
     """Return the first 32 principal components of digits, and their classes."""
-    x, y = load_digits(return_X_y=True)
+    x, y = _digits()
     centred = x - x.mean(axis=0)
     return (centred @ np.linalg.svd(centred, full_matrices=False)[2][:32].T).astype(np.float32), y
 
@@ -82,7 +87,7 @@ def _ridge(part: Division) -> Any:
 
 
 def _sgd(part: Division) -> Any:
-    model = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=3 / part.n_varying, random_state=0)
+    model = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=2 / part.n_varying, random_state=0)
     classes = np.unique(part.y)
     for n in range(len(part.y)):
         model.partial_fit(part.x[n : n + 1], part.y[n : n + 1], classes)
@@ -96,7 +101,7 @@ AT_ONCE: dict[str, Callable[[Division], ClassifierMixin]] = {
 }
 RIVERS: dict[str, Callable[[int], Any]] = {
     "River GaussianNB": lambda d: naive_bayes.GaussianNB(),
-    "River SoftmaxRegression": lambda d: linear_model.SoftmaxRegression(optimizer=optim.SGD(3 / d)),
+    "River SoftmaxRegression": lambda d: linear_model.SoftmaxRegression(optimizer=optim.SGD(2 / d)),
 }
 
 

@@ -105,7 +105,7 @@ def test_a_long_directory_is_refused_unread(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "_PIECE", 5)  # entries lie across the ends of pieces
     np.savez(tmp_path / "few.npz", x=X, y=Y)
     assert len(read_embeddings(tmp_path / "few.npz").y) == 50
-    np.savez(tmp_path / "many.npz", **{f"a{n}": X for n in range(4)})
+    np.savez(tmp_path / "many.npz", a=X, b=X, c=X, d=X)
     monkeypatch.setattr(reading.zipfile, "ZipFile", None)
     with pytest.raises(ContentError, match="has 4 arrays, expected at most 3"):
         read_embeddings(tmp_path / "many.npz")

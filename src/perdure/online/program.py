@@ -47,13 +47,10 @@ def program_of(packing: Packing, shape: tuple[int, ...], *, regression: bool) ->
         learner, state = packing.unpack(packed)
         return predict_rows(learner, state, x, regression=regression)
 
-    return Program(
-        *(
-            jax.jit(partial(learn, answers=answers), donate_argnums=0, compiler_options=in_place_options())
-            for answers in (True, False)
-        ),
-        jax.jit(predict, compiler_options=in_place_options()),
-    )
+    def compiled(answers: bool) -> Callable[..., Any]:
+        return jax.jit(partial(learn, answers=answers), donate_argnums=0, compiler_options=in_place_options())
+
+    return Program(compiled(True), compiled(False), jax.jit(predict, compiler_options=in_place_options()))
 
 
 @lru_cache(maxsize=32)

@@ -177,7 +177,7 @@ def _ordered(y: Int[np.ndarray, " n"], order: str, seed: int) -> Int[np.ndarray,
     return np.argsort(rank[y], kind="stable")
 
 
-def _moments(x: Float32[np.ndarray, "n d"], rows: Int[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
+def _moments(x: Float32[np.ndarray, "n d"], rows: Int[np.ndarray, " kept"]) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and deviation of each feature over some rows, whatever their order; 0 for one that does not vary."""
     kept = x[np.sort(rows)]
     mean, deviation = kept.mean(axis=0, dtype=np.float64), kept.std(axis=0, dtype=np.float64)
@@ -203,6 +203,8 @@ def _features(where: str, values: Any) -> Float[np.ndarray, "n d"]:
             2: "give at least one of each",
         }.get(x.ndim, f"flatten them: {where}.reshape(len({where}), -1)")
         raise ValueError(f"{where} has shape {x.shape}, expected (examples, features); {remedy}")
+    if x.dtype == np.float16:  # whose numbers cannot be compared with float32's largest
+        x = x.astype(np.float32)
     bad = ~(np.abs(x) <= _LARGEST)
     if bad.any():
         row, column = divmod(int(bad.argmax()), x.shape[1])

@@ -54,22 +54,22 @@ def embedding_method(name: str, d: int, memory_size: int = 2_000) -> str | Learn
 
     A step of SGD on an example with d features of variance 1 changes what a linear network answers to it by at most d
     times the rate, so rates are in proportion to 1 / d; those of replay are larger, since ER takes the mean over eleven
-    examples, and MER goes β γ of the way. The factors were chosen on other data than those of docs/embeddings.md.
+    examples, and MER goes a part of the way. The factors were chosen on other data than those of docs/embeddings.md.
 
     Args:
         name: one of `METHODS`.
         d: features that vary, at least 1.
         memory_size: examples that a method with a memory keeps.
     """
-    rate = 10.0 / max(d, 1)
+    d = max(d, 1)
     if name == "online":
-        return Online(0.3 * rate)
+        return Online(2.0 / d)
     if name == "er":
-        return ER(rate, memory_size, 10)
+        return ER(10.0 / d, memory_size, 10)
     if name == "mer":
-        return MER(rate, memory_size, 10, beta=0.3, gamma=0.5, batches_per_example=5)
+        return MER(3.0 / d, memory_size, 10, beta=0.3, gamma=0.5, batches_per_example=5)
     if name == "averaged-er":
-        return AveragedER(rate, memory_size, 10, 0.99)
+        return AveragedER(10.0 / d, memory_size, 10, 0.99)
     return name
 
 
