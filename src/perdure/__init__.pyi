@@ -11,6 +11,7 @@ from .core import PerdureWarning as PerdureWarning
 from .core import StreamInfo as StreamInfo
 from .execution.job import DivergedError as DivergedError
 from .experiments.agents.run import run_agent as run_agent
+from .experiments.representations.embeddings import compare_embeddings as compare_embeddings
 from .experiments.representations.evaluate import evaluate_classes as evaluate_classes
 from .experiments.representations.evaluate import evaluate_sines as evaluate_sines
 from .experiments.representations.train import train_representation as train_representation

@@ -175,6 +175,58 @@ def learners(
     report_run(folder)
 
 
+def compare(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Features from any network: .npz with arrays, or a table (.parquet, .csv, .tsv, .ndjson, .jsonl)."
+        ),
+    ],
+    *,
+    label: Annotated[str, typer.Option(help="Array, or column, of the classes.")] = "y",
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Array of the features, or column of lists.", show_default="x; of a table all columns but the label"
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(help="File of what to hold out.", show_default="test_x and test_y, or else a part of each class"),
+    ] = None,
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Methods side by side: nearest-mean, gaussian, lda, slda, ridge, online, er, mer, averaged-er, auto."
+        ),
+    ] = "nearest-mean,lda,ridge,er,mer",
+    order: Annotated[
+        str, typer.Option(help="Of the examples: classes, one after another; shuffled; or file, as they are.")
+    ] = "classes",
+    test_share: Annotated[
+        float, typer.Option(help="Part of each class that is held out if no test examples are given.")
+    ] = 0.2,
+    memory_size: Annotated[int, typer.Option(min=1, help="Examples that a method with a memory keeps.")] = 2_000,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of division, order and methods.")] = 3,
+    out: RecordFolder = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare what learns on features of your own, in one pass: heads in closed form, ER, MER and others.
+
+    The same command again continues after the last method that was measured.
+    """
+    from perdure.cli.report import report_run
+    from perdure.experiments.representations.embeddings import EmbeddingsPlan, EmbeddingsSpec, run_embeddings
+    from perdure.online.methods import METHODS
+    from perdure.online.stream import methods_given
+
+    plan = EmbeddingsPlan(methods_given(methods, METHODS), order, test_share, seeds, memory_size)
+    spec = EmbeddingsSpec(str(file), features, label, None if test is None else str(test), plan)
+    folder = out or spec.default_folder()
+    run_embeddings(spec, folder, progress=not quiet)
+    report_run(folder)
+
+
 features_app = group(
     "command",
     {
@@ -188,6 +240,12 @@ features_app = group(
             "evaluate", evaluate, "perdure features evaluate omniglot-small --runs 5", "perdure features evaluate sine"
         ),
         "visualize": listed("visualize", visualize, "perdure features visualize sine"),
+        "compare": listed(
+            "compare",
+            compare,
+            "perdure features compare embeddings.npz",
+            "perdure features compare embeddings.parquet --label species --order shuffled",
+        ),
         "learners": listed("learners", learners, "perdure features learners omniglot-small --seeds 3"),
     },
     help="Features made for learning on top of them: train, evaluate and visualize them.",

@@ -144,6 +144,20 @@ def _streams(records: Sequence[Any], figures: Path | None) -> Report:
     return Report([prequential_table(record) for record in records], notes, drawn)
 
 
+def _embeddings(records: Sequence[Any], figures: Path | None) -> Report:
+    from perdure.report.embeddings import embeddings_table
+    from perdure.report.figures.embeddings import methods_on_embeddings
+    from perdure.report.figures.saving import save_figure
+
+    places = _places(records, figures)
+    drawn = [
+        path
+        for folder, record in zip(places, records, strict=False)
+        for path in save_figure(methods_on_embeddings(record), folder / "embeddings")
+    ]
+    return Report([embeddings_table(record) for record in records], figures=drawn)
+
+
 def _places(records: Sequence[Any], figures: Path | None) -> list[Path]:
     """Return a folder for the figures of each of several runs that are drawn alone; none if none are drawn."""
     if figures is None:
@@ -164,6 +178,7 @@ _BY_KIND: Mapping[str, Callable[[Sequence[Any], Path | None], Report]] = {
     "comparison": _comparisons,
     "agent": _agents,
     "stream": _streams,
+    "embeddings": _embeddings,
 }
 
 results_command = command(results, epilog=examples("perdure results", "perdure results other/runs"))

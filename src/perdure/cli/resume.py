@@ -85,6 +85,12 @@ def _stream(folder: Path, data_dir: Path | None, previous: bool, progress: bool)
     resume_stream(folder, progress=progress)
 
 
+def _embeddings(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
+    from perdure.experiments.representations.embeddings import resume_embeddings
+
+    resume_embeddings(folder, progress=progress)
+
+
 _BY_KIND: Mapping[str, Callable[[Path, Path | None, bool, bool], None]] = {
     "learner": _learner,
     "tuning": _search,
@@ -94,6 +100,7 @@ _BY_KIND: Mapping[str, Callable[[Path, Path | None, bool, bool], None]] = {
     "comparison": _comparison,
     "agent": _agent,
     "stream": _stream,
+    "embeddings": _embeddings,
 }
 
 resume_command = command(resume, epilog=examples("perdure resume runs/mer"))

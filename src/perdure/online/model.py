@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from perdure.core import Learner, StreamInfo
+from perdure.learners.head import Head
 from perdure.learners.mixture import Mixture
 from perdure.online.answers import Answers
 from perdure.online.columns import Admission, Columns, Table
@@ -161,7 +162,7 @@ class OnlineModel:
         Raises:
             RowError: naming the row that cannot be learned; nothing has been learned then.
         """
-        for _ in self._learn(rows, y, classes):
+        for _ in self._learn(rows, y, classes, answers=False):
             pass
 
     def predict_then_learn(self, rows: Rows, y: Sequence[Any] | np.ndarray) -> Answers:
@@ -170,7 +171,12 @@ class OnlineModel:
         return Answers(parts, rows.n, max(self.n_outputs, 1))
 
     def _learn(
-        self, rows: Rows, y: Sequence[Any] | np.ndarray, classes: Sequence[Any] | np.ndarray = ()
+        self,
+        rows: Rows,
+        y: Sequence[Any] | np.ndarray,
+        classes: Sequence[Any] | np.ndarray = (),
+        *,
+        answers: bool = True,
     ) -> Iterator[tuple[int, int, Any]]:
         """Learn rows block by block; yield where each begins and ends, and what was predicted for it, on the device."""
         if len(y) != rows.n:
@@ -191,7 +197,8 @@ class OnlineModel:
                 vectors = self._vectors(rows, segment.n_columns, admission.began)
                 for start in range(segment.start, segment.stop, BLOCK):
                     stop = min(start + BLOCK, segment.stop)
-                    outputs = self._learn_block(vectors[start:stop], self._target_vectors(targets[start:stop]))
+                    own = self._target_vectors(targets[start:stop])
+                    outputs = self._learn_block(vectors[start:stop], own, answers=answers)
                     self.n_seen += stop - start
                     yield start, stop, outputs
 
@@ -228,7 +235,7 @@ class OnlineModel:
             if vector is None or y is None:
                 self.learn(of_dictionaries([row]), [target])
                 return
-            self._learn_block(vector[None], y)
+            self._learn_block(vector[None], y, answers=False)
             self.n_seen += 1
 
     def predict_one(self, row: Mapping[Any, Any]) -> Float[np.ndarray, " outputs"]:
@@ -310,11 +317,14 @@ class OnlineModel:
                 needs.append((row, 0, len(self._classes)))
         return needs
 
-    def _learn_block(self, vectors: np.ndarray, y: np.ndarray) -> Any:
-        """Learn at most `BLOCK` rows; return what was predicted for each before, still on the device."""
+    def _learn_block(self, vectors: np.ndarray, y: np.ndarray, *, answers: bool) -> Any:
+        """Learn at most `BLOCK` rows; return what was predicted for each before, if requested, still on the device."""
+        # What a network predicts is a part of learning; a head in closed form may take d³ operations more for it.
+        program = self._program
+        learn = program.learn if answers or not isinstance(self.learner, Head) else program.only_learn
         # The state that the program consumes and the one that it returns change places within one call into C: an
         # interrupt comes before or after it, never in between.
-        self._last.extend(map(self._program.learn, (self._packed,), (block_bits(vectors, y),)))
+        self._last.extend(map(learn, (self._packed,), (block_bits(vectors, y),)))
         return self._last[0][1]
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +24,8 @@ class Program(NamedTuple):
     learn: Callable[..., Any]
     """From the packed arrays of (learner, state), which are consumed, and rows as `block_bits` returns them, to the
     packed arrays after them and what was predicted for each row before it was learned (`BLOCK`, outputs)."""
+    only_learn: Callable[..., Any]
+    """The same without predicting: zeros in place of it."""
     predict: Callable[..., Any]
     """From the packed arrays and x (rows, ...), to probabilities or targets (rows, outputs)."""
 
@@ -35,20 +37,20 @@ def program_of(packing: Packing, shape: tuple[int, ...], *, regression: bool) ->
     Models of the same share it.
     """
 
-    def learn(packed: Any, bits: Any) -> tuple[Any, Any]:
+    def learn(packed: Any, bits: Any, *, answers: bool) -> tuple[Any, Any]:
         learner, state = packing.unpack(packed)
         block = _block_of(bits, shape, (len(state.known),) if regression else ())
-        after, outputs = learn_block(learner, state, block, regression=regression)
+        after, outputs = learn_block(learner, state, block, regression=regression, answers=answers)
         return packing.pack((learner, after)), outputs
 
     def predict(packed: Any, x: Any) -> Any:
         learner, state = packing.unpack(packed)
         return predict_rows(learner, state, x, regression=regression)
 
-    return Program(
-        jax.jit(learn, donate_argnums=0, compiler_options=in_place_options()),
-        jax.jit(predict, compiler_options=in_place_options()),
-    )
+    def compiled(answers: bool) -> Callable[..., Any]:
+        return jax.jit(partial(learn, answers=answers), donate_argnums=0, compiler_options=in_place_options())
+
+    return Program(compiled(True), compiled(False), jax.jit(predict, compiler_options=in_place_options()))
 
 
 @lru_cache(maxsize=32)

@@ -113,14 +113,17 @@ class Block(NamedTuple):
 
 
 def learn_block(
-    learner: Learner[Any], state: ModelState, block: Block, *, regression: bool
+    learner: Learner[Any], state: ModelState, block: Block, *, regression: bool, answers: bool = True
 ) -> tuple[ModelState, Float[Array, "block outputs"]]:
-    """Return the state after the rows, and what was predicted for each before it was learned; other rows are 0."""
+    """Return the state after the rows, and what was predicted for each before it was learned; other rows are 0.
+
+    Without `answers` all are 0, and what only they need is not computed.
+    """
 
     def body(n: Any, carried: tuple[ModelState, Any]) -> tuple[ModelState, Any]:
         state, outputs = carried
         state, row = _learn_row(learner, state, block.x[n], block.y[n], regression=regression)
-        return state, outputs.at[n].set(row)
+        return state, outputs.at[n].set(row) if answers else outputs
 
     outputs = jnp.zeros((len(block.x), len(state.known)))
     return jax.lax.fori_loop(0, block.n, body, (state, outputs))

@@ -33,8 +33,19 @@ from perdure.storage.reading import ContentError, checked, entry, read_json
 
 FORMAT = 2
 """Version of the layout; a record of another format is refused, not guessed at."""
-KINDS = ("learner", "tuning", "reproduction", "representation", "evaluation", "comparison", "agent", "stream")
-"""Of `perdure run`, `tune`, `reproduce`, `oml train`, `oml evaluate`, `oml learners`, `rl train` and `stream`."""
+KINDS = (
+    "learner",
+    "tuning",
+    "reproduction",
+    "representation",
+    "evaluation",
+    "comparison",
+    "agent",
+    "stream",
+    "embeddings",
+)
+"""Of `perdure run`, `tune`, `reproduce`, `oml train`, `oml evaluate`, `oml learners`, `rl train`, `stream`, and
+`features compare`."""
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 CHECKPOINTS = "checkpoints"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from perdure.metrics.transfer import Statistic
 from perdure.records.agent import AgentRecord
 from perdure.records.comparison import ComparisonRecord
+from perdure.records.embeddings import EmbeddingsRecord
 from perdure.records.errors import REPAIR, ResultsError
 from perdure.records.evaluation import EvaluationRecord
 from perdure.records.folder import CHECKPOINTS, OLD_CONFIGS, has_config, read_config
@@ -30,6 +31,7 @@ Record = (
     | ComparisonRecord
     | AgentRecord
     | StreamRecord
+    | EmbeddingsRecord
 )
 
 _LOADERS: Mapping[str, Callable[[Path], Record]] = {
@@ -41,6 +43,7 @@ _LOADERS: Mapping[str, Callable[[Path], Record]] = {
     "comparison": ComparisonRecord.load,
     "agent": AgentRecord.load,
     "stream": StreamRecord.load,
+    "embeddings": EmbeddingsRecord.load,
 }
 
 _MAX_CAUSE = 200  # characters
@@ -127,6 +130,8 @@ def _progress(record: Record) -> str:
         return f"{record.n_done} of {record.n_parts} parts"
     if isinstance(record, ComparisonRecord):
         return f"{len(record.figures)} of {record.n_figures} figures"
+    if isinstance(record, EmbeddingsRecord):
+        return f"{len(record.results)} of {record.n_parts} methods and seeds"
     if isinstance(record, StreamRecord):
         return ""  # it begins again from its first row
     checkpoints = checkpoint_files(record.folder / CHECKPOINTS)
@@ -150,6 +155,9 @@ def _figure(record: Record) -> str:
         best = record.best
         metric, value = next(iter(best.metrics.items()))
         return f"{best.method} {100 * value:.1f} %" if metric == "accuracy" else f"{best.method} {metric} {value:.3g}"
+    if isinstance(record, EmbeddingsRecord) and record.results:
+        method, own = next(iter(record.methods.items()))
+        return f"{method} {100 * sum(it.held_out for it in own) / len(own):.1f} %"
     if isinstance(record, TrainingRecord):
         return "" if record.summary is None else f"score {record.summary.best_score:.3g}"
     return ""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
-from perdure.records import agent, comparison, evaluation, representation, reproduction, stream, tuning
+from perdure.records import agent, comparison, embeddings, evaluation, representation, reproduction, stream, tuning
 from perdure.records.folder import FORMAT, KINDS, own_folder
 from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
 from perdure.records.requested import note_request, write_finished
@@ -104,6 +104,15 @@ def _stream(home):
     stream.write_results(home.path, results, 300)
 
 
+def _embeddings(home):
+    results = [
+        embeddings.EmbeddingResult("er", 0, 0.5, 0.25, 4, 90.0, 2000, [1, 2], [1.0, 0.5]),
+        embeddings.EmbeddingResult("lda", 0, 0.75, 0.5, 4, 30.0, 1000, [1, 2], [1.0, 0.75]),
+    ]
+    embeddings.write_results(home.path, results)
+    write_finished(home, {"figures": 2})
+
+
 CONFIGS = {
     "learner": LEARNER,
     "tuning": {
@@ -161,6 +170,19 @@ CONFIGS = {
         "window": 500,
         "seed": 0,
     },
+    "embeddings": {
+        "name": "own.npz",
+        "source": "own.npz",
+        "features": None,
+        "label": "y",
+        "test": None,
+        "order": "classes",
+        "test_share": 0.2,
+        "memory_size": 2000,
+        "methods": {"er": {"name": "er"}, "lda": {"name": "lda"}},
+        "seeds": [0],
+        "answered": 200,
+    },
 }
 WRITERS = {
     "learner": _learner,
@@ -171,6 +193,7 @@ WRITERS = {
     "comparison": _comparison,
     "agent": _agent,
     "stream": _stream,
+    "embeddings": _embeddings,
 }
 assert tuple(CONFIGS) == tuple(WRITERS) == KINDS
 

@@ -17,6 +17,7 @@ WORDS = {
     "comparison": ["1×50 online", "37.5 ± ", "64.7 ± 2.6"],
     "agent": ["agent", "7.50 ± "],
     "stream": ["300 rows of rows.csv", "auto 75.0 70.0 0.500 0.250 1", "er 75.0 70.0 –"],
+    "embeddings": ["own.npz: 2 examples learned in one pass, one class after another", "lda 75.0 50.0 30 1 er 50.0"],
 }
 FIGURES = {
     "learner": ["accuracy-over-stream-mnist-rotations", "metrics-mnist-rotations"],
@@ -24,6 +25,7 @@ FIGURES = {
     "evaluation": ["classes", "sine"],
     "agent": ["scores-over-frames"],
     "stream": ["prequential"],
+    "embeddings": ["embeddings"],
 }
 RESUMED = {
     "learner": "experiments.supervised.plan.resume_run",
@@ -34,6 +36,7 @@ RESUMED = {
     "comparison": "experiments.representations.learners.resume_comparison",
     "agent": "experiments.agents.plan.resume_agent",
     "stream": "online.stream.resume_stream",
+    "embeddings": "experiments.representations.embeddings.resume_embeddings",
 }
 
 
@@ -86,7 +89,7 @@ def test_each_kind_is_resumed_by_its_own_function(kind, record_of, monkeypatch, 
     resuming.resume(folder, data_dir=tmp_path, quiet=True)
     (resumed, given), reported = calls[1:]
     assert (resumed, reported) == (folder, "reported")
-    assert tmp_path in given or kind in ("agent", "stream")  # they have no folder of data
+    assert tmp_path in given or kind in ("agent", "stream", "embeddings")  # they have no folder of data
 
 
 class Resumed:

@@ -30,6 +30,7 @@ JSON_FILES = {
     "comparison": ["config.json", "request.json", "comparison.json", "summary.json"],
     "agent": ["config.json", "summary.json"],
     "stream": ["config.json", "summary.json"],
+    "embeddings": ["config.json", "embeddings.json", "summary.json"],
 }
 TABLES = {
     "learner": ["accuracy.parquet", "alignment.parquet"],
@@ -47,6 +48,7 @@ FIGURES = {
     "comparison": "",
     "agent": "score 7.5\n± 38.1",
     "stream": "auto 75.0 %",
+    "embeddings": "lda 75.0 %",
 }
 WHAT = {
     "learner": "mer, memory 200, on mnist-rotations",
@@ -57,6 +59,7 @@ WHAT = {
     "comparison": "online, er on oml",
     "agent": "dqn on catcher",
     "stream": "auto, er on rows.csv",
+    "embeddings": "er, lda on own.npz",
 }
 UNFINISHED = {
     "learner": "0 examples",
@@ -67,6 +70,7 @@ UNFINISHED = {
     "comparison": "2 of 2 figures",
     "agent": "0 of 20 frames",
     "stream": "",
+    "embeddings": "2 of 2 methods and seeds",
 }
 
 

@@ -1,0 +1,44 @@
+"""Methods on embeddings: what they know of the classes learned so far, and what they cost."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+
+from perdure.records.embeddings import EmbeddingsRecord
+from perdure.report.figures.style import WIDTH, colour_of, literal, tidy
+
+_MARKERS = "os^Dv<>P"
+
+
+@literal
+def methods_on_embeddings(record: EmbeddingsRecord) -> Figure:
+    """Show accuracy on held-out examples as learning went on, and at the end against the time of an example."""
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    curves, costs = figure.subplots(1, 2, sharey=True)
+    for place, (method, own) in enumerate(record.methods.items()):
+        colour, marker = colour_of(place), _MARKERS[place % len(_MARKERS)]
+        mean = np.mean([it.curve for it in own], axis=0)
+        curves.plot(own[0].rows, mean, color=colour, marker=marker, markersize=4, linewidth=1.5, label=method)
+        cost = float(np.mean([it.microseconds for it in own]))
+        held_out = [it.held_out for it in own]
+        costs.plot([cost, cost], [min(held_out), max(held_out)], color=colour, linewidth=1)
+        costs.plot([cost], [float(np.mean(held_out))], color=colour, marker=marker, markersize=7, linestyle="none")
+    curves.set_title("Held-out examples of the classes so far", loc="left", size=10)
+    curves.set_xlabel("Examples learned")
+    curves.set_ylabel("Accuracy")
+    curves.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    curves.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    curves.margins(x=0.03)
+    costs.set_title("At the end, and what it costs", loc="left", size=10)
+    costs.set_xlabel("µs of CPU time to learn an example")
+    costs.set_xscale("log")
+    costs.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    costs.xaxis.set_minor_formatter(NullFormatter())
+    costs.margins(x=0.15)
+    for axes in (curves, costs):
+        tidy(axes, grid="y")
+    figure.legend(*curves.get_legend_handles_labels(), loc="outside lower left", ncols=6, frameon=False, fontsize=9)
+    figure.suptitle(record.config["name"], x=0.01, ha="left", size=11)
+    return figure

@@ -1,0 +1,281 @@
+"""Arrays of features and classes in `.npz` archives, and in tables; what is read is bounded, and runs no code."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from perdure.storage.reading import ContentError, open_file, shortened
+from perdure.streams.raw.tables import read_pieces, without
+
+MAX_BYTES = 2**31
+"""Most bytes of an array, or of a table's features as float32."""
+MAX_MEMBERS = 10_000
+"""Arrays of an archive at most: their names are kept."""
+TEST = "test_"
+"""What the names of the held-out arrays of an archive begin with."""
+
+_TABLES = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl")
+_DIRECTORY_ENTRY = b"PK\x01\x02"
+"""What each entry of a zip archive's directory begins with."""
+_PIECE = 1 << 20
+_SHOWN = 12
+# As in `perdure.streams.raw.archives`: a password, an unknown compression, damage.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+
+
+class RawEmbeddings(NamedTuple):
+    """Features and classes as a file holds them, not checked yet."""
+
+    x: Any
+    y: Any
+    test_x: Any = None
+    test_y: Any = None
+
+
+def read_embeddings(path: Path, features: str | None = None, label: str = "y") -> RawEmbeddings:
+    """Return features and classes in a file.
+
+    Args:
+        path: an archive of NumPy (.npz) or a table (.parquet, .csv, .tsv, .ndjson, .jsonl).
+        features: name of the array (n, d), "x" if None; of a table, its column of lists, or None for the only one that
+            there is, or else for all columns but the label.
+        label: name of the array (n,), or column, of the classes.
+
+    Raises:
+        ContentError: if the file cannot be read, is damaged or too large, or holds no such array or column (the message
+            lists those it has), or holds Python objects, which are not unpickled.
+    """
+    ending = path.suffix.lower()
+    if ending == ".npz":
+        return _of_archive(path, features or "x", label)
+    if ending not in _TABLES:
+        remedy = "; np.savez('embeddings.npz', x=x, y=y) writes features and classes to one file"
+        raise ContentError(f"{path} ends in {ending or 'nothing'!r}, expected .npz or {', '.join(_TABLES)}{remedy}")
+    lists = _list_columns(path) if ending == ".parquet" else ()
+    column = features or (lists[0] if len(lists) == 1 else None)
+    if len(lists) > 1 and features is None:
+        raise ContentError(
+            f"{path} has several columns of lists: {', '.join(map(repr, lists))}, expected one; name the one to learn "
+            f"from: --features {lists[0]}"
+        )
+    if column is not None:
+        return _of_list_column(path, column, label)
+    return _of_number_columns(path, label)
+
+
+def _of_archive(path: Path, features: str, label: str) -> RawEmbeddings:
+    try:
+        with open_file(path) as file:
+            _check_members(path, file)
+            with zipfile.ZipFile(file) as archive:
+                members = {it.filename.removesuffix(".npy"): it for it in archive.infolist()}
+                names = [features, label]
+                for name in names:
+                    if name not in members:
+                        raise ContentError(_no_array(path, archive, members, name, is_label=name == label))
+                tests = [TEST + name for name in names]
+                if sum(name in members for name in tests) == 1:
+                    there, missing = sorted(tests, key=lambda name: name not in members)
+                    raise ContentError(
+                        f"{path} has {there!r} and no {missing!r}, expected both or none: what is held out has "
+                        "features and classes; add the other one, or rename this one"
+                    )
+                names += [name for name in tests if name in members]
+                return RawEmbeddings(*(_array(path, archive, members[name], name) for name in names))
+    except _ZIP_ERRORS as cause:
+        raise ContentError(
+            f"{path} is a damaged archive ({cause}), expected a whole one, as np.savez writes it; write or copy it "
+            "again"
+        ) from cause
+    except OSError as cause:
+        raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
+
+
+def _check_members(path: Path, file: Any) -> None:
+    """Check that an archive has few entries, before its directory is read, which takes ten times its size in memory."""
+    n_members, tail = 0, b""
+    while piece := file.read(_PIECE):
+        n_members += (tail + piece).count(_DIRECTORY_ENTRY)
+        tail = piece[1 - len(_DIRECTORY_ENTRY) :]
+    if n_members > MAX_MEMBERS:
+        raise ContentError(f"{path} has {n_members:,} arrays, expected at most {MAX_MEMBERS:,}")
+    file.seek(0)
+
+
+def _no_array(path: Path, archive: Any, members: Mapping[str, Any], name: str, *, is_label: bool) -> str:
+    shown = [f"{shortened(it)!r} {_in_words(archive, member)}" for it, member in list(members.items())[:_SHOWN]]
+    more = f" and {len(members) - _SHOWN:,} more" if len(members) > _SHOWN else ""
+    option = "--label NAME for the classes" if is_label else "--features NAME for the features"
+    return f"{path} has no array {name!r}; it has {', '.join(shown) or 'none'}{more}: give {option}"
+
+
+def _in_words(archive: Any, member: Any) -> str:
+    try:
+        with archive.open(member) as file:
+            shape, dtype = _header(file)
+    except (ValueError, *_ZIP_ERRORS):
+        return "(no array)"
+    return f"{shape} {dtype}"
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _array(path: Path, archive: Any, member: Any, name: str) -> np.ndarray:
+    where = f"{path}, array {name!r}"
+    try:
+        with archive.open(member) as file:
+            shape, dtype = _header(file)
+        if dtype.hasobject:
+            raise ContentError(
+                f"{where} holds Python objects, which are not unpickled, as they may run any code; save it as numbers "
+                f"or texts: np.savez(…, {name}={name}.astype(str)) for classes, .astype('float32') for features"
+            )
+        if dtype.names is not None:
+            raise ContentError(f"{where} is a table of the columns {dtype.names}, expected an array of one kind")
+        if (size := math.prod(shape) * dtype.itemsize) > MAX_BYTES:
+            raise ContentError(
+                f"{where} has shape {shape} and dtype {dtype}, so {size:,} bytes, expected at most {MAX_BYTES:,}; "
+                "save a part of the examples, or features as float16"
+            )
+        with archive.open(member) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except ContentError:
+        raise
+    except (ValueError, *_ZIP_ERRORS) as cause:
+        raise ContentError(
+            f"{where} cannot be read ({shortened(str(cause), 200)}), expected a whole array as np.savez writes it; "
+            "write or copy the file again"
+        ) from cause
+
+
+def _list_columns(path: Path) -> tuple[str, ...]:
+    import pyarrow as pa
+
+    with _parquet(path) as table:
+        return tuple(it.name for it in table.schema_arrow if _is_list(pa.types, it.type))
+
+
+def _is_list(types: Any, kind: Any) -> bool:
+    return any(it(kind) for it in (types.is_list, types.is_large_list, types.is_fixed_size_list))
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    """Open a Parquet file while a block runs, and say of what is damaged in it which file it is."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        file = open_file(path)
+    except OSError as cause:
+        raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
+    try:
+        with file, parquet.ParquetFile(file) as table:
+            yield table
+    except (ArrowException, OSError) as cause:
+        raise ContentError(
+            f"{path} cannot be read: {shortened(str(cause), 200)}; expected a whole file in the Parquet format, so "
+            "write or copy it again"
+        ) from cause
+
+
+def _of_list_column(path: Path, column: str, label: str) -> RawEmbeddings:
+    import pyarrow as pa
+
+    with _parquet(path) as table:
+        kinds = {it.name: it.type for it in table.schema_arrow}
+        for name in (column, label):
+            if name not in kinds:
+                has = ", ".join(map(repr, list(kinds)[:_SHOWN]))
+                raise ContentError(f"{path} has no column {name!r}; it has {has}: give --features and --label of those")
+        if not _is_list(pa.types, kinds[column]):
+            raise ContentError(
+                f"{path}, column {column!r} is of type {kinds[column]}, expected lists of numbers; leave --features "
+                "out to learn from all columns but the label"
+            )
+        parts, labels, size = [], [], 0
+        for batch in table.iter_batches(batch_size=1_024, columns=[column, label]):
+            part = _rows_of_lists(batch.column(column), f"{path}, column {column!r}", sum(map(len, parts)), parts)
+            size = _bounded(path, size + part.nbytes)
+            parts.append(part)
+            labels += batch.column(label).to_pylist()
+    if not parts:
+        raise ContentError(f"{path} has no rows, expected at least one; add rows, or give another file")
+    return RawEmbeddings(np.concatenate(parts), labels)
+
+
+def _rows_of_lists(column: Any, where: str, before: int, parts: Sequence[np.ndarray]) -> np.ndarray:
+    import pyarrow as pa
+
+    kind = column.type.value_type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise ContentError(f"{where} has lists of type {kind}, expected numbers")
+    lengths = [len(it) if it.is_valid else -1 for it in column]
+    expected = parts[0].shape[1] if parts else lengths[0]
+    wrong = next((row for row, it in enumerate(lengths) if it != expected or it < 1), None)
+    if wrong is not None:
+        found = "missing" if lengths[wrong] < 0 else f"a list of {lengths[wrong]} numbers"
+        raise ContentError(
+            f"{where} is {found} in row {before + wrong + 1}, counted from 1, expected {max(expected, 1)} numbers in "
+            "each row; correct or drop the row"
+        )
+    values = column.flatten()
+    if values.null_count:
+        row = before + 1 + int(np.flatnonzero(np.asarray(values.is_null()))[0]) // expected
+        raise ContentError(f"{where} lacks a number in row {row}, counted from 1; correct or drop the row")
+    with np.errstate(over="ignore"):  # infinite features are refused by row and column
+        return values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(lengths), expected)
+
+
+def _of_number_columns(path: Path, label: str) -> RawEmbeddings:
+    parts, labels, size = [], [], 0
+    names: list[str] = []
+    for columns, own in _number_pieces(path, label):
+        names = names or list(columns)
+        part = np.stack([_numbers(path, name, columns.get(name)) for name in names], axis=1)
+        size = _bounded(path, size + part.nbytes)
+        parts.append(part)
+        labels += list(own)
+    return RawEmbeddings(np.concatenate(parts), labels)
+
+
+def _number_pieces(path: Path, label: str) -> Iterator[tuple[Mapping[str, Any], Sequence[Any]]]:
+    for piece in read_pieces(path, classes=label):
+        columns, (labels,) = without(piece, [label], str(path))
+        yield columns, labels.tolist() if isinstance(labels, np.ndarray) else labels
+
+
+def _numbers(path: Path, name: str, values: Any) -> np.ndarray:
+    where = f"{path}, column {name!r}"
+    if values is None:
+        raise ContentError(f"{where} is absent from some rows, expected every feature in every row")
+    try:
+        with np.errstate(over="ignore"):  # infinite features are refused by row and column
+            return np.asarray(values, np.float32)
+    except (TypeError, ValueError) as cause:
+        wrong = next((it for it in values if not isinstance(it, int | float | np.number)), None)
+        raise ContentError(
+            f"{where} holds {shortened(repr(wrong))}, expected numbers, the features of a network; leave the column "
+            "out of the file, or learn from it with perdure stream, which takes texts too"
+        ) from cause
+
+
+def _bounded(path: Path, size: int) -> int:
+    if size > MAX_BYTES:
+        raise ContentError(
+            f"{path} has features of more than {MAX_BYTES:,} bytes as float32, expected at most that; save a part of "
+            "the examples"
+        )
+    return size
