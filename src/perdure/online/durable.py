@@ -171,9 +171,7 @@ class DurableModel:
         return self._position
 
     def learn_group(self, requests: Sequence[Request]) -> Group:
-        """Learn requests in order, each of them wholly or not at all, and return once all of it is on the disk.
-
-        A group costs one commit, however many requests it holds. A row that cannot be learned refuses its own request.
+        """Learn requests in order, each all or none, and return once they are on the disk, by one commit.
 
         Raises:
             JournalError: if it cannot be written; nothing was learned.
@@ -205,9 +203,9 @@ class DurableModel:
     def predict(self, X: Any) -> list[Any] | np.ndarray:
         """Return the most probable class of each row, None before the first example; or targets, for regression."""
         answers = self.predict_proba(X)
-        if self.settings.regression:
-            return answers[:, 0] if answers.shape[1] == 1 else answers
-        return predicted(answers, self.classes)
+        if not self.settings.regression:
+            return predicted(answers, self.classes)
+        return answers[:, 0] if answers.shape[1] == 1 else answers
 
     @property
     def classes(self) -> list[Any]:
@@ -234,8 +232,7 @@ class DurableModel:
     def undo(self) -> Entry | None:
         """Forget the last example, and return it; None if there is none."""
         with self._busy:
-            last = self._journal.last_entry()
-            if last is not None:
+            if (last := self._journal.last_entry()) is not None:
                 self._forget([last.position])
             return last
 

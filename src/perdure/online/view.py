@@ -59,13 +59,15 @@ class ModelView:
         return np.asarray(self.program.predict(self.packed, vector[None]))[0, : self.n_outputs]
 
     def predict(self, X: Any) -> list[Any]:
-        """Return the most probable class of each row, None before the first example; or targets, for regression."""
+        """Return the most probable class of each row, or targets; None before the first example."""
         return self.decide(self.predict_proba(X))
 
     def decide(self, answers: Float[np.ndarray, "rows outputs"]) -> list[Any]:
         """Return what `predict` returns for rows with these answers."""
         if not self.regression:
             return predicted(answers, self.classes)
+        if not answers.shape[1]:
+            return [None] * len(answers)
         return answers[:, 0].tolist() if answers.shape[1] == 1 else answers.tolist()
 
     def dispatch(self, rows: Rows) -> Sequence[tuple[Any, int]]:

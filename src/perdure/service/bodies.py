@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -235,3 +236,8 @@ def check_id(id: str | None, limits: Limits, *place: str | int) -> None:
             f"{pointer(*place)} has {len(id):,} characters, expected at most {limits.name:,}; shorten it",
             field=pointer(*place),
         )
+
+
+def new_id() -> str:
+    """Return a name for an example that was given none."""
+    return f"e-{secrets.token_hex(10)}"

@@ -130,8 +130,10 @@ class Gate:
         client = scope.get("client")
         address = client[0] if client else "?"
         role = role_needed(scope["method"], scope["path"])
-        token = self._token(headers, address) if role is not None else None
-        if token is not None and role is not None and not token.allows(role):
+        if role is None:
+            return f"address {address}"
+        token = self._token(headers, address)
+        if token is not None and not token.allows(role):
             raise ProblemError(
                 "forbidden",
                 f"the token {token.name!r} has the role {token.role}, expected {role}; make another one: perdure serve "

@@ -53,7 +53,7 @@ class Limits:
     """How long a prediction waits for its label."""
     body_seconds: float = 30.0
     """Seconds between two pieces of a body (408)."""
-    answer_seconds: float = 30.0
+    answer_seconds: float = 60.0
     """Seconds until a request is answered (503)."""
     stop_seconds: float = 20.0
     """Seconds that requests have to come to their end when the server is to stop."""

@@ -71,6 +71,6 @@ class _Models(Collector):
             queue.add_metric([model.name], model.depth)
             if model.view is not None:
                 position.add_metric([model.name], model.view.position)
-            if model.state == "ready" and (value := model.scores.shown["recent"]) is not None:
+            if (value := model.scores.get("recent")) is not None:
                 recent.add_metric([model.name], value)
         yield from (state, position, examples, queue, recent)

@@ -42,7 +42,12 @@ class Predictions:
         self._lock = threading.Lock()
         self._since_pruned = _PRUNE_EVERY
         self._failed_at = -_FAILED_FOR
-        self._connection = self._opened()
+        try:
+            self._connection = self._opened()
+        except sqlite3.DatabaseError:  # damaged: nothing in it is worth keeping a model from its work
+            for path in folder.glob(f"{FILE}*"):
+                path.unlink()
+            self._connection = self._opened()
 
     def _opened(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=1)

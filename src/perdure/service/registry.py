@@ -60,7 +60,7 @@ class Registry:
     def load(self) -> None:
         """Load all models, several at a time; one that fails keeps no other from it."""
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda it: it.load(), self))
+            list(pool.map(_load, self))
 
     def find(self, name: str) -> Served:
         """Return a model.
@@ -121,3 +121,10 @@ class Registry:
         """Close all models at the same time."""
         with ThreadPoolExecutor(max(len(self._models), 1)) as pool:
             list(pool.map(lambda it: it.close(seconds), self))
+
+
+def _load(served: Served) -> None:
+    try:
+        served.load()
+    except Exception as error:  # told by /readyz, and by every request to this model
+        served.give_up(f"{type(error).__name__}: {error}")

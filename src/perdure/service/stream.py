@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from fastapi import Request, Response
 
-from perdure.service.bodies import Example, check_id, check_row, check_target, parsed
+from perdure.service.bodies import Example, check_id, check_row, check_target, new_id, parsed
 from perdure.service.context import ENCODER, NDJSON, Context, pieces_of
 from perdure.service.limits import STREAM_BATCH_ROWS, Limits
 from perdure.service.problems import ProblemError, of_error
-from perdure.service.served import Served, Taught, new_id
+from perdure.service.served import Served
+from perdure.service.teacher import Taught
 
 _IN_FLIGHT = 4
 """Batches that are being learned while others are read."""

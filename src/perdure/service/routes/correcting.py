@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Annotated, Any
 
@@ -12,10 +13,11 @@ from perdure.online.durable import DurableModel
 from perdure.online.errors import RowError
 from perdure.online.journal import Entry, JournalError
 from perdure.online.search import find_examples
+from perdure.online.view import ModelView
 from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody, check_target, parsed
 from perdure.service.context import answer, body_of, check_rows, context_of, documented
-from perdure.service.problems import ProblemError, of_error
-from perdure.service.served import Served, label_of
+from perdure.service.problems import ProblemError
+from perdure.service.served import Served
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["correct"])
 
@@ -92,12 +94,9 @@ async def examples(
 def _found(
     served: Served, before: int | None, limit: int, text: str | None, id: str | None, label: str | None
 ) -> dict[str, Any]:
-    sought = None if label is None else label_of(label, served.now())
+    sought = None if label is None else _label_of(label, served.now())
     with served.journal() as journal:
-        try:
-            page = find_examples(journal, before=before, limit=limit, text=text, id=id, label=sought)
-        except JournalError as error:
-            raise of_error(error) from error
+        page = find_examples(journal, before=before, limit=limit, text=text, id=id, label=sought)
     return {"examples": [it._asdict() for it in page.examples], "before": page.before}
 
 
@@ -136,3 +135,12 @@ async def stop_backtest(name: str, id: str, request: Request) -> Response:
     job = context_of(request).backtests.find(name, id)
     job.stop.set()
     return answer(job.described())
+
+
+def _label_of(text: str, view: ModelView) -> Any:
+    """Return the class that a text in an address stands for: as JSON if that is a class of the model."""
+    try:
+        value = json.loads(text)
+        return value if value in view.classes else text
+    except (ValueError, RecursionError):
+        return text

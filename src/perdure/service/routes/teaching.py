@@ -15,11 +15,13 @@ from perdure.service.bodies import (
     check_id,
     check_row,
     check_target,
+    new_id,
     parsed,
 )
 from perdure.service.context import NDJSON, answer, body_of, check_rows, context_of, documented
 from perdure.service.problems import ProblemError
-from perdure.service.served import Served, Taught, new_id
+from perdure.service.served import Served
+from perdure.service.teacher import Taught
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["teach"])
 
