@@ -12,14 +12,10 @@ import time
 import httpx
 import pytest
 
-pytest.importorskip("fastapi")
-
-from starlette.testclient import TestClient
-
 from perdure.service.app import make_app
 from perdure.service.limits import Limits
+from tests.service.in_thread import InThread
 
-URL = "http://127.0.0.1"
 PATIENT = Limits(answer_seconds=600.0, body_seconds=60.0)
 SMALL = {"method": "nearest-mean"}
 
@@ -27,8 +23,9 @@ SMALL = {"method": "nearest-mean"}
 class Server:
     """An application, with what tests ask of it."""
 
-    def __init__(self, app, http):
-        self.app, self.http, self.context = app, http, app.context
+    def __init__(self, running):
+        self.http, self.url, self.call = running.http, running.url, running.call
+        self.context = running.app.context
 
     def post(self, path, body=None, **options):
         return self.http.post(f"/v1/models{path}", json=body, **options)
@@ -53,11 +50,8 @@ def serving(tmp_path):
 
     @contextlib.contextmanager
     def make(folder=tmp_path / "models", limits=PATIENT, **options):
-        app = make_app(folder, limits, **options)
-        with TestClient(app, base_url=URL, raise_server_exceptions=False) as http:
-            while http.get("/readyz").status_code == 503:
-                time.sleep(0.02)
-            yield Server(app, http)
+        with InThread(make_app(folder, limits, **options)) as running:
+            yield Server(running)
 
     return make
 

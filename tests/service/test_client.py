@@ -1,33 +1,23 @@
 """The client: an estimator's methods, and tries again that do no harm."""
 
-import threading
-
 import numpy as np
 import pandas as pd
 import pytest
-import uvicorn
 
 import perdure
 from perdure import Client, OnlineClassifier, ServiceError
 from perdure.client import transport
 from perdure.service.app import make_app
 from perdure.service.limits import Limits
+from tests.service.in_thread import InThread
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
     """Address of a server in a thread of this process."""
     app = make_app(tmp_path_factory.mktemp("client") / "models", Limits(answer_seconds=600.0))
-    config = uvicorn.Config(app, port=0, lifespan="on", log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        pass
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    with InThread(app) as running:
+        yield running.url
 
 
 @pytest.fixture

@@ -132,16 +132,15 @@ def test_a_full_queue_refuses_and_what_it_held_is_learned(serving, problem):
             return await served.change(lambda model: (began.set(), go.wait(600)))
 
         answers = []
-        threads = [threading.Thread(target=lambda: server.http.portal.call(hold))]
-        threads[0].start()
+        held = server.call(hold)
         began.wait(600)
-        threads += [
+        threads = [
             threading.Thread(
                 target=lambda n=n: answers.append(server.post("/m/learn", {"x": {"a": float(n)}, "y": "up"}))
             )
             for n in range(3)
         ]
-        for thread in threads[1:]:
+        for thread in threads:
             thread.start()
         while served.depth < 3:
             time.sleep(0.01)
@@ -152,24 +151,25 @@ def test_a_full_queue_refuses_and_what_it_held_is_learned(serving, problem):
         go.set()
         for thread in threads:
             thread.join()
+        held.result(600)
         assert sorted(it.json()["position"] for it in answers) == [2, 3, 4]
 
 
 def test_an_answer_that_does_not_come(serving, problem):
     with serving(limits=replace(PATIENT, answer_seconds=0.2)) as server:
         served = server.make()
-        go = threading.Event()
-        server.http.portal.start_task_soon(served.change, lambda model: go.wait(600))
-        while served.depth:
-            time.sleep(0.01)
+        began, go = threading.Event(), threading.Event()
+        held = server.call(served.change, lambda model: (began.set(), go.wait(600)))
+        began.wait(600)
         problem(server.post("/m/learn", ONE), 503, "no-answer", detail="send it again with the same id")
         go.set()
+        held.result(600)
 
 
 def test_too_many_requests(serving, problem):
     with serving(limits=replace(PATIENT, requests_per_second=0.001)) as server:
         answer = server.get("")
-        problem(answer, 429, "too-many-requests", detail="requests a second came from address testclient")
+        problem(answer, 429, "too-many-requests", detail="requests a second came from address 127.0.0.1")
         assert int(answer.headers["retry-after"]) > 1
         assert server.http.get("/healthz").status_code == 200
 

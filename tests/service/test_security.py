@@ -193,7 +193,7 @@ def test_a_page_of_another_site_teaches_nothing(server, problem, headers):
     problem(answer, 403, "wrong-host", detail="made this request")
     problem(server.post("/m/undo", headers=headers), 403, "wrong-host")
     assert "access-control-allow-origin" not in answer.headers
-    own = {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
+    own = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
     assert server.post("/m/learn", {"x": {"a": 1.0}, "y": "up"}, headers=own).json()["position"] == 1
 
 
@@ -211,7 +211,7 @@ def test_every_answer_carries_its_headers(server):
         assert len(answer.headers["x-request-id"]) == 16
         assert "server" not in answer.headers
     assert server.get("", headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
-    assert server.get("", headers={"X-Request-Id": "a b\x7f"}).headers["x-request-id"] != "a b\x7f"
+    assert server.get("", headers={"X-Request-Id": "a b"}).headers["x-request-id"] != "a b"
     assert server.http.options("/v1/models", headers={"Access-Control-Request-Method": "POST"}).status_code == 405
 
 

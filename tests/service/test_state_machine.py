@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from starlette.testclient import TestClient
 
 from perdure.online.durable import DurableModel
 from perdure.service.app import make_app
 from perdure.service.limits import Limits
+from tests.service.in_thread import InThread
 
 IDS = st.sampled_from([f"i{n}" for n in range(12)])
 ROWS = st.fixed_dictionaries({"a": st.sampled_from([0.0, 1.0, 2.5])}, optional={"b": st.sampled_from(["x", "y"])})
@@ -45,11 +45,8 @@ class Requests(RuleBasedStateMachine):
         self.learn("first", {"a": 1.0}, "up")  # so that kinds are settled
 
     def begin(self):
-        app = make_app(Path(self.folder.name), Limits(answer_seconds=600.0))
-        self.http = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
-        self.http.__enter__()
-        while self.http.get("/readyz").status_code == 503:
-            pass
+        self.running = InThread(make_app(Path(self.folder.name), Limits(answer_seconds=600.0))).__enter__()
+        self.http = self.running.http
 
     def post(self, path, body=None):
         return self.http.post(f"/v1/models/m{path}", json=body)
@@ -129,7 +126,7 @@ class Requests(RuleBasedStateMachine):
 
     @rule()
     def begin_again(self):
-        self.http.__exit__(None, None, None)
+        self.running.__exit__()
         self.begin()
 
     @invariant()
@@ -139,7 +136,7 @@ class Requests(RuleBasedStateMachine):
         assert shown[::-1] == [(id, x, y) for id, (x, y) in self.left.items()]
 
     def teardown(self):
-        self.http.__exit__(None, None, None)
+        self.running.__exit__()
         asked = [{"a": 0.0, "b": "x"}, {"a": 2.5}]
         with (
             tempfile.TemporaryDirectory() as other,

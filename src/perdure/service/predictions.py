@@ -42,21 +42,37 @@ class Predictions:
         self._lock = threading.Lock()
         self._since_pruned = _PRUNE_EVERY
         self._failed_at = -_FAILED_FOR
-        try:
-            self._connection = self._opened()
-        except sqlite3.DatabaseError:  # damaged: nothing in it is worth keeping a model from its work
-            for path in folder.glob(f"{FILE}*"):
-                path.unlink()
-            self._connection = self._opened()
+        self._connection: sqlite3.Connection | None = None
+        with contextlib.suppress(sqlite3.Error):  # tried again when there is something to keep
+            self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            try:
+                self._connection = self._opened()
+            except sqlite3.OperationalError:  # a full disk, say
+                raise
+            except sqlite3.DatabaseError:  # damaged: nothing in it is worth keeping a model from its work
+                for path in self._path.parent.glob(f"{FILE}*"):
+                    path.unlink()
+                self._connection = self._opened()
+        return self._connection
 
     def _opened(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=1)
+        try:
+            self._prepare(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute(_TABLE)
-        return connection
 
     def keep(self, rows: Sequence[dict[str, Any]], predicted: Sequence[Any]) -> list[str] | None:
         """Keep rows; return an id for each, or None if the disk refuses."""
@@ -69,28 +85,28 @@ class Predictions:
                 (id, now, json.dumps(x), json.dumps(answer)) for id, x, answer in zip(ids, rows, predicted, strict=True)
             ]
             try:
-                self._insert(kept)
-            except sqlite3.Error:
+                self._insert(self._open(), kept)
+            except (sqlite3.Error, OSError):
                 self._failed_at = time.monotonic()
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
+                if self._connection is not None and self._connection.in_transaction:
+                    self._connection.rollback()
                 return None
         return ids
 
-    def _insert(self, kept: list[tuple[str, float, str, str]]) -> None:
+    def _insert(self, connection: sqlite3.Connection, kept: list[tuple[str, float, str, str]]) -> None:
         if len(kept) == 1:  # a transaction of its own
-            self._connection.execute("INSERT INTO waiting (id, at, x, predicted) VALUES (?, ?, ?, ?)", kept[0])
+            connection.execute("INSERT INTO waiting (id, at, x, predicted) VALUES (?, ?, ?, ?)", kept[0])
         else:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT INTO waiting (id, at, x, predicted) VALUES (?, ?, ?, ?)", kept)
-            self._connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT INTO waiting (id, at, x, predicted) VALUES (?, ?, ?, ?)", kept)
+            connection.execute("COMMIT")
         self._since_pruned += len(kept)
         if self._since_pruned >= _PRUNE_EVERY:
             self._since_pruned = 0
-            self._prune()
+            self._prune(connection)
 
-    def _prune(self) -> None:
-        self._connection.execute(
+    def _prune(self, connection: sqlite3.Connection) -> None:
+        connection.execute(
             "DELETE FROM waiting WHERE number <= (SELECT MAX(number) FROM waiting) - ? OR at < ?",
             (self._rows, time.time() - self._seconds),
         )
@@ -98,9 +114,10 @@ class Predictions:
     def find(self, ids: Sequence[str]) -> dict[str, Waiting]:
         """Return those of the predictions that wait."""
         found, since = {}, time.time() - self._seconds
-        with self._lock:
+        with self._lock, contextlib.suppress(sqlite3.Error):  # what cannot be read is as good as expired
+            connection = self._open()
             for id in ids:
-                row = self._connection.execute(
+                row = connection.execute(
                     "SELECT x, predicted FROM waiting WHERE id = ? AND at >= ?", (id, since)
                 ).fetchone()
                 if row is not None:
@@ -110,9 +127,10 @@ class Predictions:
     def drop(self, ids: Sequence[str]) -> None:
         """Remove predictions whose labels have come."""
         with self._lock, contextlib.suppress(sqlite3.Error):  # those that stay are known to the journal, and expire
-            self._connection.executemany("DELETE FROM waiting WHERE id = ?", [(id,) for id in ids])
+            self._open().executemany("DELETE FROM waiting WHERE id = ?", [(id,) for id in ids])
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._connection.close()
+            if self._connection is not None:
+                self._connection.close()

@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,11 @@ from perdure.online.drift import DriftMarker, is_loaded, load_detector
 _MOST_DRIFTS = 100
 _LOAD_AFTER = 200
 """Examples before which no drift could be found, so that the detector need not be loaded."""
-_RATE_SECONDS = 10.0
+_RATE_SECONDS = 10
 
 
 class Scores:
-    """Counts what was predicted for each example before it was learned. One thread counts, others read `shown`."""
+    """Counts what was predicted for each example before it was learned."""
 
     def __init__(self, *, regression: bool, window: int = 500):
         """Begin before the first example."""
@@ -30,10 +31,9 @@ class Scores:
         """None until the detector is loaded: nothing that is learned waits for it."""
         self._drifts: deque[int] = deque(maxlen=_MOST_DRIFTS)
         self._n_drifts = self._n_marked = 0
-        self._lately: deque[tuple[float, int]] = deque()
-        self.shown: dict[str, Any] = {}
-        """All of it as JSON holds it; another dictionary after each count."""
-        self._show()
+        self._lately: deque[list[float]] = deque(maxlen=_RATE_SECONDS)
+        """Seconds in which something was counted, and how much."""
+        self._lock = Lock()
 
     def count(
         self,
@@ -52,21 +52,28 @@ class Scores:
             numbers: of the classes that came among the outputs; of no matter for regression.
             positions: of the examples.
         """
-        errors = []
-        for place, target in enumerate(targets):
-            if isinstance(self._scores, ClassScores):
-                number = numbers[place]
-                share = float(answers[place, number]) if number is not None and number < answers.shape[1] else 0.0
-                self._scores.add(predictions[place], target, share)
-                errors.append(float(predictions[place] != target))
-            else:
-                shown = float(np.ravel(target)[0])
-                predicted = float(answers[place, 0]) if answers.shape[1] else 0.0
-                self._scores.add(predicted, shown)
-                errors.append(abs(shown - predicted))
-        self._mark(errors, positions)
-        self._lately.append((time.monotonic(), len(targets)))
-        self._show()
+        with self._lock:
+            errors = [
+                self._count_one(answers[place], predictions[place], target, numbers[place])
+                for place, target in enumerate(targets)
+            ]
+            self._mark(errors, positions)
+            second = float(int(time.monotonic()))
+            if not self._lately or self._lately[-1][0] != second:
+                self._lately.append([second, 0.0])
+            self._lately[-1][1] += len(targets)
+
+    def _count_one(
+        self, answer: Float[np.ndarray, " outputs"], prediction: Any, target: Any, number: int | None
+    ) -> float:
+        """Count an example; return the error that was made."""
+        if isinstance(self._scores, ClassScores):
+            share = float(answer[number]) if number is not None and number < len(answer) else 0.0
+            self._scores.add(prediction, target, share)
+            return float(prediction != target)
+        shown = float(np.ravel(target)[0])
+        self._scores.add(float(answer[0]), shown)
+        return abs(shown - float(answer[0]))
 
     def _mark(self, errors: Sequence[float], positions: Sequence[int]) -> None:
         """Look for drift in the errors at positions."""
@@ -83,23 +90,28 @@ class Scores:
         self._drifts.extend(positions[row - self._n_marked - 1] for row in found[self._n_drifts :])
         self._n_drifts = len(found)
 
-    def _show(self) -> None:
-        now = time.monotonic()
-        while self._lately and self._lately[0][0] < now - _RATE_SECONDS:
-            self._lately.popleft()
-        scores = self._scores
-        shown: dict[str, Any] = {
-            "counted": scores.n,
-            "examples_per_second": sum(n for _, n in self._lately) / _RATE_SECONDS,
-            "recent": scores.curve.values[-1] if scores.curve.values else None,
-            "metrics": {name: finite(value) for name, value in scores.metrics.items()} if scores.n else {},
-            "drifts": list(self._drifts),
-        }
-        if isinstance(scores, ClassScores):
-            shown["recall"] = [{"class": label, "recall": value} for label, value in scores.recall.items()]
-        self.shown = shown
+    def shown(self) -> dict[str, Any]:
+        """Return all of it as JSON holds it."""
+        with self._lock:
+            scores, now = self._scores, time.monotonic()
+            lately = sum(n for second, n in self._lately if second > now - _RATE_SECONDS)
+            shown: dict[str, Any] = {
+                "counted": scores.n,
+                "examples_per_second": lately / _RATE_SECONDS,
+                "recent": finite(scores.curve.values[-1]) if scores.curve.values else None,
+                "metrics": {name: finite(value) for name, value in scores.metrics.items()} if scores.n else {},
+                "drifts": list(self._drifts),
+            }
+            if isinstance(scores, ClassScores):
+                shown["recall"] = [{"class": label, "recall": value} for label, value in scores.recall.items()]
+            return shown
 
 
 def finite(value: float) -> float | None:
     """Return a number as JSON holds it; what is none is null."""
     return value if math.isfinite(value) else None
+
+
+def all_finite(values: list[Any]) -> list[Any]:
+    """Return numbers, or lists of them, as JSON holds them."""
+    return [all_finite(it) if isinstance(it, list) else finite(it) for it in values]

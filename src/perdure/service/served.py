@@ -63,13 +63,14 @@ class Served:
             self.predictions = Predictions(
                 self.folder, rows=self.limits.waiting_rows, seconds=self.limits.waiting_seconds
             )
-            self._teacher = Teacher(durable, self.limits, self.give_up)
+            teacher = Teacher(durable, self.limits, self.give_up)
         except (StorageError, ContentError, RowError) as error:
             self.give_up(str(error))
             self._snapshot = self._newest_snapshot()
             return
         self.regression = durable.settings.regression
-        self._writer = Writer(f"writer of {self.name}", self._teacher.learn, self.limits)
+        self._writer = Writer(f"writer of {self.name}", teacher.learn, self.limits)
+        self._teacher = teacher
         self.state = "ready"
         Thread(target=self._verify, name=f"verifier of {self.name}", daemon=True).start()
 
@@ -78,15 +79,21 @@ class Served:
         with self._closing:
             self.state = "closed"
             teacher, self._teacher = self._teacher, None
-            if teacher is not None and self._writer.stop(seconds):
-                self._snapshot = teacher.view
+            if teacher is None:
+                return
+            self._snapshot = teacher.view
+            if self._writer.stop(seconds):
                 teacher.close()
                 self.predictions.close()
 
     def give_up(self, reason: str) -> None:
         """Let the model only be asked from now on."""
         if self.state != "closed":
-            self.state, self.reason = "read-only", reason
+            self.state, self.reason = "read-only", self._without_path(reason)
+
+    def _without_path(self, text: str) -> str:
+        """Return a text for callers, who need not know where the server keeps its files."""
+        return text.replace(f"{self.folder}", self.name)
 
     def _verify(self) -> None:
         """Look for damage in what nobody may read for long."""
@@ -140,7 +147,7 @@ class Served:
     @property
     def scores(self) -> dict[str, Any]:
         """How right the model has been since it is served."""
-        return {} if self._teacher is None else self._teacher.scores.shown
+        return {} if (teacher := self._teacher) is None else teacher.scores.shown()
 
     def described(self) -> dict[str, Any]:
         """Return what the model is and knows, as JSON holds it."""
@@ -172,13 +179,16 @@ class Served:
         try:
             journal = Journal(self.folder / JOURNAL, writable=False)
         except StorageError as error:
-            raise ProblemError("read-only", f"{self.name} cannot be read: {error}") from error
+            raise self._unreadable(error) from error
         try:
             yield journal
         except JournalError as error:
-            raise ProblemError("read-only", f"{self.name} cannot be read: {error}") from error
+            raise self._unreadable(error) from error
         finally:
             journal.close()
+
+    def _unreadable(self, error: StorageError) -> ProblemError:
+        return ProblemError("read-only", self._without_path(f"{self.name} cannot be read: {error}"))
 
     # --- teaching
 
@@ -221,6 +231,9 @@ class Served:
         try:
             async with asyncio.timeout(seconds):
                 return await self._writer.send(what)
+        except ProblemError as problem:
+            problem.detail = self._without_path(problem.detail)
+            raise
         except TimeoutError:
             raise ProblemError(
                 "no-answer",

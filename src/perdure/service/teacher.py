@@ -17,7 +17,7 @@ from perdure.online.group import Group, Learned, Request
 from perdure.online.view import ModelView
 from perdure.service.limits import Limits
 from perdure.service.problems import ProblemError, of_error
-from perdure.service.scores import Scores
+from perdure.service.scores import Scores, all_finite
 from perdure.storage.files import StorageError
 
 _FULL_FOR = 1.0
@@ -122,7 +122,7 @@ class Teacher:
         model = self._durable.model
         answers = group.answers.wait()
         if model.regression:
-            decided = (answers[:, 0] if answers.shape[1] == 1 else answers).tolist()
+            decided = all_finite((answers[:, 0] if answers.shape[1] == 1 else answers).tolist())
         else:
             decided = predicted(answers, model.classes)
         results: list[Taught | Exception] = []

@@ -20,7 +20,7 @@ from perdure.service.bodies import PredictBody, check_row, parsed
 from perdure.service.context import answer, body_of, check_rows, context_of, documented
 from perdure.service.limits import Limits
 from perdure.service.problems import ProblemError, of_row
-from perdure.service.scores import finite
+from perdure.service.scores import all_finite
 from perdure.service.served import Served
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["ask"])
@@ -101,7 +101,7 @@ async def _predicted(
             answers = await run_in_threadpool(view.predict_proba, rows)
     except RowError as error:
         raise of_row(error, *([] if body.rows is None else ["rows"]), many=body.rows is not None) from None
-    decided = view.decide(answers)
+    decided = all_finite(view.decide(answers)) if view.regression and view.n_outputs else view.decide(answers)
     content: dict[str, Any] = {}
     if not view.regression and body.probabilities:
         content["classes"] = list(view.classes)
@@ -115,7 +115,7 @@ async def _predicted(
 def _shares(answers: Float[np.ndarray, "rows outputs"]) -> list[list[float | None]]:
     if np.isfinite(answers).all():
         return np.round(answers.astype(np.float64), 6).tolist()
-    return [[finite(it) for it in row] for row in answers.tolist()]
+    return all_finite(answers.tolist())
 
 
 async def _kept(served: Served, rows: list[dict[str, Any]], decided: list[Any]) -> list[str] | None:
