@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -115,9 +114,7 @@ def processes():
         started.append(Process(folder, *options))
         return started[-1].wait_until_ready()
 
-    before = os.environ.get("PYTHONWARNINGS")
     yield start
-    assert os.environ.get("PYTHONWARNINGS") == before
     for it in started:
         it.http.close()
         if it.process.poll() is None:

@@ -221,7 +221,7 @@ def test_events_tell_what_was_learned(server):
     server.learn({"a": 1.0}, "up")
     server.learn({"a": 1.0}, "up")
     served = server.context.models.find("m")
-    served.close(60)  # so that the events come to an end
+    served.close(60.0)  # so that the events come to an end
     with server.http.stream("GET", "/v1/models/m/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert "event: gone" in "".join(answer.iter_text())

@@ -35,7 +35,7 @@ def run(scenario, limits=None):
         asyncio.run(scenario(writer, learner))
     finally:
         learner.go.set()
-        assert writer.stop(60)
+        assert writer.stop(60.0)
     return learner
 
 
@@ -103,7 +103,7 @@ def test_what_waits_when_it_stops_is_learned_and_nothing_more_is_taken():
         first = writer.send(request("a"))
         assert learner.began.wait(60)
         last = writer.send(request("b"))
-        stopping = threading.Thread(target=writer.stop, args=(60,))
+        stopping = threading.Thread(target=writer.stop, args=(60.0,))
         stopping.start()
         while not writer._stopping:
             await asyncio.sleep(0.01)
@@ -126,4 +126,4 @@ def test_an_error_is_told_to_all_of_the_group():
 
     writer = Writer("writer", fail, Limits())
     asyncio.run(scenario(writer))
-    assert writer.stop(60)
+    assert writer.stop(60.0)

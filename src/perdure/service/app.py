@@ -15,8 +15,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from perdure._version import __version__
+from perdure.service.bodies import FeedbackBody, LearnBody
 from perdure.service.context import ENCODER, Context
-from perdure.service.gate import Gate
+from perdure.service.gate import Gate, failure
 from perdure.service.limits import Limits
 from perdure.service.problems import MEDIA_TYPE, ProblemError, pointer
 from perdure.service.routes import answering, correcting, models, teaching, watching
@@ -74,13 +75,17 @@ def make_app(
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(Exception, _on_failure)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(StarletteHTTPException, _on_http)
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
         content = described()
-        content.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+        schemas = content.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = Problem.model_json_schema()
+        for body in (LearnBody, FeedbackBody):
+            schemas.update(body.model_json_schema(ref_template="#/components/schemas/{model}")["$defs"])
         return content
 
     app.openapi = openapi
@@ -91,6 +96,11 @@ async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
     content = ENCODER.encode(error.to_json(request.scope.get("request_id")))
     return Response(content, error.status, error.headers, MEDIA_TYPE)
+
+
+async def _on_failure(request: Request, error: Exception) -> Response:
+    """Answer a request at which the server failed; the gate logs where."""
+    return await _on_problem(request, failure())
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

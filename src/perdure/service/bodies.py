@@ -124,7 +124,7 @@ class CreateBody(StrictBody):
     name: str = Field(description="1 to 64 of a-z, 0-9, '.', '_' and '-'; no '.' at its beginning.")
     method: str | None = None
     regression: bool | None = None
-    memory_size: int | None = Field(None, ge=1, le=1_000_000)
+    memory_size: int | None = Field(None, ge=1, le=100_000)
     memory_rule: str | None = None
     hidden_sizes: list[Annotated[int, Field(ge=1, le=4_096)]] | None = Field(None, max_length=8)
     standardize: bool | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ async def body_of(request: Request) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def pieces_of(request: Request, limits: Limits) -> Any:
+async def pieces_of(request: Request, limits: Limits) -> AsyncIterator[bytes]:
     """Yield a body piece by piece.
 
     Raises:

@@ -99,11 +99,8 @@ class Gate:
             await respond(problem, request_id, send_with_headers)
         except Exception as error:
             self._say({"event": "error", "request_id": request_id, "error": f"{type(error).__name__}"}, error)
-            if not status:
-                problem = ProblemError("failed", "the server failed; its log says where, under the request's id")
-                await respond(problem, request_id, send_with_headers)
-            else:
-                raise
+            if not status:  # an answer that has begun is cut off
+                await respond(failure(), request_id, send_with_headers)
         finally:
             self._note(scope, request_id, caller, status, time.perf_counter() - began)
 
@@ -214,6 +211,11 @@ async def respond(problem: ProblemError, request_id: str, send: Any) -> None:
     headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in problem.headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def failure() -> ProblemError:
+    """Return what is said of an error that nobody has foreseen: nothing of what it says itself."""
+    return ProblemError("failed", "the server failed; its log says where, under the request's id")
 
 
 def _name_of(host: str) -> str:

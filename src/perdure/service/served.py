@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,9 @@ class Served:
         self._snapshot: ModelView | None = None
         """What a model answers from that cannot be opened."""
         self._closing = Lock()
+        self.looking_back = Lock()
+        self.old_views: OrderedDict[tuple[int, int], ModelView] = OrderedDict()
+        """Of former positions, by position and edition of the journal; whoever holds `looking_back` may change them."""
 
     # --- from the beginning to the end
 

@@ -66,7 +66,8 @@ class Writer:
             if self._stopping:
                 raise ProblemError("stopping", "the server is about to stop; send it again later", retry_after=5)
             full = len(self._waiting) >= self._limits.queue
-            if full or (self._waiting and self._rows + waiting.n_rows > self._limits.queue_rows):
+            crowded = self._waiting and waiting.n_rows and self._rows + waiting.n_rows > self._limits.queue_rows
+            if full or crowded:
                 raise ProblemError(
                     "queue-full",
                     f"{len(self._waiting):,} requests of {self._rows:,} rows wait already, expected at most "

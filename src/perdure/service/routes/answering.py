@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from perdure.service.served import Served
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["ask"])
 
+_OLD_VIEWS = 4
 _AT_ONCE = 16
 """Rows that are answered without another thread."""
 _EXAMPLE = {
@@ -34,8 +33,6 @@ _EXAMPLE = {
     "probabilities": [0.91, 0.09],
     "prediction_id": "p-0123456789abcdef01234567",
 }
-_old: OrderedDict[tuple[str, int, int], ModelView] = OrderedDict()
-_looking_back = Lock()
 
 
 @router.post("/predict", openapi_extra=documented(PredictBody, example=_EXAMPLE), summary="Predict one row or several")
@@ -129,14 +126,14 @@ async def _kept(served: Served, rows: list[dict[str, Any]], decided: list[Any]) 
 
 def _view_at(served: Served, position: int, limits: Limits) -> ModelView:
     """Return the model as it was; one is made at a time, and the last ones are kept."""
-    with _looking_back, served.journal() as journal:
+    with served.looking_back, served.journal() as journal:
         last = journal.last_position
         if not 0 <= position <= last:
             raise ProblemError(
                 "no-example", f"position {position} was given, expected 0 to {last:,}", field="/position"
             )
-        key = (f"{served.folder}", position, journal.edition)
-        if key not in _old:
+        key = position, journal.edition
+        if key not in served.old_views:
             settings = kept_settings(journal)
             model, start = Snapshots(served.folder / SNAPSHOTS, journal).nearest(position, settings)
             if position - start > limits.replayed:
@@ -146,7 +143,7 @@ def _view_at(served: Served, position: int, limits: Limits) -> ModelView:
                     f"{limits.replayed:,}; in Python, DurableModel.open(…, read_only=True).at({position}) takes any",
                 )
             replay(journal, model, start, position)
-            _old[key] = model.view(position)
-            while len(_old) > 4:
-                _old.popitem(last=False)
-        return _old[key]
+            served.old_views[key] = model.view(position)
+            while len(served.old_views) > _OLD_VIEWS:
+                served.old_views.popitem(last=False)
+        return served.old_views[key]
