@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +11,15 @@ from typing import Any, TypeVar
 
 from perdure.online.durable import DurableModel
 from perdure.online.errors import RowError
-from perdure.online.folder import JOURNAL, SNAPSHOTS
+from perdure.online.folder import JOURNAL
 from perdure.online.group import Request, request_of
 from perdure.online.history import kept_settings
 from perdure.online.journal import Journal, JournalError
 from perdure.online.settings import ModelSettings
-from perdure.online.snapshots import load_model
 from perdure.online.verification import verify_journal
 from perdure.online.view import ModelView
 from perdure.service.limits import Limits
+from perdure.service.old_views import OldViews
 from perdure.service.predictions import Predictions
 from perdure.service.problems import ProblemError, of_row
 from perdure.service.teacher import Taught, Teacher
@@ -50,9 +49,7 @@ class Served:
         self._snapshot: ModelView | None = None
         """What a model answers from that cannot be opened."""
         self._closing = Lock()
-        self.looking_back = Lock()
-        self.old_views: OrderedDict[tuple[int, int], ModelView] = OrderedDict()
-        """Of former positions, by position and edition of the journal; whoever holds `looking_back` may change them."""
+        self.old_views = OldViews(folder, limits.replayed)
 
     # --- from the beginning to the end
 
@@ -70,7 +67,8 @@ class Served:
             teacher = Teacher(durable, self.limits, self.give_up)
         except (StorageError, ContentError, RowError) as error:
             self.give_up(str(error))
-            self._snapshot = self._newest_snapshot()
+            self._snapshot = self.old_views.newest_snapshot()
+            self.regression = self._snapshot is not None and self._snapshot.regression
             return
         self.regression = durable.settings.regression
         self._writer = Writer(f"writer of {self.name}", teacher.learn, self.limits)
@@ -106,17 +104,6 @@ class Served:
         except StorageError as error:
             if self.state == "ready" and (self.folder / JOURNAL).exists():
                 self.give_up(str(error))
-
-    def _newest_snapshot(self) -> ModelView | None:
-        """Return the newest sound snapshot of a model whose journal is damaged."""
-        for path in sorted((self.folder / SNAPSHOTS).glob("*.safetensors"), reverse=True):
-            try:
-                saved = load_model(path)
-            except ContentError:
-                continue
-            self.regression = saved.settings.regression
-            return saved.model.view(saved.position)
-        return None
 
     # --- asking
 

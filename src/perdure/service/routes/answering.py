@@ -10,9 +10,6 @@ from fastapi.concurrency import run_in_threadpool
 from jaxtyping import Float
 
 from perdure.online.errors import RowError
-from perdure.online.folder import SNAPSHOTS
-from perdure.online.history import kept_settings, replay
-from perdure.online.snapshots import Snapshots
 from perdure.online.view import ModelView
 from perdure.service.bodies import PredictBody, check_row, parsed
 from perdure.service.context import answer, body_of, check_rows, context_of, documented
@@ -23,7 +20,6 @@ from perdure.service.served import Served
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["ask"])
 
-_OLD_VIEWS = 4
 _AT_ONCE = 16
 """Rows that are answered without another thread."""
 _EXAMPLE = {
@@ -67,7 +63,7 @@ async def predict_at(name: str, position: int, request: Request) -> Response:
     served = context.models.find(name)
     body = parsed(PredictBody, await body_of(request))
     rows = _rows(body, context.limits)
-    view = await run_in_threadpool(_view_at, served, position, context.limits)
+    view = await run_in_threadpool(_view_at, served, position)
     content, _ = await _predicted(view, rows, body)
     return answer({"position": position, **content})
 
@@ -124,26 +120,6 @@ async def _kept(served: Served, rows: list[dict[str, Any]], decided: list[Any]) 
     return await run_in_threadpool(served.predictions.keep, rows, decided)
 
 
-def _view_at(served: Served, position: int, limits: Limits) -> ModelView:
-    """Return the model as it was; one is made at a time, and the last ones are kept."""
-    with served.looking_back, served.journal() as journal:
-        last = journal.last_position
-        if not 0 <= position <= last:
-            raise ProblemError(
-                "no-example", f"position {position} was given, expected 0 to {last:,}", field="/position"
-            )
-        key = position, journal.edition
-        if key not in served.old_views:
-            settings = kept_settings(journal)
-            model, start = Snapshots(served.folder / SNAPSHOTS, journal).nearest(position, settings)
-            if position - start > limits.replayed:
-                raise ProblemError(
-                    "bad-request",
-                    f"{position - start:,} examples would have to be learned again, expected at most "
-                    f"{limits.replayed:,}; in Python, DurableModel.open(…, read_only=True).at({position}) takes any",
-                )
-            replay(journal, model, start, position)
-            served.old_views[key] = model.view(position)
-            while len(served.old_views) > _OLD_VIEWS:
-                served.old_views.popitem(last=False)
-        return served.old_views[key]
+def _view_at(served: Served, position: int) -> ModelView:
+    with served.journal() as journal:
+        return served.old_views.at(position, journal)
