@@ -57,8 +57,8 @@ class OldViews:
         if position - start > self._replayed:
             raise ProblemError(
                 "bad-request",
-                f"{position - start:,} examples would have to be learned again, expected at most {self._replayed:,}; in "
-                f"Python, DurableModel.open(…, read_only=True).at({position}) takes any number",
+                f"{position - start:,} examples would have to be learned again, expected at most {self._replayed:,}; "
+                f"in Python, DurableModel.open(…, read_only=True).at({position}) takes any number",
             )
         replay(journal, model, start, position)
         return model.view(position)
