@@ -32,6 +32,8 @@ ROOMS = [
     "records",
     "execution",
     "online",
+    "client",
+    "service",
     "experiments",
     "testing",
     "report",
@@ -39,7 +41,7 @@ ROOMS = [
     "__main__",
 ]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-WITHOUT_JAX = ["storage", "machine", "presets", "records", "report"]
+WITHOUT_JAX = ["storage", "machine", "presets", "records", "client", "report"]
 """Rooms that load without JAX, each module of them."""
 ALSO_WITHOUT_JAX = [
     "perdure",

@@ -4,6 +4,8 @@ from . import representation as representation
 from . import rl as rl
 from . import testing as testing
 from ._version import __version__ as __version__
+from .client.client import Client as Client
+from .client.transport import ServiceError as ServiceError
 from .core import Example as Example
 from .core import Info as Info
 from .core import Learner as Learner

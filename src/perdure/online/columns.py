@@ -215,7 +215,9 @@ class Columns:
             if isinstance(value, float) and math.isinf(value):
                 raise RowError(
                     f"row {table.number(row)}, column {name!r} is {value}, expected a category, as in the rows before; "
-                    "give a text"
+                    "give a text",
+                    row=table.number(row),
+                    column=name,
                 )
             if column is None and not news:
                 news.append(_News(row, name, "category column"))
@@ -289,7 +291,9 @@ class Columns:
     def _check_missing(self, name: str, row: int) -> None:
         if not self.allow_missing:
             raise RowError(
-                f"row {row}, column {name!r} is missing, expected a value; give one, or set allow_missing=True"
+                f"row {row}, column {name!r} is missing, expected a value; give one, or set allow_missing=True",
+                row=row,
+                column=name,
             )
 
 
@@ -334,7 +338,9 @@ def _numbers(values: Sequence[Any] | np.ndarray, name: str, table: Table) -> np.
         row = int(bad.argmax())
         raise RowError(
             f"row {table.number(row)}, column {name!r} is {numbers[row]}, expected a finite number that fits float32 "
-            f"(up to {_LARGEST:.3g}); correct or drop the row, or give NaN for a missing value"
+            f"(up to {_LARGEST:.3g}); correct or drop the row, or give NaN for a missing value",
+            row=table.number(row),
+            column=name,
         )
     return numbers
 
@@ -361,7 +367,9 @@ def _numbers_one_by_one(values: Sequence[Any] | np.ndarray, name: str, table: Ta
         else:
             raise RowError(
                 f"row {table.number(row)}, column {name!r} is {value!r}, expected a number, as in the rows before; "
-                "convert it, or give the column another name"
+                "convert it, or give the column another name",
+                row=table.number(row),
+                column=name,
             )
     return numbers
 

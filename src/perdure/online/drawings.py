@@ -69,14 +69,16 @@ def _encoded(encoder: Any, drawing: Any) -> Any:
     return encoder(as_features(drawing))
 
 
-def with_features(rows: Rows, name: str) -> Rows:
+def with_features(rows: Rows, name: str | None) -> Rows:
     """Return rows of drawings, or an array (rows, height, width) of them, as rows of their features.
 
-    Drawings are encoded one by one, so that many at once come to the same bits.
+    Without a name rows are what they are. Drawings are encoded one by one, so that many at once come to the same bits.
 
     Raises:
         RowError: naming the row that is no drawing of the right size.
     """
+    if name is None:
+        return rows
     encoder = drawing_encoder(name)
     drawings = _of_table(rows, encoder) if isinstance(rows.inputs, Table) else _of_array(rows.inputs, encoder)
     features: Float32[np.ndarray, "rows d"] = np.stack([np.asarray(encoder.encode(it)) for it in drawings])

@@ -46,9 +46,24 @@ class DriftMarker:
         self._held.clear()
 
 
+_LOADED = threading.Event()
+_LOADING = threading.Lock()
+
+
 def load_detector() -> None:
-    """Begin to load River, which takes a second or two, in a thread of its own."""
-    threading.Thread(target=_new_detector, daemon=True).start()
+    """Begin to load River, which takes a second or two, in a thread of its own; later calls do nothing."""
+    if _LOADING.acquire(blocking=False):  # never given up again
+        threading.Thread(target=_load, daemon=True).start()
+
+
+def is_loaded() -> bool:
+    """Would a new marker find the detector loaded, so that nobody waits for it?"""
+    return _LOADED.is_set()
+
+
+def _load() -> None:
+    _new_detector()
+    _LOADED.set()
 
 
 def _new_detector() -> Any:

@@ -14,19 +14,18 @@ import numpy as np
 from jaxtyping import Float
 
 from perdure.core import PerdureWarning
+from perdure.online.answers import predicted
 from perdure.online.errors import RowError
 from perdure.online.folder import SNAPSHOTS, check_writable, claim_folder
+from perdure.online.group import Group, Request, learn_group, request_of
 from perdure.online.history import (
-    Kept,
     as_kept,
     as_list,
     kept_settings,
-    names_given,
     pieces,
     positions_of,
     replay,
     settings_to_keep,
-    unknown_only,
 )
 from perdure.online.journal import Entry, Journal, JournalError
 from perdure.online.model import OnlineModel
@@ -34,6 +33,7 @@ from perdure.online.prequential import Prequential, compare
 from perdure.online.rows import as_rows, of_dictionaries
 from perdure.online.settings import ModelSettings
 from perdure.online.snapshots import Schedule, Snapshots, save_model
+from perdure.online.view import ModelView
 from perdure.storage.files import StorageError
 from perdure.storage.lock import FolderLock
 
@@ -167,32 +167,34 @@ class DurableModel:
             RowError: naming the row that cannot be learned; nothing was learned.
             JournalError: if it cannot be written; nothing was learned.
         """
-        if isinstance(X, Mapping):
-            X, y = [X], [y]
-        rows, targets = as_rows(X), as_list(y)
-        if len(targets) != rows.n:
-            raise RowError(f"{rows.n} rows and {len(targets)} targets were given; give as many of each")
-        names: list[str | None] = [None] * rows.n if ids is None else names_given(ids, rows)
+        (learned,) = self.learn_group([request_of(X, y, ids)]).results
+        if isinstance(learned, RowError):
+            raise learned
+        return self._position
+
+    def learn_group(self, requests: Sequence[Request]) -> Group:
+        """Learn requests in order, each all or none, and return once they are on the disk, by one commit.
+
+        Raises:
+            JournalError: if it cannot be written; nothing was learned.
+        """
         with self._busy:
             check_writable(self._lock, self.folder)
-            if ids is not None:
-                rows, targets, names = unknown_only(self._journal, rows, targets, names)
-            if rows.n:
-                self._learn_and_keep(as_kept(rows, targets), names)
-            return self._position
+            try:
+                group = learn_group(self._model, self._journal, requests)
+            except BaseException:
+                self._restore()  # to what is on the disk
+                raise
+            if group.n_learned:
+                self._position = self._journal.last_position
+                if self._schedule.is_due(self._position):
+                    self._try_snapshot()
+            return group
 
-    def _learn_and_keep(self, kept: Kept, names: Sequence[str | None]) -> None:
-        try:
-            self._model.learn(kept.rows, kept.targets)  # the device computes while the journal is written
-            self._journal.append([(name, x, y) for name, (x, y) in zip(names, kept.texts, strict=True)])
-        except RowError:
-            raise  # nothing was learned
-        except BaseException:
-            self._restore()  # to what is on the disk
-            raise
-        self._position = self._journal.last_position
-        if self._schedule.is_due(self._position):
-            self._try_snapshot()
+    def view(self) -> ModelView:
+        """Return the model as it is now, to be asked from any thread while this one learns on."""
+        with self._busy:
+            return self._model.view(self._position)
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "rows classes"]:
         """Return the probability of each class, in the order of `classes`; or targets, for regression."""
@@ -201,13 +203,11 @@ class DurableModel:
             return self._model.predict(as_rows([X] if isinstance(X, Mapping) else X))
 
     def predict(self, X: Any) -> list[Any] | np.ndarray:
-        """Return the most probable class of each row, None before the first example; or the targets, for regression."""
+        """Return the most probable class of each row, None before the first example; or targets, for regression."""
         answers = self.predict_proba(X)
-        if self.settings.regression:
-            return answers[:, 0] if answers.shape[1] == 1 else answers
-        if not self.classes:
-            return [None] * len(answers)
-        return [self.classes[place] for place in answers.argmax(axis=1)]
+        if not self.settings.regression:
+            return predicted(answers, self.classes)
+        return answers[:, 0] if answers.shape[1] == 1 else answers
 
     @property
     def classes(self) -> list[Any]:
@@ -234,8 +234,7 @@ class DurableModel:
     def undo(self) -> Entry | None:
         """Forget the last example, and return it; None if there is none."""
         with self._busy:
-            last = self._journal.last_entry()
-            if last is not None:
+            if (last := self._journal.last_entry()) is not None:
                 self._forget([last.position])
             return last
 
@@ -302,7 +301,8 @@ class DurableModel:
         if not isinstance(methods, Mapping):
             methods = {name: self.settings.changed(method=name) for name in methods}
         models = {name: settings.new_model() for name, settings in methods.items()}
-        history = pieces(self._journal, 0, self._journal.last_position)
+        uniform = not all(it.allow_missing for it in methods.values())
+        history = pieces(self._journal, 0, self._journal.last_position, same_columns=uniform)
         return compare(models, history, window=window, delay=delay)
 
     def adopt(self, method: str | None = None, **settings: Any) -> None:

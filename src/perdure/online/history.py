@@ -26,19 +26,29 @@ _PLAIN = frozenset({float, int, str, bool, type(None)})
 """Types of values that come back from JSON as they were."""
 
 
-def pieces(journal: Journal, after: int, upto: int, without: Container[int] = ()) -> Iterator[tuple[Rows, list[Any]]]:
+def pieces(
+    journal: Journal, after: int, upto: int, without: Container[int] = (), *, same_columns: bool = False
+) -> Iterator[tuple[Rows, list[Any]]]:
     """Yield the examples of positions after `after` up to `upto` that were not forgotten, some at a time.
 
     Those of the positions in `without` are left out. Messages about rows name positions.
+
+    Args:
+        journal: of the examples.
+        after: position before the first one.
+        upto: position of the last one.
+        without: positions to leave out.
+        same_columns: only rows of the same columns in one piece, for models in which no value may be missing: a column
+            that appears later is not missing in the rows before it.
     """
     entries: list[Entry] = []
     for entry in journal.entries(after, upto):
         if entry.position in without:
             continue
-        entries.append(entry)
-        if len(entries) == _PIECE:
+        if len(entries) == _PIECE or (same_columns and entries and entries[-1].x.keys() != entry.x.keys()):
             yield _learnable(entries)
             entries = []
+        entries.append(entry)
     if entries:
         yield _learnable(entries)
 
@@ -49,7 +59,7 @@ def replay(journal: Journal, model: OnlineModel, after: int, upto: int, without:
     Raises:
         RowError: naming the position of an example that cannot be learned.
     """
-    for rows, targets in pieces(journal, after, upto, without):
+    for rows, targets in pieces(journal, after, upto, without, same_columns=not model.columns.allow_missing):
         model.learn(rows, targets)
 
 
@@ -86,6 +96,13 @@ class Kept(NamedTuple):
     texts: list[tuple[str, str]]
     """x and y of each row."""
 
+    def take(self, places: Sequence[int]) -> Kept:
+        """Return some of the rows."""
+        if len(places) == self.rows.n:
+            return self
+        rows = self.rows.take(np.asarray(places, int))
+        return Kept(rows, [self.targets[it] for it in places], [self.texts[it] for it in places])
+
 
 def as_kept(rows: Rows, targets: list[Any]) -> Kept:
     """Return rows and targets as they come back from a journal, so that a model learns now what it would learn again.
@@ -99,7 +116,9 @@ def as_kept(rows: Rows, targets: list[Any]) -> Kept:
         try:
             texts.append((to_json(x), to_json(y)))
         except (TypeError, ValueError) as cause:
-            raise RowError(f"row {rows.number(row)}{_not_finite(x, y) or f': {cause}'}") from cause
+            raise RowError(
+                f"row {rows.number(row)}{_not_finite(x, y) or f': {cause}'}", row=rows.number(row)
+            ) from cause
     if not all(_PLAIN.issuperset(map(type, x.values())) for x in examples):
         numbers = np.asarray([rows.number(row) for row in range(rows.n)], int)
         rows = of_dictionaries([json.loads(x) for x, _ in texts], numbers)
@@ -107,7 +126,8 @@ def as_kept(rows: Rows, targets: list[Any]) -> Kept:
         if type(y) not in _PLAIN and json.loads(text) != y:
             raise RowError(
                 f"row {rows.number(row)} has the target {y!r} of type {type(y).__name__}, which cannot be kept; give a "
-                "text, a number, True or False"
+                "text, a number, True or False",
+                row=rows.number(row),
             )
     return Kept(rows, targets, texts)
 
@@ -154,22 +174,6 @@ def dictionaries(rows: Rows) -> list[dict[str, Any]]:
         return [{} for _ in range(rows.n)]
     values = [it.tolist() if isinstance(it, np.ndarray) else it for it in rows.inputs.columns.values()]
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
-
-
-def unknown_only(
-    journal: Journal, rows: Rows, targets: list[Any], ids: list[str | None]
-) -> tuple[Rows, list[Any], list[str | None]]:
-    """Return the rows whose ids are not in a journal, the first of each id, and those without an id."""
-    taken = set(journal.positions([it for it in ids if it is not None]))
-    places = []
-    for place, id in enumerate(ids):
-        if id is None or id not in taken:
-            places.append(place)
-            if id is not None:
-                taken.add(id)
-    if len(places) == rows.n:
-        return rows, targets, ids
-    return rows.take(np.asarray(places, int)), [targets[it] for it in places], [ids[it] for it in places]
 
 
 def settings_to_keep(settings: ModelSettings) -> dict[str, Any]:

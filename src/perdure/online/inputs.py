@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float32
 
+from perdure.online.columns import Columns, Table
 from perdure.online.errors import RowError
 from perdure.online.rows import Rows
 from perdure.online.state import BLOCK
@@ -30,6 +33,33 @@ def pixels(rows: Rows) -> Float32[np.ndarray, "rows ..."]:
             "float32; correct or drop the row"
         )
     return x.astype(np.float32)
+
+
+def check_kind(rows: Rows, shape: tuple[int, ...] | None, *, has_learned: bool) -> None:
+    """Check that rows are of a table if those before were, or inputs of their shape.
+
+    Args:
+        rows: to be learned or answered.
+        shape: of the inputs before; None if they were rows of a table, or there were none.
+        has_learned: were there any?
+
+    Raises:
+        RowError: if they are not.
+    """
+    if isinstance(rows.inputs, Table):
+        if shape is not None:
+            raise RowError(f"rows of a table were given, expected inputs of shape {shape}, as those before")
+    elif shape is None and has_learned:
+        raise RowError(f"inputs of shape {rows.inputs.shape[1:]} were given, expected rows of a table, as those before")
+    elif shape is not None and rows.inputs.shape[1:] != shape:
+        raise RowError(f"inputs have shape {rows.inputs.shape[1:]}, expected {shape}, as those before")
+
+
+def vectors_of(rows: Rows, columns: Columns, width: int, began: Mapping[str, int] | None = None) -> np.ndarray:
+    """Return rows as raw vectors; the arguments after `rows` are those of `Columns.encode`."""
+    if isinstance(rows.inputs, Table):
+        return columns.encode(rows.inputs, width, began)
+    return pixels(rows)
 
 
 def padded(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import secrets
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from perdure.core import PerdureWarning
 from perdure.online.encoding import checksum_of, to_json
+from perdure.online.refusals import RESTORE, errno_of, remedy_for
 from perdure.online.schema import PARTS, SCHEMA, TABLES, parts_of
 from perdure.storage.files import StorageError
 from perdure.storage.reading import MAX_DEPTH, MAX_TEXT_BYTES, ContentError, parse_json, shortened
@@ -22,7 +24,6 @@ from perdure.storage.reading import MAX_DEPTH, MAX_TEXT_BYTES, ContentError, par
 _PIECE = 1000
 _PAGE_BYTES = 16_384
 """Larger pages than SQLite's 4,096 make erasing about a third faster with 20 columns."""
-_RESTORE = "put a backup of the whole folder in its place"
 
 
 class JournalError(StorageError):
@@ -104,9 +105,9 @@ class Journal:
             )
         if odd := sorted(f"{kind} {shortened(name)!r}" for kind, name, _ in parts ^ PARTS):
             raise JournalError(
-                None,
+                errno.EIO,
                 f"{self._path} is damaged or was altered: {odd[0]} is missing, was added or has another definition "
-                f"than a journal's; {_RESTORE}",
+                f"than a journal's; {RESTORE}",
             )
 
     def close(self) -> None:
@@ -131,7 +132,7 @@ class Journal:
         try:
             return None if text is None else parse_json(text.encode(), f"{self._path}, settings")
         except ContentError as cause:
-            raise JournalError(None, f"{cause}; {_RESTORE}") from cause
+            raise JournalError(None, f"{cause}; {RESTORE}") from cause
 
     def set_settings(self, settings: Mapping[str, Any]) -> None:
         """Set the settings of the model; a new edition begins."""
@@ -145,7 +146,7 @@ class Journal:
         text = self._meta("edition") or "0"
         if not (text.isdecimal() and text.isascii() and len(text) < 19):
             raise JournalError(
-                None, f"{self._path}: its edition is {shortened(repr(text))}, expected a whole number ≥ 0; {_RESTORE}"
+                None, f"{self._path}: its edition is {shortened(repr(text))}, expected a whole number ≥ 0; {RESTORE}"
             )
         return int(text)
 
@@ -157,7 +158,7 @@ class Journal:
             row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         if row is not None and not isinstance(row[0], str):
             raise JournalError(
-                None, f"{self._path}: its {name} is {shortened(repr(row[0]))}, expected a text; {_RESTORE}"
+                None, f"{self._path}: its {name} is {shortened(repr(row[0]))}, expected a text; {RESTORE}"
             )
         return None if row is None else row[0]
 
@@ -186,20 +187,25 @@ class Journal:
 
     # --- examples
 
-    def append(self, examples: Sequence[tuple[str | None, str, str]]) -> None:
+    def append(self, examples: Sequence[tuple[str | None, str, str]]) -> range:
         """Append examples (id, x, y), x and y as `to_json` returns them, all or none; they are on the disk on return.
+
+        Returns:
+            Their positions.
 
         Raises:
             JournalError: if the disk is full, an id is taken or an example is too long; nothing has been appended then.
         """
         now = time.time()
         for id, x, y in examples:
-            _check_length(id, x, y)
+            check_length(id, x, y)
         rows = [(id, x, y, checksum_of(x, y), now) for id, x, y in examples]
         with self._explained("written"), self._transaction():
             self._connection.executemany(
                 "INSERT INTO examples (id, x, y, checksum, learned_at) VALUES (?, ?, ?, ?, ?)", rows
             )
+            end = self._connection.execute("SELECT COALESCE(MAX(position), 0) + 1 FROM examples").fetchone()[0]
+        return range(end - len(rows), end)
 
     def entries(self, after: int = 0, upto: int | None = None) -> Iterator[Entry]:
         """Yield the examples that were not forgotten, of positions after `after` up to `upto`, in order.
@@ -220,6 +226,15 @@ class Journal:
             yield from (self._entry(row) for row in rows if row[2] is not None)
             after = rows[-1][0]
 
+    def select(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query.
+
+        Raises:
+            JournalError: if the file cannot be read.
+        """
+        with self._explained("read"):
+            return self._connection.execute(query, values).fetchall()
+
     def last_entry(self) -> Entry | None:
         """Return the last example that was not forgotten; None if there is none."""
         with self._explained("read"):
@@ -231,19 +246,21 @@ class Journal:
     def _entry(self, row: tuple[int, Any, Any, Any, Any]) -> Entry:
         position, id, x, y, checksum = row
         if not isinstance(x, str) or not isinstance(y, str) or checksum != checksum_of(x, y):
-            raise JournalError(None, f"{self._path} is damaged: example {position} is not what was written; {_RESTORE}")
+            raise JournalError(
+                errno.EIO, f"{self._path} is damaged: example {position} is not what was written; {RESTORE}"
+            )
         try:
             inputs, target = json.loads(x), json.loads(y)
         except (ValueError, RecursionError) as cause:
             why = f"nested more than {MAX_DEPTH} levels deep" if isinstance(cause, RecursionError) else f"{cause}"
             raise JournalError(
-                None, f"{self._path}: example {position} cannot be read as JSON: {why}; {_RESTORE}"
+                errno.EIO, f"{self._path}: example {position} cannot be read as JSON: {why}; {RESTORE}"
             ) from cause
         if not isinstance(inputs, dict):
             raise JournalError(
                 None,
                 f"{self._path}: example {position} is {shortened(x)}, expected a JSON object from column to value; "
-                f"{_RESTORE}",
+                f"{RESTORE}",
             )
         return Entry(position, id, inputs, target)
 
@@ -302,7 +319,7 @@ class Journal:
             self._connection.execute("VACUUM")
             is_busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as cause:
-            raise self._not_erased(self._path, f"{cause}", _remedy(cause)) from cause
+            raise self._not_erased(self._path, f"{cause}", remedy_for(cause)) from cause
         if is_busy:
             log = self._path.with_name(f"{self._path.name}-wal")
             raise self._not_erased(log, "another program is reading the journal", "wait until it has closed it")
@@ -323,7 +340,7 @@ class Journal:
             (x,) = self._connection.execute("SELECT x FROM examples WHERE position = ?", (position,)).fetchone()
             if x is None:
                 raise JournalError(None, f"{self._path}: example {position} was forgotten, so it has no target")
-            _check_length(None, x, text)
+            check_length(None, x, text)
             self._connection.execute(
                 "UPDATE examples SET y = ?, checksum = ? WHERE position = ?", (text, checksum_of(x, text), position)
             )
@@ -348,31 +365,17 @@ class Journal:
             raise JournalError(None, f"{self._path}: an id was given that is taken ({cause})") from cause
         except sqlite3.Error as cause:
             raise JournalError(
-                None,
-                f"{self._path} could not be {what}: {cause}; what was acknowledged before is kept. {_remedy(cause)}",
+                errno_of(cause),
+                f"{self._path} could not be {what}: {cause}; what was acknowledged before is kept. {remedy_for(cause)}",
             ) from cause
 
 
-def _remedy(cause: sqlite3.Error) -> str:
-    """Return what to do about an error of SQLite."""
-    if isinstance(cause, sqlite3.ProgrammingError):  # of a closed connection
-        return "open the model again"
-    # An extended code has the plain one in its lowest byte.
-    match getattr(cause, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return "wait until the other program that uses it has closed it"
-        case sqlite3.SQLITE_FULL:
-            return "make room on the disk"
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
-            return "change the permissions of the file and its folder"
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_TOOBIG:
-            return _RESTORE
-        case _:
-            return f"make room on the disk, or if the file is damaged, {_RESTORE}"
+def check_length(id: str | None, x: str, y: str) -> None:
+    """Refuse what could not be read again; JSON is ASCII.
 
-
-def _check_length(id: str | None, x: str, y: str) -> None:
-    """Refuse what could not be read again; JSON is ASCII."""
+    Raises:
+        JournalError: if the example is too long.
+    """
     n_bytes = len((id or "").encode()) + len(x) + len(y)
     if n_bytes > MAX_TEXT_BYTES:
         raise JournalError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from threading import RLock
 from typing import Any
@@ -23,16 +23,17 @@ from perdure.online.columns import Admission, Columns, Table
 from perdure.online.drawings import with_features
 from perdure.online.errors import RowError
 from perdure.online.growth import Segment, segments, widened
-from perdure.online.inputs import padded, pixels
+from perdure.online.inputs import check_kind, pixels, vectors_of
 from perdure.online.packing import Packing
 from perdure.online.program import block_bits, initial_program, program_of
 from perdure.online.rows import Rows, of_dictionaries
 from perdure.online.state import BLOCK, ModelState
 from perdure.online.targets import LARGEST, Classes, numbers
+from perdure.online.view import ModelView, copied
 from perdure.storage.arrays import named_arrays, restored
 from perdure.updates.losses import huber_loss
 
-_NOT_KEPT = ("_last", "_lock", "_packing", "_program")
+_NOT_KEPT = ("_kept_columns", "_last", "_lock", "_packing", "_program")
 
 
 class OnlineModel:
@@ -87,6 +88,8 @@ class OnlineModel:
         self._last: deque[tuple[list[Any], Any]] = deque(maxlen=1)
         """The packed arrays of (learner, state), and what was predicted for the last block."""
         self._lock = RLock()
+        self._kept_columns: Columns | None = None
+        """Copy of the columns for views."""
         self._width, self._n_capacity, self._n_slots = 0, 0, 0
 
     @property
@@ -117,7 +120,7 @@ class OnlineModel:
     def __setstate__(self, kept: dict[str, Any]) -> None:
         """Take over what `__getstate__` returned."""
         vars(self).update({name: it for name, it in kept.items() if name != "arrays"})
-        self._last, self._lock = deque(maxlen=1), RLock()
+        self._last, self._lock, self._kept_columns = deque(maxlen=1), RLock(), None
         if kept["arrays"] is not None:
             self._take_over(kept["arrays"], self.shape, self._n_capacity)
 
@@ -125,6 +128,11 @@ class OnlineModel:
     def classes(self) -> list[Any]:
         """Classes that have appeared, in the order of their first example."""
         return self._classes.labels
+
+    @property
+    def known_classes(self) -> Set[Any]:
+        """The same, to look one up."""
+        return self._classes.numbers_by_label.keys()
 
     @property
     def n_outputs(self) -> int:
@@ -181,7 +189,7 @@ class OnlineModel:
         """Learn rows block by block; yield where each begins and ends, and what was predicted for it, on the device."""
         if len(y) != rows.n:
             raise RowError(f"{rows.n} rows and {len(y)} targets were given, expected one for each row")
-        rows = self._featured(rows)
+        rows = with_features(rows, self.features)
         with self._lock:
             if self.regression:
                 targets = numbers(y, self.n_targets, rows.number)
@@ -194,7 +202,7 @@ class OnlineModel:
             n_outputs = self._n_capacity or self.n_targets or 0
             for segment in segments(rows.n, needs, self._width, n_outputs):
                 self._grow(rows, segment)
-                vectors = self._vectors(rows, segment.n_columns, admission.began)
+                vectors = vectors_of(rows, self.columns, segment.n_columns, admission.began)
                 for start in range(segment.start, segment.stop, BLOCK):
                     stop = min(start + BLOCK, segment.stop)
                     own = self._target_vectors(targets[start:stop])
@@ -208,20 +216,33 @@ class OnlineModel:
         Raises:
             RowError: naming the row that cannot be read.
         """
-        if self._packed is None:
-            return np.zeros((rows.n, self.n_outputs), np.float32)
-        rows = self._featured(rows)
-        self._check_kind(rows)
-        parts = []
         with self._lock:
-            n_outputs = self.n_outputs
-            vectors = self._vectors(rows, self._width)
-            for start in range(0, rows.n, BLOCK):
-                part = vectors[start : start + BLOCK]
-                # One program for one row, one for more.
-                own = padded(part) if len(part) > 1 else part
-                parts.append((self._program.predict(self._packed, own), len(part)))
-        return np.concatenate([np.asarray(outputs)[:n] for outputs, n in parts])[:, :n_outputs]
+            now = self._as_view(0, self._packed, self.columns)
+            parts = now.dispatch(rows)
+        return now.gather(rows.n, parts)
+
+    def view(self, position: int) -> ModelView:
+        """Return the model as it is now, called that of a position; later learning does not touch it."""
+        with self._lock:
+            if self._kept_columns is None or self._kept_columns.n_slots != self.columns.n_slots:
+                self._kept_columns = copy.deepcopy(self.columns)  # whatever is new in columns takes a slot
+            packed = None if self._packed is None else copied(self._packed)
+            return self._as_view(position, packed, self._kept_columns)
+
+    def _as_view(self, position: int, packed: list[Any] | None, columns: Columns) -> ModelView:
+        program = None if packed is None else self._program
+        return ModelView(
+            position,
+            tuple(self.classes),
+            self.n_outputs,
+            self.regression,
+            self.features,
+            columns,
+            self._shape,
+            self._width,
+            packed,
+            program,
+        )
 
     def learn_one(self, row: Mapping[Any, Any], target: Any) -> None:
         """Learn one row, given as a dictionary from column to value; the same as `learn` with one row.
@@ -277,7 +298,7 @@ class OnlineModel:
         Raises:
             ContentError: if the arrays are those of another model.
         """
-        self.columns = Columns.from_json(described["columns"])
+        self.columns, self._kept_columns = Columns.from_json(described["columns"]), None
         self._classes = Classes()
         self.know(described["classes"])
         self.n_targets, self.n_seen = described["n_targets"], described["n_seen"]
@@ -292,13 +313,9 @@ class OnlineModel:
 
     # --- rows
 
-    def _featured(self, rows: Rows) -> Rows:
-        """Return rows as they are learned: of drawings their features."""
-        return rows if self.features is None else with_features(rows, self.features)
-
     def _admit_inputs(self, rows: Rows) -> Admission:
         """Take up new columns."""
-        self._check_kind(rows)
+        check_kind(rows, self._shape, has_learned=self.has_learned)
         if isinstance(rows.inputs, Table):
             return self.columns.admit(rows.inputs)
         pixels(rows)  # raises if there is a value that cannot be learned
@@ -356,23 +373,6 @@ class OnlineModel:
         parameters, structure = jax.tree.flatten(self.learner)
         program = initial_program(structure, self.hidden_sizes, shape, n_outputs, regression=self.regression)
         return partial(program, parameters, np.uint32(self.seed))
-
-    def _check_kind(self, rows: Rows) -> None:
-        """Check that rows are of a table if those before were, or inputs of their shape."""
-        if isinstance(rows.inputs, Table):
-            if self._shape is not None:
-                raise RowError(f"rows of a table were given, expected inputs of shape {self._shape}, as those before")
-        elif self._shape is None and self.has_learned:
-            raise RowError(
-                f"inputs of shape {rows.inputs.shape[1:]} were given, expected rows of a table, as those before"
-            )
-        elif self._shape is not None and rows.inputs.shape[1:] != self._shape:
-            raise RowError(f"inputs have shape {rows.inputs.shape[1:]}, expected {self._shape}, as those before")
-
-    def _vectors(self, rows: Rows, width: int, began: Mapping[str, int] | None = None) -> np.ndarray:
-        if isinstance(rows.inputs, Table):
-            return self.columns.encode(rows.inputs, width, began)
-        return pixels(rows)
 
     def _target_vectors(self, targets: Any) -> np.ndarray:
         """Return class numbers (rows,), or targets (rows, outputs)."""

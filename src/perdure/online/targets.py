@@ -21,7 +21,7 @@ class Classes:
     def __init__(self) -> None:
         """Begin with none."""
         self.labels: list[Any] = []
-        self._numbers: dict[Any, int] = {}
+        self.numbers_by_label: dict[Any, int] = {}
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -29,21 +29,21 @@ class Classes:
 
     def __contains__(self, label: Any) -> bool:
         """Tell whether a class has appeared."""
-        return label in self._numbers
+        return label in self.numbers_by_label
 
     def number(self, label: Any) -> int | None:
         """Return the number of a class; None if it has not appeared."""
-        return self._numbers.get(label)
+        return self.numbers_by_label.get(label)
 
     def numbers(self, labels: Iterable[Any]) -> list[int]:
         """Return the numbers of classes that have appeared."""
-        return [self._numbers[it] for it in labels]
+        return [self.numbers_by_label[it] for it in labels]
 
     def add(self, labels: Iterable[Any]) -> None:
         """Give a number to each class that has none."""
         for label in labels:
-            if label not in self._numbers:
-                self._numbers[label] = len(self.labels)
+            if label not in self.numbers_by_label:
+                self.numbers_by_label[label] = len(self.labels)
                 self.labels.append(label)
 
     def checked(self, y: Any, number: Callable[[int], int] = int) -> list[Any]:
@@ -65,7 +65,8 @@ class Classes:
             if kind is not None and found != kind:
                 raise RowError(
                     f"row {number(row)} has the class {label!r}, {found}, expected {kind}, as the classes before, "
-                    f"such as {(self.labels or labels)[0]!r}; convert it"
+                    f"such as {(self.labels or labels)[0]!r}; convert it",
+                    row=number(row),
                 )
             kind = found
         return labels
@@ -94,7 +95,8 @@ def numbers(y: Any, n_targets: int | None, number: Callable[[int], int] = int) -
         row = int(bad.any(axis=1).argmax())
         shown = values[row, 0] if values.shape[1] == 1 else values[row].tolist()
         raise RowError(
-            f"row {number(row)} has the target {shown}, expected a finite number that fits float32; drop the row"
+            f"row {number(row)} has the target {shown}, expected a finite number that fits float32; drop the row",
+            row=number(row),
         )
     return values
 
@@ -104,14 +106,19 @@ def _check_class(label: Any, number: Callable[[int], int], row: int) -> None:
         hash(label)
     except TypeError as cause:
         raise RowError(
-            f"row {number(row)} has the class {label!r} of type {type(label).__name__}, expected a text or a number"
+            f"row {number(row)} has the class {label!r} of type {type(label).__name__}, expected a text or a number",
+            row=number(row),
         ) from cause
     if type(label).__name__ in ("NAType", "NaTType") or label is None or label != label:
-        raise RowError(f"row {number(row)} has the class {label!r}, expected a class; drop the row, or name its class")
+        raise RowError(
+            f"row {number(row)} has the class {label!r}, expected a class; drop the row, or name its class",
+            row=number(row),
+        )
     if isinstance(label, int | float) and not abs(label) < _TOO_LARGE:
         shown = label if isinstance(label, float) else f"a whole number of {label.bit_length()} bits"
         raise RowError(
-            f"row {number(row)} has the class {shown}, expected a text, or a number of at most 64 bits; convert it"
+            f"row {number(row)} has the class {shown}, expected a text, or a number of at most 64 bits; convert it",
+            row=number(row),
         )
 
 

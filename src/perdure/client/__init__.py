@@ -1,0 +1,1 @@
+"""A model on a server, taught and asked like one in this process."""

@@ -1,0 +1,65 @@
+"""How much room rows would take in a model, before it learns them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from typing import Any
+
+from perdure.online.columns import HASHED_SLOTS, MAX_CATEGORIES, Column, Columns, Table
+from perdure.online.errors import RowError
+
+_NUMBERS = frozenset({float, int, bool, type(None)})
+
+
+def check_capacity(
+    columns: Columns, classes: Set[Any], table: Table, targets: Sequence[Any], *, max_inputs: int, max_classes: int
+) -> bool:
+    """Check that rows do not bring more inputs or classes than a model may have; tell whether they bring any.
+
+    Args:
+        columns: that the model knows.
+        classes: that it knows; for regression none, and no targets.
+        table: the rows.
+        targets: of the rows; none for regression.
+        max_inputs: columns of numbers, flags for missing values and categories that it may have.
+        max_classes: classes that it may have.
+
+    Raises:
+        RowError: naming the column, or the row whose class is one too many.
+    """
+    n_inputs, n_known = columns.n_slots, len(classes)
+    for name, values in table.columns.items():
+        added = _added(columns.known.get(name), values)
+        n_inputs += added
+        if added and n_inputs > max_inputs:
+            raise RowError(
+                f"column {name!r} would bring the model to {n_inputs:,} inputs, expected at most {max_inputs:,}; leave "
+                "it out, or give it fewer categories",
+                row=table.number(0),
+                column=name,
+            )
+    new: set[Any] = set()
+    for row, label in enumerate(targets):
+        if label in classes or label in new:
+            continue
+        new.add(label)
+        if n_known + len(new) > max_classes:
+            raise RowError(
+                f"row {table.number(row)} has the class {label!r}, which would be one of {n_known + len(new):,}, "
+                f"expected at most {max_classes:,}; give it one of the classes before",
+                row=table.number(row),
+            )
+    return bool(new) or n_inputs > columns.n_slots
+
+
+def _added(column: Column | None, values: Any) -> int:
+    """Return how many inputs the values of a column may add at most."""
+    if column is not None and not column.is_category:
+        return int(column.missing_slot is None and None in values)
+    texts = set() if _NUMBERS.issuperset(map(type, values)) else {str(it) for it in values if it is not None}
+    if column is None and not texts:
+        return 2
+    known = {} if column is None else column.categories
+    new = len(texts - known.keys()) if column is not None else len(texts) + 2
+    room = MAX_CATEGORIES - len(known)
+    return new if new <= room else room + (0 if column is not None and column.hashed else HASHED_SLOTS)

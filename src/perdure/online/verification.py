@@ -1,0 +1,39 @@
+"""Is a journal still what was written?"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+from perdure.online.encoding import checksum_of
+from perdure.online.journal import Journal, JournalError
+from perdure.online.refusals import RESTORE
+
+_PIECE = 1_000
+_QUERY = "SELECT position, x, y, checksum FROM examples WHERE position > ? ORDER BY position LIMIT ?"
+
+
+def verify_journal(path: Path, proceed: Callable[[], bool] = lambda: True) -> None:
+    """Read all examples of a journal, beside whoever writes it, and compare them with their checksums.
+
+    Args:
+        path: the file.
+        proceed: called now and then; False ends it before the end.
+
+    Raises:
+        JournalError: naming the example that is not what was written, or if the file cannot be read.
+    """
+    journal, after = Journal(path, writable=False), 0
+    try:
+        while proceed() and (rows := journal.select(_QUERY, after, _PIECE)):
+            for position, x, y, checksum in rows:
+                if (x, y, checksum) == (None, None, None):  # forgotten
+                    continue
+                if not isinstance(x, str) or not isinstance(y, str) or checksum != checksum_of(x, y):
+                    raise JournalError(
+                        errno.EIO, f"{path} is damaged: example {position} is not what was written; {RESTORE}"
+                    )
+            after = rows[-1][0]
+    finally:
+        journal.close()

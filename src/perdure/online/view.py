@@ -1,0 +1,104 @@
+"""A model as it was at one moment, which any number of threads may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from perdure.online.answers import predicted
+from perdure.online.columns import Columns
+from perdure.online.drawings import with_features
+from perdure.online.inputs import check_kind, padded, vectors_of
+from perdure.online.program import Program
+from perdure.online.rows import Rows, as_rows, of_dictionaries
+from perdure.online.state import BLOCK
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """What a model knew at a position of its journal.
+
+    Nothing in it changes, and what the model learns later does not touch it.
+    """
+
+    position: int
+    """Of the last example that the model had learned."""
+    classes: tuple[Any, ...]
+    """In the order of their first example."""
+    n_outputs: int
+    """Classes, or targets."""
+    regression: bool
+    features: str | None
+    """Of drawings, if rows are that."""
+    columns: Columns
+    shape: tuple[int, ...] | None
+    """Of an input, if it is no row of a table."""
+    width: int
+    """Columns for which the state has room."""
+    packed: list[Any] | None
+    """Arrays of the learner and its state; None before the first row."""
+    program: Program | None
+
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "rows outputs"]:
+        """Return the probability of each class, in the order of `classes`; or targets, for regression.
+
+        Raises:
+            RowError: naming the row that cannot be read.
+        """
+        rows = as_rows([X] if isinstance(X, Mapping) else X)
+        return self.gather(rows.n, self.dispatch(rows))
+
+    def predict_proba_one(self, row: Mapping[str, Any]) -> Float[np.ndarray, " outputs"]:
+        """Return the same for one row; faster than `predict_proba`."""
+        vector = self.columns.encode_plain(row, self.width) if self.shape is None else None
+        if vector is None or self.packed is None or self.program is None:
+            return self.predict_proba(of_dictionaries([row]))[0]
+        return np.asarray(self.program.predict(self.packed, vector[None]))[0, : self.n_outputs]
+
+    def predict(self, X: Any) -> list[Any]:
+        """Return the most probable class of each row, or targets; None before the first example."""
+        return self.decide(self.predict_proba(X))
+
+    def decide(self, answers: Float[np.ndarray, "rows outputs"]) -> list[Any]:
+        """Return what `predict` returns for rows with these answers."""
+        if not self.regression:
+            return predicted(answers, self.classes)
+        if not answers.shape[1]:
+            return [None] * len(answers)
+        return answers[:, 0].tolist() if answers.shape[1] == 1 else answers.tolist()
+
+    def dispatch(self, rows: Rows) -> Sequence[tuple[Any, int]]:
+        """Begin to answer rows: return what is on the device for each block, and how many rows of it count.
+
+        Raises:
+            RowError: as `predict_proba`.
+        """
+        if self.packed is None or self.program is None:
+            return []
+        rows = with_features(rows, self.features)
+        check_kind(rows, self.shape, has_learned=True)
+        vectors, parts = vectors_of(rows, self.columns, self.width), []
+        for start in range(0, rows.n, BLOCK):
+            part = vectors[start : start + BLOCK]
+            # One program for one row, one for more.
+            own = padded(part) if len(part) > 1 else part
+            parts.append((self.program.predict(self.packed, own), len(part)))
+        return parts
+
+    def gather(self, n_rows: int, parts: Sequence[tuple[Any, int]]) -> Float[np.ndarray, "rows outputs"]:
+        """Wait for what `dispatch` has begun, and return it."""
+        if not parts:
+            return np.zeros((n_rows, self.n_outputs), np.float32)
+        return np.concatenate([np.asarray(outputs)[:n] for outputs, n in parts])[:, : self.n_outputs]
+
+
+@jax.jit
+def copied(arrays: list[Any]) -> list[Any]:
+    """Return copies of arrays, which stay when a program consumes the arrays."""
+    return [jnp.copy(it) for it in arrays]

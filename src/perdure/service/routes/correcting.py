@@ -1,0 +1,146 @@
+"""Undo, forget, relabel; examples; backtests."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from perdure.online.durable import DurableModel
+from perdure.online.errors import RowError
+from perdure.online.journal import Entry, JournalError
+from perdure.online.search import find_examples
+from perdure.online.view import ModelView
+from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody, check_target, parsed
+from perdure.service.context import answer, body_of, check_rows, context_of, documented
+from perdure.service.problems import ProblemError
+from perdure.service.served import Served
+
+router = APIRouter(prefix="/v1/models/{name}", tags=["correct"])
+
+_EXAMPLE = {"position": 3, "id": "m3", "learned_at": 1750000000.0, "x": {"length": 750}, "y": "work"}
+_JOB = {"id": "b-0123456789abcdef", "model": "mail", "state": "running", "methods": ["er"], "progress": 0.4}
+
+
+@router.post("/undo", openapi_extra=documented(example={"forgot": _EXAMPLE, "seconds": 0.1}), summary="Forget the last")
+async def undo(name: str, request: Request) -> Response:
+    """Forget the last example exactly: the model becomes the one that never saw it."""
+    served = context_of(request).models.find(name)
+    began = time.perf_counter()
+    last: Entry | None = await served.change(lambda it: it.undo())
+    return answer({"forgot": None if last is None else last._asdict(), "seconds": time.perf_counter() - began})
+
+
+@router.post(
+    "/forget", openapi_extra=documented(ForgetBody, example={"forgot": 1, "seconds": 0.4}), summary="Forget examples"
+)
+async def forget(name: str, request: Request) -> Response:
+    """Forget examples exactly, in the model and on the disk. Predictions go on meanwhile; learning waits."""
+    context = context_of(request)
+    served = context.models.find(name)
+    body = parsed(ForgetBody, await body_of(request))
+    check_rows(len(body.ids), context.limits, "/ids")
+    began = time.perf_counter()
+    n: int = await served.change(lambda it: _corrected(it, lambda: it.forget(body.ids), "/ids"))
+    return answer({"forgot": n, "seconds": time.perf_counter() - began})
+
+
+@router.post(
+    "/relabel", openapi_extra=documented(RelabelBody, example={"seconds": 0.4}), summary="Correct the class of one"
+)
+async def relabel(name: str, request: Request) -> Response:
+    """Put another class in an example's place: the model becomes the one that learned it so."""
+    context = context_of(request)
+    served = context.models.find(name)
+    body = parsed(RelabelBody, await body_of(request))
+    check_target(body.y, context.limits, "y", regression=served.regression)
+    began = time.perf_counter()
+    await served.change(lambda it: _corrected(it, lambda: it.relabel(body.id, body.y), "/id"))
+    return answer({"seconds": time.perf_counter() - began})
+
+
+def _corrected(model: DurableModel, change: Any, field: str) -> Any:
+    """Call a correction; an id that is not there is no fault of the journal."""
+    try:
+        return change()
+    except RowError as error:
+        raise ProblemError("bad-row", str(error), field="/y" if field == "/id" else None) from None
+    except JournalError as error:
+        if error.errno is None:
+            raise ProblemError("no-example", str(error), field=field) from None
+        raise
+
+
+@router.get(
+    "/examples", openapi_extra=documented(example={"examples": [_EXAMPLE], "before": None}), summary="List them"
+)
+async def examples(
+    name: str,
+    request: Request,
+    before: Annotated[int | None, Query(ge=1, description="Only those of positions before this one.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    text: Annotated[str | None, Query(max_length=200, description="Only those in which this occurs.")] = None,
+    id: Annotated[str | None, Query(max_length=200)] = None,
+    label: Annotated[str | None, Query(max_length=10_000)] = None,
+) -> Response:
+    """List examples, the newest first; `before` of the answer leads to the next page, until it is null."""
+    served = context_of(request).models.find(name)
+    return answer(await run_in_threadpool(_found, served, before, limit, text, id, label))
+
+
+def _found(
+    served: Served, before: int | None, limit: int, text: str | None, id: str | None, label: str | None
+) -> dict[str, Any]:
+    sought = None if label is None else _label_of(label, served.now())
+    with served.journal() as journal:
+        page = find_examples(journal, before=before, limit=limit, text=text, id=id, label=sought)
+    return {"examples": [it._asdict() for it in page.examples], "before": page.before}
+
+
+@router.post(
+    "/backtest",
+    openapi_extra=documented(BacktestBody, example=_JOB),
+    summary="Measure other methods on the same history",
+)
+async def backtest(name: str, request: Request) -> Response:
+    """Begin a job; ask for it by its id."""
+    context = context_of(request)
+    served = context.models.find(name)
+    body = parsed(BacktestBody, await body_of(request))
+    settings = await run_in_threadpool(served.settings)
+    job = context.backtests.begin(name, served.folder, settings, body.methods, body.window, body.delay)
+    return answer(job.described(), 202)
+
+
+@router.get("/backtest", openapi_extra=documented(example={"backtests": [_JOB]}), summary="List the jobs")
+async def backtests(name: str, request: Request) -> Response:
+    """List the jobs of a model, since the server began."""
+    context = context_of(request)
+    context.models.find(name)
+    return answer({"backtests": [it.described() for it in context.backtests.of(name)]})
+
+
+@router.get("/backtest/{id}", openapi_extra=documented(example=_JOB), summary="Show a job")
+async def one_backtest(name: str, id: str, request: Request) -> Response:
+    """Show how far a job is, and what it has found."""
+    return answer(context_of(request).backtests.find(name, id).described())
+
+
+@router.delete("/backtest/{id}", openapi_extra=documented(example=_JOB), summary="Stop a job")
+async def stop_backtest(name: str, id: str, request: Request) -> Response:
+    """Stop a job; it ends within a second or so."""
+    job = context_of(request).backtests.find(name, id)
+    job.stop.set()
+    return answer(job.described())
+
+
+def _label_of(text: str, view: ModelView) -> Any:
+    """Return the class that a text in an address stands for: as JSON if that is a class of the model."""
+    try:
+        value = json.loads(text)
+        return value if value in view.classes else text
+    except (ValueError, RecursionError):
+        return text

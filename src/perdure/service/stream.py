@@ -1,0 +1,205 @@
+"""Examples that come as lines of JSON, any number of them, and the lines that answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from fastapi import Request, Response
+
+from perdure.service.bodies import Example, check_id, check_row, check_target, new_id, parsed
+from perdure.service.context import ENCODER, NDJSON, Context, pieces_of
+from perdure.service.limits import STREAM_BATCH_ROWS, Limits
+from perdure.service.problems import ProblemError, of_error
+from perdure.service.served import Served
+from perdure.service.teacher import Taught
+
+_IN_FLIGHT = 4
+"""Batches that are being learned while others are read."""
+_SHOWN = 10
+"""Refused lines of a batch that are told one by one."""
+_FULL = ("queue-full", "disk-full", "stopping", "read-only", "loading", "no-answer")
+"""Problems that are no line's own."""
+
+
+class _Line(NamedTuple):
+    number: int
+    example: Example
+
+
+class _Batch(NamedTuple):
+    lines: list[_Line]
+    refused: list[dict[str, Any]]
+    last_line: int
+    learning: asyncio.Task[Taught] | None
+
+
+class StreamedAnswer(Response):
+    """Lines that are sent while the body is still read: Starlette's own reads the body itself, to see it end."""
+
+    def __init__(self, lines: AsyncIterator[bytes]):
+        """Send lines."""
+        super().__init__(media_type=NDJSON)
+        self._lines = lines
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send them."""
+        headers = [(b"content-type", NDJSON.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for line in self._lines:
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def learned(request: Request, served: Served, context: Context) -> AsyncIterator[bytes]:
+    """Yield a line for each batch that has been learned; a line that cannot be is told and passed over.
+
+    What cannot go on at all, as when the disk is full, is told in the last line; the lines before it are learned.
+    """
+    waiting: deque[_Batch] = deque()
+    try:
+        async for numbered in _batches(request, context.limits):
+            waiting.append(_begun(numbered, served, context.limits))
+            while len(waiting) >= _IN_FLIGHT:
+                yield _encoded(await _told(waiting.popleft(), served, context))
+        while waiting:
+            yield _encoded(await _told(waiting.popleft(), served, context))
+    except ProblemError as problem:
+        for batch in waiting:  # what was begun is told, as far as it can be
+            try:
+                yield _encoded(await _told(batch, served, context))
+            except ProblemError:
+                break
+        yield _encoded({"problem": problem.to_json(request.scope.get("request_id"))})
+    finally:
+        for batch in waiting:
+            if batch.learning is not None:
+                batch.learning.add_done_callback(_ignored)
+
+
+def _ignored(task: asyncio.Task[Taught]) -> None:
+    """Take what came of a batch that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _batches(request: Request, limits: Limits) -> AsyncIterator[list[tuple[int, bytes]]]:
+    """Yield numbered lines as they come, some at a time; memory is bounded by the longest line and one piece."""
+    rest, number = b"", 0
+    lines: list[tuple[int, bytes]] = []
+    async for piece in pieces_of(request, limits):
+        *whole, rest = (rest + piece).split(b"\n")
+        if len(rest) > limits.line_bytes or any(len(it) > limits.line_bytes for it in whole):
+            raise ProblemError(
+                "too-large", f"line {number + len(whole) + 1:,} has more than {limits.line_bytes:,} bytes; shorten it"
+            )
+        for line in whole:
+            number += 1
+            if line.strip():
+                lines.append((number, line))
+            if len(lines) == STREAM_BATCH_ROWS:
+                yield lines
+                lines = []
+        if lines:
+            yield lines
+            lines = []
+    if rest.strip():
+        yield [(number + 1, rest)]
+
+
+def _begun(numbered: list[tuple[int, bytes]], served: Served, limits: Limits) -> _Batch:
+    """Begin to learn lines."""
+    lines, refused = [], []
+    for number, text in numbered:
+        try:
+            example = parsed(Example, text)
+            check_row(example.x, limits, "x")
+            check_target(example.y, limits, "y", regression=served.regression)
+            check_id(example.id, limits, "id")
+        except ProblemError as problem:
+            refused.append(_refusal(number, problem))
+        else:
+            lines.append(_Line(number, example))
+    learning = asyncio.ensure_future(_learn(lines, served)) if lines else None
+    return _Batch(lines, refused, numbered[-1][0], learning)
+
+
+async def _learn(lines: list[_Line], served: Served) -> Taught:
+    """Learn lines, once the writer has room for them."""
+    while True:
+        try:
+            return await served.learn(
+                [it.example.x for it in lines],
+                [it.example.y for it in lines],
+                [it.example.id or new_id() for it in lines],
+                many=True,
+            )
+        except ProblemError as problem:
+            if problem.kind != "queue-full":
+                raise
+            await asyncio.sleep(0.05)  # the sender waits too, as nothing more is read meanwhile
+
+
+async def _told(batch: _Batch, served: Served, context: Context) -> dict[str, Any]:
+    """Return what is said of a batch."""
+    taught: list[tuple[_Line, Taught]] = []
+    refused = list(batch.refused)
+    if batch.learning is not None:
+        try:
+            found = await batch.learning
+            right = _right(found, batch.lines)
+            positions, known = found.positions, sum(found.known)
+        except ProblemError as problem:
+            if problem.kind in _FULL:
+                raise
+            taught, again = await _one_by_one(batch.lines, served)
+            refused += again
+            positions = [it.positions[0] for _, it in taught]
+            known = sum(it.known[0] for _, it in taught)
+            right = sum(_right(it, [line]) for line, it in taught)
+    else:
+        positions, known, right = [], 0, 0
+    told: dict[str, Any] = {"line": batch.last_line, "learned": len(positions) - known, "known": known, "right": right}
+    if positions:
+        told["position"] = max(positions)
+        context.metrics.examples.labels(served.name).inc(len(positions) - known)
+    if refused:
+        told |= {"n_refused": len(refused), "refused": sorted(refused, key=lambda it: it["line"])[:_SHOWN]}
+    return told
+
+
+async def _one_by_one(lines: list[_Line], served: Served) -> tuple[list[tuple[_Line, Taught]], list[dict[str, Any]]]:
+    """Learn the lines of a batch one by one, since one of them cannot be learned; return which were, and which not."""
+    found = await asyncio.gather(*(_learn([it], served) for it in lines), return_exceptions=True)
+    taught, refused = [], []
+    for line, result in zip(lines, found, strict=True):
+        if isinstance(result, Taught):
+            taught.append((line, result))
+            continue
+        assert isinstance(result, Exception)
+        problem = of_error(result)
+        if problem.kind in _FULL:
+            raise problem
+        refused.append(_refusal(line.number, problem))
+    return taught, refused
+
+
+def _right(taught: Taught, lines: list[_Line]) -> int:
+    """Return how many were predicted right before they were learned."""
+    return sum(
+        prediction == line.example.y and not known
+        for prediction, known, line in zip(taught.predictions, taught.known, lines, strict=True)
+    )
+
+
+def _refusal(number: int, problem: ProblemError) -> dict[str, Any]:
+    field = problem.field
+    if field is not None and field.startswith("/0/"):  # of a batch of one line
+        field = field[2:]
+    return {"line": number, "detail": problem.detail} | ({} if field is None else {"field": field})
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    return ENCODER.encode(line).encode() + b"\n"

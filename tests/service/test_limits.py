@@ -1,0 +1,190 @@
+"""Every limit: its status, its message, and nothing learned beyond it."""
+
+import json
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from perdure.service.limits import Limits
+from perdure.service.rates import Rates
+
+PATIENT = Limits(answer_seconds=600.0, body_seconds=60.0)
+TIGHT = replace(
+    PATIENT, body_bytes=2_000, line_bytes=500, rows=5, columns=8, text=50, name=20, inputs=12, classes=3, models=2
+)
+ONE = {"x": {"a": 1.0}, "y": "up"}
+
+
+@pytest.fixture
+def tight(serving):
+    with serving(limits=TIGHT) as server:
+        server.make()
+        yield server
+        assert server.get("/m").json()["position"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind", "detail", "field"),
+    [
+        ({"examples": [ONE] * 6}, 413, "too-large", "6 rows were given, expected at most 5", "/examples"),
+        ({"x": {"a": "t" * 2_000}, "y": "up"}, 413, "too-large", "more than 2,000 bytes", None),
+        ({"x": dict.fromkeys("abcdefghi", 1), "y": "up"}, 422, "bad-row", "9 columns, expected at most 8", "/x"),
+        ({"x": {"a": "t" * 51}, "y": "up"}, 422, "bad-row", "column 'a' has 51 characters", "/x/a"),
+        ({"x": {"n" * 21: 1}, "y": "up"}, 422, "bad-row", "whose name has 21 characters", "/x"),
+        ({"x": {"a": 1}, "y": "u" * 51}, 422, "bad-row", "expected a text of at most 50", "/y"),
+        ({**ONE, "id": "i" * 21}, 422, "bad-body", "has 21 characters, expected at most 20", "/id"),
+        ({"x": {"a": [1]}, "y": "up"}, 422, "bad-row", "column 'a' is a list", "/x/a"),
+        ({"x": {"a": {}}, "y": "up"}, 422, "bad-row", "column 'a' is an object", "/x/a"),
+        ({"x": {"a": 1}, "y": None}, 422, "bad-row", "/y is missing, expected a class", "/y"),
+        ({"x": {"a": 1}, "y": ["up"]}, 422, "bad-row", "/y is a list, expected a class", "/y"),
+        ({"x": {"a": 1}, "y": 2**70}, 422, "bad-row", "a whole number of 71 bits", "/y"),
+        ({"x": {"a": 1e39}, "y": "up"}, 422, "bad-row", "finite number that fits float32", "/x/a"),
+        ({"x": {"a": 10**400}, "y": "up"}, 422, "bad-row", "finite number that fits float32", "/x/a"),
+        ({"y": "up"}, 422, "bad-body", "neither x nor examples", "/x"),
+        ({**ONE, "examples": [ONE]}, 422, "bad-body", "beside examples", "/x"),
+        ({**ONE, "weight": 2}, 422, "bad-body", "/weight: Extra inputs", "/weight"),
+        ({"examples": []}, 422, "bad-body", "/examples", "/examples"),
+        ([], 422, "bad-body", "Input should be", None),
+        (
+            {"examples": [{"x": {f"{n}": "t"}, "y": "up"} for n in range(5)]},
+            422,
+            "bad-row",
+            "expected at most 12",
+            "/examples/0/x/4",
+        ),
+        (
+            {"examples": [{"x": {}, "y": f"{n}"} for n in range(4)]},
+            422,
+            "bad-row",
+            "row 3 has the class '3', which would be one of 4, expected at most 3",
+            "/examples/3/y",
+        ),
+    ],
+)
+def test_what_is_refused_says_where_and_learns_nothing(tight, problem, body, status, kind, detail, field):
+    problem(tight.post("/m/learn", body), status, kind, detail=detail, field=field)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "bad-json"),
+        (b"{", "bad-json"),
+        (b'{"x":{"a":NaN},"y":"up"}', "bad-json"),
+        (b"[" * 1_900, "bad-json"),
+        (b'{"x":{"a":"\\ud800"},"y":"up"}', "bad-json"),
+        (b"\xff\xfe", "bad-json"),
+    ],
+)
+def test_bodies_that_are_no_json(tight, problem, content, kind):
+    answer = tight.http.post("/v1/models/m/learn", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert answer.json()["type"].endswith((kind, "bad-body", "bad-row"))
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "", "application/x-www-form-urlencoded"])
+def test_a_body_of_another_type_is_refused(tight, problem, kind):
+    """A page of another site can send these unasked."""
+    headers = {"Content-Type": kind}
+    answer = tight.http.post("/v1/models/m/learn", content=json.dumps(ONE), headers=headers)
+    problem(answer, 415, "wrong-type", detail="set Content-Type: application/json")
+
+
+def test_lines_have_a_length_and_a_stream_has_none(tight):
+    line = json.dumps({"x": {"a": "t" * 40}, "y": "up"}).encode() + b"\n"
+    content = b"{" + b" " * 600
+    answer = tight.http.post("/v1/models/m/learn", content=content, headers={"Content-Type": "application/x-ndjson"})
+    told = [json.loads(it) for it in answer.text.splitlines()]
+    assert told[-1]["problem"]["type"].endswith("too-large")
+    assert "line 1 has more than 500 bytes" in told[-1]["problem"]["detail"]
+    assert len(line) < 500
+
+
+def test_a_long_stream_takes_no_more_memory(serving):
+    with serving(limits=TIGHT) as server:
+        server.make()
+        line = json.dumps({"x": {"a": 1.0}, "y": "up"}).encode() + b"\n"
+
+        def lines():
+            for _ in range(20):
+                yield line * 100  # each piece is larger than a body may be
+
+        answer = server.http.post(
+            "/v1/models/m/learn", content=lines(), headers={"Content-Type": "application/x-ndjson"}
+        )
+        assert sum(json.loads(it)["learned"] for it in answer.text.splitlines()) == 2_000
+
+
+def test_models_are_limited(tight, problem):
+    tight.make("second")
+    problem(tight.post("", {"name": "third"}), 409, "too-many-models", detail="expected at most that; delete one")
+
+
+def test_a_full_queue_refuses_and_what_it_held_is_learned(serving, problem):
+    with serving(limits=replace(PATIENT, queue=3)) as server:
+        served = server.make()
+        server.learn({"a": 0.0}, "up")
+        began, go = threading.Event(), threading.Event()
+
+        async def hold():
+            return await served.change(lambda model: (began.set(), go.wait(600)))
+
+        answers = []
+        held = server.call(hold)
+        began.wait(600)
+        threads = [
+            threading.Thread(
+                target=lambda n=n: answers.append(server.post("/m/learn", {"x": {"a": float(n)}, "y": "up"}))
+            )
+            for n in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        while served.depth < 3:
+            time.sleep(0.01)
+        answer = server.post("/m/learn", ONE)
+        problem(answer, 429, "queue-full", detail="send it again a little later")
+        assert answer.headers["retry-after"] == "1"
+        assert server.post("/m/predict", {"x": {"a": 0.0}}).json()["prediction"] == "up"  # nobody waits
+        go.set()
+        for thread in threads:
+            thread.join()
+        held.result(600)
+        assert sorted(it.json()["position"] for it in answers) == [2, 3, 4]
+
+
+def test_an_answer_that_does_not_come(serving, problem):
+    with serving(limits=replace(PATIENT, answer_seconds=0.2)) as server:
+        served = server.make()
+        began, go = threading.Event(), threading.Event()
+        held = server.call(served.change, lambda model: (began.set(), go.wait(600)))
+        began.wait(600)
+        problem(server.post("/m/learn", ONE), 503, "no-answer", detail="send it again with the same id")
+        go.set()
+        held.result(600)
+
+
+def test_too_many_requests(serving, problem):
+    with serving(limits=replace(PATIENT, requests_per_second=0.001)) as server:
+        answer = server.get("")
+        problem(answer, 429, "too-many-requests", detail="requests a second came from address 127.0.0.1")
+        assert int(answer.headers["retry-after"]) > 1
+        assert server.http.get("/healthz").status_code == 200
+
+
+def test_rates_fill_again_and_callers_do_not_share():
+    now = [0.0]
+    rates = Rates(2.0, lambda: now[0])
+    assert [rates.take("a") for _ in range(3)] == [None, None, 1]
+    assert rates.take("b") is None
+    now[0] = 0.5
+    assert [rates.take("a"), rates.take("a")] == [None, 1]
+    now[0] = 100.0
+    assert [rates.take("a") for _ in range(3)] == [None, None, 1]
+
+
+def test_limits_are_above_zero():
+    with pytest.raises(ValueError, match="rows is 0, expected a number above 0"):
+        Limits(rows=0)
