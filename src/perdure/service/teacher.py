@@ -93,6 +93,8 @@ class Teacher:
     def _check_capacity(self, request: Request) -> bool:
         model, table = self._durable.model, request.kept.rows.inputs
         assert isinstance(table, Table)
+        if model.features is not None:  # drawings bring no columns
+            table = Table({}, table.n_rows)
         targets = [] if model.regression else request.kept.targets
         return check_capacity(
             model.columns,
