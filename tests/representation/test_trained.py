@@ -1,12 +1,14 @@
 """The representations that come with perdure."""
 
+from importlib import resources
+
 import jax
 import numpy as np
 import pytest
 
 from perdure.experiments.representations.evaluate import evaluate_classes, evaluate_sines, evaluation_images
-from perdure.representation.file import load_representation, shipped_representations
 from perdure.representation.blocks import BlockEncoder
+from perdure.representation.file import load_representation, shipped_representations
 from perdure.representation.network import ConvEncoder
 from perdure.representation.sine_protocol import SineTrajectory
 
@@ -36,7 +38,8 @@ def test_each_tells_how_it_came_about(name):
 
 
 def test_all_files_together_are_small():
-    assert sum(path_of(name).stat().st_size for name in NAMES) < 12e6
+    folder = resources.files("perdure.representation") / "trained"
+    assert sum(len((folder / f"{name}.safetensors").read_bytes()) for name in NAMES) < 12e6
 
 
 def test_prototypes_know_many_characters_after_one_pass(real_omniglot_dir):
