@@ -41,7 +41,7 @@ from perdure.streams.embeddings import ORDERS, Division, Embeddings, checked_emb
 from perdure.streams.raw.embeddings import read_embeddings
 
 DEFAULT_METHODS = ("nearest-mean", "lda", "ridge", "er", "mer")
-_N_ANSWERED = 200
+_N_ANSWERED = 100
 """Examples answered just before they are learned: some heads take d³ operations to answer after every change."""
 _N_POINTS = 10
 """Of the curve."""
