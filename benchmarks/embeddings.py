@@ -1,25 +1,28 @@
-"""What learns best on features that others made, beside scikit-learn and River: ``python benchmarks/embeddings.py``.
+"""What learns best on features that others made, beside scikit-learn and River.
 
+``python benchmarks/embeddings.py [DATA ...]``; all data unless some are given, of random, components and segments.
 Stand-ins for a network are random features and principal components of scikit-learn's digits, and River's
-ImageSegments as it is. What is measured is kept in ``docs/embeddings.json``, and the tables of ``docs/embeddings.md``
-are written from it; with ``--page`` they are written again without measuring. It needs River (the extra ``river``),
-and for times a machine that does nothing else.
+ImageSegments as it is. What is measured is kept in ``docs/embeddings.json``, data after data, and the tables of
+``docs/embeddings.md`` are written from it; with ``--page`` they are written again without measuring. It needs River
+(the extra ``river``), and for times a machine that does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from perdure.cli.jax_settings import configure_jax
 
 configure_jax()  # before JAX is imported: what the command line runs under
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads that wait for each other would count as CPU time
 
 import numpy as np
 import online_page
@@ -68,10 +71,15 @@ def image_segments() -> tuple[np.ndarray, np.ndarray]:
     return np.asarray([list(x.values()) for x, _ in rows], np.float32), np.asarray([y for _, y in rows])
 
 
-DATA: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
-    "digits, 256 random features": random_features,
-    "digits, 32 principal components": principal_components,
-    "ImageSegments, 18 features": image_segments,
+class _Data(NamedTuple):
+    name: str
+    make: Callable[[], tuple[np.ndarray, np.ndarray]]
+
+
+DATA = {
+    "random": _Data("digits, 256 random features", random_features),
+    "components": _Data("digits, 32 principal components", principal_components),
+    "segments": _Data("ImageSegments, 18 features", image_segments),
 }
 
 
@@ -105,13 +113,10 @@ RIVERS: dict[str, Callable[[int], Any]] = {
 }
 
 
-def measured() -> dict[str, Any]:
-    """Return held-out accuracies in percent by data, order and method, and µs of CPU time for an example learned."""
-    found: dict[str, Any] = {}
-    for name, make in DATA.items():
-        x, y = make()
-        found[name] = {order: _on(x, y, order, f"{name}, {order}") for order in ORDERS}
-    return found
+def measured(data: _Data) -> dict[str, Any]:
+    """Return held-out accuracies in percent by order and method, and µs of CPU time for an example learned."""
+    x, y = data.make()
+    return {order: _on(x, y, order, f"{data.name}, {order}") for order in ORDERS}
 
 
 def _on(x: np.ndarray, y: np.ndarray, order: str, what: str) -> dict[str, Any]:
@@ -151,14 +156,14 @@ def _add(found: dict[str, Any], name: str, held_out: float, microseconds: float)
 
 def write_tables(numbers: Mapping[str, Any], path: Path) -> None:
     """Write the tables into the page, between its marks."""
-    data = list(numbers["data"])
-    methods = list(numbers["data"][data[0]][ORDERS[0]])
+    data = {it.name: numbers[key] for key, it in DATA.items() if key in numbers}
+    methods = list(next(iter(data.values()))[ORDERS[0]])
     headers = ["Held out, %", *(f"{name}: {order}" for name in data for order in ORDERS)]
     accuracies = [
-        [method, *(_mean(numbers["data"][name][order][method]["held_out"]) for name in data for order in ORDERS)]
+        [method, *(_mean(found[order][method]["held_out"]) for found in data.values() for order in ORDERS)]
         for method in methods
     ]
-    costs = [[method, *(f"{_cost(numbers['data'][name], method):,.0f}" for name in data)] for method in methods]
+    costs = [[method, *(f"{_cost(found, method):,.0f}" for found in data.values())] for method in methods]
     text = "\n\n".join(
         [
             BEGIN,
@@ -184,12 +189,14 @@ def _cost(found: Mapping[str, Any], method: str) -> float:
 def main() -> None:
     """Measure, and write the page's tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="*", choices=[*DATA, []], help="what to measure on; all unless given")
     parser.add_argument("--page", action="store_true", help="write the tables from what was measured before")
-    path = DOCS / "embeddings.json"
-    if not parser.parse_args().page:
-        numbers = {"data": measured(), "machine": online_page.machine()}
+    given, path = parser.parse_args(), DOCS / "embeddings.json"
+    numbers = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for key in [] if given.page else given.data or DATA:
+        numbers |= {key: measured(DATA[key]), "machine": online_page.machine()}
         write_atomically(path, json.dumps(numbers, indent=1).encode() + b"\n")
-    write_tables(json.loads(path.read_text(encoding="utf-8")), DOCS / "embeddings.md")
+    write_tables(numbers, DOCS / "embeddings.md")
 
 
 if __name__ == "__main__":

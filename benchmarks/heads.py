@@ -46,7 +46,7 @@ def of_head(head: Any) -> Learn:
 
     def learn(x: np.ndarray, y: int) -> None:
         nonlocal state
-        state = jax.block_until_ready(program(state, x, jnp.asarray(y, jnp.int32)))
+        state = jax.block_until_ready(program(state, x, np.int32(y)))
 
     return learn
 

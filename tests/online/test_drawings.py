@@ -65,6 +65,7 @@ def test_a_saved_model_knows_its_features(symbols, tmp_path):
     model = OnlineClassifier(method="nearest-mean", features=FEATURES).fit(symbols.reshape(-1, 28, 28), y)
     model.save(tmp_path / "model.safetensors")
     again = load(tmp_path / "model.safetensors")
+    assert isinstance(again, OnlineClassifier)
     drawings = symbols[:, 0]
     np.testing.assert_array_equal(again.predict_proba(drawings), model.predict_proba(drawings))
     np.testing.assert_array_equal(again.partial_fit(drawings, ["d", "b", "c"]).predict(drawings)[1:], ["b", "c"])

@@ -1,10 +1,13 @@
 """The representations that come with perdure."""
 
+from importlib import resources
+
 import jax
 import numpy as np
 import pytest
 
 from perdure.experiments.representations.evaluate import evaluate_classes, evaluate_sines, evaluation_images
+from perdure.representation.blocks import BlockEncoder
 from perdure.representation.file import load_representation, shipped_representations
 from perdure.representation.network import ConvEncoder
 from perdure.representation.sine_protocol import SineTrajectory
@@ -14,6 +17,7 @@ pytestmark = [pytest.mark.long, pytest.mark.optimized]
 NAMES = [
     "omniglot-small",
     "omniglot-small-pretraining",
+    "omniglot-small-prototypes",
     "omniglot-small-sr-nn",
     "sine",
     "sine-pretraining",
@@ -29,8 +33,21 @@ def test_all_are_there():
 def test_each_tells_how_it_came_about(name):
     model, facts = load_representation(name)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model))
-    assert facts["command"].startswith("perdure oml train ")
+    assert facts["command"].startswith(("perdure oml train ", "perdure features train "))
     assert facts["training"]["steps"] > 0
+
+
+def test_all_files_together_are_small():
+    folder = resources.files("perdure.representation") / "trained"
+    assert sum(len((folder / f"{name}.safetensors").read_bytes()) for name in NAMES) < 12e6
+
+
+def test_prototypes_know_many_characters_after_one_pass(real_omniglot_dir):
+    model = load_representation("omniglot-small-prototypes").model
+    assert isinstance(model.encoder, BlockEncoder)
+    images = evaluation_images(model.encoder, real_omniglot_dir)
+    (result,) = evaluate_classes(model, images, [200], runs=2, head="nearest-mean")
+    assert result.held_out.mean() > 0.93
 
 
 def test_new_characters_are_learned_in_one_pass(real_omniglot_dir):

@@ -27,6 +27,7 @@ from perdure.records.errors import ResultsError
 from perdure.records.listing import ListedRun, list_records
 from perdure.storage.reading import ContentError
 from perdure.streams.embeddings import checked_embeddings, divide
+from tests.conftest import first_short
 
 HEADS = ("nearest-mean", "lda", "ridge")
 
@@ -82,12 +83,15 @@ def test_the_order_is_of_no_matter_to_heads_in_closed_form(seed, n_classes, meth
         np.testing.assert_allclose(other, scores[0], atol=2e-3)
 
 
-@pytest.mark.parametrize("method", [*HEADS, "gaussian", "slda", "online", "er", "mer", "averaged-er"])
+@pytest.mark.parametrize(
+    "method", first_short(["lda", "er", "nearest-mean", "ridge", "gaussian", "slda", "online", "mer", "averaged-er"], 2)
+)
 def test_units_of_the_features_are_of_no_matter(method):
     x, y = load_wine(return_X_y=True)
     scale = 10.0 ** np.arange(-6, 7)
     found = [
-        compare_embeddings(own, y, methods=[method], memory_size=50).results[0].held_out for own in (x, (x - 3) * scale)
+        compare_embeddings(own, y, methods=[method], order="shuffled", memory_size=50).results[0].held_out
+        for own in (x, (x - 3) * scale)
     ]
     assert found[1] == pytest.approx(found[0], abs=0.03)
     assert found[0] > 0.8

@@ -65,15 +65,14 @@ def test_it_is_evaluated_by_the_head_that_alone_learns_and_by_closed_forms():
 def test_the_loss_falls_with_a_presets_episodes_and_rates(real_omniglot_dir):
     recipe = make_recipe("omniglot", "small", "anml", {}, real_omniglot_dir)
     assert isinstance(recipe.method, ANML)
-    method = dataclasses.replace(recipe.method, width=8, gate_width=4)
+    method = dataclasses.replace(recipe.method, width=24, gate_width=10)
     now = init_train_state(method.new_model(recipe.domain, jax.random.key(0)), method.optimizer())
     given, key = jax.tree.map(jnp.asarray, (method, recipe.domain)), jax.random.key(1)
     losses = []
-    for start in (0, 50, 100):
-        now, measured = take_steps(*given, now, key, jnp.asarray(start), jnp.asarray(start + 50))
+    for start in (0, 20, 40):
+        now, measured = take_steps(*given, now, key, jnp.asarray(start), jnp.asarray(start + 20))
         losses.append(float(measured.loss))
-    assert losses[2] < losses[1] < losses[0]
-    assert float(measured.after) > 20 / 84, "more than the class that was learned last"
+    assert losses[2] < losses[1] - 0.1 < losses[0] - 0.2
 
 
 @pytest.mark.real_data

@@ -41,7 +41,7 @@ from perdure.streams.embeddings import ORDERS, Division, Embeddings, checked_emb
 from perdure.streams.raw.embeddings import read_embeddings
 
 DEFAULT_METHODS = ("nearest-mean", "lda", "ridge", "er", "mer")
-_N_ANSWERED = 200
+_N_ANSWERED = 100
 """Examples answered just before they are learned: some heads take d³ operations to answer after every change."""
 _N_POINTS = 10
 """Of the curve."""
@@ -54,7 +54,7 @@ def embedding_method(name: str, d: int, memory_size: int = 2_000) -> str | Learn
 
     A step of SGD on an example with d features of variance 1 changes what a linear network answers to it by at most d
     times the rate, so rates are in proportion to 1 / d; those of replay are larger, since ER takes the mean over eleven
-    examples, and MER goes a part of the way. The factors were chosen on other data than those of docs/embeddings.md.
+    examples, and MER goes a part of the way.
 
     Args:
         name: one of `METHODS`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from perdure.records.embeddings import EmbeddingsRecord
 from perdure.report.figures.style import WIDTH, colour_of, literal, tidy
@@ -19,24 +19,27 @@ def methods_on_embeddings(record: EmbeddingsRecord) -> Figure:
     curves, costs = figure.subplots(1, 2, sharey=True)
     for place, (method, own) in enumerate(record.methods.items()):
         colour, marker = colour_of(place), _MARKERS[place % len(_MARKERS)]
-        mean = np.mean([it.curve for it in own], axis=0)
+        mean = 100 * np.mean([it.curve for it in own], axis=0)
         curves.plot(own[0].rows, mean, color=colour, marker=marker, markersize=4, linewidth=1.5, label=method)
         cost = float(np.mean([it.microseconds for it in own]))
-        held_out = [it.held_out for it in own]
+        held_out = [100 * it.held_out for it in own]
         costs.plot([cost, cost], [min(held_out), max(held_out)], color=colour, linewidth=1)
         costs.plot([cost], [float(np.mean(held_out))], color=colour, marker=marker, markersize=7, linestyle="none")
     curves.set_title("Held-out examples of the classes so far", loc="left", size=10)
     curves.set_xlabel("Examples learned")
     curves.set_ylabel("Accuracy")
     curves.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    curves.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    curves.xaxis.set_major_locator(MaxNLocator(5))
+    curves.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
+    curves.yaxis.set_major_formatter(PercentFormatter(decimals=0))
     curves.margins(x=0.03)
     costs.set_title("At the end, and what it costs", loc="left", size=10)
     costs.set_xlabel("µs of CPU time to learn an example")
     costs.set_xscale("log")
+    costs.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     costs.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     costs.xaxis.set_minor_formatter(NullFormatter())
-    costs.margins(x=0.15)
+    costs.margins(x=0.3)
     for axes in (curves, costs):
         tidy(axes, grid="y")
     figure.legend(*curves.get_legend_handles_labels(), loc="outside lower left", ncols=6, frameon=False, fontsize=9)
