@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, Thread
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from perdure.online.durable import DurableModel
 from perdure.online.errors import RowError
 from perdure.online.folder import JOURNAL
-from perdure.online.group import Request, request_of
+from perdure.online.group import Request
 from perdure.online.history import kept_settings
 from perdure.online.journal import Journal, JournalError
 from perdure.online.settings import ModelSettings
@@ -183,15 +183,11 @@ class Served:
 
     # --- teaching
 
-    async def learn(
-        self, xs: Sequence[dict[str, Any]], ys: Sequence[Any], ids: Sequence[str], *before: str | int, many: bool
-    ) -> Taught:
+    async def learn(self, request: Request, *before: str | int, many: bool) -> Taught:
         """Learn rows, all or none; return once they are on the disk.
 
         Args:
-            xs: the rows, checked as `bodies` does.
-            ys: their targets.
-            ids: their names.
+            request: the rows.
             before: place of the rows in the body, for problems.
             many: is it a list of rows, not a single one?
 
@@ -200,11 +196,9 @@ class Served:
         """
         self.check_teachable()
         try:
-            return await self._answer(request_of(xs, ys, ids), self.limits.answer_seconds)
+            return await self._answer(request, self.limits.answer_seconds)
         except RowError as error:
             raise of_row(error, *before, many=many) from None
-        except JournalError as error:  # too long to be kept
-            raise ProblemError("bad-row", str(error)) from None
 
     async def change(self, change: Callable[[DurableModel], Found]) -> Found:
         """Let the writer change the history, while predictions go on from the last view.

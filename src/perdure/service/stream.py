@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
 
-from perdure.service.bodies import Example, check_id, check_row, check_target, new_id, parsed
+from perdure.online.group import Request as Learnable
+from perdure.service.bodies import Example, new_id, parsed
 from perdure.service.context import ENCODER, NDJSON, Context, pieces_of
 from perdure.service.limits import STREAM_BATCH_ROWS, Limits
 from perdure.service.problems import ProblemError, of_error
+from perdure.service.requests import check_example, kept_request
 from perdure.service.served import Served
 from perdure.service.teacher import Taught
 
@@ -27,6 +30,7 @@ _FULL = ("queue-full", "disk-full", "stopping", "read-only", "loading", "no-answ
 class _Line(NamedTuple):
     number: int
     example: Example
+    id: str
 
 
 class _Batch(NamedTuple):
@@ -61,7 +65,9 @@ async def learned(request: Request, served: Served, context: Context) -> AsyncIt
     waiting: deque[_Batch] = deque()
     try:
         async for numbered in _batches(request, context.limits):
-            waiting.append(_begun(numbered, served, context.limits))
+            lines, refused, learnable = await run_in_threadpool(_prepared, numbered, served, context.limits)
+            learning = None if learnable is None else asyncio.ensure_future(_learn(learnable, served))
+            waiting.append(_Batch(lines, refused, numbered[-1][0], learning))
             while len(waiting) >= _IN_FLIGHT:
                 yield _encoded(await _told(waiting.popleft(), served, context))
         while waiting:
@@ -109,37 +115,51 @@ async def _batches(request: Request, limits: Limits) -> AsyncIterator[list[tuple
         yield [(number + 1, rest)]
 
 
-def _begun(numbered: list[tuple[int, bytes]], served: Served, limits: Limits) -> _Batch:
-    """Begin to learn lines."""
+def _prepared(
+    numbered: list[tuple[int, bytes]], served: Served, limits: Limits
+) -> tuple[list[_Line], list[dict[str, Any]], Learnable | ProblemError | None]:
+    """Return the lines that can be read, what is said of the others, and the rows to learn together, if there are any.
+
+    Rows that cannot be kept together are a problem, after which they are learned one by one.
+    """
     lines, refused = [], []
     for number, text in numbered:
         try:
             example = parsed(Example, text)
-            check_row(example.x, limits, "x")
-            check_target(example.y, limits, "y", regression=served.regression)
-            check_id(example.id, limits, "id")
+            check_example(example.x, example.y, example.id, limits, regression=served.regression)
         except ProblemError as problem:
             refused.append(_refusal(number, problem))
         else:
-            lines.append(_Line(number, example))
-    learning = asyncio.ensure_future(_learn(lines, served)) if lines else None
-    return _Batch(lines, refused, numbered[-1][0], learning)
+            lines.append(_Line(number, example, example.id or new_id()))
+    if not lines:
+        return lines, refused, None
+    try:
+        return lines, refused, _request(lines)
+    except ProblemError as problem:
+        return lines, refused, problem
 
 
-async def _learn(lines: list[_Line], served: Served) -> Taught:
+def _request(lines: list[_Line]) -> Learnable:
+    return kept_request(
+        [it.example.x for it in lines], [it.example.y for it in lines], [it.id for it in lines], many=True
+    )
+
+
+async def _learn(request: Learnable | ProblemError, served: Served) -> Taught:
     """Learn lines, once the writer has room for them."""
+    if isinstance(request, ProblemError):
+        raise request
     while True:
         try:
-            return await served.learn(
-                [it.example.x for it in lines],
-                [it.example.y for it in lines],
-                [it.example.id or new_id() for it in lines],
-                many=True,
-            )
+            return await served.learn(request, many=True)
         except ProblemError as problem:
             if problem.kind != "queue-full":
                 raise
             await asyncio.sleep(0.05)  # the sender waits too, as nothing more is read meanwhile
+
+
+async def _learn_line(line: _Line, served: Served) -> Taught:
+    return await _learn(_request([line]), served)
 
 
 async def _told(batch: _Batch, served: Served, context: Context) -> dict[str, Any]:
@@ -172,7 +192,7 @@ async def _told(batch: _Batch, served: Served, context: Context) -> dict[str, An
 
 async def _one_by_one(lines: list[_Line], served: Served) -> tuple[list[tuple[_Line, Taught]], list[dict[str, Any]]]:
     """Learn the lines of a batch one by one, since one of them cannot be learned; return which were, and which not."""
-    found = await asyncio.gather(*(_learn([it], served) for it in lines), return_exceptions=True)
+    found = await asyncio.gather(*(_learn_line(it, served) for it in lines), return_exceptions=True)
     taught, refused = [], []
     for line, result in zip(lines, found, strict=True):
         if isinstance(result, Taught):
