@@ -185,10 +185,9 @@ class DurableModel:
             except BaseException:
                 self._restore()  # to what is on the disk
                 raise
-            if group.n_learned:
-                self._position = self._journal.last_position
-                if self._schedule.is_due(self._position):
-                    self._try_snapshot()
+            self._position = self._journal.last_position
+            if self._schedule.is_due(self._position):
+                self._try_snapshot()
             return group
 
     def view(self) -> ModelView:
