@@ -27,7 +27,9 @@ def check_capacity(
     Raises:
         RowError: naming the column, or the row whose class is one too many.
     """
-    n_inputs, n_known = columns.n_slots, len(classes)
+    absent = [it for it in columns.known.values() if it.name not in table.columns and not it.is_category]
+    n_inputs = columns.n_slots + sum(it.missing_slot is None for it in absent)  # flags that they are missing
+    n_known = len(classes)
     for name, values in table.columns.items():
         added = _added(columns.known.get(name), values)
         n_inputs += added

@@ -22,7 +22,7 @@ from perdure.service.limits import Limits
 from perdure.service.old_views import OldViews
 from perdure.service.predictions import Predictions
 from perdure.service.problems import ProblemError, of_row
-from perdure.service.teacher import Taught, Teacher
+from perdure.service.teacher import Rows, Taught, Teacher
 from perdure.service.writer import Writer
 from perdure.storage.files import StorageError
 from perdure.storage.reading import ContentError
@@ -183,7 +183,7 @@ class Served:
 
     # --- teaching
 
-    async def learn(self, request: Request, *before: str | int, many: bool) -> Taught:
+    async def learn(self, request: Request | Rows, *before: str | int, many: bool) -> Taught:
         """Learn rows, all or none; return once they are on the disk.
 
         Args:
@@ -211,7 +211,7 @@ class Served:
         assert teacher is not None
         return await self._answer(lambda: teacher.change(change), _CHANGE_SECONDS)
 
-    async def _answer(self, what: Request | Callable[[], Found], seconds: float) -> Any:
+    async def _answer(self, what: Request | Rows | Callable[[], Found], seconds: float) -> Any:
         """Give something to the writer, and wait for what comes of it."""
         try:
             async with asyncio.timeout(seconds):

@@ -11,7 +11,8 @@ from jaxtyping import Float
 
 from perdure.online.errors import RowError
 from perdure.online.view import ModelView
-from perdure.service.bodies import PredictBody, check_row, parsed
+from perdure.service.bodies import PredictBody, parsed
+from perdure.service.checks import check_row
 from perdure.service.context import answer, body_of, check_rows, context_of, documented
 from perdure.service.limits import Limits
 from perdure.service.problems import ProblemError, of_row

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from perdure.service import stream
-from perdure.service.bodies import FeedbackBody, Label, LearnBody, check_target, parsed
+from perdure.service.bodies import FeedbackBody, Label, LearnBody, parsed
+from perdure.service.checks import check_target
 from perdure.service.context import NDJSON, answer, body_of, check_rows, context_of, documented
 from perdure.service.problems import ProblemError
 from perdure.service.requests import beside_if_large, kept_request, to_learn
