@@ -15,8 +15,8 @@ from types import FrameType
 import uvicorn
 
 from perdure.service.app import make_app
-from perdure.service.gate import log_line, to_standard_error
 from perdure.service.limits import Limits
+from perdure.service.logs import log_line, to_standard_error
 from perdure.service.tokens import Tokens
 from perdure.storage.files import make_folder
 from perdure.storage.lock import FolderLock
