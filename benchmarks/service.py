@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import page
+from pydantic import BaseModel
 
 DOCS = Path(__file__).parents[1] / "docs"
 N_COLUMNS, N_CONNECTIONS, NDJSON_ROWS = 20, 16, 20_000
@@ -43,6 +44,13 @@ def bodies(n: int, *, seed: int = 0) -> list[bytes]:
     x = np.random.default_rng(seed).normal(size=(n, N_COLUMNS))
     rows = [{f"x{place}": round(value, 4) for place, value in enumerate(row)} for row in x.tolist()]
     return [json.dumps({"x": row, "y": "up" if row["x0"] > row["x1"] else "down"}).encode() for row in rows]
+
+
+class Example(BaseModel):
+    """A row and its class, as the side of River takes them."""
+
+    x: dict[str, float]
+    y: str | None = None
 
 
 class Connection:
@@ -167,14 +175,7 @@ def river_app(kept: bool) -> Any:
     from threading import Lock
 
     from fastapi import FastAPI
-    from pydantic import BaseModel
     from river import linear_model, preprocessing
-
-    class Example(BaseModel):
-        """A row and its class."""
-
-        x: dict[str, float]
-        y: str | None = None
 
     app, lock = FastAPI(), Lock()
     model = preprocessing.StandardScaler() | linear_model.SoftmaxRegression()
@@ -209,6 +210,7 @@ def serve_river(kept: bool) -> None:
 
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen(128)
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
     uvicorn.Server(uvicorn.Config(river_app(kept), log_level="error", access_log=False)).run(sockets=[listening])
 

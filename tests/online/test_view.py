@@ -59,7 +59,7 @@ def test_a_view_of_numbers(tmp_path):
     with DurableModel.open(tmp_path / "m", method="online", regression=True, **SMALL) as model:
         assert model.view().predict([{"a": 1.0}]) == [None]
         model.learn(rows(0, 20), [it["a"] for it in rows(0, 20)])
-        view, expected = model.view(), model.predict(rows(0, 3)).tolist()
+        view, expected = model.view(), list(model.predict(rows(0, 3)))
         model.learn(rows(20, 30), [it["a"] for it in rows(20, 30)])
         assert view.predict(rows(0, 3)) == expected
 

@@ -37,7 +37,7 @@ class Requests(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(prefix="perdure-machine-")
-        self.examples: dict[str, list] = {}  # by id in the order of learning: row, label; None if forgotten
+        self.examples: dict[str, list | None] = {}  # by id in the order of learning: row, label; None if forgotten
         self.waiting: list[tuple[str, dict]] = []
         self.begin()
         made = self.http.post("/v1/models", json={"name": "m", "method": "nearest-mean"})
@@ -122,7 +122,7 @@ class Requests(RuleBasedStateMachine):
             assert answer.status_code == 404
             return
         assert answer.status_code == 200
-        self.examples[id] = [self.examples[id][0], y]
+        self.examples[id] = [self.left[id][0], y]
 
     @rule()
     def begin_again(self):

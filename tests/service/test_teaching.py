@@ -50,20 +50,22 @@ def test_a_stream_of_lines_is_learned_and_bad_lines_are_told(server):
     assert told[-1]["position"] == server.get("/m").json()["position"] == 596
     assert told[-1]["line"] == 600
     assert 200 < sum(it["right"] for it in told) <= 596
+    ids = [int(it["id"]) for it in server.get("/m/examples", params={"limit": 500}).json()["examples"]]
+    assert ids == sorted(ids, reverse=True)  # in the order of the lines, also those beside the bad one
     again = server.http.post("/v1/models/m/learn", content=content, headers={"Content-Type": "application/x-ndjson"})
     assert sum(json.loads(line)["learned"] for line in again.text.splitlines()) == 0
 
 
 def test_many_rows_are_answered(server):
-    for n in range(4):
+    for n in [0, 1, 8, 9] * 4:
         server.learn({"a": float(n)}, "low" if n < 2 else "high")
-    rows = [{"a": float(n % 4)} for n in range(40)]
+    rows = [{"a": float([0, 1, 8, 9][n % 4])} for n in range(40)]
     found = server.post("/m/predict", {"rows": rows}).json()
     assert found["predictions"][:4] == ["low", "low", "high", "high"]
     assert len(found["probabilities"]) == len(found["prediction_ids"]) == 40
     assert found["classes"] == ["low", "high"]
     short = server.post("/m/predict", {"rows": rows[:2], "feedback": False, "probabilities": False}).json()
-    assert short == {"position": 4, "predictions": ["low", "low"]}
+    assert short == {"position": 16, "predictions": ["low", "low"]}
 
 
 def test_a_label_that_comes_later(server, problem):

@@ -76,7 +76,7 @@ def test_the_queue_is_bounded_and_one_large_request_is_let_in():
         with pytest.raises(ProblemError, match=r"1 requests of 50 rows wait already"):
             writer.send(request("c"))
         waiting += [writer.send(lambda: None) for _ in range(2)]
-        with pytest.raises(ProblemError, match="expected at most 3 of 20 rows"):
+        with pytest.raises(ProblemError, match="expected at most 3 of 20"):
             writer.send(lambda: None)
         learner.go.set()
         await asyncio.gather(first, *waiting)

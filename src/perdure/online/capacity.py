@@ -28,8 +28,8 @@ def check_capacity(
         RowError: naming the column, or the row whose class is one too many.
     """
     n_inputs, n_known = columns.n_slots, len(classes)
-    for name, values in table.columns.items():
-        added = _added(columns.known.get(name), values)
+    for name in dict.fromkeys([*columns.known, *table.columns]):
+        added = _added(columns.known.get(name), table.columns.get(name))
         n_inputs += added
         if added and n_inputs > max_inputs:
             raise RowError(
@@ -53,12 +53,14 @@ def check_capacity(
 
 
 def _added(column: Column | None, values: Any) -> int:
-    """Return how many inputs the values of a column may add at most."""
+    """Return how many inputs the values of a column may add at most; no values are as many missing ones."""
     if column is not None and not column.is_category:
-        return int(column.missing_slot is None and None in values)
-    texts = set() if _NUMBERS.issuperset(map(type, values)) else {str(it) for it in values if it is not None}
-    if column is None and not texts:
+        return int(column.missing_slot is None and (values is None or None in values))
+    if values is None:
+        return 0
+    if column is None and _NUMBERS.issuperset(map(type, values)):
         return 2
+    texts = {str(it) for it in values if it is not None}
     known = {} if column is None else column.categories
     new = len(texts - known.keys()) if column is not None else len(texts) + 2
     room = MAX_CATEGORIES - len(known)

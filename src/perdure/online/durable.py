@@ -160,8 +160,7 @@ class DurableModel:
         Args:
             X: rows: dictionaries, an array or a data frame; a single dictionary with a single target is one row.
             y: a target for each row.
-            ids: a name for each row; a row whose name was learned before is passed over, so that sending twice does no
-                harm.
+            ids: a name for each row; one whose name was learned before is passed over: sending twice does no harm.
 
         Raises:
             RowError: naming the row that cannot be learned; nothing was learned.
@@ -185,10 +184,9 @@ class DurableModel:
             except BaseException:
                 self._restore()  # to what is on the disk
                 raise
-            if group.n_learned:
-                self._position = self._journal.last_position
-                if self._schedule.is_due(self._position):
-                    self._try_snapshot()
+            self._position = self._journal.last_position
+            if self._schedule.is_due(self._position):
+                self._try_snapshot()
             return group
 
     def view(self) -> ModelView:
@@ -301,7 +299,7 @@ class DurableModel:
         if not isinstance(methods, Mapping):
             methods = {name: self.settings.changed(method=name) for name in methods}
         models = {name: settings.new_model() for name, settings in methods.items()}
-        uniform = not all(it.allow_missing for it in methods.values())
+        uniform = not all(it.columns.allow_missing for it in models.values())
         history = pieces(self._journal, 0, self._journal.last_position, same_columns=uniform)
         return compare(models, history, window=window, delay=delay)
 

@@ -22,6 +22,10 @@ class Request(NamedTuple):
     ids: list[str | None]
     """Name of each row; a row whose name is known is passed over."""
 
+    def rows(self) -> list[Request]:
+        """Return each row as a request of its own."""
+        return [Request(self.kept.take([row]), [id]) for row, id in enumerate(self.ids)]
+
 
 class Learned(NamedTuple):
     """What became of a request's rows."""

@@ -10,6 +10,7 @@ import numpy as np
 from perdure.online.columns import Table
 from perdure.online.errors import RowError
 
+_TEXT = frozenset({str})
 _EMPTY = "0 rows were given, expected at least one"
 
 
@@ -114,7 +115,7 @@ def of_dictionaries(rows: Sequence[Mapping[Any, Any]], numbers: np.ndarray | Non
     for place, row in enumerate(rows):
         for name, value in row.items():
             columns[str(name)][place] = value
-        if not all(isinstance(name, str) for name in row) and len(set(map(str, row))) < len(row):
+        if not _TEXT.issuperset(map(type, row)) and len(set(map(str, row))) < len(row):
             raise RowError(
                 f"row {table.number(place)} has two columns of one name among {list(row)}; names count as texts: "
                 "rename one"

@@ -71,7 +71,6 @@ def make_app(
     app = FastAPI(
         title="perdure", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    app.state.context = context
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(ProblemError, _on_problem)
@@ -89,7 +88,7 @@ def make_app(
         return content
 
     app.openapi = openapi
-    return Gate(app, context, log)
+    return Gate(app, context, log, {"learn": teaching.learn, "predict": answering.predict})
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:

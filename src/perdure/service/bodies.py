@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from perdure.service.limits import Limits
 from perdure.service.problems import ProblemError, pointer
 
 _SCALAR = {"type": ["number", "string", "boolean", "null"]}
@@ -156,87 +154,6 @@ def _problem(error: ValidationError, kind: type[StrictBody]) -> ProblemError:
     return ProblemError(
         "bad-body", f"{where}{first['msg']}{more}; give a body such as {example}", field=pointer(*place) or None
     )
-
-
-_PLAIN = frozenset({float, int, str, bool, type(None)})
-_NO_TEXT = frozenset({float, int, bool, type(None)})
-
-
-def check_row(x: Mapping[str, Any], limits: Limits, *place: str | int) -> None:
-    """Check that a row holds plain values, not too many and not too long.
-
-    Raises:
-        ProblemError: naming the column.
-    """
-    if len(x) > limits.columns:
-        raise ProblemError(
-            "bad-row",
-            f"{pointer(*place)} has {len(x):,} columns, expected at most {limits.columns:,}; leave some out",
-            field=pointer(*place),
-        )
-    types = set(map(type, x.values()))
-    if _NO_TEXT.issuperset(types) and max(map(len, x), default=0) <= limits.name:
-        return
-    for name, value in x.items():
-        if len(name) > limits.name:
-            raise ProblemError(
-                "bad-row",
-                f"{pointer(*place)} has a column whose name has {len(name):,} characters, expected at most "
-                f"{limits.name:,}; shorten it",
-                field=pointer(*place),
-            )
-        if type(value) not in _PLAIN:
-            raise ProblemError(
-                "bad-row",
-                f"column {name!r} is {'a list' if isinstance(value, list) else 'an object'}, expected a number, a "
-                "text, true, false or null; give each of its values a column of its own",
-                field=pointer(*place, name),
-            )
-        if isinstance(value, str) and len(value) > limits.text:
-            raise ProblemError(
-                "bad-row",
-                f"column {name!r} has {len(value):,} characters, expected at most {limits.text:,}; shorten it",
-                field=pointer(*place, name),
-            )
-
-
-def check_target(y: Any, limits: Limits, *place: str | int, regression: bool) -> None:
-    """Check that a target is a class, or numbers for regression.
-
-    Raises:
-        ProblemError: if it is neither.
-    """
-    if regression:
-        values = y if isinstance(y, list) else [y]
-        if values and len(values) <= limits.columns and all(type(it) in (int, float) for it in values):
-            return
-        expected = "a number, or a list of numbers"
-    elif type(y) in (str, int, float, bool):
-        if not isinstance(y, str) or len(y) <= limits.text:
-            return
-        expected = f"a text of at most {limits.text:,} characters"
-    else:
-        expected = "a class: a text, a number, true or false"
-    given = {list: "a list", dict: "an object", type(None): "missing", str: "a text", bool: "true or false"}
-    raise ProblemError(
-        "bad-row",
-        f"{pointer(*place)} is {given.get(type(y), 'a number')}, expected {expected}; correct it",
-        field=pointer(*place),
-    )
-
-
-def check_id(id: str | None, limits: Limits, *place: str | int) -> None:
-    """Check that a name of an example is not too long.
-
-    Raises:
-        ProblemError: if it is.
-    """
-    if id is not None and len(id) > limits.name:
-        raise ProblemError(
-            "bad-body",
-            f"{pointer(*place)} has {len(id):,} characters, expected at most {limits.name:,}; shorten it",
-            field=pointer(*place),
-        )
 
 
 def new_id() -> str:

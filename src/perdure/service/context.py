@@ -56,7 +56,7 @@ class Context:
 
 def context_of(request: Request) -> Context:
     """Return what all requests share."""
-    return request.app.state.context
+    return request.scope["perdure"]
 
 
 def answer(content: Any, status: int = 200) -> Response:

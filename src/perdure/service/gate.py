@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import re
 import secrets
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from fastapi import Request, Response
+
 from perdure.service.context import ENCODER, Context
+from perdure.service.logs import log_line
 from perdure.service.problems import MEDIA_TYPE, ProblemError
 from perdure.service.rates import Rates
 from perdure.service.tokens import Token
 
+Endpoint = Callable[[str, Request], Awaitable[Response]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _HEADERS = [
@@ -54,15 +57,24 @@ def role_needed(method: str, path: str) -> str | None:
 class Gate:
     """Lets requests in to an application, and gives its answers what all of them have."""
 
-    def __init__(self, app: Any, context: Context, log: Callable[[str], None] | None = None):
+    def __init__(
+        self,
+        app: Any,
+        context: Context,
+        log: Callable[[str], None] | None = None,
+        frequent: Mapping[str, Endpoint] | None = None,
+    ):
         """Guard an application.
 
         Args:
             app: of ASGI.
             context: tokens, limits and counters.
             log: called with a line of JSON for each request; None for no log.
+            frequent: what answers `POST /v1/models/NAME/…`, by the last word: called without the application, which
+                would take as long as the rest.
         """
-        self._app, self.context, self._log = app, context, log
+        self._app, self.context, self._log, self._frequent = app, context, log, frequent or {}
+        self._prefix, self._numbers = secrets.token_hex(4), itertools.count()
         self._rates = Rates(context.limits.requests_per_second)
         self._refusals = Rates(context.limits.refusals_per_second)
 
@@ -80,8 +92,8 @@ class Gate:
         began, status, caller = time.perf_counter(), 0, ""
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        scope["request_id"] = request_id
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"{self._prefix}{next(self._numbers) % 2**32:08x}"
+        scope["request_id"], scope["perdure"] = request_id, self.context
         own = [(b"x-request-id", request_id.encode()), *_HEADERS]
 
         async def send_with_headers(message: Any) -> None:
@@ -94,7 +106,11 @@ class Gate:
         try:
             self._check_origin(scope, headers)
             caller = self._check_caller(scope, headers)
-            await self._app(scope, receive, send_with_headers)
+            if (found := self._frequent_endpoint(scope)) is None:
+                await self._app(scope, receive, send_with_headers)
+            else:
+                response = await found(scope["path_params"]["name"], Request(scope, receive))
+                await response(scope, receive, send_with_headers)
         except ProblemError as problem:
             await respond(problem, request_id, send_with_headers)
         except Exception as error:
@@ -103,6 +119,14 @@ class Gate:
                 await respond(failure(), request_id, send_with_headers)
         finally:
             self._note(scope, request_id, caller, status, time.perf_counter() - began)
+
+    def _frequent_endpoint(self, scope: Any) -> Endpoint | None:
+        parts = scope["path"].split("/")  # "", "v1", "models", name, what
+        if scope["method"] != "POST" or len(parts) != 5 or parts[1:3] != ["v1", "models"] or not parts[3]:
+            return None
+        if (found := self._frequent.get(parts[4])) is not None:
+            scope["path_params"], scope["frequent"] = {"name": parts[3]}, f"/v1/models/{{name}}/{parts[4]}"
+        return found
 
     def _check_origin(self, scope: Any, headers: dict[bytes, bytes]) -> None:
         """Refuse what a page of another site has made the browser send, also under a name that leads here."""
@@ -165,7 +189,7 @@ class Gate:
         return found
 
     def _note(self, scope: Any, request_id: str, caller: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
+        route = scope.get("frequent") or getattr(scope.get("route"), "path", "other")
         self.context.metrics.count(_known_method(scope["method"]), route, status, seconds)
         if self._log is not None:
             self._say(
@@ -184,24 +208,6 @@ class Gate:
     def _say(self, what: dict[str, Any], error: Exception | None = None) -> None:
         if self._log is not None:
             self._log(log_line(what, error))
-
-
-def log_line(what: dict[str, Any], error: BaseException | None = None) -> str:
-    """Return a line of the log: JSON, and nothing of what examples hold; of an error only where it was raised."""
-    entry = {"time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())}Z"} | what
-    if error is not None:
-        frames, trace = [], error.__traceback__
-        while trace is not None:
-            code = trace.tb_frame.f_code
-            frames.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
-            trace = trace.tb_next
-        entry["trace"] = frames
-    return json.dumps(entry)
-
-
-def to_standard_error(line: str) -> None:
-    """Write a line of the log."""
-    sys.stderr.write(f"{line}\n")
 
 
 async def respond(problem: ProblemError, request_id: str, send: Any) -> None:

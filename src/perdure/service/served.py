@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, Thread
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from perdure.online.durable import DurableModel
 from perdure.online.errors import RowError
 from perdure.online.folder import JOURNAL
-from perdure.online.group import Request, request_of
+from perdure.online.group import Request
 from perdure.online.history import kept_settings
 from perdure.online.journal import Journal, JournalError
 from perdure.online.settings import ModelSettings
@@ -22,7 +22,7 @@ from perdure.service.limits import Limits
 from perdure.service.old_views import OldViews
 from perdure.service.predictions import Predictions
 from perdure.service.problems import ProblemError, of_row
-from perdure.service.teacher import Taught, Teacher
+from perdure.service.teacher import Rows, Taught, Teacher
 from perdure.service.writer import Writer
 from perdure.storage.files import StorageError
 from perdure.storage.reading import ContentError
@@ -183,15 +183,11 @@ class Served:
 
     # --- teaching
 
-    async def learn(
-        self, xs: Sequence[dict[str, Any]], ys: Sequence[Any], ids: Sequence[str], *before: str | int, many: bool
-    ) -> Taught:
+    async def learn(self, request: Request | Rows, *before: str | int, many: bool) -> Taught:
         """Learn rows, all or none; return once they are on the disk.
 
         Args:
-            xs: the rows, checked as `bodies` does.
-            ys: their targets.
-            ids: their names.
+            request: the rows.
             before: place of the rows in the body, for problems.
             many: is it a list of rows, not a single one?
 
@@ -200,11 +196,9 @@ class Served:
         """
         self.check_teachable()
         try:
-            return await self._answer(request_of(xs, ys, ids), self.limits.answer_seconds)
+            return await self._answer(request, self.limits.answer_seconds)
         except RowError as error:
             raise of_row(error, *before, many=many) from None
-        except JournalError as error:  # too long to be kept
-            raise ProblemError("bad-row", str(error)) from None
 
     async def change(self, change: Callable[[DurableModel], Found]) -> Found:
         """Let the writer change the history, while predictions go on from the last view.
@@ -217,7 +211,7 @@ class Served:
         assert teacher is not None
         return await self._answer(lambda: teacher.change(change), _CHANGE_SECONDS)
 
-    async def _answer(self, what: Request | Callable[[], Found], seconds: float) -> Any:
+    async def _answer(self, what: Request | Rows | Callable[[], Found], seconds: float) -> Any:
         """Give something to the writer, and wait for what comes of it."""
         try:
             async with asyncio.timeout(seconds):

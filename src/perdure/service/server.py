@@ -15,12 +15,13 @@ from types import FrameType
 import uvicorn
 
 from perdure.service.app import make_app
-from perdure.service.gate import log_line, to_standard_error
 from perdure.service.limits import Limits
+from perdure.service.logs import log_line, to_standard_error
 from perdure.service.tokens import Tokens
 from perdure.storage.files import make_folder
 from perdure.storage.lock import FolderLock
 
+_BACKLOG = 2_048
 _SWITCH_SECONDS = 0.0005
 """How long a thread may keep the others waiting: a prediction must not wait for the writer's Python."""
 
@@ -134,5 +135,5 @@ def _listen(address: Address) -> socket.socket:
             cause.errno,
             f"{address.host}:{address.port} cannot be listened at: {cause.strerror}; choose another --port, 0 for any",
         ) from cause
-    listening.set_inheritable(True)
+    listening.listen(_BACKLOG)  # whoever reads the address may call at once
     return listening

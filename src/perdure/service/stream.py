@@ -8,25 +8,26 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
 
-from perdure.service.bodies import Example, check_id, check_row, check_target, new_id, parsed
+from perdure.service.bodies import Example, new_id, parsed
 from perdure.service.context import ENCODER, NDJSON, Context, pieces_of
 from perdure.service.limits import STREAM_BATCH_ROWS, Limits
-from perdure.service.problems import ProblemError, of_error
+from perdure.service.problems import ProblemError, of_row
+from perdure.service.requests import check_example, kept_request
 from perdure.service.served import Served
-from perdure.service.teacher import Taught
+from perdure.service.teacher import Rows, Taught
 
 _IN_FLIGHT = 4
 """Batches that are being learned while others are read."""
 _SHOWN = 10
 """Refused lines of a batch that are told one by one."""
-_FULL = ("queue-full", "disk-full", "stopping", "read-only", "loading", "no-answer")
-"""Problems that are no line's own."""
 
 
 class _Line(NamedTuple):
     number: int
     example: Example
+    id: str
 
 
 class _Batch(NamedTuple):
@@ -61,7 +62,9 @@ async def learned(request: Request, served: Served, context: Context) -> AsyncIt
     waiting: deque[_Batch] = deque()
     try:
         async for numbered in _batches(request, context.limits):
-            waiting.append(_begun(numbered, served, context.limits))
+            lines, refused, rows = await run_in_threadpool(_prepared, numbered, served, context.limits)
+            learning = None if rows is None else asyncio.ensure_future(_learn(rows, served))
+            waiting.append(_Batch(lines, refused, numbered[-1][0], learning))
             while len(waiting) >= _IN_FLIGHT:
                 yield _encoded(await _told(waiting.popleft(), served, context))
         while waiting:
@@ -109,33 +112,41 @@ async def _batches(request: Request, limits: Limits) -> AsyncIterator[list[tuple
         yield [(number + 1, rest)]
 
 
-def _begun(numbered: list[tuple[int, bytes]], served: Served, limits: Limits) -> _Batch:
-    """Begin to learn lines."""
+def _prepared(
+    numbered: list[tuple[int, bytes]], served: Served, limits: Limits
+) -> tuple[list[_Line], list[dict[str, Any]], Rows | None]:
+    """Return the lines that can be read, what is said of the others, and the rows to learn, if there are any."""
     lines, refused = [], []
     for number, text in numbered:
         try:
             example = parsed(Example, text)
-            check_row(example.x, limits, "x")
-            check_target(example.y, limits, "y", regression=served.regression)
-            check_id(example.id, limits, "id")
+            check_example(example.x, example.y, example.id, limits, regression=served.regression)
+            lines.append(_Line(number, example, example.id or new_id()))
         except ProblemError as problem:
             refused.append(_refusal(number, problem))
-        else:
-            lines.append(_Line(number, example))
-    learning = asyncio.ensure_future(_learn(lines, served)) if lines else None
-    return _Batch(lines, refused, numbered[-1][0], learning)
+    try:
+        return lines, refused, _rows(lines) if lines else None
+    except ProblemError:  # a row that cannot be kept: which one?
+        kept = []
+        for line in lines:
+            try:
+                _rows([line])
+                kept.append(line)
+            except ProblemError as problem:
+                refused.append(_refusal(line.number, problem))
+        return kept, refused, _rows(kept) if kept else None
 
 
-async def _learn(lines: list[_Line], served: Served) -> Taught:
-    """Learn lines, once the writer has room for them."""
+def _rows(lines: list[_Line]) -> Rows:
+    xs, ys = [it.example.x for it in lines], [it.example.y for it in lines]
+    return Rows(kept_request(xs, ys, [it.id for it in lines], many=False))
+
+
+async def _learn(rows: Rows, served: Served) -> Taught:
+    """Learn rows, once the writer has room for them."""
     while True:
         try:
-            return await served.learn(
-                [it.example.x for it in lines],
-                [it.example.y for it in lines],
-                [it.example.id or new_id() for it in lines],
-                many=True,
-            )
+            return await served.learn(rows, many=False)
         except ProblemError as problem:
             if problem.kind != "queue-full":
                 raise
@@ -144,61 +155,33 @@ async def _learn(lines: list[_Line], served: Served) -> Taught:
 
 async def _told(batch: _Batch, served: Served, context: Context) -> dict[str, Any]:
     """Return what is said of a batch."""
-    taught: list[tuple[_Line, Taught]] = []
+    told: dict[str, Any] = {"line": batch.last_line, "learned": 0, "known": 0, "right": 0}
     refused = list(batch.refused)
     if batch.learning is not None:
-        try:
-            found = await batch.learning
-            right = _right(found, batch.lines)
-            positions, known = found.positions, sum(found.known)
-        except ProblemError as problem:
-            if problem.kind in _FULL:
-                raise
-            taught, again = await _one_by_one(batch.lines, served)
-            refused += again
-            positions = [it.positions[0] for _, it in taught]
-            known = sum(it.known[0] for _, it in taught)
-            right = sum(_right(it, [line]) for line, it in taught)
-    else:
-        positions, known, right = [], 0, 0
-    told: dict[str, Any] = {"line": batch.last_line, "learned": len(positions) - known, "known": known, "right": right}
-    if positions:
-        told["position"] = max(positions)
-        context.metrics.examples.labels(served.name).inc(len(positions) - known)
+        taught = await batch.learning
+        for row, error in taught.refused.items():
+            refused.append(_refusal(batch.lines[row].number, of_row(error, many=False)))
+        told["known"] = sum(taught.known)
+        told["learned"] = len(batch.lines) - len(taught.refused) - told["known"]
+        told["right"] = _right(taught, batch.lines)
+        if len(taught.refused) < len(batch.lines):
+            told["position"] = max(taught.positions)
+        context.metrics.examples.labels(served.name).inc(told["learned"])
     if refused:
         told |= {"n_refused": len(refused), "refused": sorted(refused, key=lambda it: it["line"])[:_SHOWN]}
     return told
 
 
-async def _one_by_one(lines: list[_Line], served: Served) -> tuple[list[tuple[_Line, Taught]], list[dict[str, Any]]]:
-    """Learn the lines of a batch one by one, since one of them cannot be learned; return which were, and which not."""
-    found = await asyncio.gather(*(_learn([it], served) for it in lines), return_exceptions=True)
-    taught, refused = [], []
-    for line, result in zip(lines, found, strict=True):
-        if isinstance(result, Taught):
-            taught.append((line, result))
-            continue
-        assert isinstance(result, Exception)
-        problem = of_error(result)
-        if problem.kind in _FULL:
-            raise problem
-        refused.append(_refusal(line.number, problem))
-    return taught, refused
-
-
 def _right(taught: Taught, lines: list[_Line]) -> int:
     """Return how many were predicted right before they were learned."""
+    rows = zip(taught.predictions, taught.known, lines, strict=True)
     return sum(
-        prediction == line.example.y and not known
-        for prediction, known, line in zip(taught.predictions, taught.known, lines, strict=True)
+        prediction is not None and prediction == line.example.y and not known for prediction, known, line in rows
     )
 
 
 def _refusal(number: int, problem: ProblemError) -> dict[str, Any]:
-    field = problem.field
-    if field is not None and field.startswith("/0/"):  # of a batch of one line
-        field = field[2:]
-    return {"line": number, "detail": problem.detail} | ({} if field is None else {"field": field})
+    return {"line": number, "detail": problem.detail} | ({} if problem.field is None else {"field": problem.field})
 
 
 def _encoded(line: dict[str, Any]) -> bytes:

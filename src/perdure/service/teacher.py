@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,6 +33,22 @@ class Taught(NamedTuple):
     """Was it learned before, so that it is not learned again?"""
     predictions: list[Any]
     """Made before learning; None where no class had appeared, and for what was known."""
+    refused: Mapping[int, RowError] = {}
+    """Rows that could not be learned, where each stands for itself; nothing else is said of them."""
+
+
+class Rows(NamedTuple):
+    """Rows each of which stands for itself: one that cannot be learned refuses no other."""
+
+    request: Request
+
+    @property
+    def ids(self) -> list[str | None]:
+        """Names of the rows."""
+        return self.request.ids
+
+
+_NOTHING = Taught([0], [False], [None])
 
 
 class Teacher:
@@ -68,11 +84,15 @@ class Teacher:
             self.view = self._published()
             return found
 
-    def learn(self, requests: Sequence[Request]) -> list[Taught | Exception]:
-        """Learn requests together; those that bring columns or classes alone, so that their room can be checked."""
+    def learn(self, requests: Sequence[Request | Rows]) -> list[Taught | Exception]:
+        """Learn requests in order, and together but for those that bring columns or classes, whose room is checked."""
         results: list[Taught | Exception] = []
         plain: list[Request] = []
         for request in requests:
+            if isinstance(request, Rows):
+                results.extend([*self._learn_group(plain), self._learn_rows(request.request)])
+                plain = []
+                continue
             try:
                 brings = self._check_capacity(request)
             except RowError as error:
@@ -85,6 +105,23 @@ class Teacher:
             else:
                 plain.append(request)
         return [*results, *self._learn_group(plain)]
+
+    def _learn_rows(self, request: Request) -> Taught | Exception:
+        """Learn rows each of which stands for itself, in their order."""
+        (whole,) = self.learn([request])
+        if not isinstance(whole, RowError):
+            return whole
+        found = self.learn(request.rows())
+        if (failed := next((it for it in found if isinstance(it, ProblemError)), None)) is not None:
+            return failed
+        refused = {row: it for row, it in enumerate(found) if isinstance(it, RowError)}
+        taught = [it if isinstance(it, Taught) else _NOTHING for it in found]
+        return Taught(
+            [it.positions[0] for it in taught],
+            [it.known[0] for it in taught],
+            [it.predictions[0] for it in taught],
+            refused,
+        )
 
     def close(self) -> None:
         """Make a snapshot, and give the folder up."""

@@ -8,6 +8,7 @@ import hmac
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ FILE = "tokens.json"
 ROLES = ("read", "learn", "admin")
 """Each may do what those before it may."""
 _FORMAT = 1
+_LOOK_EVERY = 0.1
+"""Seconds between two looks at the file."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -135,6 +138,7 @@ class Tokens:
         """
         self._folder = folder
         self._seen = self._stamp()
+        self._looked = time.monotonic()
         self._tokens = read_tokens(folder)
 
     @property
@@ -160,6 +164,9 @@ class Tokens:
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
     def _follow(self) -> None:
+        if time.monotonic() - self._looked < _LOOK_EVERY:
+            return
+        self._looked = time.monotonic()
         stamp = self._stamp()
         if stamp != self._seen:
             self._seen = stamp

@@ -12,26 +12,27 @@ from typing import Any
 from perdure.online.group import Request
 from perdure.service.limits import MAX_GROUP_ROWS, Limits
 from perdure.service.problems import ProblemError
+from perdure.service.teacher import Rows
 
 
 @dataclass(eq=False)
 class Waiting:
     """Something to be done, and who waits for it."""
 
-    what: Request | Callable[[], Any]
+    what: Request | Rows | Callable[[], Any]
     """Rows to learn, or a function to call while nothing is learned."""
     future: asyncio.Future[Any]
 
     @property
     def n_rows(self) -> int:
         """Rows to learn."""
-        return len(self.what.ids) if isinstance(self.what, Request) else 0
+        return len(self.what.ids) if isinstance(self.what, Request | Rows) else 0
 
 
 class Writer:
     """A queue and the thread that empties it."""
 
-    def __init__(self, name: str, learn: Callable[[Sequence[Request]], Sequence[Any]], limits: Limits):
+    def __init__(self, name: str, learn: Callable[[Sequence[Request | Rows]], Sequence[Any]], limits: Limits):
         """Start the thread.
 
         Args:
@@ -54,7 +55,7 @@ class Writer:
         """Requests that wait."""
         return len(self._waiting)
 
-    def send(self, what: Request | Callable[[], Any]) -> asyncio.Future[Any]:
+    def send(self, what: Request | Rows | Callable[[], Any]) -> asyncio.Future[Any]:
         """Put something into the queue, and return what will be answered; to be called in an event loop.
 
         Raises:
@@ -94,9 +95,9 @@ class Writer:
     def _results(self, taken: Sequence[Waiting]) -> Sequence[Any]:
         try:
             first = taken[0].what
-            if not isinstance(first, Request):
+            if not isinstance(first, Request | Rows):
                 return [first()]
-            return self._learn([it.what for it in taken if isinstance(it.what, Request)])
+            return self._learn([it.what for it in taken if isinstance(it.what, Request | Rows)])
         except Exception as error:  # told to whoever waits, who raises it
             return [error] * len(taken)
 

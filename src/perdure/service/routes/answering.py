@@ -11,10 +11,12 @@ from jaxtyping import Float
 
 from perdure.online.errors import RowError
 from perdure.online.view import ModelView
-from perdure.service.bodies import PredictBody, check_row, parsed
+from perdure.service.bodies import PredictBody, parsed
+from perdure.service.checks import check_row
 from perdure.service.context import answer, body_of, check_rows, context_of, documented
 from perdure.service.limits import Limits
 from perdure.service.problems import ProblemError, of_row
+from perdure.service.requests import beside_if_large
 from perdure.service.scores import all_finite
 from perdure.service.served import Served
 
@@ -39,8 +41,7 @@ async def predict(name: str, request: Request) -> Response:
     """
     context = context_of(request)
     served = context.models.find(name)
-    body = parsed(PredictBody, await body_of(request))
-    rows = _rows(body, context.limits)
+    body, rows = await beside_if_large(await body_of(request), _asked, context.limits)
     view = served.now()
     content, decided = await _predicted(view, rows, body)
     content = {"position": view.position, **content}
@@ -61,24 +62,25 @@ async def predict_at(name: str, position: int, request: Request) -> Response:
     """Answer as the model did after the example at a position, without those forgotten since."""
     context = context_of(request)
     served = context.models.find(name)
-    body = parsed(PredictBody, await body_of(request))
-    rows = _rows(body, context.limits)
+    body, rows = await beside_if_large(await body_of(request), _asked, context.limits)
     view = await run_in_threadpool(_view_at, served, position)
     content, _ = await _predicted(view, rows, body)
     return answer({"position": position, **content})
 
 
-def _rows(body: PredictBody, limits: Limits) -> list[dict[str, Any]]:
+def _asked(content: bytes, limits: Limits) -> tuple[PredictBody, list[dict[str, Any]]]:
+    """Return a body and the rows in it."""
+    body = parsed(PredictBody, content)
     if (body.x is None) == (body.rows is None):
         raise ProblemError("bad-body", "x or rows is needed, and not both", field="/x")
     if body.x is not None:
         check_row(body.x, limits, "x")
-        return [body.x]
+        return body, [body.x]
     rows = body.rows or []
     check_rows(len(rows), limits, "/rows")
     for place, row in enumerate(rows):
         check_row(row, limits, "rows", place)
-    return rows
+    return body, rows
 
 
 async def _predicted(

@@ -14,7 +14,8 @@ from perdure.online.errors import RowError
 from perdure.online.journal import Entry, JournalError
 from perdure.online.search import find_examples
 from perdure.online.view import ModelView
-from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody, check_target, parsed
+from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody, parsed
+from perdure.service.checks import check_target
 from perdure.service.context import answer, body_of, check_rows, context_of, documented
 from perdure.service.problems import ProblemError
 from perdure.service.served import Served

@@ -27,6 +27,8 @@ async def create(request: Request) -> Response:
     """Make a model; what is left out has the defaults of `perdure model new`."""
     body = parsed(CreateBody, await body_of(request))
     settings = body.model_dump(exclude={"name"}, exclude_none=True)
+    if body.hidden_sizes is not None:
+        settings["hidden_sizes"] = tuple(body.hidden_sizes)
     served = await run_in_threadpool(context_of(request).models.create, body.name, settings)
     return answer(served.described(), 201)
 

@@ -8,18 +8,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from perdure.service import stream
-from perdure.service.bodies import (
-    FeedbackBody,
-    Label,
-    LearnBody,
-    check_id,
-    check_row,
-    check_target,
-    new_id,
-    parsed,
-)
+from perdure.service.bodies import FeedbackBody, Label, LearnBody, parsed
+from perdure.service.checks import check_target
 from perdure.service.context import NDJSON, answer, body_of, check_rows, context_of, documented
 from perdure.service.problems import ProblemError
+from perdure.service.requests import beside_if_large, kept_request, to_learn
 from perdure.service.served import Served
 from perdure.service.teacher import Taught
 
@@ -45,30 +38,11 @@ async def learn(name: str, request: Request) -> Response:
     if request.headers.get("content-type", "").startswith(NDJSON):
         served.check_teachable()
         return stream.StreamedAnswer(stream.learned(request, served, context))
-    body = parsed(LearnBody, await body_of(request))
-    limits = context.limits
-    if body.examples is None:
-        if body.x is None:
-            raise ProblemError("bad-body", "neither x nor examples was given, expected one of them", field="/x")
-        check_row(body.x, limits, "x")
-        check_target(body.y, limits, "y", regression=served.regression)
-        check_id(body.id, limits, "id")
-        id = body.id or new_id()
-        taught = await served.learn([body.x], [body.y], [id], many=False)
-        context.metrics.examples.labels(name).inc()
-        return answer(_told(taught, [id])[0])
-    if body.x is not None or body.y is not None or body.id is not None:
-        raise ProblemError("bad-body", "x, y or id was given beside examples, expected one or the other", field="/x")
-    check_rows(len(body.examples), limits, "/examples")
-    for place, it in enumerate(body.examples):
-        check_row(it.x, limits, "examples", place, "x")
-        check_target(it.y, limits, "examples", place, "y", regression=served.regression)
-        check_id(it.id, limits, "examples", place, "id")
-    ids = [it.id or new_id() for it in body.examples]
-    xs, ys = [it.x for it in body.examples], [it.y for it in body.examples]
-    taught = await served.learn(xs, ys, ids, "examples", many=True)
-    context.metrics.examples.labels(name).inc(len(xs))
-    return answer({"position": max(taught.positions), "examples": _told(taught, ids)})
+    given = await beside_if_large(await body_of(request), to_learn, context.limits, served.regression)
+    taught = await served.learn(given.request, *(["examples"] if given.many else []), many=given.many)
+    context.metrics.examples.labels(name).inc(len(given.ids))
+    told = _told(taught, given.ids)
+    return answer({"position": max(taught.positions), "examples": told} if given.many else told[0])
 
 
 @router.post(
@@ -111,7 +85,8 @@ async def feedback(name: str, request: Request) -> Response:
     }
     if new:
         ids = [it.prediction_id for it in new]
-        taught = await served.learn([waiting[id].x for id in ids], [it.y for it in new], ids, *place, many=bool(place))
+        learnable = kept_request([waiting[id].x for id in ids], [it.y for it in new], ids, *place, many=bool(place))
+        taught = await served.learn(learnable, *place, many=bool(place))
         await run_in_threadpool(served.predictions.drop, ids)
         context.metrics.examples.labels(name).inc(len(ids))
         for one in _told(taught, ids):
