@@ -1,0 +1,58 @@
+"""What a model holds inside: the examples in its memory, how far experts are trusted; and the model as a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from perdure.online.durable import DurableModel
+from perdure.service.context import answer, context_of, documented
+from perdure.service.memories import memory_of
+from perdure.service.problems import ProblemError
+
+router = APIRouter(prefix="/v1/models/{name}", tags=["watch"])
+
+_INSIDE = {"experts": {"linear, rate 0.03": 0.8}, "memory": {"size": 2000, "filled": 2, "classes": {"work": 2}}}
+
+
+@router.get("/inside", openapi_extra=documented(example=_INSIDE), summary="Show what the model holds inside")
+async def inside(name: str, request: Request) -> Response:
+    """Tell how many examples of each class the memory holds, and how far each expert of `auto` is trusted."""
+    served = context_of(request).models.find(name)
+    return answer(await served.change(_inside))
+
+
+@router.get("/file", summary="Download the model")
+async def file(name: str, request: Request) -> Response:
+    """Send the model as one file, which `perdure.load` reads as an estimator."""
+    served = context_of(request).models.find(name)
+    content = await served.change(_saved)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.safetensors"'}
+    return Response(content, headers=headers, media_type="application/octet-stream")
+
+
+def _saved(model: DurableModel) -> bytes:
+    """Return the content of the file that `save` writes."""
+    if not model.model.has_learned:
+        raise ProblemError("not-found", "the model has learned nothing yet, so there is nothing to download; teach it")
+    with TemporaryDirectory(prefix="perdure-") as folder:
+        path = Path(folder) / "model.safetensors"
+        model.save(path)
+        return path.read_bytes()
+
+
+def _inside(model: DurableModel) -> dict[str, Any]:
+    found = memory_of(model.model)
+    memory = None
+    if found is not None:
+        labels = Counter(found.labels)
+        memory = {
+            "size": found.size,
+            "filled": len(found.labels),
+            "classes": [{"class": label, "examples": n} for label, n in labels.most_common()],
+        }
+    return {"experts": model.model.expert_weights, "memory": memory, "method": model.settings.to_json()["method"]}

@@ -1,0 +1,221 @@
+// The journal and the memory: look, correct, forget, go back in time, compare methods.
+
+import { call, get, post } from "./api.js";
+import { lines } from "./chart.js";
+import { $, bar, fill, h, percent, seconds, several, throttled, whole } from "./dom.js";
+import { pictureIn, thumbnail } from "./ink.js";
+
+const METHODS = ["online", "er", "mer", "averaged-er", "nearest-mean", "gaussian", "lda", "slda", "ridge"];
+const KINDS = ["accent", "plain", "third", "fourth", "fifth"];
+let app, before = null, chosen = null, position = -1, job = null;
+
+export function init(given) {
+  app = given;
+  $("search-form").addEventListener("submit", (event) => { event.preventDefault(); load(); });
+  $("search").addEventListener("input", () => { if (!$("search").value) load(); });
+  $("older").addEventListener("click", () => load(before));
+  $("undo").addEventListener("click", undo);
+  const look = throttled(lookBack, 250);
+  $("past").addEventListener("input", () => { showPlace(); look(); });
+  fill($("backtest-methods"), ...METHODS.map((it) => h("label", {}, h("input", { type: "checkbox", name: "method", value: it, checked: ["online", "mer"].includes(it) }), it)));
+  $("backtest-form").addEventListener("submit", (event) => { event.preventDefault(); compare(); });
+  $("backtest-stop").addEventListener("click", () => job && call("DELETE", `${path()}/backtest/${job}`).catch((error) => app.fail(error)));
+}
+
+const path = () => `/v1/models/${app.model.name}`;
+
+export const show = () => reload();
+
+export function modelChanged() {
+  $("memory-result").hidden = true;
+  chosen = job = null;
+  fill($("backtest-result"));
+  fill($("backtest-chart"));
+  reload();
+}
+
+export function update(state) {
+  if (app.part === "memory" && state.position !== position) reload();
+}
+
+async function reload() {
+  if (!app.model || app.part !== "memory") return;
+  position = app.model.position ?? 0;
+  $("undo").disabled = !app.model.examples;
+  await load();
+  $("past").max = app.model.position ?? 0;
+  $("past").value = Math.floor((app.model.position ?? 0) / 2);
+  showPlace();
+  lookBack();
+  showInside();
+}
+
+// --- the journal
+
+async function load(from = null) {
+  const query = new URLSearchParams({ limit: 24 });
+  const text = $("search").value.trim();
+  if (text) query.set("text", text);
+  if (from) query.set("before", from);
+  try {
+    const page = await get(`${path()}/examples?${query}`);
+    before = page.before;
+    const items = page.examples.map(item);
+    if (from) $("journal").append(...items);
+    else fill($("journal"), ...items);
+    chosen ??= page.examples[0] ?? null;
+    if (!from) showChosen();
+    $("older").hidden = before === null;
+    $("journal-count").textContent = several(app.model.examples ?? 0, "example");
+    $("journal-empty").hidden = $("journal").childElementCount > 0;
+    $("journal-empty").textContent = text ? "Nothing was found." : "Nothing has been learned yet.";
+  } catch (error) { app.fail(error); }
+}
+
+/** Return an example as what can be seen of it: a picture, or its columns. */
+function view(x) {
+  const pixels = pictureIn(x);
+  if (pixels) return thumbnail(pixels);
+  const columns = Object.entries(x).filter(([, value]) => value !== null).slice(0, 6);
+  return h("span", { class: "cells" }, ...columns.map(([name, value]) => h("span", {}, h("span", { class: "soft" }, `${name} `), typeof value === "number" ? String(Number(value.toPrecision(5))) : String(value).slice(0, 60))));
+}
+
+function item(example) {
+  const named = `example ${example.position}, ${example.y}`;
+  const own = example.id !== null;
+  return h("li", { "data-id": example.id ?? "" },
+    h("span", { class: "at" }, whole(example.position)), view(example.x),
+    h("strong", { class: "label" }, String(example.y)),
+    h("time", { class: "soft", datetime: new Date(1000 * example.learned_at).toISOString() }, when(example.learned_at)),
+    h("span", { class: "acts" },
+      h("button", { type: "button", class: "quiet", "aria-label": `Look back at ${named}`, onclick: () => { chosen = example; showChosen(); lookBack(); $("past").focus(); } }, "Look back"),
+      own ? h("button", { type: "button", class: "quiet", "aria-label": `Give another name to ${named}`, onclick: () => relabel(example) }, "Rename") : null,
+      own ? h("button", { type: "button", class: "quiet", "aria-label": `Forget ${named}`, onclick: () => forget(example) }, "Forget") : null));
+}
+
+function when(time) {
+  const age = Date.now() / 1000 - time;
+  const format = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  if (age < 60) return "just now";
+  if (age < 3600) return format.format(-Math.round(age / 60), "minute");
+  if (age < 86_400) return format.format(-Math.round(age / 3600), "hour");
+  return new Date(1000 * time).toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric" });
+}
+
+// --- corrections
+
+async function correct(action, told) {
+  try {
+    const answer = await action();
+    $("memory-result").hidden = false;
+    $("memory-result").textContent = told(answer);
+    chosen = null;
+    await app.refresh();
+    await reload();
+  } catch (error) { app.fail(error); }
+}
+
+const exact = (answer) => `The model is now exactly the one that never saw it, bit for bit. That took ${seconds(answer.seconds)}.`;
+
+const undo = () => correct(() => post(`${path()}/undo`), (answer) => (answer.forgot ? `“${answer.forgot.y}” is forgotten. ${exact(answer)}` : "There is nothing to undo."));
+
+async function forget(example) {
+  if (!(await ask("Forget this example?", `It is “${example.y}”, example ${example.position}. It is removed from the model and from the disk for good.`, "Forget it"))) return;
+  await correct(() => post(`${path()}/forget`, { ids: [example.id] }), (answer) => `Forgotten for good. ${exact(answer)}`);
+}
+
+async function relabel(example) {
+  const name = await ask("What is it really?", "The model becomes the one that had learned it so.", "Correct it", String(example.y));
+  if (!name || name === String(example.y)) return;
+  const y = typeof example.y === "number" && Number.isFinite(Number(name)) ? Number(name) : name;
+  await correct(() => post(`${path()}/relabel`, { id: example.id, y }), (answer) => `It is “${name}” now, as if it had been learned so. That took ${seconds(answer.seconds)}.`);
+}
+
+/** Ask for a yes, or for a text if one is given to begin with; null if the answer is no. */
+function ask(title, text, yes, value = null) {
+  [$("ask-title").textContent, $("ask-text").textContent, $("ask-ok").textContent] = [title, text, yes];
+  $("ask-field").hidden = value === null;
+  $("ask-label").textContent = "Name";
+  $("ask-value").value = value ?? "";
+  $("ask-dialog").returnValue = "";
+  $("ask-dialog").showModal();
+  if (value !== null) $("ask-value").select();
+  return new Promise((done) => {
+    $("ask-ok").value = "yes";
+    $("ask-dialog").onclose = () => done($("ask-dialog").returnValue === "yes" ? (value === null ? true : $("ask-value").value.trim()) : null);
+  });
+}
+
+// --- back in time
+
+function showPlace() { $("past-shown").textContent = `${whole($("past").value)} of ${whole($("past").max)}`; }
+
+function showChosen() {
+  $("past-part").hidden = !chosen;
+  if (chosen) fill($("past-example"), h("div", { class: "chosen" }, view(chosen.x), h("span", {}, h("strong", {}, String(chosen.y)), h("span", { class: "soft" }, ` example ${whole(chosen.position)}`))));
+}
+
+async function lookBack() {
+  if (!chosen || !app.model) return;
+  const body = { x: chosen.x, feedback: false };
+  try {
+    const [then, now] = await Promise.all([post(`${path()}/at/${$("past").value}/predict`, body), post(`${path()}/predict`, body)]);
+    showAnswer($("past-then"), then);
+    showAnswer($("past-now"), now);
+  } catch (error) { app.fail(error); }
+}
+
+function showAnswer(place, answer) {
+  if (!answer.classes) { fill(place, h("p", { class: "big" }, answer.prediction === null ? "–" : String(answer.prediction))); return; }
+  const best = answer.classes.map((name, n) => [String(name), answer.probabilities[n]]).sort((a, b) => b[1] - a[1]).slice(0, 4);
+  fill(place, ...(best.length ? best.map(([name, share], n) => bar(name, share, { best: n === 0 })) : [h("p", { class: "soft" }, "It knew nothing yet.")]));
+}
+
+// --- the memory
+
+async function showInside() {
+  const name = app.model.name;
+  const found = await get(`${path()}/inside`).catch(() => null);
+  if (!found || name !== app.model.name) return;
+  const memory = found.memory;
+  $("inside-note").textContent = !memory
+    ? `The method “${found.method}” keeps no examples: what it learned from each is in its means or weights. The journal keeps them all.`
+    : `${whole(memory.filled)} of at most ${whole(memory.size)} examples, which it goes through again as new ones come.`;
+  const most = Math.max(1, ...(memory?.classes ?? []).map((it) => it.examples));
+  fill($("inside"), ...(memory?.classes ?? []).slice(0, 20).map((it) => bar(it.class === null ? "numbers" : String(it.class), it.examples / most, { text: whole(it.examples) })));
+}
+
+// --- other methods
+
+async function compare() {
+  const methods = [...document.querySelectorAll("#backtest-methods input:checked")].map((it) => it.value);
+  if (!methods.length) { fill($("backtest-result"), h("p", {}, "Choose at least one method.")); return; }
+  try {
+    const window = Math.max(1, Math.min(500, Math.floor((app.model.examples ?? 0) / 10)));
+    job = (await post(`${path()}/backtest`, { methods, window })).id;
+    $("backtest-progress").hidden = $("backtest-stop").hidden = false;
+    fill($("backtest-result"), h("p", { class: "soft" }, "Learning the history again…"));
+    const own = job;
+    let found;
+    do {
+      await new Promise((done) => setTimeout(done, 400));
+      if (job !== own) return;
+      found = await get(`${path()}/backtest/${own}`, { patience: 5 });
+      $("backtest-progress").value = found.progress;
+    } while (["waiting", "running"].includes(found.state));
+    showComparison(found);
+  } catch (error) { app.fail(error); } finally { $("backtest-progress").hidden = $("backtest-stop").hidden = true; }
+}
+
+function showComparison(found) {
+  if (found.state !== "done") { fill($("backtest-result"), h("p", {}, found.error ?? "It was stopped.")); fill($("backtest-chart")); return; }
+  const results = Object.entries(found.results);
+  const main = "accuracy" in results[0][1].metrics ? "accuracy" : "mae";
+  const sorted = results.sort((a, b) => (main === "mae" ? 1 : -1) * (a[1].metrics[main] - b[1].metrics[main]));
+  const most = main === "accuracy" ? 1 : Math.max(1e-9, ...sorted.map((it) => it[1].metrics[main]));
+  fill($("backtest-result"), h("p", {}, main === "accuracy" ? `Right answers before learning, over all ${whole(results[0][1].rows)} examples:` : "Mean absolute error, smaller is better:"),
+    h("div", { class: "bars small" }, ...sorted.map(([name, it], n) => bar(name, it.metrics[main] / most, { best: n === 0, text: main === "accuracy" ? percent(it.metrics[main]) : it.metrics[main].toPrecision(3) }))));
+  const series = sorted.slice(0, KINDS.length).map(([name, it], n) => ({ name, kind: KINDS[n], points: it.curve.rows.map((x, at) => [x, it.curve.values[at]]) }));
+  const top = main === "accuracy" ? 1 : Math.max(1e-9, ...series.flatMap((it) => it.points.map((point) => point[1] ?? 0)));
+  fill($("backtest-chart"), lines(series, { label: `Over the history: ${sorted.map(([name, it]) => `${name} ${it.metrics[main].toPrecision(2)}`).join(", ")}`, most: top }));
+}
