@@ -142,5 +142,6 @@ $("model").addEventListener("change", (event) => app.choose(event.target.value))
 $("new-model").addEventListener("click", () => openCreate(app, app.part === "table" ? "table" : "drawings"));
 for (const it of document.querySelectorAll(".choice")) it.addEventListener("click", () => openCreate(app, it.dataset.kind));
 for (const it of document.querySelectorAll("dialog [data-close]")) it.addEventListener("click", () => it.closest("dialog").close());
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); $("main").focus(); });
 for (const it of ["dragover", "drop"]) addEventListener(it, (event) => event.preventDefault()); // a file beside the place for it opens no page
 get("/healthz", { patience: 5 }).catch(() => {}).then(start);

@@ -3,6 +3,7 @@
 import { get, post, Problem } from "./api.js";
 import { $, fill, h } from "./dom.js";
 
+const FEATURES = "omniglot-small-prototypes";
 
 const DRAWING_METHODS = [
   ["nearest-mean", "Remembers the mean of each symbol: quick, good from one drawing on"],
@@ -21,7 +22,7 @@ const TABLE_METHODS = [
 /** Tell what a model learns from: "drawings", "table", or "new" while it may become either. */
 export function kindOf(model) {
   if (model.settings?.features || model.columns?.includes("p783")) return "drawings";
-  return model.columns?.length || model.settings?.standardize === false ? (model.columns?.length ? "table" : "new") : "new";
+  return model.columns?.length ? "table" : "new";
 }
 
 export const isFor = (model, kind) => [kind, "new"].includes(kindOf(model)) && !(kind === "drawings" && model.settings?.regression);
@@ -92,7 +93,7 @@ export function initModels() {
 }
 
 export async function makeModel(name, kind, method) {
-  const settings = kind === "drawings" ? { method, standardize: false } : { method };
+  const settings = kind === "drawings" ? { method, standardize: false, features: FEATURES } : { method };
   return post("/v1/models", { name, ...settings });
 }
 

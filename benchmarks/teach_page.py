@@ -1,0 +1,281 @@
+"""Pictures and a short film of the teach page, and how fast it is.
+
+``python benchmarks/teach_page.py`` starts `perdure teach`, teaches it in Chromium with real pointer events, and writes
+``docs/figures/teach-*.png`` and ``docs/figures/teach.webp``. What it has measured it prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+FIGURES = Path(__file__).parent.parent / "docs" / "figures"
+DESKTOP, PHONE = {"width": 1280, "height": 880}, {"width": 390, "height": 844}
+FILM = {"width": 960, "height": 640}
+SECONDS_PER_FRAME = 0.12
+PATIENCE = 600_000
+"""Milliseconds."""
+Stroke = list[tuple[float, float]]
+
+
+def star(turn: float) -> list[Stroke]:
+    points = [
+        (0.5 + (0.36 + 0.02 * turn) * math.sin(n * 0.8 * math.pi), 0.52 - 0.36 * math.cos(n * 0.8 * math.pi + 0.05 * turn))
+        for n in range(6)
+    ]
+    return [_between(points)]
+
+
+def house(turn: float) -> list[Stroke]:
+    left, top = 0.24 + 0.03 * turn, 0.45 + 0.02 * turn
+    return [
+        _between([(left, top), (left, 0.84), (0.77, 0.84), (0.77, top), (left, top)]),
+        _between([(left - 0.04, top), (0.5, 0.16 + 0.02 * turn), (0.82, top)]),
+    ]
+
+
+def snail(turn: float) -> list[Stroke]:
+    spiral = [
+        (0.5 + 0.024 * t * math.cos(0.75 * t + 0.2 * turn), 0.46 + 0.023 * t * math.sin(0.75 * t + 0.2 * turn))
+        for t in range(14)
+    ]
+    return [spiral, _between([(0.2, 0.8 + 0.02 * turn), (0.86, 0.8)])]
+
+
+SYMBOLS = {"star": star, "house": house, "snail": snail}
+
+
+def _between(corners: Stroke, n: int = 7) -> Stroke:
+    """Return points on the lines between corners."""
+    line = [corners[0]]
+    for (x, y), (to_x, to_y) in zip(corners, corners[1:], strict=False):
+        line += [(x + (to_x - x) * k / n, y + (to_y - y) * k / n) for k in range(1, n + 1)]
+    return line
+
+
+class Film:
+    """Pictures of a page, one after another."""
+
+    def __init__(self, page: Page):
+        """Begin with none."""
+        self._page = page
+        self._frames: list[Image.Image] = []
+
+    def shoot(self, n: int = 1) -> None:
+        """Take a picture, to be shown for so many frames."""
+        frame = Image.open(io.BytesIO(self._page.screenshot())).convert("RGB")
+        self._frames += [frame] * n
+
+    def save(self, path: Path) -> None:
+        """Write it as WebP, which plays for ever."""
+        first, *others = self._frames
+        duration = round(1000 * SECONDS_PER_FRAME)
+        first.save(path, save_all=True, append_images=others, duration=duration, loop=0, quality=60, method=4)
+
+
+def draw(page: Page, strokes: Sequence[Stroke], film: Film | None = None) -> None:
+    """Draw strokes on a sheet of side 1, with the mouse."""
+    box: Any = page.locator("#canvas").bounding_box()
+    for stroke in strokes:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for n, point in enumerate(points[1:]):
+            page.mouse.move(*point)
+            if film is not None and n % 4 == 0:
+                film.shoot()
+        page.mouse.up()
+
+
+def teach(page: Page, name: str, film: Film | None = None) -> None:
+    """Give the drawing a name."""
+    page.fill("#name", name)
+    if film is not None:
+        film.shoot(4)
+    page.click("#teach")
+    expect(page.locator("#clear")).to_be_disabled()
+    expect(page.locator("#teach")).to_be_enabled()
+    if film is not None:
+        film.shoot(3)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Run `perdure teach`; yield its address."""
+    command = [sys.executable, "-m", "perdure", "teach", "--no-browser", "--port", "0", "--folder", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if "http" not in line:
+            raise RuntimeError(f"perdure teach said {line!r}, expected its address")
+        yield next(it for it in line.split() if it.startswith("http"))
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+def new_page(browser: Browser, size: Any) -> Page:
+    """Return an empty page of a size, which is patient."""
+    page = browser.new_page(viewport=size)
+    page.set_default_timeout(PATIENCE)
+    return page
+
+
+def keep(page: Page, name: str) -> None:
+    """Write pictures of a part: light, dark, and on a phone."""
+    page.mouse.move(0, 0)
+    _write(page, name)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(300)
+    _write(page, f"{name}-dark")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(PHONE)  # pyright: ignore[reportArgumentType]
+    page.wait_for_timeout(500)
+    _write(page, f"{name}-phone")
+    page.set_viewport_size(DESKTOP)  # pyright: ignore[reportArgumentType]
+    page.wait_for_timeout(300)
+
+
+def _write(page: Page, name: str) -> None:
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.quantize(96, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        FIGURES / f"teach-{name}.png", optimize=True
+    )
+
+
+def table_file(folder: Path) -> Path:
+    """Return a file of scikit-learn's irises, in an order by chance."""
+    from sklearn.datasets import load_iris
+    from sklearn.utils import shuffle
+
+    data: Any = load_iris(as_frame=True)
+    frame = data.frame.assign(species=data.target.map(dict(enumerate(data.target_names)))).drop(columns="target")
+    path = folder / "irises.csv"
+    shuffle(frame, random_state=0).to_csv(path, index=False)
+    return path
+
+
+def show_drawing(page: Page) -> list[float]:
+    """Teach three symbols; return the milliseconds from each stroke's end to the bars that it changed."""
+    for turn in range(3):
+        for name, symbol in SYMBOLS.items():
+            draw(page, symbol(turn / 2))
+            teach(page, name)
+    page.evaluate("performance.clearMeasures()")
+    for symbol in SYMBOLS.values():
+        for turn in (0.3, 0.7):
+            page.click("#clear") if page.locator("#clear").is_enabled() else None
+            draw(page, symbol(turn))
+            page.wait_for_timeout(400)
+    keep(page, "draw")
+    return page.evaluate("performance.getEntriesByName('stroke-to-bars').map((it) => it.duration)")
+
+
+def show_race(page: Page) -> int:
+    """Run the race; return by how many points MER beats plain SGD on the first class at the end."""
+    page.click(".parts a[data-part=race]")
+    page.locator("#race-speed").fill("200")
+    page.click("#race-play")
+    expect(page.locator("#race-end")).to_contain_text("Of the zeros")
+    keep(page, "race")
+    ends = page.locator("#race-charts figure").first.locator(".end").all_inner_texts()
+    online, mer = (int(it.rstrip(" %")) for it in ends)
+    return mer - online
+
+
+def show_table(page: Page, file: Path) -> None:
+    """Learn a table."""
+    page.click(".parts a[data-part=table]")
+    page.set_input_files("#file", file)
+    page.click("#create-form button[type=submit]")
+    expect(page.locator("#create-dialog")).to_be_hidden()
+    expect(page.locator("#table-start")).to_be_enabled()
+    page.click("#table-start")
+    expect(page.locator("#table-status")).to_contain_text("Done")
+    page.wait_for_timeout(500)
+    keep(page, "table")
+
+
+def show_insides(page: Page) -> None:
+    """Look at memory and numbers."""
+    page.click(".parts a[data-part=memory]")
+    page.select_option("#model", "drawings")
+    expect(page.locator("#journal li").first).to_be_visible()
+    expect(page.locator("#past-now .bar").first).to_be_visible()
+    keep(page, "memory")
+    page.click(".parts a[data-part=numbers]")
+    expect(page.locator("#curve svg")).to_be_visible()
+    keep(page, "numbers")
+
+
+def film_teaching(browser: Browser, address: str) -> None:
+    """Film how three symbols are taught and recognised, and how one method forgets."""
+    page = new_page(browser, FILM)
+    page.goto(address)
+    film = Film(page)
+    for turn in range(3):
+        for name, symbol in SYMBOLS.items():
+            draw(page, symbol(turn / 2), film if turn == 0 else None)
+            teach(page, name, film)
+    for symbol in SYMBOLS.values():
+        draw(page, symbol(0.8), film)
+        page.wait_for_timeout(400)
+        film.shoot(8)
+        page.click("#clear")
+    page.click(".parts a[data-part=race]")
+    page.locator("#race-speed").fill("200")
+    page.click("#race-play")
+    expect(page.locator("#race-now")).to_contain_text("Now learning: 1")
+    while not page.locator("#race-end").inner_text():
+        film.shoot()
+        page.wait_for_timeout(600)
+    film.shoot(20)
+    film.save(FIGURES / "teach.webp")
+    page.close()
+
+
+def main() -> None:
+    """Make the pictures and the film."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--no-film", action="store_true", help="make the pictures alone")
+    given = parser.parse_args()
+    path = os.environ.get("PERDURE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+    expect.set_options(timeout=PATIENCE)
+    with TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        with served(Path(folder) / "models") as address:
+            page = new_page(browser, DESKTOP)
+            sizes: list[int] = []
+            page.on("response", lambda it: sizes.append(len(it.body())) if "/v1/" not in it.url else None)
+            page.goto(address)
+            expect(page.locator("#draw-title")).to_be_visible()
+            print(f"the page: {sum(sizes):,} bytes in {len(sizes)} files")
+            waits = show_drawing(page)
+            print(f"from the stroke's end to the bars: median {median(waits):.0f} ms, at most {max(waits):.0f} ms")
+            print(f"the race: MER is {show_race(page)} points better on the first class")
+            show_table(page, table_file(Path(folder)))
+            show_insides(page)
+        if not given.no_film:
+            with served(Path(folder) / "film") as address:
+                film_teaching(browser, address)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""A hand that draws on the page with real pointer events."""
+
+from __future__ import annotations
+
+import math
+
+
+def ring(turn: float = 0.0):
+    """A circle, a little different each time."""
+    return [
+        [
+            (0.5 + (0.3 + 0.03 * turn) * math.cos(t / 2.5), 0.5 + (0.28 - 0.02 * turn) * math.sin(t / 2.5))
+            for t in range(17)
+        ]
+    ]
+
+
+def cross(turn: float = 0.0):
+    """Two lines that cross."""
+    return [
+        [(0.2 + 0.04 * turn, 0.2), (0.5, 0.5), (0.8, 0.8 - 0.03 * turn)],
+        [(0.8, 0.22), (0.5, 0.5), (0.2, 0.78 + 0.03 * turn)],
+    ]
+
+
+def zigzag(turn: float = 0.0):
+    """A letter Z."""
+    return [[(0.2, 0.22 + 0.03 * turn), (0.8, 0.2), (0.5, 0.5), (0.2 + 0.03 * turn, 0.8), (0.82, 0.8)]]
+
+
+SYMBOLS = {"ring": ring, "cross": cross, "zigzag": zigzag}
+
+
+def draw(page, strokes):
+    """Draw strokes, lists of (x, y) on a sheet of side 1, with the mouse."""
+    box = page.locator("#canvas").bounding_box()
+    for stroke in strokes:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=3)
+        page.mouse.up()
