@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 
-const WIDTH = 640, HEIGHT = 220, LEFT = 44, BOTTOM = 26, TOP = 10, RIGHT = 12;
+const HEIGHT = 230, LEFT = 48, BOTTOM = 26, TOP = 10, RIGHT = 14;
 
 const short = (value) => (value >= 10_000 ? `${Math.round(value / 1000)}k` : value.toLocaleString("en"));
 
@@ -13,17 +13,18 @@ function ticks(most) {
 }
 
 /**
- * Return a figure of lines.
+ * Show a figure of lines in a place, as wide as the place is.
  * series: {name, points: [[x, y], …], kind}; y are shares unless `most` is given; marks: {x, text}.
  */
-export function lines(series, { label, marks = [], most = 1, xName = "examples" }) {
+export function showLines(place, series, { label, marks = [], most = 1, xName = "examples" }) {
+  const width = Math.max(place.clientWidth, 260);
   const end = Math.max(1, ...series.flatMap((it) => it.points.map((point) => point[0])));
-  const x = (value) => LEFT + (value / end) * (WIDTH - LEFT - RIGHT);
+  const x = (value) => LEFT + (value / end) * (width - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - (Math.min(value, most) / most) * (HEIGHT - BOTTOM - TOP);
-  const svg = h("svg:svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
+  const svg = h("svg:svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label });
   for (const share of [0, 0.25, 0.5, 0.75, 1]) {
     const value = share * most;
-    svg.append(h("svg:line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }));
+    svg.append(h("svg:line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }));
     if (share * 2 === Math.round(share * 2))
       svg.append(h("svg:text", { class: "tick", x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, most === 1 ? `${100 * share} %` : value.toPrecision(2)));
   }
@@ -40,7 +41,7 @@ export function lines(series, { label, marks = [], most = 1, xName = "examples" 
     svg.append(h("svg:circle", { class: `dot ${one.kind}`, cx: x(lastX), cy: y(lastY), r: 3.5 }));
   }
   const names = h("p", { class: "legend" }, ...series.map((it) => h("span", { class: `key ${it.kind}` }, it.name)));
-  return h("figure", {}, svg, names);
+  place.replaceChildren(h("figure", {}, svg, names));
 }
 
 /** Return a small figure of two lines over the whole of a race; the part in which the class is taught is shaded. */

@@ -51,11 +51,13 @@ export class CsvParser {
 
 const isNumber = (text) => text.trim() !== "" && Number.isFinite(Number(text));
 
-/** Tell which columns hold numbers alone, by their first rows; what is empty is missing. */
+const MOSTLY = 0.9;
+
+/** Tell which columns hold numbers, by their first rows; a few values may be mistakes, and what is empty is missing. */
 export function numberColumns(names, rows) {
   return names.map((_, n) => {
     const values = rows.map((it) => it[n] ?? "").filter((it) => it !== "");
-    return values.length > 0 && values.every(isNumber);
+    return values.length > 0 && values.filter(isNumber).length >= MOSTLY * values.length;
   });
 }
 

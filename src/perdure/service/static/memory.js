@@ -1,7 +1,7 @@
 // The journal and the memory: look, correct, forget, go back in time, compare methods.
 
 import { call, get, post } from "./api.js";
-import { lines } from "./chart.js";
+import { showLines } from "./chart.js";
 import { $, bar, fill, h, percent, seconds, several, throttled, whole } from "./dom.js";
 import { pictureIn, thumbnail } from "./ink.js";
 
@@ -217,5 +217,5 @@ function showComparison(found) {
     h("div", { class: "bars small" }, ...sorted.map(([name, it], n) => bar(name, it.metrics[main] / most, { best: n === 0, text: main === "accuracy" ? percent(it.metrics[main]) : it.metrics[main].toPrecision(3) }))));
   const series = sorted.slice(0, KINDS.length).map(([name, it], n) => ({ name, kind: KINDS[n], points: it.curve.rows.map((x, at) => [x, it.curve.values[at]]) }));
   const top = main === "accuracy" ? 1 : Math.max(1e-9, ...series.flatMap((it) => it.points.map((point) => point[1] ?? 0)));
-  fill($("backtest-chart"), lines(series, { label: `Over the history: ${sorted.map(([name, it]) => `${name} ${it.metrics[main].toPrecision(2)}`).join(", ")}`, most: top }));
+  showLines($("backtest-chart"), series, { label: `Over the history: ${sorted.map(([name, it]) => `${name} ${it.metrics[main].toPrecision(2)}`).join(", ")}`, most: top });
 }

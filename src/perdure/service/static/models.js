@@ -2,7 +2,6 @@
 
 import { get, post, Problem } from "./api.js";
 import { $, fill, h } from "./dom.js";
-
 const FEATURES = "omniglot-small-prototypes";
 
 const DRAWING_METHODS = [

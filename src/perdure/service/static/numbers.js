@@ -1,7 +1,7 @@
 // How right the model has been, and how to use it from elsewhere.
 
 import { get, getFile } from "./api.js";
-import { lines } from "./chart.js";
+import { showLines } from "./chart.js";
 import { $, bar, download, fill, h, percent, several, throttled, whole } from "./dom.js";
 import { kindOf } from "./models.js";
 
@@ -69,11 +69,11 @@ function showNow() {
   $("curve-title").textContent = numbers ? "Mean error over time" : "Right answers over time";
   const top = numbers ? Math.max(1e-9, ...points.map((it) => Math.max(it.so ?? 0, it.lately ?? 0))) : 1;
   if (points.length)
-    fill($("curve"), lines([
+    showLines($("curve"), [
       { name: "so far", kind: "accent", points: points.map((it) => [it.counted, it.so]) },
       { name: "last 500", kind: "plain", points: points.map((it) => [it.counted, it.lately]) },
     ], { label: `So far ${shown(state.metrics?.[main(state)])}, of the last 500 ${shown(state.recent)}`, most: top,
-      marks: drifts.map((it) => ({ x: counted(points, it), text: `errors changed after example ${it}`, kind: "drift" })).filter((it) => it.x !== null) }));
+      marks: drifts.map((it) => ({ x: counted(points, it), text: `errors changed after example ${it}`, kind: "drift" })).filter((it) => it.x !== null) });
   else fill($("curve"), h("p", { class: "soft" }, "Teach the model, and a curve will grow here."));
   $("drifts").textContent = drifts.length ? `The errors changed after ${drifts.length === 1 ? "example" : "examples"} ${drifts.slice(-8).map(whole).join(", ")}: something in the stream may be different since.` : "";
   fill($("recall"), ...(state.recall?.length ? state.recall.map((it) => bar(String(it.class), it.recall)) : [h("p", { class: "soft" }, numbers ? "Numbers have no classes." : "Nothing counted yet.")]));

@@ -8,7 +8,7 @@ import { decoded, thumbnail } from "./ink.js";
 const KEY = "perdure-race";
 const NAMES = { online: "Plain online SGD", mer: "MER", er: "Experience replay", "averaged-er": "Averaged replay", auto: "Auto" };
 const PAUSE = 120; // milliseconds between two steps
-let app, race = null, history = [], playing = false, busy = false, loaded = false, film = [];
+let app, race = null, history = [], playing = false, busy = false, loaded = false, film = [], turn = 0;
 
 export function init(given) {
   app = given;
@@ -76,15 +76,24 @@ async function begin() {
 
 function stop() {
   playing = false;
-  $("race-play").textContent = race && race.position >= race.length ? "Again" : race?.position ? "Go on" : "Start";
+  showButtons();
+}
+
+function showButtons() {
+  const done = race !== null && race.position >= race.length;
+  $("race-play").textContent = playing ? "Pause" : race?.position ? "Go on" : "Start";
+  $("race-play").hidden = done;
+  $("race-step").hidden = done;
+  $("race-again").classList.toggle("main", done);
+  $("race-again").disabled = !race?.position;
 }
 
 async function play() {
-  if (race && race.position >= race.length) race = null;
   playing = true;
-  $("race-play").textContent = "Pause";
+  showButtons();
+  const own = (turn += 1); // another call takes over from this one
   let owed = 0, last = performance.now();
-  while (playing) {
+  while (playing && own === turn) {
     const now = performance.now();
     owed += (Math.min(now - last, 1000) / 1000) * Number($("race-speed").value);
     last = now;
@@ -92,11 +101,11 @@ async function play() {
       const n = Math.min(Math.floor(owed), 100);
       owed = Math.min(owed - n, 100);
       if (!(await step(n))) break;
-      if (race.position >= race.length) break;
+      if (race && race.position >= race.length) break;
     }
     await new Promise((done) => setTimeout(done, PAUSE));
   }
-  stop();
+  if (own === turn) stop();
 }
 
 /** Let both learn the next digits; return whether that has worked. */
@@ -121,6 +130,8 @@ async function step(n) {
   } finally { busy = false; }
 }
 
+const NETWORKS = ["online", "mer", "er", "averaged-er"];
+const within = (it) => name(it.method).replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase());
 const kinds = ["plain", "accent"];
 
 function showRace() {
@@ -145,10 +156,9 @@ function showRace() {
   const done = race && race.position >= race.length;
   const [first, second] = methods;
   $("race-end").textContent = done
-    ? `Of the zeros, which came first, ${name(first.method)} gets ${percent(first.accuracy[0])} right, ${name(second.method)} ${percent(second.accuracy[0])}. Both are the same network; they saw the same digits once, in the same order.`
+    ? `Of the zeros, which came first, ${within(first)} gets ${percent(first.accuracy[0])} right, ${within(second)} ${percent(second.accuracy[0])}. ${methods.every((it) => NETWORKS.includes(it.method)) ? "Both are the same network; they" : "Both"} saw the same digits once, in the same order.`
     : "";
-  $("race-play").textContent = playing ? "Pause" : done ? "Again" : race?.position ? "Go on" : "Start";
-  $("race-step").disabled = Boolean(done);
+  showButtons();
 }
 
 function score(it, kind, now) {
@@ -157,7 +167,7 @@ function score(it, kind, now) {
   return h("div", { class: `score card ${kind}` },
     h("h2", {}, name(it.method)),
     h("p", { class: "big" }, percent(mean)),
-    h("p", { class: "soft" }, met.length ? `right, over the ${met.length === 1 ? "digit" : `${met.length} digits`} met so far` : "nothing learned yet"),
-    h("p", { class: "soft" }, now >= 1 ? `the zeros: ${percent(it.accuracy[0])}` : "\u00a0",
-      it.examples_per_second ? ` · ${whole(it.examples_per_second)} examples a second` : ""));
+    h("p", { class: "soft" }, met.length ? `right, over ${met.length === 1 ? "the digit" : `the ${met.length} digits`} met so far` : "nothing learned yet"),
+    h("p", { class: "soft" }, now >= 1 ? `of the zeros ${percent(it.accuracy[0])}` : "\u00a0"),
+    h("p", { class: "soft" }, it.examples_per_second ? `${whole(it.examples_per_second)} digits a second` : "\u00a0"));
 }

@@ -1,12 +1,12 @@
 // Learn the rows of a CSV file: each is answered first, then learned.
 
 import { postLines } from "./api.js";
-import { lines } from "./chart.js";
+import { showLines } from "./chart.js";
 import { CsvParser, numberColumns, pieces, separatorOf, valueOf } from "./csv.js";
 import { $, fill, h, percent, several, whole } from "./dom.js";
 import { isFor, kindOf, offerModel, openCreate, safeName } from "./models.js";
 
-const BATCH = 128; // rows of a request
+const BATCH = 64; // rows of a request
 const SAMPLE = 200; // rows by which columns are told apart
 const SHOWN_ERRORS = 50;
 let app, file = null, names = [], numeric = [], sample = [], separator = ",", run = null, drawn = 0;
@@ -54,6 +54,7 @@ async function open(given) {
   numeric = numberColumns(names, sample);
   run = null;
   $("table-body").hidden = false;
+  $("drop").classList.add("small");
   $("table-figures").hidden = true;
   $("table-name").textContent = file.name;
   fill($("preview"), h("thead", {}, h("tr", {}, ...names.map((it, n) => h("th", { scope: "col" }, it, h("span", { class: "soft" }, numeric[n] ? "number" : "text"))))),
@@ -150,7 +151,7 @@ function count(own, sent, answers) {
     [learned, right] = [learned + it.learned, right + it.right];
     own.known += it.known;
     own.nErrors += it.n_refused ?? 0;
-    for (const one of it.refused ?? []) if (own.errors.length < SHOWN_ERRORS) own.errors.push([sent[one.line - 1].number, one.detail]);
+    for (const one of it.refused ?? []) if (own.errors.length < SHOWN_ERRORS) own.errors.push([sent[one.line - 1].number, one.detail.replace(/^row \d+, /, "")]);
   }
   own.rows += sent.length;
   own.learned += learned;
@@ -168,11 +169,11 @@ function showRun(own) {
   fill($("table-stats"), ...[[whole(own.learned), "rows learned"], [percent(so), "right so far"], [percent(lately), "right lately"], [whole(own.classes.size), "classes"]]
     .map(([value, title]) => h("div", { class: "stat" }, h("strong", {}, value), h("span", { class: "soft" }, title))));
   const thin = own.curve.filter((_, n) => n % Math.ceil(own.curve.length / 150) === 0 || n === own.curve.length - 1);
-  fill($("table-chart"), lines([
+  showLines($("table-chart"), [
     { name: "so far", kind: "accent", points: thin.map((it) => [it[0], it[1]]) },
     { name: "lately", kind: "plain", points: thin.map((it) => [it[0], it[2]]) },
   ], { label: `Right answers: ${percent(so)} so far, ${percent(lately)} lately`, xName: "rows",
-    marks: [...own.classes].slice(1, 40).map(([name, x]) => ({ x, text: `${name} appears` })) }));
+    marks: [...own.classes].filter(([, x]) => x > own.rows / 50).slice(0, 40).map(([name, x]) => ({ x, text: `${name} appears` })) });
   fill($("table-classes"), ...[...own.classes].slice(0, 30).map(([name, row]) => h("li", {}, h("strong", {}, String(name)), h("span", { class: "soft" }, ` row ${whole(row)}`))));
   $("table-errors-part").hidden = !own.nErrors;
   const more = own.nErrors - own.errors.length;
