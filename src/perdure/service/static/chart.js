@@ -33,7 +33,7 @@ export function showLines(place, series, { label, marks = [], most = 1, xName = 
   for (const mark of marks) {
     svg.append(h("svg:line", { class: `mark ${mark.kind ?? ""}`, x1: x(mark.x), x2: x(mark.x), y1: TOP, y2: HEIGHT - BOTTOM }, h("svg:title", {}, mark.text)));
   }
-  for (const one of series) {
+  for (const one of [...series].reverse()) { // the first on top
     const points = one.points.filter((it) => it[1] !== null);
     if (!points.length) continue;
     svg.append(h("svg:polyline", { class: `line ${one.kind}`, points: points.map((it) => `${x(it[0]).toFixed(1)},${y(it[1]).toFixed(1)}`).join(" ") }));

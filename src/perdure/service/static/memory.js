@@ -83,8 +83,9 @@ function view(x) {
 function item(example) {
   const named = `example ${example.position}, ${example.y}`;
   const own = example.id !== null;
-  return h("li", { "data-id": example.id ?? "" },
-    h("span", { class: "at" }, whole(example.position)), view(example.x),
+  const seen = view(example.x);
+  return h("li", { "data-id": example.id ?? "", class: seen.tagName === "CANVAS" ? "drawn" : null },
+    h("span", { class: "at" }, whole(example.position)), seen,
     h("strong", { class: "label" }, String(example.y)),
     h("time", { class: "soft", datetime: new Date(1000 * example.learned_at).toISOString() }, when(example.learned_at)),
     h("span", { class: "acts" },

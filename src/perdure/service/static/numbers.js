@@ -3,7 +3,6 @@
 import { get, getFile } from "./api.js";
 import { showLines } from "./chart.js";
 import { $, bar, download, fill, h, percent, several, throttled, whole } from "./dom.js";
-import { kindOf } from "./models.js";
 
 const MOST_POINTS = 1000;
 let app, curves = new Map(), asked = null;
@@ -87,11 +86,8 @@ function counted(points, position) {
 async function showExperts() {
   if (!app.model || app.part !== "numbers") return;
   const name = app.model.name;
-  if (app.model.settings?.method !== "auto") {
-    $("experts-note").textContent = `The method is “${app.model.settings?.method ?? "unknown"}”, a single learner. With “auto”, several learn side by side, and here is shown which of them is trusted.`;
-    fill($("experts"));
-    return;
-  }
+  $("experts-part").hidden = app.model.settings?.method !== "auto";
+  if ($("experts-part").hidden) return;
   $("experts-note").textContent = "Several learn side by side; those that have been right lately are trusted more.";
   const found = await get(`/v1/models/${name}/inside`).catch(() => null);
   if (found && name === app.model.name) fill($("experts"), ...Object.entries(found.experts).sort((a, b) => b[1] - a[1]).map(([it, share], n) => bar(it, share, { best: n === 0 })));
@@ -111,7 +107,7 @@ async function showSnippets() {
   if (asked === `${model.name}-${model.position}`) return;
   asked = `${model.name}-${model.position}`;
   const { examples } = await get(`/v1/models/${model.name}/examples?limit=1`).catch(() => ({ examples: [] }));
-  const x = examples[0] && kindOf(model) === "table" ? examples[0].x : kindOf(model) === "drawings" ? { drawing: "…784 bytes as base64…" } : { length: 750 };
+  const x = examples[0]?.x ?? { length: 750 };
   const token = sessionStorage.getItem("perdure-token") ? " \\\n  -H 'Authorization: Bearer YOUR_TOKEN'" : "";
   const quoted = JSON.stringify({ x }).replaceAll("'", "'\\''");
   const ask = `curl ${location.origin}/v1/models/${model.name}/predict${token} \\\n  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
