@@ -2,7 +2,7 @@
 
 import { get, getFile } from "./api.js";
 import { showLines } from "./chart.js";
-import { $, bar, download, fill, h, percent, several, throttled, whole } from "./dom.js";
+import { $, bar, download, fill, h, percent, throttled, whole } from "./dom.js";
 
 const MOST_POINTS = 1000;
 let app, curves = new Map(), asked = null;
