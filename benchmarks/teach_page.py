@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -33,10 +34,9 @@ Stroke = list[tuple[float, float]]
 
 
 def star(turn: float) -> list[Stroke]:
-    points = [
-        (0.5 + (0.36 + 0.02 * turn) * math.sin(n * 0.8 * math.pi), 0.52 - 0.36 * math.cos(n * 0.8 * math.pi + 0.05 * turn))
-        for n in range(6)
-    ]
+    angles = [0.8 * math.pi * n + 0.05 * turn for n in range(6)]
+    size = 0.36 + 0.02 * turn
+    points = [(0.5 + size * math.sin(it), 0.52 - size * math.cos(it)) for it in angles]
     return [_between(points)]
 
 
@@ -62,7 +62,7 @@ SYMBOLS = {"star": star, "house": house, "snail": snail}
 def _between(corners: Stroke, n: int = 7) -> Stroke:
     """Return points on the lines between corners."""
     line = [corners[0]]
-    for (x, y), (to_x, to_y) in zip(corners, corners[1:], strict=False):
+    for (x, y), (to_x, to_y) in pairwise(corners):
         line += [(x + (to_x - x) * k / n, y + (to_y - y) * k / n) for k in range(1, n + 1)]
     return line
 
