@@ -39,6 +39,7 @@ COMMANDS = {
     ),
     "model": LazyCommand("Keep a model in a folder, and teach it for ever.", _from("model", "model_app")),
     "serve": LazyCommand("Serve the models of a folder over HTTP.", _from("serve", "serve_command")),
+    "teach": LazyCommand("Teach a classifier in the browser.", _from("teach", "teach_command")),
     "resume": LazyCommand("Continue a run that was stopped.", _from("resume", "resume_command")),
     "tune": LazyCommand("Choose a learner's hyper-parameters on validation streams.", _from("tune", "tune_app")),
     "results": LazyCommand("List runs of every kind, finished and unfinished.", _from("report", "results_command")),
@@ -55,7 +56,7 @@ COMMANDS = {
 """In the order in which a newcomer needs them."""
 
 
-_COMPUTING = ("run", "stream", "model", "serve", "resume", "tune", "reproduce", "features", "oml", "rl")
+_COMPUTING = ("run", "stream", "model", "serve", "teach", "resume", "tune", "reproduce", "features", "oml", "rl")
 """Commands that load JAX."""
 _FORMER_NAMES = {"oml": "features"}
 """Names that still work, of commands that have others now."""

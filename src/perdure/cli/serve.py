@@ -47,7 +47,7 @@ def serve(
     SIGTERM (or Ctrl-C) ends it well: no more requests are taken, those under way are answered, each model makes a
     snapshot, and the exit status is 0.
     """
-    _check_installed()
+    check_installed()
     from perdure.service.server import Address, serve
 
     given = _limits(limit or [])
@@ -67,7 +67,7 @@ def token(
     revoke: Annotated[str | None, typer.Option(help="Take the token of this name away.")] = None,
 ) -> None:
     """Make a token that lets its bearer in, print it once, and keep its hash; or list those that there are."""
-    _check_installed()
+    check_installed()
     from perdure.service.tokens import make_token, read_tokens, revoke_token
     from perdure.storage.files import make_folder
 
@@ -88,7 +88,7 @@ def _announce(address: str) -> None:
     say(f"serving at {address}")
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
     """Check that what the server needs is there.
 
     Raises:

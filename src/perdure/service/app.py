@@ -15,14 +15,24 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from perdure._version import __version__
+from perdure.service import page
 from perdure.service.bodies import FeedbackBody, LearnBody
 from perdure.service.context import ENCODER, Context
 from perdure.service.gate import Gate, failure
 from perdure.service.limits import Limits
 from perdure.service.problems import MEDIA_TYPE, ProblemError, pointer
-from perdure.service.routes import answering, correcting, models, teaching, watching
+from perdure.service.routes import answering, correcting, looking, models, racing, teaching, watching
 
-ROUTERS = (models.router, teaching.router, answering.router, correcting.router, watching.router)
+ROUTERS = (
+    models.router,
+    teaching.router,
+    answering.router,
+    correcting.router,
+    watching.router,
+    looking.router,
+    racing.router,
+    page.router,
+)
 _DESCRIPTION = """Models that are taught one example at a time, never forget what they were taught, and lose no example
 that they have acknowledged. Errors are problems as RFC 9457 has them; `field` points to what is wrong in the body."""
 

@@ -15,6 +15,7 @@ from perdure.service.backtests import Backtests
 from perdure.service.limits import Limits
 from perdure.service.metrics import Metrics
 from perdure.service.problems import ProblemError
+from perdure.service.races import Races
 from perdure.service.registry import Registry
 from perdure.service.tokens import Tokens
 
@@ -41,12 +42,14 @@ class Context:
     tokens: Tokens = field(init=False)
     metrics: Metrics = field(init=False)
     backtests: Backtests = field(init=False)
+    races: Races = field(init=False)
 
     def __post_init__(self):
         self.models = Registry(self.folder, self.limits)
         self.tokens = Tokens(self.folder)
         self.metrics = Metrics(self.models)
         self.backtests = Backtests(self.limits.jobs)
+        self.races = Races()
 
     @property
     def stopping(self) -> bool:

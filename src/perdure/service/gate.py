@@ -14,6 +14,7 @@ from fastapi import Request, Response
 
 from perdure.service.context import ENCODER, Context
 from perdure.service.logs import log_line
+from perdure.service.page import is_page
 from perdure.service.problems import MEDIA_TYPE, ProblemError
 from perdure.service.rates import Rates
 from perdure.service.tokens import Token
@@ -41,7 +42,7 @@ _TEACHING = ("learn", "feedback", "undo", "forget", "relabel", "backtest")
 
 def role_needed(method: str, path: str) -> str | None:
     """Return the role that a request needs, None if anybody may make it; "admin" for whatever is not known."""
-    if path in _PUBLIC:
+    if path in _PUBLIC or is_page(method, path):
         return None
     if method in ("GET", "HEAD"):
         return "read"
@@ -49,6 +50,8 @@ def role_needed(method: str, path: str) -> str | None:
     what = parts[-1] if len(parts) > 4 else ""
     if method == "POST" and what in _ASKING:
         return "read"
+    if path == "/v1/races" or path.startswith("/v1/races/"):
+        return "learn"
     if (method == "POST" and what in _TEACHING) or (method == "DELETE" and parts[4:5] == ["backtest"]):
         return "learn"
     return "admin"
@@ -100,7 +103,9 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), *own]
+                given = message.get("headers", [])
+                names = {name for name, _ in given}  # the page says itself how long it may be kept
+                message["headers"] = [*given, *(it for it in own if it[0] not in names)]
             await send(message)
 
         try:
