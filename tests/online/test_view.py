@@ -55,6 +55,15 @@ def test_a_view_equals_the_model_and_never_changes(tmp_path, method):
             assert set(view.columns.known) == {"a", "b", "c"}
 
 
+def test_a_view_of_drawings_is_compiled_and_equals_the_model(tmp_path):
+    drawings = np.random.default_rng(0).integers(0, 256, (3, 28, 28), np.uint8)
+    with DurableModel.open(tmp_path / "m", method="nearest-mean", features="omniglot-small-prototypes") as model:
+        model.view().compile()  # nothing to do yet
+        model.learn(drawings, ["up", "down", "up"])
+        model.view().compile()
+        np.testing.assert_array_equal(model.view().predict_proba(drawings), model.predict_proba(drawings))
+
+
 def test_a_view_of_numbers(tmp_path):
     with DurableModel.open(tmp_path / "m", method="online", regression=True, **SMALL) as model:
         assert model.view().predict([{"a": 1.0}]) == [None]

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from perdure.online.drawings import text_of
 from perdure.online.durable import DurableModel
 
 
@@ -14,6 +16,19 @@ def test_an_example_is_answered_with_position_and_the_prediction_before(server):
     found = server.post("/m/predict", {"x": {"a": 1.5}}).json()
     assert found.pop("prediction_id").startswith("p-")
     assert found == {"position": 2, "prediction": "up", "classes": ["up"], "probabilities": [1.0]}
+
+
+def test_drawings_are_learned_and_answered(server, problem):
+    server.make("drawings", features="omniglot-small-prototypes")
+    rng = np.random.default_rng(0)
+    ring, bar = ({"drawing": text_of(rng.integers(0, 256, (28, 28), np.uint8))} for _ in range(2))
+    assert server.learn(ring, "ring", "drawings")["position"] == 1
+    assert server.learn(bar, "bar", "drawings")["prediction"] == "ring"
+    assert server.post("/drawings/predict", {"x": ring}).json()["prediction"] == "ring"
+    assert server.post("/drawings/predict", {"rows": [bar, ring]}).json()["predictions"] == ["bar", "ring"]
+    answer = server.post("/drawings/learn", {"x": {"a": 1.0}, "y": "ring"})
+    problem(answer, 422, "bad-row", detail="expected 'drawing' alone")
+    assert server.get("/drawings").json()["examples"] == 2
 
 
 def test_an_example_without_an_id_is_given_one_by_which_it_is_forgotten(server):

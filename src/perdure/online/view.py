@@ -45,6 +45,13 @@ class ModelView:
     """Arrays of the learner and its state; None before the first row."""
     program: Program | None
 
+    def compile(self) -> None:
+        """Compile the programs that answer one row and several, so that nobody who asks waits for it."""
+        if self.packed is None or self.program is None:
+            return
+        for n_rows in (1, BLOCK):
+            self.program.predict(self.packed, np.zeros((n_rows, *(self.shape or (self.width,))), np.float32))
+
     def predict_proba(self, X: Any) -> Float[np.ndarray, "rows outputs"]:
         """Return the probability of each class, in the order of `classes`; or targets, for regression.
 

@@ -184,8 +184,7 @@ class Teacher:
     def _published(self) -> ModelView:
         view = self._durable.view()
         if view.program is not None and view.program is not self._warm:
-            view.predict_proba([{}])  # compiles now what would keep a request waiting
-            view.predict_proba([{}, {}])
+            view.compile()
             self._warm = view.program
         return view
 
