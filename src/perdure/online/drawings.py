@@ -90,6 +90,18 @@ def text_of(drawing: UInt8[np.ndarray, "height width"]) -> str:
     return base64.b64encode(np.ascontiguousarray(drawing, np.uint8).tobytes()).decode()
 
 
+def as_table(X: Any, name: str | None) -> Any:
+    """Return an array (rows, height, width) of drawings as rows that a journal can keep, anything else as it is.
+
+    Args:
+        X: rows as a model takes them.
+        name: of the features that the model learns of drawings; without one rows are what they are.
+    """
+    if name is None or not isinstance(X, np.ndarray) or X.ndim != 3 or X.dtype != np.uint8:
+        return X
+    return [{COLUMN: text_of(drawing)} for drawing in X]
+
+
 def _of_array(drawings: np.ndarray, encoder: DrawingEncoder) -> UInt8[np.ndarray, "rows height width"]:
     wanted = (encoder.height, encoder.width)
     if drawings.shape[1:] != wanted or drawings.dtype != np.uint8:

@@ -158,7 +158,7 @@ class DurableModel:
         """Learn rows and return the position of the last example, once all of them are on the disk.
 
         Args:
-            X: rows: dictionaries, an array or a data frame; a single dictionary with a single target is one row.
+            X: rows: dictionaries, an array or a data frame, or drawings; a dictionary with one target is one row.
             y: a target for each row.
             ids: a name for each row; one whose name was learned before is passed over: sending twice does no harm.
 
@@ -166,7 +166,7 @@ class DurableModel:
             RowError: naming the row that cannot be learned; nothing was learned.
             JournalError: if it cannot be written; nothing was learned.
         """
-        (learned,) = self.learn_group([request_of(X, y, ids)]).results
+        (learned,) = self.learn_group([request_of(X, y, ids, self.settings.features)]).results
         if isinstance(learned, RowError):
             raise learned
         return self._position

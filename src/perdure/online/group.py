@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perdure.online.answers import Answers
+from perdure.online.drawings import as_table
 from perdure.online.errors import RowError
 from perdure.online.history import Kept, as_kept, as_list, dictionaries, names_given
 from perdure.online.journal import Journal, check_length
@@ -55,13 +56,14 @@ class _Plan(NamedTuple):
     """Their numbers in the request."""
 
 
-def request_of(X: Any, y: Any, ids: Any = None) -> Request:
+def request_of(X: Any, y: Any, ids: Any = None, features: str | None = None) -> Request:
     """Return rows as a request.
 
     Args:
         X: rows: dictionaries, an array or a data frame; a single dictionary with a single target is one row.
         y: a target for each row.
         ids: a name for each row, or None if they have none.
+        features: of drawings, if the model learns those: then rows may be an array (rows, height, width) of bytes.
 
     Raises:
         RowError: naming the row that cannot be kept.
@@ -69,7 +71,7 @@ def request_of(X: Any, y: Any, ids: Any = None) -> Request:
     """
     if isinstance(X, Mapping):
         X, y = [X], [y]
-    rows, targets = as_rows(X), as_list(y)
+    rows, targets = as_rows(as_table(X, features)), as_list(y)
     if len(targets) != rows.n:
         raise RowError(f"{rows.n} rows and {len(targets)} targets were given; give as many of each")
     names: list[str | None] = [None] * rows.n if ids is None else names_given(ids, rows)
