@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import tarfile
 import urllib.request
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from tests.service.page.site import Site, chromium
 
-PATIENCE = 120_000
+PATIENCE = 60_000
 """Milliseconds that anything on the page may take: a machine that is busy compiles for long."""
 
 
@@ -98,21 +96,6 @@ def _own(url: str, address: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory) -> Path:
-    """axe-core, which finds what keeps people out; fetched once, for tests only."""
-    kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perdure-tests" / "axe-core-4.10.3.min.js"
-    if kept.exists():
-        return kept
-    npm = shutil.which("npm")
-    if npm is None:
-        cannot("no npm to fetch axe-core with")
-    folder = tmp_path_factory.mktemp("axe")
-    done = subprocess.run([npm, "pack", "axe-core@4.10.3"], cwd=folder, capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        cannot(f"axe-core cannot be had: {done.stderr.strip()[-200:]}")
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        content = archive.extractfile("package/axe.min.js")
-        assert content is not None
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(content.read())
-    return kept
+def axe() -> Path:
+    """axe-core, which finds what keeps people out."""
+    return Path(str(files("axe_playwright_python").joinpath("axe.min.js")))
