@@ -167,7 +167,8 @@ def table_file(folder: Path) -> Path:
     data: Any = load_iris(as_frame=True)
     frame = data.frame.assign(species=data.target.map(dict(enumerate(data.target_names)))).drop(columns="target")
     path = folder / "irises.csv"
-    shuffle(frame, random_state=0).to_csv(path, index=False)
+    shuffled: Any = shuffle(frame, random_state=0)
+    shuffled.to_csv(path, index=False)
     return path
 
 

@@ -7,6 +7,7 @@ import os
 import urllib.request
 from importlib.resources import files
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,7 +17,7 @@ PATIENCE = 60_000
 """Milliseconds that anything on the page may take: a machine that is busy compiles for long."""
 
 
-def cannot(why: str):
+def cannot(why: str) -> NoReturn:
     """Skip; where the browser is required, as where it is decided whether a change lands, fail."""
     if os.environ.get("PERDURE_REQUIRE_BROWSER"):
         pytest.fail(why)
