@@ -205,6 +205,39 @@ def test_a_page_of_another_site_teaches_nothing(server, problem, headers):
     assert server.post("/m/learn", {"x": {"a": 1.0}, "y": "up"}, headers=own).json()["position"] == 1
 
 
+LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+def test_a_link_on_another_site_opens_the_page(server):
+    assert server.http.get("/", headers=LINK).status_code == 200
+    assert server.http.get("/", headers={**LINK, "Sec-Fetch-Site": "same-site"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "others"),
+    [
+        ("GET", "/", {"Sec-Fetch-Mode": "no-cors"}),
+        ("GET", "/", {"Sec-Fetch-Mode": "cors"}),
+        ("GET", "/", {"Sec-Fetch-Dest": "iframe"}),
+        ("GET", "/", {"Sec-Fetch-Dest": "embed"}),
+        ("GET", "/", {"Origin": "http://evil.example"}),
+        ("HEAD", "/", {}),
+        ("POST", "/", {}),
+        ("GET", "/page/main.js", {}),
+        ("GET", "/v1/models", {}),
+        ("GET", "/v1/models/m/file", {}),
+        ("POST", "/v1/models/m/undo", {}),
+    ],
+)
+def test_a_page_of_another_site_opens_nothing_else(server, method, path, others):
+    answer = server.http.request(method, path, headers={**LINK, **others})
+    assert answer.status_code == 403
+
+
+def test_a_link_leads_to_the_page_under_its_own_name_alone(server):
+    assert server.http.get("/", headers={**LINK, "Host": "evil.example"}).status_code == 403
+
+
 def test_every_answer_carries_its_headers(server):
     for answer in (
         server.get(""),

@@ -91,7 +91,7 @@ class Mixture(Learner[MixtureState]):
         """Let each expert learn from the example, and weigh them by their losses on it."""
         states, outputs = [], []
         for place, (group, before) in enumerate(zip(self.groups, state.experts, strict=True)):
-            own_key = jax.random.fold_in(key, place)
+            own_key = expert_key(key, place)
             observe = jax.vmap(lambda one, state, key=own_key: one.observe(state, example, key))
             after, info = observe(group, before)
             states.append(after)
@@ -138,6 +138,11 @@ class Mixture(Learner[MixtureState]):
             return jnp.tensordot(weights, answers, axes=1)
         parts = jax.nn.log_softmax(answers) + jnp.log(weights)[:, None, None]
         return jax.nn.logsumexp(parts, axis=0)
+
+
+def expert_key(key: PRNGKeyArray, group: int) -> PRNGKeyArray:
+    """Return the key with which the experts of a group learn an example."""
+    return jax.random.fold_in(key, group)
 
 
 def mixture(experts: Sequence[tuple[str, Expert]], *, regression: bool = False, **rates: float) -> Mixture:

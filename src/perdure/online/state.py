@@ -60,7 +60,7 @@ def initial_state(
         key: random key.
         regression: are targets learned, all of which are known, not classes?
     """
-    learner_key, own_key = jax.random.split(key)
+    learner_key, own_key = initial_keys(key)
     example = Example(jnp.zeros(shape), jnp.asarray(y), jnp.zeros((), jnp.int32))
     known = jnp.full(n_outputs, regression)
     start = learner.init(network, example, learner_key)
@@ -74,6 +74,17 @@ def initial_state(
         jnp.zeros(2, jnp.uint32),
         jax.random.key_data(own_key),
     )
+
+
+def initial_keys(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """Return the keys from which the learner begins, and from which those of all rows come."""
+    learner_key, own_key = jax.random.split(key)
+    return learner_key, own_key
+
+
+def row_key(key: UInt32[Array, " 2"], seen: UInt32[Array, " 2"]) -> PRNGKeyArray:
+    """Return the key of the row before which so many have been learned, both as `ModelState` has them."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(key), seen[1]), seen[0])
 
 
 def silence(tree: Any, known: Bool[Array, " outputs"], before: Bool[Array, " outputs"] | None = None) -> Any:
@@ -160,7 +171,7 @@ def _learn_row(
     else:
         known = state.known.at[y].set(True)
         own = silence(own, known, state.known)
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.seen[1]), state.seen[0])
+    key = row_key(state.key, state.seen)
     example = Example(_features(state, x), target, jnp.zeros((), jnp.int32))
     own, info = learner.observe(own, example, key)
     low = state.seen[0] + jnp.uint32(1)

@@ -142,6 +142,8 @@ class Gate:
                 f"the host {host[:80]!r} was given, expected 127.0.0.1 or localhost; use the address that the server "
                 "has printed",
             )
+        if _follows_link(scope, headers):
+            return
         origin = headers.get(b"origin", b"").decode("latin-1")
         if (origin and urlsplit(origin).netloc.lower() != host.lower()) or (
             headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
@@ -227,6 +229,13 @@ async def respond(problem: ProblemError, request_id: str, send: Any) -> None:
 def failure() -> ProblemError:
     """Return what is said of an error that nobody has foreseen: nothing of what it says itself."""
     return ProblemError("failed", "the server failed; its log says where, under the request's id")
+
+
+def _follows_link(scope: Any, headers: dict[bytes, bytes]) -> bool:
+    """Tell whether a person opens the page by a link on another one; that page learns nothing of what is answered."""
+    mode, destination = headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")
+    wants_page = scope["method"] == "GET" and scope["path"] == "/" and b"origin" not in headers
+    return wants_page and (mode, destination) == (b"navigate", b"document")
 
 
 def _name_of(host: str) -> str:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from perdure.memory import BalancedBuffer, Buffer, capacity, filled
+from perdure.online.journal import Journal
 from perdure.online.model import OnlineModel
+from perdure.online.remembered import Remembered
+from perdure.online.search import FoundExample
+from perdure.service.problems import ProblemError
+
+_LONGEST = 1_000_000
+"""Examples of a journal that are gone through to find which of them a memory holds."""
 
 
 class MemoryContent(NamedTuple):
@@ -36,3 +45,64 @@ def memory_of(model: OnlineModel) -> MemoryContent | None:
 def _labels(examples: Any, n: int, classes: list[Any]) -> list[Any]:
     y = np.asarray(examples.y)[:n]
     return [classes[number] for number in y.tolist()]
+
+
+class Memories:
+    """The memories of a model, example by example."""
+
+    def __init__(self) -> None:
+        """Look at nothing yet."""
+        self._looking = Lock()
+        self._remembered = Remembered()
+
+    def page(self, journal: Journal, name: str | None, before: int | None, limit: int) -> dict[str, Any]:
+        """Return the memories there are, and the newest examples in one of them, as JSON holds it.
+
+        Args:
+            journal: of the model.
+            name: of the memory; None for the first.
+            before: only examples of positions before this one.
+            limit: as many at most.
+
+        Raises:
+            ProblemError: if there is no such memory, or the journal is too long to be gone through.
+        """
+        with self._looking:
+            if (last := journal.last_position) > _LONGEST:
+                raise ProblemError(
+                    "bad-request",
+                    f"the journal has {last:,} positions, and what a memory holds is found by going through all of "
+                    f"them, at most {_LONGEST:,}; …/inside tells how many examples of each class it holds",
+                )
+            remembered = self._remembered
+            remembered.follow(journal)
+            held = [remembered.held(place) for place in range(len(remembered.memories))]
+            described = [
+                {"name": it.name, "rule": it.replay.rule, "size": it.replay.memory_size, "filled": len(positions)}
+                for it, positions in zip(remembered.memories, held, strict=True)
+            ]
+            position = remembered.position
+        names = [it["name"] for it in described]
+        if name is not None and name not in names:
+            told = f"expected one of {', '.join(names)}" if names else "but this model's method has no memory"
+            raise ProblemError("bad-request", f"the memory {name[:80]!r} was given, {told}", field="/memory")
+        shown = {"position": position, "memories": described, "memory": None, "examples": [], "before": None}
+        if not names:
+            return shown
+        chosen = name or names[0]
+        positions = [it for it in held[names.index(chosen)] if before is None or it < before]
+        taken = positions[:limit]
+        examples = [it._asdict() for it in _examples(journal, taken)]
+        following = taken[-1] if len(positions) > limit else None
+        return shown | {"memory": chosen, "examples": examples, "before": following}
+
+
+def _examples(journal: Journal, positions: list[int]) -> list[FoundExample]:
+    """Return examples, the newest first; one that has been forgotten in the meantime is left out."""
+    places = ", ".join("?" * len(positions))
+    rows = journal.select(
+        f"SELECT position, id, learned_at, x, y FROM examples WHERE x IS NOT NULL AND position IN ({places}) "
+        "ORDER BY position DESC",
+        *positions,
+    )
+    return [FoundExample(at, id, when, json.loads(x), json.loads(y)) for at, id, when, x, y in rows]

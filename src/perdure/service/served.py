@@ -19,6 +19,7 @@ from perdure.online.settings import ModelSettings
 from perdure.online.verification import verify_journal
 from perdure.online.view import ModelView
 from perdure.service.limits import Limits
+from perdure.service.memories import Memories
 from perdure.service.old_views import OldViews
 from perdure.service.predictions import Predictions
 from perdure.service.problems import ProblemError, of_row
@@ -50,6 +51,7 @@ class Served:
         """What a model answers from that cannot be opened."""
         self._closing = Lock()
         self.old_views = OldViews(folder, limits.replayed)
+        self.memories = Memories()
 
     # --- from the beginning to the end
 

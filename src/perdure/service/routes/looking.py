@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from perdure.online.durable import DurableModel
 from perdure.service.context import answer, context_of, documented
 from perdure.service.memories import memory_of
 from perdure.service.problems import ProblemError
+from perdure.service.served import Served
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["watch"])
 
-_INSIDE = {"experts": {"linear, rate 0.03": 0.8}, "memory": {"size": 2000, "filled": 2, "classes": {"work": 2}}}
+_INSIDE = {
+    "experts": {"linear, rate 0.03": 0.8},
+    "memory": {"size": 2000, "filled": 2, "classes": [{"class": "work", "examples": 2}]},
+}
 
 
 @router.get("/inside", openapi_extra=documented(example=_INSIDE), summary="Show what the model holds inside")
@@ -24,6 +29,36 @@ async def inside(name: str, request: Request) -> Response:
     """Tell how many examples of each class the memory holds, and how far each expert of `auto` is trusted."""
     served = context_of(request).models.find(name)
     return answer(await served.change(_inside))
+
+
+_MEMORY = {
+    "position": 3,
+    "memories": [{"name": "memory", "rule": "reservoir", "size": 2000, "filled": 3}],
+    "memory": "memory",
+    "examples": [{"position": 3, "id": "m3", "learned_at": 1750000000.0, "x": {"length": 750}, "y": "work"}],
+    "before": 3,
+}
+
+
+@router.get("/memory", openapi_extra=documented(example=_MEMORY), summary="List the examples in the memory")
+async def memory(
+    name: str,
+    request: Request,
+    memory: Annotated[str | None, Query(max_length=200, description="One of the memories; the first if none.")] = None,
+    before: Annotated[int | None, Query(ge=1, description="Only those of positions before this one.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Response:
+    """List the examples of the journal that a memory holds, the newest first; no memories if the method has none.
+
+    `before` of the answer leads to the next page, until it is null. `auto` has a memory for each expert that replays.
+    """
+    served = context_of(request).models.find(name)
+    return answer(await run_in_threadpool(_remembered, served, memory, before, limit))
+
+
+def _remembered(served: Served, memory: str | None, before: int | None, limit: int) -> dict[str, Any]:
+    with served.journal() as journal:
+        return served.memories.page(journal, memory, before, limit)
 
 
 @router.get("/file", summary="Download the model")

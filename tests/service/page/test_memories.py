@@ -1,0 +1,130 @@
+"""What the memories of a model hold, example by example."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from perdure.memory import BalancedBuffer, Buffer, filled
+from perdure.online import remembered
+from perdure.online.durable import DurableModel
+from perdure.online.journal import Journal
+from perdure.online.remembered import Remembered, memories_of
+from perdure.service import memories
+
+SETTINGS = {"standardize": False, "hidden_sizes": (3,), "memory_size": 12}
+
+
+def numbers_in(model):
+    """Return the only input of each example in each memory of a model, as whole numbers."""
+    is_memory = lambda node: isinstance(node, Buffer | BalancedBuffer)  # noqa: E731
+    held = []
+    for it in jax.tree.leaves(model.state.learner, is_leaf=is_memory):
+        if is_memory(it):
+            x = np.asarray(it.examples.x)
+            x = x.reshape(-1, x.shape[-1])[: int(np.max(np.asarray(filled(it))))]
+            held.append(sorted(x[:, 0].astype(int).tolist(), reverse=True))
+    return held
+
+
+def remembered_of(folder):
+    journal = Journal(folder / "journal.sqlite", writable=False)
+    found = Remembered()
+    found.follow(journal)
+    positions = [found.held(place) for place in range(len(found.memories))]
+    journal.close()
+    return positions
+
+
+def rows(start, stop):
+    return [{"a": float(n)} for n in range(start, stop)], ["abcde"[n * n % 7 % 5] for n in range(start, stop)]
+
+
+@pytest.mark.parametrize(
+    ("method", "rule"),
+    [
+        ("er", "reservoir"),
+        ("er", "ring"),
+        ("er", "recent"),
+        ("mer", "balanced"),
+        ("averaged-er", "reservoir"),
+        pytest.param("auto", "reservoir", marks=pytest.mark.long),
+    ],
+)
+def test_the_examples_found_are_those_that_the_memory_holds(tmp_path, method, rule):
+    with DurableModel.open(tmp_path / "m", method=method, memory_rule=rule, seed=3, **SETTINGS) as model:
+        model.learn(*rows(1, 61))
+        assert remembered_of(model.folder) == numbers_in(model.model)
+        x, y = rows(61, 90)
+        model.learn(x, y, ids=[f"m{n}" for n in range(61, 90)])
+        model.forget(["m70", "m89"])
+        held = numbers_in(model.model)
+        assert remembered_of(model.folder) == held
+        assert not {70, 89} & {it for positions in held for it in positions}
+
+
+def test_new_examples_are_gone_through_from_where_it_was_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(remembered, "_PIECE", 16)
+    monkeypatch.setattr(remembered, "_FIRST_CLASSES", 2)  # and classes for which there was no room
+    with DurableModel.open(tmp_path / "m", method="er", memory_rule="balanced", **SETTINGS) as model:
+        found, journal = Remembered(), None
+        for start in (1, 20, 21, 70):
+            model.learn(*rows(start, start + 1 if start == 20 else start + 19))
+            journal = journal or Journal(model.folder / "journal.sqlite", writable=False)
+            found.follow(journal)
+            at_once = remembered_of(model.folder)
+            assert [found.held(0)] == at_once
+        assert journal is not None
+        journal.close()
+
+
+def test_numbers_are_remembered_too(tmp_path):
+    with DurableModel.open(tmp_path / "m", method="er", regression=True, **SETTINGS) as model:
+        model.learn([{"a": float(n)} for n in range(1, 41)], [0.5 * n for n in range(1, 41)])
+        assert remembered_of(model.folder) == numbers_in(model.model)
+
+
+def test_methods_without_a_memory_have_none(tmp_path):
+    with DurableModel.open(tmp_path / "m", method="lda") as model:
+        model.learn(*rows(1, 9))
+        assert memories_of(model.model.learner) == []
+        assert remembered_of(model.folder) == []
+
+
+def test_the_memory_is_listed_page_by_page(server, problem):
+    server.make("er", method="er", memory_size=8, hidden_sizes=[3])
+    assert server.get("/er/memory").json()["examples"] == []
+    examples = [{"x": {"a": float(n)}, "y": "ab"[n % 2], "id": f"m{n}"} for n in range(1, 31)]
+    server.post("/er/learn", {"examples": examples})
+    whole = server.get("/er/memory").json()
+    assert (whole["position"], whole["memory"], whole["before"]) == (30, "memory", None)
+    assert whole["memories"] == [{"name": "memory", "rule": "reservoir", "size": 8, "filled": 8}]
+    positions = [it["position"] for it in whole["examples"]]
+    assert positions == sorted(positions, reverse=True)
+    assert all(it["x"]["a"] == it["position"] and it["id"] == f"m{it['position']}" for it in whole["examples"])
+    paged, before = [], None
+    while before is not None or not paged:
+        page = server.get("/er/memory", params={"limit": 3} | ({"before": before} if before else {})).json()
+        paged, before = paged + page["examples"], page["before"]
+    assert paged == whole["examples"]
+    classes = {it["class"]: it["examples"] for it in server.get("/er/inside").json()["memory"]["classes"]}
+    assert classes == {name: sum(it["y"] == name for it in paged) for name in classes}
+    server.post("/er/forget", {"ids": [paged[0]["id"]]})
+    assert paged[0]["position"] not in {it["position"] for it in server.get("/er/memory").json()["examples"]}
+    problem(server.get("/er/memory?memory=no"), 400, "bad-request", detail="expected one of memory", field="/memory")
+    problem(server.get("/m/memory?memory=no"), 400, "bad-request", detail="has no memory", field="/memory")
+    assert server.get("/m/memory").json()["memories"] == []
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "before=0", "before=x"])
+def test_a_page_of_the_memory_is_bounded(server, query):
+    assert server.get(f"/m/memory?{query}").status_code == 422
+
+
+def test_a_journal_that_is_too_long_is_not_gone_through(server, problem, monkeypatch):
+    monkeypatch.setattr(memories, "_LONGEST", 2)
+    server.make("er", method="er", hidden_sizes=[3])
+    for n in range(3):
+        server.learn({"a": float(n)}, "x", name="er")
+    problem(server.get("/er/memory"), 400, "bad-request", detail="has 3 positions")
