@@ -267,3 +267,16 @@ def test_openapi_explains_each_request(server):
     text = json.dumps(content)
     names = {it.split('"')[0] for it in text.split('"#/components/schemas/')[1:]}
     assert names <= set(content["components"]["schemas"])
+
+
+def test_a_stream_of_numbers_tells_how_far_off_the_answers_were(server):
+    server.make("price", method="online", regression=True, hidden_sizes=[4])
+    lines = [{"x": {"a": float(n % 3)}, "y": 2.0 * (n % 3), "id": f"p{n}"} for n in range(300)]
+    body = "".join(f"{json.dumps(it)}\n" for it in lines)
+    headers = {"Content-Type": "application/x-ndjson"}
+    first = [json.loads(it) for it in server.post("/price/learn", content=body, headers=headers).text.splitlines()]
+    assert sum(it["learned"] for it in first) == sum(it["answered"] for it in first) == 300
+    assert 0 < sum(it["error"] for it in first) < 300
+    assert "right" not in first[0]
+    again = [json.loads(it) for it in server.post("/price/learn", content=body, headers=headers).text.splitlines()]
+    assert [(it["answered"], it["error"]) for it in again] == [(0, 0.0)] * len(again)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -155,7 +157,8 @@ async def _learn(rows: Rows, served: Served) -> Taught:
 
 async def _told(batch: _Batch, served: Served, context: Context) -> dict[str, Any]:
     """Return what is said of a batch."""
-    told: dict[str, Any] = {"line": batch.last_line, "learned": 0, "known": 0, "right": 0}
+    told: dict[str, Any] = {"line": batch.last_line, "learned": 0, "known": 0}
+    told |= {"answered": 0, "error": 0.0} if served.regression else {"right": 0}
     refused = list(batch.refused)
     if batch.learning is not None:
         taught = await batch.learning
@@ -163,7 +166,10 @@ async def _told(batch: _Batch, served: Served, context: Context) -> dict[str, An
             refused.append(_refusal(batch.lines[row].number, of_row(error, many=False)))
         told["known"] = sum(taught.known)
         told["learned"] = len(batch.lines) - len(taught.refused) - told["known"]
-        told["right"] = _right(taught, batch.lines)
+        if served.regression:
+            told["answered"], told["error"] = _errors(taught, batch.lines)
+        else:
+            told["right"] = _right(taught, batch.lines)
         if len(taught.refused) < len(batch.lines):
             told["position"] = max(taught.positions)
         context.metrics.examples.labels(served.name).inc(told["learned"])
@@ -178,6 +184,14 @@ def _right(taught: Taught, lines: list[_Line]) -> int:
     return sum(
         prediction is not None and prediction == line.example.y and not known for prediction, known, line in rows
     )
+
+
+def _errors(taught: Taught, lines: list[_Line]) -> tuple[int, float]:
+    """Return how many numbers were predicted before they were learned, and the sum of their absolute errors."""
+    answered = [(one, it.example.y) for one, it in zip(taught.predictions, lines, strict=True) if one is not None]
+    errors = [np.abs(np.asarray(one, float) - np.asarray(y, float)).mean() for one, y in answered]
+    known = [float(it) for it in errors if np.isfinite(it)]
+    return len(known), math.fsum(known)
 
 
 def _refusal(number: int, problem: ProblemError) -> dict[str, Any]:
