@@ -1,8 +1,10 @@
-"""A hand that draws on the page with real pointer events."""
+"""A hand that draws on the page with real pointer events, and teaches."""
 
 from __future__ import annotations
 
 import math
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
 
 def ring(turn: float = 0.0):
@@ -41,3 +43,27 @@ def draw(page, strokes):
         for point in points[1:]:
             page.mouse.move(*point, steps=3)
         page.mouse.up()
+
+
+def expect(locator):
+    """Wait until something on the page is as it should be."""
+    from playwright.sync_api import expect
+
+    return expect(locator)
+
+
+def make_model(page, kind="drawings", method="nearest-mean"):
+    """Make the first model in the dialog."""
+    page.click(f".choice[data-kind={kind}]")
+    page.select_option("#create-method", method)
+    page.click("#create-form button[type=submit]")
+    expect(page.locator("#create-dialog")).to_be_hidden()
+
+
+def teach(page, name, strokes):
+    """Draw, and give the drawing a name."""
+    draw(page, strokes)
+    page.fill("#name", name)
+    page.click("#teach")
+    expect(page.locator("#clear")).to_be_disabled()
+    expect(page.locator("#teach")).to_be_enabled()

@@ -7,32 +7,9 @@ import json
 import pytest
 
 from perdure.service.tokens import make_token
-from tests.service.page.hand import SYMBOLS, draw, ring
+from tests.service.page.hand import PHONE, SYMBOLS, draw, expect, make_model, ring, teach
 
 PARTS = ("draw", "race", "table", "memory", "numbers")
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
-
-
-def expect(locator):
-    from playwright.sync_api import expect
-
-    return expect(locator)
-
-
-def make_model(page, kind="drawings", method="nearest-mean"):
-    """Make the first model in the dialog."""
-    page.click(f".choice[data-kind={kind}]")
-    page.select_option("#create-method", method)
-    page.click("#create-form button[type=submit]")
-    expect(page.locator("#create-dialog")).to_be_hidden()
-
-
-def teach(page, name, strokes):
-    draw(page, strokes)
-    page.fill("#name", name)
-    page.click("#teach")
-    expect(page.locator("#clear")).to_be_disabled()
-    expect(page.locator("#teach")).to_be_enabled()
 
 
 def teach_symbols(page, times=3):
@@ -209,55 +186,6 @@ def test_the_race_shows_that_one_forgets_and_the_other_does_not(open_page):
     expect(page.locator("#race-scores")).to_contain_text("nearest-mean")
     page.click("#race-play")
     expect(page.locator("#race-play")).not_to_have_text("Pause")
-
-
-def csv_file(tmp_path):
-    lines = ["height,colour,kind"]
-    for n in range(300):
-        tall = n % 2 == 1
-        lines.append(f"{n % 7 + 3 * tall}," + ("red,tall" if tall else '"blue, light",short'))
-    lines[40] = "1,red"
-    lines[250] = "high,red,tall"
-    path = tmp_path / "shapes.csv"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-@pytest.mark.long
-def test_a_table_is_learned_and_its_bad_rows_are_shown(open_page, tmp_path):
-    page = open_page("#/table")
-    make_model(page, "table", "er")
-    page.set_input_files("#file", csv_file(tmp_path))
-    expect(page.locator("#preview th")).to_have_count(3)
-    assert page.input_value("#label") == "kind"
-    page.click("#table-start")
-    expect(page.locator("#table-status")).to_contain_text("Done: 298 rows learned")
-    errors = page.locator("#table-errors")
-    expect(errors).to_contain_text("Row 40: it has 2 values, expected 3")
-    expect(errors).to_contain_text("Row 250: ")
-    expect(errors).to_contain_text("'high', expected a number")
-    expect(page.locator("#table-classes li")).to_have_count(2)
-    assert page.locator("#table-chart svg").get_attribute("aria-label").startswith("Right answers")
-    page.click("#table-start")  # once more: nothing is learned twice
-    expect(page.locator("#table-status")).to_contain_text("298 rows had been learned before")
-    page.click(".parts a[data-part=numbers]")
-    expect(page.locator("#stats")).to_contain_text("298")
-    expect(page.locator("#recall .bar")).to_have_count(2)
-
-
-@pytest.mark.long
-def test_commas_quotes_and_lines_within_quotes_are_read(open_page):
-    page = open_page()
-    text = 'a;b\r\n"x;1";"say ""yes"""\r\n\r\n"two\nlines";\n1;2'
-    rows = page.evaluate(
-        """async (text) => {
-            const { CsvParser, separatorOf } = await import("/page/csv.js");
-            const parser = new CsvParser(separatorOf(text));
-            return [...text].flatMap((it) => parser.push(it)).concat(parser.finish());
-        }""",
-        text,
-    )
-    assert rows == [["a", "b"], ["x;1", 'say "yes"'], ["two\nlines", ""], ["1", "2"]]
 
 
 @pytest.mark.long

@@ -19,7 +19,12 @@ export function listen(changes) {
   Object.assign(listeners, changes);
 }
 
-const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const PASSING = [429, 503]; // a busy server, which wants to be asked again
+
+const pause = (ms, signal) => new Promise((done) => {
+  const timer = setTimeout(done, ms);
+  signal?.addEventListener("abort", () => { clearTimeout(timer); done(); }, { once: true });
+});
 
 function headers(extra = {}) {
   const token = sessionStorage.getItem(KEY);
@@ -32,21 +37,22 @@ async function askForToken(wrong) {
   sessionStorage.setItem(KEY, await asking);
 }
 
-/** Send a request, and again where that helps; return the response. */
-async function send(method, path, options) {
+/** Send a request, and again where that helps; return what `read` makes of the response. */
+async function send(method, path, { read = (it) => it, patience = 0, onWait = () => {}, ...options }) {
   for (let attempt = 0; ; attempt += 1) {
-    let response;
+    let response, found;
     const used = sessionStorage.getItem(KEY);
     try {
       response = await fetch(path, { method, cache: "no-store", ...options, headers: headers(options.headers) });
+      if (response.ok) found = await read(response);
     } catch (error) {
       if (error.name === "AbortError") throw error;
       listeners.connection(false);
-      if (attempt < (options.patience ?? 0)) { await pause(Math.min(500 * 2 ** attempt, 4000)); continue; }
+      if (attempt < patience) { onWait(); await pause(Math.min(500 * 2 ** attempt, 4000), options.signal); continue; }
       throw new Problem(0, { type: "offline", title: "No answer", detail: "The server does not answer. Is it still running?" });
     }
     listeners.connection(true);
-    if (response.ok) return response;
+    if (response.ok) return found;
     const problem = new Problem(response.status, await response.json().catch(() => ({})));
     if (response.status === 401) {
       if (used === sessionStorage.getItem(KEY)) await askForToken(Boolean(used));
@@ -54,30 +60,42 @@ async function send(method, path, options) {
       continue;
     }
     const wait = Number(response.headers.get("Retry-After"));
-    if (wait && [429, 503].includes(response.status) && attempt < (options.patience ?? 0)) { await pause(1000 * Math.min(wait, 5)); continue; }
+    if (wait && PASSING.includes(response.status) && attempt < patience) { onWait(); await pause(1000 * Math.min(wait, 5), options.signal); continue; }
     throw problem;
   }
 }
 
 export async function call(method, path, body, { signal, patience = 2 } = {}) {
   const content = body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
-  return (await send(method, path, { ...content, signal, patience })).json();
+  return send(method, path, { ...content, signal, patience, read: (it) => it.json() });
 }
 
 export const get = (path, options) => call("GET", path, undefined, options);
 export const post = (path, body, options) => call("POST", path, body, options);
 
 export async function getFile(path) {
-  return (await send("GET", path, { patience: 1 })).blob();
+  return send("GET", path, { patience: 1, read: (it) => it.blob() });
 }
 
-/** Send lines of JSON; return the lines that answer. Each line has an id, so that sending again does no harm. */
-export async function postLines(path, lines) {
-  const body = `${lines.map((it) => JSON.stringify(it)).join("\n")}\n`;
-  const response = await send("POST", path, { body, headers: { "Content-Type": "application/x-ndjson" }, patience: 8 });
-  const answers = (await response.text()).split("\n").filter(Boolean).map((it) => JSON.parse(it));
-  const last = answers.at(-1);
-  if (last?.problem) throw new Problem(last.problem.status, last.problem);
+/**
+ * Send lines of JSON; return the lines that answer. Each line has an id, so that sending again does no harm.
+ * `onWait` is called whenever the server is busy or away, and asked again.
+ */
+export async function postLines(path, lines, { signal, onWait, patience = 60 } = {}) {
+  const answers = [];
+  for (let [attempt, sent] = [0, 0]; sent < lines.length; attempt += 1) {
+    const body = `${lines.slice(sent).map((it) => JSON.stringify(it)).join("\n")}\n`;
+    const text = await send("POST", path, { body, headers: { "Content-Type": "application/x-ndjson" }, signal, patience, onWait, read: (it) => it.text() });
+    const found = text.split("\n").filter(Boolean).map((it) => JSON.parse(it));
+    const problem = found.at(-1)?.problem ? found.pop().problem : null;
+    const before = sent;
+    for (const it of found) answers.push({ ...it, refused: it.refused?.map((one) => ({ ...one, line: one.line + before })) });
+    sent += found.at(-1)?.line ?? 0;
+    if (!problem) return answers;
+    if (!PASSING.includes(problem.status) || attempt >= patience) throw new Problem(problem.status, problem);
+    onWait?.();
+    await pause(1000, signal);
+  }
   return answers;
 }
 

@@ -12,12 +12,22 @@ function ticks(most) {
   return Array.from({ length: Math.floor(most / step) + 1 }, (_, n) => n * step);
 }
 
+const shown = new WeakMap();
+const resized = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const last = shown.get(target);
+    if (last && target.clientWidth && target.clientWidth !== last.width) showLines(target, ...last.given);
+  }
+});
+
 /**
- * Show a figure of lines in a place, as wide as the place is.
+ * Show a figure of lines in a place, as wide as the place is, also when that changes.
  * series: {name, points: [[x, y], …], kind}; y are shares unless `most` is given; marks: {x, text}.
  */
 export function showLines(place, series, { label, marks = [], most = 1, xName = "examples" }) {
-  const width = Math.max(place.clientWidth, 260);
+  if (!shown.has(place)) resized.observe(place);
+  shown.set(place, { width: place.clientWidth, given: [series, { label, marks, most, xName }] });
+  const width = Math.max(place.clientWidth, 200);
   const end = Math.max(1, ...series.flatMap((it) => it.points.map((point) => point[0])));
   const x = (value) => LEFT + (value / end) * (width - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - (Math.min(value, most) / most) * (HEIGHT - BOTTOM - TOP);
@@ -26,7 +36,7 @@ export function showLines(place, series, { label, marks = [], most = 1, xName = 
     const value = share * most;
     svg.append(h("svg:line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }));
     if (share * 2 === Math.round(share * 2))
-      svg.append(h("svg:text", { class: "tick", x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, most === 1 ? `${100 * share} %` : value.toPrecision(2)));
+      svg.append(h("svg:text", { class: "tick", x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, most === 1 ? `${100 * share}\u00a0%` : value.toPrecision(2)));
   }
   for (const value of ticks(end))
     svg.append(h("svg:text", { class: "tick", x: x(value), y: HEIGHT - 6, "text-anchor": value === 0 ? "start" : "middle" }, value === 0 ? `0 ${xName}` : short(value)));
@@ -42,6 +52,13 @@ export function showLines(place, series, { label, marks = [], most = 1, xName = 
   }
   const names = h("p", { class: "legend" }, ...series.map((it) => h("span", { class: `key ${it.kind}` }, it.name)));
   place.replaceChildren(h("figure", {}, svg, names));
+}
+
+/** Take a figure away. */
+export function hideLines(place) {
+  shown.delete(place);
+  resized.unobserve(place);
+  place.replaceChildren();
 }
 
 /** Return a small figure of two lines over the whole of a race; the part in which the class is taught is shaded. */

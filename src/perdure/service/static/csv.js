@@ -6,6 +6,11 @@ export function separatorOf(text) {
   return [",", ";", "\t"].map((it) => [line.split(it).length, it]).sort((a, b) => b[0] - a[0])[0][1];
 }
 
+/** A file that is no table. */
+export class CsvError extends Error {}
+
+const LONGEST = 1_000_000; // characters of a value
+
 /** Takes text piece by piece and gives rows, lists of texts. */
 export class CsvParser {
   constructor(separator) {
@@ -31,6 +36,7 @@ export class CsvParser {
       else if (character === "\n") this.endRow(rows);
       else if (character !== "\r") this.field += character;
     }
+    if (this.field.length > LONGEST) throw new CsvError("a value has more than a million characters; is a quotation mark never closed?");
     return rows;
   }
 
@@ -49,32 +55,55 @@ export class CsvParser {
   }
 }
 
-const isNumber = (text) => text.trim() !== "" && Number.isFinite(Number(text));
-
+const MISSING = /^(?:n\/?a|nan|null|none|-|\?)$/i;
 const MOSTLY = 0.9;
 
+function numberIn(text, decimal) {
+  const number = Number(decimal === "," ? text.replace(",", ".") : text);
+  return text !== "" && Number.isFinite(number) ? number : null;
+}
+
+/** Return what stands before decimals: a comma where semicolons separate values, and numbers are written so. */
+export function decimalOf(separator, rows) {
+  const values = separator === ";" ? rows.flat().map((it) => it.trim()) : [];
+  return values.some((it) => /^[+-]?\d+,\d+$/.test(it)) && !values.some((it) => /^[+-]?\d+\.\d+$/.test(it)) ? "," : ".";
+}
+
 /** Tell which columns hold numbers, by their first rows; a few values may be mistakes, and what is empty is missing. */
-export function numberColumns(names, rows) {
+export function numberColumns(names, rows, decimal = ".") {
   return names.map((_, n) => {
-    const values = rows.map((it) => it[n] ?? "").filter((it) => it !== "");
-    return values.length > 0 && values.filter(isNumber).length >= MOSTLY * values.length;
+    const values = rows.map((it) => (it[n] ?? "").trim()).filter((it) => it !== "" && !MISSING.test(it));
+    return values.length > 0 && values.filter((it) => numberIn(it, decimal) !== null).length >= MOSTLY * values.length;
   });
 }
 
 /** Return a value as JSON has it: a number where it is one and the column holds numbers, null if there is none. */
-export function valueOf(text, isNumeric) {
-  if (text === undefined || text === "") return null;
-  return isNumeric && isNumber(text) ? Number(text) : text;
+export function valueOf(given, isNumeric, decimal = ".") {
+  const text = (given ?? "").trim();
+  if (text === "" || (isNumeric && MISSING.test(text))) return null;
+  return isNumeric ? (numberIn(text, decimal) ?? text) : text;
+}
+
+/** Return the encoding of a file by its first bytes: what is no UTF-8 was most likely written by Excel. */
+export function encodingOf(bytes) {
+  if (bytes[0] === 0xff && bytes[1] === 0xfe) return "utf-16le";
+  if (bytes[0] === 0xfe && bytes[1] === 0xff) return "utf-16be";
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
+    return "utf-8";
+  } catch { return "windows-1252"; }
 }
 
 /** Yield the texts of a file, piece by piece, and the bytes read so far. */
-export async function* pieces(file) {
-  const decoder = new TextDecoder();
+export async function* pieces(file, encoding) {
+  const decoder = new TextDecoder(encoding); // which leaves a byte order mark out
   const reader = file.stream().getReader();
   let bytes = 0;
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    bytes += part.value.length;
-    yield [decoder.decode(part.value, { stream: true }), bytes];
-  }
-  yield [decoder.decode(), bytes];
+  try {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      bytes += part.value.length;
+      yield [decoder.decode(part.value, { stream: true }), bytes];
+    }
+    yield [decoder.decode(), bytes];
+  } finally { reader.cancel().catch(() => {}); }
 }

@@ -19,9 +19,19 @@ export function fill(element, ...children) {
   element.replaceChildren(...children.filter((it) => it !== null && it !== undefined));
 }
 
-export const percent = (share) => (share === null || share === undefined ? "–" : `${Math.round(100 * share)} %`);
+export const percent = (share) => (share === null || share === undefined ? "–" : `${Math.round(100 * share)}\u00a0%`);
 export const whole = (number) => Math.round(number).toLocaleString("en");
 export const several = (n, one, more = `${one}s`) => `${whole(n)} ${n === 1 ? one : more}`;
+
+const LONGEST = 60;
+const FROM_RIGHT = /[\u0590-\u08ff\ufb1d-\ufefc]/;
+
+/** Return what a user has called something, to stand in a sentence: short, and apart from the direction around it. */
+export function quoted(name) {
+  const text = String(name), cut = [...text.slice(0, 4 * LONGEST)];
+  const short = text.length > LONGEST && cut.length > LONGEST ? `${cut.slice(0, LONGEST).join("")}…` : text;
+  return FROM_RIGHT.test(short) ? `“\u2068${short}\u2069”` : `“${short}”`;
+}
 
 export function seconds(value) {
   if (value < 0.001) return "less than a millisecond";
@@ -32,7 +42,7 @@ export function seconds(value) {
 export function bar(name, share, { best = false, text = percent(share), onpress = null, label = null } = {}) {
   const inner = h("span", { class: "bar-fill" });
   inner.style.inlineSize = `${Math.max(0, Math.min(1, share || 0)) * 100}%`;
-  const parts = [h("span", { class: "bar-name", title: name }, name), h("span", { class: "bar-track" }, inner), h("span", { class: "bar-value" }, text)];
+  const parts = [h("span", { class: "bar-name", title: name, dir: "auto" }, name), h("span", { class: "bar-track" }, inner), h("span", { class: "bar-value" }, text)];
   const kind = best ? "bar best" : "bar";
   return onpress ? h("button", { class: kind, type: "button", onclick: onpress, "aria-label": label }, ...parts) : h("div", { class: kind }, ...parts);
 }

@@ -1,7 +1,7 @@
 // Draw a symbol, see what the model thinks, and teach it a name.
 
 import { get, post } from "./api.js";
-import { $, bar, fill, h, several, throttled } from "./dom.js";
+import { $, bar, fill, h, quoted, several, throttled } from "./dom.js";
 import { picture, pictureIn, rowOf, SIDE, thumbnail, trace } from "./ink.js";
 import { isFor, offerModel } from "./models.js";
 
@@ -9,10 +9,11 @@ const KEY = "perdure-strokes";
 const WIDTH = 0.034; // of the line on the sheet
 const SHOWN = 5; // bars
 const THUMBNAILS = 6; // of each name
+const APART = 0.002; // points of a stroke, at least
 
 const canvas = $("canvas"), context = canvas.getContext("2d");
 let app, strokes = [], current = null, cursor = null, seen = null, asked = 0, shown = 0, asking = null, again = false;
-let lastName = "", position = -1;
+let pending = null, position = -1;
 
 export function init(given) {
   app = given;
@@ -57,7 +58,7 @@ function refresh() {
 function place(event) {
   const box = canvas.getBoundingClientRect();
   const inside = (value) => Math.max(0, Math.min(1, value));
-  return [inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height)];
+  return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((it) => Math.round(1e4 * inside(it)) / 1e4);
 }
 
 function begin(event) {
@@ -72,7 +73,9 @@ function begin(event) {
 
 function move(event) {
   if (current?.pointer !== event.pointerId) return;
-  for (const it of event.getCoalescedEvents?.() ?? [event]) strokes.at(-1).push(place(it));
+  const stroke = strokes.at(-1);
+  for (const it of (event.getCoalescedEvents?.() ?? [event]).map(place))
+    if (Math.hypot(it[0] - stroke.at(-1)[0], it[1] - stroke.at(-1)[1]) >= APART) stroke.push(it);
   changed();
 }
 
@@ -190,25 +193,31 @@ async function teach(name) {
   const pixels = picture(strokes);
   if (!pixels) { $("teach-note").textContent = "Draw something first."; canvas.focus(); return; }
   if (!name) { $("teach-note").textContent = "Give it a name first."; $("name").focus(); return; }
-  const id = `d-${crypto.getRandomValues(new Uint32Array(3)).join("-")}`, model = app.model;
+  const model = app.model, drawing = JSON.stringify([model.name, name, strokes]);
+  // Taught again after no answer came, a drawing has the id that it had, and is learned once.
+  if (pending?.drawing !== drawing) pending = { drawing, id: `d-${crypto.getRandomValues(new Uint32Array(3)).join("-")}` };
+  const { id } = pending;
   $("teach").disabled = true;
   try {
-    const answer = await post(`/v1/models/${model.name}/learn`, { x: rowOf(pixels, model), y: name, id }, { patience: 5 });
-    lastName = name;
+    const answer = await post(`/v1/models/${model.name}/learn`, { x: rowOf(pixels, model), y: name.toWellFormed?.() ?? name, id }, { patience: 5 });
+    pending = null;
     $("name").value = name;
     setStrokes([]);
     await app.refresh();
-    const before = answer.prediction === null ? "" : answer.prediction === name ? " It had guessed right." : ` It had guessed “${answer.prediction}”.`;
-    app.say(`Learned as “${name}”.${before}`, { undo: () => undo(model, id) });
-    $("teach-note").textContent = `Draw the next one. Press Teach to call it “${name}” too.`;
+    const before = answer.prediction === null ? "" : answer.prediction === name ? " It had guessed right." : ` It had guessed ${quoted(answer.prediction)}.`;
+    app.say(`Learned as ${quoted(name)}.${before}`, { undo: () => undo(model, id, name) });
+    $("teach-note").textContent = `Draw the next one. Press Teach to call it ${quoted(name)} too.`;
     refresh();
-  } catch (error) { app.fail(error); } finally { $("teach").disabled = false; }
+  } catch (error) {
+    if (error.status === 0) $("teach-note").textContent = "The server does not answer. Your drawing is kept: press Teach again later.";
+    app.fail(error);
+  } finally { $("teach").disabled = false; }
 }
 
-async function undo(model, id) {
+async function undo(model, id, name) {
   try {
     await post(`/v1/models/${model.name}/forget`, { ids: [id] });
-    app.say(`Forgotten: the model is exactly what it was before “${lastName}”.`);
+    app.say(`Forgotten: the model is exactly what it was before ${quoted(name)}.`);
     await app.refresh();
     refresh();
   } catch (error) { app.fail(error); }
@@ -225,5 +234,5 @@ async function showKnown() {
   $("known-part").hidden = !names.size;
   fill($("known"), ...[...names].map(([name, ones]) => h("li", { class: "tile" },
     h("div", { class: "thumbs" }, ...ones.slice(0, THUMBNAILS).map((it) => pictureIn(it.x)).filter(Boolean).map((it) => thumbnail(it))),
-    h("div", { class: "tile-name" }, h("strong", {}, name), h("span", { class: "soft" }, all ? several(ones.length, "drawing") : "")))));
+    h("div", { class: "tile-name" }, h("strong", { title: name, dir: "auto" }, name), h("span", { class: "soft" }, all ? several(ones.length, "drawing") : "")))));
 }

@@ -1,13 +1,13 @@
 // The journal and the memory: look, correct, forget, go back in time, compare methods.
 
 import { call, get, post } from "./api.js";
-import { showLines } from "./chart.js";
-import { $, bar, fill, h, percent, seconds, several, throttled, whole } from "./dom.js";
+import { hideLines, showLines } from "./chart.js";
+import { $, bar, fill, h, percent, quoted, seconds, several, throttled, whole } from "./dom.js";
 import { pictureIn, thumbnail } from "./ink.js";
 
 const METHODS = ["online", "er", "mer", "averaged-er", "nearest-mean", "gaussian", "lda", "slda", "ridge"];
 const KINDS = ["accent", "plain", "third", "fourth", "fifth"];
-let app, before = null, chosen = null, position = -1, job = null;
+let app, before = null, chosen = null, position = -1, job = null, heldBefore = null, placed = false;
 
 export function init(given) {
   app = given;
@@ -15,8 +15,10 @@ export function init(given) {
   $("search").addEventListener("input", () => { if (!$("search").value) load(); });
   $("older").addEventListener("click", () => load(before));
   $("undo").addEventListener("click", undo);
+  $("memory-name").addEventListener("change", () => showHeld());
+  $("held-more").addEventListener("click", () => showHeld(heldBefore));
   const look = throttled(lookBack, 250);
-  $("past").addEventListener("input", () => { showPlace(); look(); });
+  $("past").addEventListener("input", () => { placed = true; showPlace(); look(); });
   fill($("backtest-methods"), ...METHODS.map((it) => h("label", {}, h("input", { type: "checkbox", name: "method", value: it, checked: ["online", "mer"].includes(it) }), it)));
   $("backtest-form").addEventListener("submit", (event) => { event.preventDefault(); compare(); });
   $("backtest-stop").addEventListener("click", () => job && call("DELETE", `${path()}/backtest/${job}`).catch((error) => app.fail(error)));
@@ -25,17 +27,20 @@ export function init(given) {
 const path = () => `/v1/models/${app.model.name}`;
 
 export const show = () => reload();
+const reloadLater = throttled(() => reload(), 1500);
 
 export function modelChanged() {
   $("memory-result").hidden = true;
   chosen = job = null;
+  placed = false;
+  $("memory-choice").hidden = true;
   fill($("backtest-result"));
-  fill($("backtest-chart"));
+  hideLines($("backtest-chart"));
   reload();
 }
 
 export function update(state) {
-  if (app.part === "memory" && state.position !== position) reload();
+  if (app.part === "memory" && state.position !== position) reloadLater();
 }
 
 async function reload() {
@@ -44,7 +49,7 @@ async function reload() {
   $("undo").disabled = !app.model.examples;
   await load();
   $("past").max = app.model.position ?? 0;
-  $("past").value = Math.floor((app.model.position ?? 0) / 2);
+  if (!placed) $("past").value = Math.floor((app.model.position ?? 0) / 2);
   showPlace();
   lookBack();
   showInside();
@@ -54,11 +59,12 @@ async function reload() {
 
 async function load(from = null) {
   const query = new URLSearchParams({ limit: 24 });
-  const text = $("search").value.trim();
+  const text = $("search").value.trim(), model = app.model;
   if (text) query.set("text", text);
   if (from) query.set("before", from);
   try {
     const page = await get(`${path()}/examples?${query}`);
+    if (model !== app.model && model.name !== app.model?.name) return;
     before = page.before;
     const items = page.examples.map(item);
     if (from) $("journal").append(...items);
@@ -81,12 +87,12 @@ function view(x) {
 }
 
 function item(example) {
-  const named = `example ${example.position}, ${example.y}`;
+  const named = `example ${example.position}, ${quoted(example.y)}`;
   const own = example.id !== null;
   const seen = view(example.x);
   return h("li", { "data-id": example.id ?? "", class: seen.tagName === "CANVAS" ? "drawn" : null },
     h("span", { class: "at" }, whole(example.position)), seen,
-    h("strong", { class: "label" }, String(example.y)),
+    h("strong", { class: "label", title: String(example.y), dir: "auto" }, String(example.y)),
     h("time", { class: "soft", datetime: new Date(1000 * example.learned_at).toISOString() }, when(example.learned_at)),
     h("span", { class: "acts" },
       h("button", { type: "button", class: "quiet", "aria-label": `Look back at ${named}`, onclick: () => { chosen = example; showChosen(); lookBack(); $("past").focus(); } }, "Look back"),
@@ -118,10 +124,10 @@ async function correct(action, told) {
 
 const exact = (answer) => `The model is now exactly the one that never saw it, bit for bit. That took ${seconds(answer.seconds)}.`;
 
-const undo = () => correct(() => post(`${path()}/undo`), (answer) => (answer.forgot ? `“${answer.forgot.y}” is forgotten. ${exact(answer)}` : "There is nothing to undo."));
+const undo = () => correct(() => post(`${path()}/undo`, undefined, { patience: 0 }), (answer) => (answer.forgot ? `${quoted(answer.forgot.y)} is forgotten. ${exact(answer)}` : "There is nothing to undo."));
 
 async function forget(example) {
-  if (!(await ask("Forget this example?", `It is “${example.y}”, example ${example.position}. It is removed from the model and from the disk for good.`, "Forget it"))) return;
+  if (!(await ask("Forget this example?", `It is ${quoted(example.y)}, example ${example.position}. It is removed from the model and from the disk for good.`, "Forget it"))) return;
   await correct(() => post(`${path()}/forget`, { ids: [example.id] }), (answer) => `Forgotten for good. ${exact(answer)}`);
 }
 
@@ -129,7 +135,7 @@ async function relabel(example) {
   const name = await ask("What is it really?", "The model becomes the one that had learned it so.", "Correct it", String(example.y));
   if (!name || name === String(example.y)) return;
   const y = typeof example.y === "number" && Number.isFinite(Number(name)) ? Number(name) : name;
-  await correct(() => post(`${path()}/relabel`, { id: example.id, y }), (answer) => `It is “${name}” now, as if it had been learned so. That took ${seconds(answer.seconds)}.`);
+  await correct(() => post(`${path()}/relabel`, { id: example.id, y }), (answer) => `It is ${quoted(name)} now, as if it had been learned so. That took ${seconds(answer.seconds)}.`);
 }
 
 /** Ask for a yes, or for a text if one is given to begin with; null if the answer is no. */
@@ -153,7 +159,7 @@ function showPlace() { $("past-shown").textContent = `${whole($("past").value)} 
 
 function showChosen() {
   $("past-part").hidden = !chosen;
-  if (chosen) fill($("past-example"), h("div", { class: "chosen" }, view(chosen.x), h("span", {}, h("strong", {}, String(chosen.y)), h("span", { class: "soft" }, ` example ${whole(chosen.position)}`))));
+  if (chosen) fill($("past-example"), h("div", { class: "chosen" }, view(chosen.x), h("span", {}, h("strong", { dir: "auto" }, quoted(chosen.y).slice(1, -1)), h("span", { class: "soft" }, ` example ${whole(chosen.position)}`))));
 }
 
 async function lookBack() {
@@ -179,11 +185,41 @@ async function showInside() {
   const found = await get(`${path()}/inside`).catch(() => null);
   if (!found || name !== app.model.name) return;
   const memory = found.memory;
-  $("inside-note").textContent = !memory
+  $("inside-note").textContent = !memory && app.model.examples
     ? `The method “${found.method}” keeps no examples: what it learned from each is in its means or weights. The journal keeps them all.`
+    : !memory ? "Nothing yet."
     : `${whole(memory.filled)} of at most ${whole(memory.size)} examples, which it goes through again as new ones come.`;
   const most = Math.max(1, ...(memory?.classes ?? []).map((it) => it.examples));
-  fill($("inside"), ...(memory?.classes ?? []).slice(0, 20).map((it) => bar(it.class === null ? "numbers" : String(it.class), it.examples / most, { text: whole(it.examples) })));
+  fill($("inside"), ...(memory?.classes ?? []).filter((it) => it.class !== null).slice(0, 20).map((it) => bar(String(it.class), it.examples / most, { text: whole(it.examples) })));
+  if (memory) await showHeld();
+  else { fill($("held")); $("memory-choice").hidden = $("held-more").hidden = true; }
+}
+
+/** Show examples that the chosen memory holds, the newest first; of `auto`, each expert that replays has a memory. */
+async function showHeld(from = null) {
+  const name = app.model.name, wanted = $("memory-choice").hidden ? "" : $("memory-name").value;
+  const query = new URLSearchParams({ limit: 48 });
+  if (wanted) query.set("memory", wanted);
+  if (from) query.set("before", from);
+  const found = await get(`${path()}/memory?${query}`).catch(() => null);
+  if (!found || name !== app.model.name) return;
+  heldBefore = found.before;
+  $("held-more").hidden = heldBefore === null;
+  $("memory-choice").hidden = found.memories.length < 2;
+  fill($("memory-name"), ...found.memories.map((it) => h("option", { value: it.name, selected: it.name === found.memory }, it.name)));
+  if (found.memories.length > 1) {
+    const own = found.memories.find((it) => it.name === found.memory);
+    $("inside-note").textContent = `${whole(own.filled)} of at most ${whole(own.size)} examples, which this expert goes through again as new ones come.`;
+    fill($("inside"));
+  }
+  const items = found.examples.map(held);
+  if (from) $("held").append(...items);
+  else fill($("held"), ...items);
+  $("held").classList.toggle("rows", items.length > 0 && !items[0].querySelector("canvas"));
+}
+
+function held(example) {
+  return h("li", {}, h("span", { class: "at" }, whole(example.position)), view(example.x), h("strong", { title: String(example.y), dir: "auto" }, String(example.y)));
 }
 
 // --- other methods
@@ -193,7 +229,7 @@ async function compare() {
   if (!methods.length) { fill($("backtest-result"), h("p", {}, "Choose at least one method.")); return; }
   try {
     const window = Math.max(1, Math.min(500, Math.floor((app.model.examples ?? 0) / 10)));
-    job = (await post(`${path()}/backtest`, { methods, window })).id;
+    job = (await post(`${path()}/backtest`, { methods, window }, { patience: 0 })).id;
     $("backtest-progress").hidden = $("backtest-stop").hidden = false;
     fill($("backtest-result"), h("p", { class: "soft" }, "Learning the history again…"));
     const own = job;
@@ -209,7 +245,7 @@ async function compare() {
 }
 
 function showComparison(found) {
-  if (found.state !== "done") { fill($("backtest-result"), h("p", {}, found.error ?? "It was stopped.")); fill($("backtest-chart")); return; }
+  if (found.state !== "done") { fill($("backtest-result"), h("p", {}, found.error ?? "It was stopped.")); hideLines($("backtest-chart")); return; }
   const results = Object.entries(found.results);
   const main = "accuracy" in results[0][1].metrics ? "accuracy" : "mae";
   const sorted = results.sort((a, b) => (main === "mae" ? 1 : -1) * (a[1].metrics[main] - b[1].metrics[main]));

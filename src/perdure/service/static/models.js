@@ -17,6 +17,7 @@ const TABLE_METHODS = [
   ["lda", "Linear, in closed form"],
   ["online", "A network without a memory: it forgets"],
 ];
+const NUMBER_METHODS = TABLE_METHODS.map(([value, text]) => [value === "lda" ? "ridge" : value, text]);
 
 /** Tell what a model learns from: "drawings", "table", or "new" while it may become either. */
 export function kindOf(model) {
@@ -51,19 +52,22 @@ export function safeName(text) {
 let creating;
 
 /** Ask what to call a new model; `done` is called once it is there. */
-export function openCreate(app, kind, suggested) {
+export function openCreate(app, kind, suggested, numbers = false) {
   creating = { app };
   const dialog = $("create-dialog");
   for (const it of dialog.querySelectorAll("input[name=kind]")) it.checked = it.value === kind;
-  showMethods(kind);
+  for (const it of dialog.querySelectorAll("input[name=target]")) it.checked = it.value === (numbers ? "numbers" : "classes");
+  showMethods();
   $("create-name").value = free(app, suggested ?? (kind === "drawings" ? "drawings" : "table"));
   $("create-error").textContent = "";
   dialog.showModal();
   $("create-name").select();
 }
 
-function showMethods(kind) {
-  const methods = kind === "drawings" ? DRAWING_METHODS : TABLE_METHODS;
+function showMethods() {
+  const { kind, target } = $("create-form").elements;
+  $("create-target").hidden = kind.value === "drawings";
+  const methods = kind.value === "drawings" ? DRAWING_METHODS : target.value === "numbers" ? NUMBER_METHODS : TABLE_METHODS;
   fill($("create-method"), ...methods.map(([value]) => h("option", { value }, value)));
   const explain = () => { $("create-note").textContent = methods.find(([value]) => value === $("create-method").value)[1]; };
   $("create-method").onchange = explain;
@@ -73,14 +77,15 @@ function showMethods(kind) {
 export function initModels() {
   for (const it of document.querySelectorAll("#create-dialog input[name=kind]"))
     it.addEventListener("change", () => {
-      showMethods(it.value);
+      showMethods();
       $("create-name").value = free(creating.app, it.value === "drawings" ? "drawings" : "table");
     });
+  for (const it of document.querySelectorAll("#create-dialog input[name=target]")) it.addEventListener("change", showMethods);
   $("create-form").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const kind = event.target.elements.kind.value;
+    const { kind: { value: kind }, target } = event.target.elements;
     try {
-      const made = await makeModel($("create-name").value.trim(), kind, $("create-method").value);
+      const made = await makeModel($("create-name").value.trim(), kind, $("create-method").value, target.value === "numbers");
       $("create-dialog").close();
       await creating.app.refresh();
       creating.app.choose(made.name, kind === "drawings" ? "draw" : "table");
@@ -91,8 +96,8 @@ export function initModels() {
   });
 }
 
-export async function makeModel(name, kind, method) {
-  const settings = kind === "drawings" ? { method, standardize: false, features: FEATURES } : { method };
+async function makeModel(name, kind, method, numbers) {
+  const settings = kind === "drawings" ? { method, standardize: false, features: FEATURES } : { method, regression: numbers };
   return post("/v1/models", { name, ...settings });
 }
 

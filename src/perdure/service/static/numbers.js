@@ -1,10 +1,12 @@
 // How right the model has been, and how to use it from elsewhere.
 
 import { get, getFile } from "./api.js";
-import { showLines } from "./chart.js";
+import { hideLines, showLines } from "./chart.js";
 import { $, bar, download, fill, h, percent, throttled, whole } from "./dom.js";
 
 const MOST_POINTS = 1000;
+const MOST_CLASSES = 60;
+const WINDOW = 500; // examples that count as recent
 let app, curves = new Map(), asked = null;
 
 export function init(given) {
@@ -57,25 +59,26 @@ function showNow() {
   const shown = (value) => (value === null || value === undefined ? "–" : numbers ? value.toPrecision(3) : percent(value));
   const stats = [
     [shown(state.metrics?.[main(state)]), numbers ? "mean error so far" : "right so far"],
-    [shown(state.recent), `${numbers ? "mean error" : "right"}, last ${whole(Math.min(500, state.counted || 500))}`],
+    state.counted > WINDOW ? [shown(state.recent), `${numbers ? "mean error" : "right"}, last ${WINDOW}`] : null,
     [whole(state.examples ?? 0), "examples known"],
     [(state.examples_per_second ?? 0).toLocaleString("en", { maximumFractionDigits: 1 }), "examples a second"],
     [whole(state.queue ?? 0), "waiting in the queue"],
     [whole(state.classes?.length ?? 0), "classes"],
   ];
-  fill($("stats"), ...stats.map(([value, title]) => h("div", { class: "stat" }, h("strong", {}, value), h("span", { class: "soft" }, title))));
+  fill($("stats"), ...stats.filter(Boolean).map(([value, title]) => h("div", { class: "stat" }, h("strong", {}, value), h("span", { class: "soft" }, title))));
   const points = curve(), drifts = state.drifts ?? [];
   $("curve-title").textContent = numbers ? "Mean error over time" : "Right answers over time";
   const top = numbers ? Math.max(1e-9, ...points.map((it) => Math.max(it.so ?? 0, it.lately ?? 0))) : 1;
   if (points.length)
     showLines($("curve"), [
       { name: "so far", kind: "accent", points: points.map((it) => [it.counted, it.so]) },
-      { name: "last 500", kind: "plain", points: points.map((it) => [it.counted, it.lately]) },
-    ], { label: `So far ${shown(state.metrics?.[main(state)])}, of the last 500 ${shown(state.recent)}`, most: top,
+      ...(points.at(-1).counted > WINDOW ? [{ name: `last ${WINDOW}`, kind: "plain", points: points.filter((it) => it.counted >= WINDOW).map((it) => [it.counted, it.lately]) }] : []),
+    ], { label: `So far ${shown(state.metrics?.[main(state)])}, of the last ${WINDOW} ${shown(state.recent)}`, most: top,
       marks: drifts.map((it) => ({ x: counted(points, it), text: `errors changed after example ${it}`, kind: "drift" })).filter((it) => it.x !== null) });
-  else fill($("curve"), h("p", { class: "soft" }, "Teach the model, and a curve will grow here."));
+  else { hideLines($("curve")); $("curve").append(h("p", { class: "soft" }, "Teach the model, and a curve will grow here.")); }
   $("drifts").textContent = drifts.length ? `The errors changed after ${drifts.length === 1 ? "example" : "examples"} ${drifts.slice(-8).map(whole).join(", ")}: something in the stream may be different since.` : "";
-  fill($("recall"), ...(state.recall?.length ? state.recall.map((it) => bar(String(it.class), it.recall)) : [h("p", { class: "soft" }, numbers ? "Numbers have no classes." : "Nothing counted yet.")]));
+  fill($("recall"), ...(state.recall?.length ? state.recall.slice(0, MOST_CLASSES).map((it) => bar(String(it.class), it.recall)) : [h("p", { class: "soft" }, numbers ? "Numbers have no classes." : "Nothing counted yet.")]),
+    state.recall?.length > MOST_CLASSES ? h("p", { class: "soft" }, `and ${whole(state.recall.length - MOST_CLASSES)} more`) : null);
 }
 
 /** Return how many had been counted at a position; null if that was before the curve. */

@@ -6,7 +6,7 @@ import { multiple } from "./chart.js";
 import { decoded, thumbnail } from "./ink.js";
 
 const KEY = "perdure-race";
-const NAMES = { online: "Plain online SGD", mer: "MER", er: "Experience replay", "averaged-er": "Averaged replay", auto: "Auto" };
+const NAMES = { online: "Online SGD", mer: "MER", er: "Experience replay", "averaged-er": "Averaged replay", auto: "Auto" };
 const PAUSE = 120; // milliseconds between two steps
 let app, race = null, history = [], playing = false, busy = false, loaded = false, film = [], turn = 0;
 

@@ -1,0 +1,73 @@
+"""Memory and history of drawings, in a real browser, on a real server."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.service.page.hand import SYMBOLS, expect, make_model, teach
+from tests.service.page.test_rough_use import teach_over_http
+
+
+@pytest.mark.long
+def test_the_memory_shows_its_drawings_and_the_past_answers(open_page):
+    page = open_page()
+    make_model(page, method="mer")
+    for turn in range(2):
+        for name, symbol in SYMBOLS.items():
+            teach(page, name, symbol(turn / 2))
+    page.click(".parts a[data-part=memory]")
+    held = page.locator("#held li")
+    expect(held).to_have_count(6)
+    expect(page.locator("#held canvas")).to_have_count(6)
+    expect(page.locator("#inside-note")).to_contain_text("6 of at most 2,000 examples")
+    expect(held.first).to_contain_text("zigzag")
+    expect(page.locator("#past-example canvas")).to_be_visible()
+    page.locator("#past").fill("1")
+    expect(page.locator("#past-then .bar")).to_have_count(1)
+    expect(page.locator("#past-then")).to_contain_text("ring")
+    expect(page.locator("#past-now .bar")).to_have_count(3)
+    page.locator("#journal button:has-text('Forget')").first.click()
+    page.click("#ask-ok")
+    expect(page.locator("#memory-result")).to_contain_text("bit for bit. That took")
+    expect(held).to_have_count(5)
+    for name in ("mer", "online"):
+        page.uncheck(f"#backtest-methods input[value={name}]")
+    for name in ("nearest-mean", "lda"):
+        page.check(f"#backtest-methods input[value={name}]")
+    page.click("#backtest-form button[type=submit]")
+    expect(page.locator("#backtest-result .bar")).to_have_count(2)
+    assert "nearest-mean" in page.locator("#backtest-chart svg").get_attribute("aria-label")
+
+
+@pytest.mark.long
+def test_a_long_memory_is_shown_page_by_page(open_page, post):
+    teach_over_http(post, ["ab"[n % 2] for n in range(110)], method="er", memory_size=100)
+    page = open_page("#/memory")
+    held = page.locator("#held li")
+    expect(held).to_have_count(48)
+    page.click("#held-more")
+    expect(held).to_have_count(96)
+    page.click("#held-more")
+    expect(held).to_have_count(100)
+    expect(page.locator("#held-more")).to_be_hidden()
+    positions = [int(it) for it in page.locator("#held .at").all_inner_texts()]
+    assert positions == sorted(set(positions), reverse=True)
+
+
+@pytest.mark.long
+def test_experts_have_memories_of_their_own_and_closed_forms_have_none(open_page, post):
+    post("/v1/models", {"name": "auto", "method": "auto", "hidden_sizes": [4], "memory_size": 20})
+    rows = [{"x": {"length": float(n), "from": f"p{n}"}, "y": "ab"[n % 2], "id": f"m{n}"} for n in range(30)]
+    post("/v1/models/auto/learn", {"examples": rows})
+    teach_over_http(post, ["snail"])
+    page = open_page("#/memory/auto")
+    held = page.locator("#held li")
+    expect(held).to_have_count(20)
+    expect(held.first).to_contain_text("length")
+    page.select_option("#memory-name", "replay of the last 2")
+    expect(held).to_have_count(2)
+    expect(held.first).to_contain_text("p29")
+    page.select_option("#model", "drawings")
+    expect(page.locator("#inside-note")).to_contain_text("keeps no examples")
+    expect(held).to_have_count(0)
+    expect(page.locator("#memory-choice")).to_be_hidden()
