@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import page
+from marked_block import write_measured
 from pydantic import BaseModel
 
 DOCS = Path(__file__).parents[1] / "docs"
 N_COLUMNS, N_CONNECTIONS, NDJSON_ROWS = 20, 16, 20_000
-_MARKS = ("<!-- measured -->", "<!-- end -->")
 
 
 class Load(NamedTuple):
@@ -265,10 +265,7 @@ def main() -> None:
     text = table(found)
     print(text)
     if not given.dry:
-        path = DOCS / "service.md"
-        before, _, rest = path.read_text(encoding="utf-8").partition(_MARKS[0])
-        after = rest.partition(_MARKS[1])[2]
-        path.write_text(f"{before}{_MARKS[0]}\n\n{text}\n\n{_MARKS[1]}{after}", encoding="utf-8")
+        write_measured(DOCS / "service.md", text)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ SYMBOLS = {"ring": ring, "cross": cross, "zigzag": zigzag}
 
 def draw(page, strokes):
     """Draw strokes, lists of (x, y) on a sheet of side 1, with the mouse."""
+    page.evaluate("scrollTo(0, 0)")
     box = page.locator("#canvas").bounding_box()
     for stroke in strokes:
         points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]

@@ -56,17 +56,32 @@ def test_a_long_memory_is_shown_page_by_page(open_page, post):
 
 @pytest.mark.long
 def test_experts_have_memories_of_their_own_and_closed_forms_have_none(open_page, post):
-    post("/v1/models", {"name": "auto", "method": "auto", "hidden_sizes": [4], "memory_size": 20})
-    rows = [{"x": {"length": float(n), "from": f"p{n}"}, "y": "ab"[n % 2], "id": f"m{n}"} for n in range(30)]
-    post("/v1/models/auto/learn", {"examples": rows})
+    post("/v1/models", {"name": "auto", "method": "nearest-mean"})
+    post("/v1/models/auto/learn", {"x": {"length": 1.0}, "y": "a"})
     teach_over_http(post, ["snail"])
-    page = open_page("#/memory/auto")
+    inside = {"experts": {}, "method": "auto", "memory": {"size": 20, "filled": 3, "classes": []}}
+    row = {"id": None, "learned_at": 0.0, "y": "a"}
+    named = {
+        "replay of 20": [3, 2, 1],
+        "replay of the last 2": [3, 2],
+    }  # as `auto` answers, which takes long to compile
+
+    def answer(route):
+        name = "replay of the last 2" if "last" in route.request.url else "replay of 20"
+        memories = [{"name": it, "rule": "ring", "size": 20, "filled": len(held)} for it, held in named.items()]
+        examples = [{**row, "position": it, "x": {"from": f"p{it}"}} for it in named[name]]
+        route.fulfill(json={"memories": memories, "memory": name, "examples": examples, "before": None})
+
+    page = open_page()
+    page.route("**/auto/inside", lambda route: route.fulfill(json=inside))
+    page.route("**/auto/memory?**", answer)
+    page.goto(page.url.partition("#")[0] + "#/memory/auto")
     held = page.locator("#held li")
-    expect(held).to_have_count(20)
-    expect(held.first).to_contain_text("length")
+    expect(held).to_have_count(3)
+    expect(page.locator("#inside-note")).to_contain_text("this expert goes through again")
     page.select_option("#memory-name", "replay of the last 2")
     expect(held).to_have_count(2)
-    expect(held.first).to_contain_text("p29")
+    expect(held.first).to_contain_text("from p3")
     page.select_option("#model", "drawings")
     expect(page.locator("#inside-note")).to_contain_text("keeps no examples")
     expect(held).to_have_count(0)
