@@ -28,7 +28,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 DESKTOP, PHONE = {"width": 1280, "height": 880}, {"width": 390, "height": 844}
-FILM = {"width": 960, "height": 640}
+FILM = {"width": 1020, "height": 740}
+SHOWN = 800, 580
+"""Pixels of the film."""
 SECONDS_PER_FRAME = 0.12
 PATIENCE = 600_000
 """Milliseconds."""
@@ -80,17 +82,19 @@ class Film:
     def shoot(self, n: int = 1) -> None:
         """Take a picture, to be shown for so many frames."""
         frame = Image.open(io.BytesIO(self._page.screenshot())).convert("RGB")
-        self._frames += [frame] * n
+        self._frames += [frame.resize(SHOWN, Image.Resampling.LANCZOS)] * n
 
     def save(self, path: Path) -> None:
         """Write it as WebP, which plays for ever."""
         first, *others = self._frames
         duration = round(1000 * SECONDS_PER_FRAME)
-        first.save(path, save_all=True, append_images=others, duration=duration, loop=0, quality=60, method=4)
+        options: dict[str, Any] = {"quality": 45, "method": 4, "minimize_size": True, "allow_mixed": True}
+        first.save(path, save_all=True, append_images=others, duration=duration, loop=0, **options)
 
 
 def draw(page: Page, strokes: Sequence[Stroke], film: Film | None = None) -> None:
     """Draw strokes on a sheet of side 1, with the mouse."""
+    page.evaluate("scrollTo(0, 0)")
     box: Any = page.locator("#canvas").bounding_box()
     for stroke in strokes:
         points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
@@ -237,6 +241,8 @@ def film_teaching(browser: Browser, address: str) -> None:
     """Film how three symbols are taught and recognised, and how one method forgets."""
     page = new_page(browser, FILM)
     page.goto(address)
+    page.locator("#canvas").click()  # so that all is there
+    page.click("#clear")
     film = Film(page)
     for turn in range(3):
         for name, symbol in SYMBOLS.items():
@@ -248,12 +254,14 @@ def film_teaching(browser: Browser, address: str) -> None:
         film.shoot(8)
         page.click("#clear")
     page.click(".parts a[data-part=race]")
-    page.locator("#race-speed").fill("200")
+    page.locator("#race-speed").fill("120")
+    film.shoot(6)
     page.click("#race-play")
-    expect(page.locator("#race-now")).to_contain_text("Now learning: 1")
+    expect(page.locator("#race-now")).to_contain_text("Now learning")
+    page.evaluate("document.getElementById('race-now').scrollIntoView()")
     while not page.locator("#race-end").inner_text():
         film.shoot()
-        page.wait_for_timeout(600)
+        page.wait_for_timeout(200)
     film.shoot(20)
     film.save(FIGURES / "teach.webp")
     page.close()
@@ -302,12 +310,13 @@ def main() -> None:
             page.on("response", lambda it: sizes.append(len(it.body())) if "/v1/" not in it.url else None)
             page.goto(address)
             expect(page.locator("#draw-title")).to_be_visible()
+            loaded = list(sizes)
             waits = show_drawing(page)
             show_on_a_phone(browser, address)
             points = show_race(page)
             show_table(page, table_file(Path(folder)))
             show_insides(page)
-            text = measured(sum(sizes), len(sizes), waits, points, browser.version)
+            text = measured(sum(loaded), len(loaded), waits, points, browser.version)
             print(text)
             write_measured(FIGURES.parent / "teach.md", text)
         if not given.no_film:

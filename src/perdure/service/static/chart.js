@@ -43,15 +43,27 @@ export function showLines(place, series, { label, marks = [], most = 1, xName = 
   for (const mark of marks) {
     svg.append(h("svg:line", { class: `mark ${mark.kind ?? ""}`, x1: x(mark.x), x2: x(mark.x), y1: TOP, y2: HEIGHT - BOTTOM }, h("svg:title", {}, mark.text)));
   }
-  for (const one of [...series].reverse()) { // the first on top
+  const lines = distinct(series);
+  for (const one of [...lines].reverse()) { // the first on top
     const points = one.points.filter((it) => it[1] !== null);
     if (!points.length) continue;
     svg.append(h("svg:polyline", { class: `line ${one.kind}`, points: points.map((it) => `${x(it[0]).toFixed(1)},${y(it[1]).toFixed(1)}`).join(" ") }));
     const [lastX, lastY] = points.at(-1);
     svg.append(h("svg:circle", { class: `dot ${one.kind}`, cx: x(lastX), cy: y(lastY), r: 3.5 }));
   }
-  const names = h("p", { class: "legend" }, ...series.map((it) => h("span", { class: `key ${it.kind}` }, it.name)));
+  const names = h("p", { class: "legend" }, ...lines.map((it) => h("span", { class: `key ${it.kind}` }, it.name)));
   place.replaceChildren(h("figure", {}, svg, names));
+}
+
+/** Return lines in which those that would lie on one another are one, under all their names. */
+function distinct(series) {
+  const lines = new Map();
+  for (const one of series) {
+    const key = JSON.stringify(one.points), same = lines.get(key);
+    if (same) same.name = `${same.name} = ${one.name}`;
+    else lines.set(key, { ...one });
+  }
+  return [...lines.values()];
 }
 
 /** Take a figure away. */

@@ -22,7 +22,7 @@ export function init(given) {
   canvas.addEventListener("pointermove", move);
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, end);
   canvas.addEventListener("keydown", onKey);
-  canvas.addEventListener("blur", () => { liftPen(); cursor = null; paint(); });
+  canvas.addEventListener("blur", () => { canvas.classList.remove("by-hand"); liftPen(); cursor = null; paint(); });
   $("clear").addEventListener("click", () => { setStrokes([]); canvas.focus({ preventScroll: true }); });
   $("stroke-back").addEventListener("click", () => setStrokes(strokes.slice(0, -1)));
   $("name-form").addEventListener("submit", (event) => { event.preventDefault(); teach($("name").value.trim()); });
@@ -64,6 +64,7 @@ function place(event) {
 function begin(event) {
   if (event.button > 0 || current) return;
   event.preventDefault();
+  canvas.classList.add("by-hand"); // and shows no ring around it
   canvas.focus({ preventScroll: true });
   canvas.setPointerCapture(event.pointerId);
   current = { pointer: event.pointerId };
@@ -87,6 +88,7 @@ function end(event) {
 }
 
 function onKey(event) {
+  canvas.classList.remove("by-hand");
   const step = event.shiftKey ? 0.1 : 0.025;
   const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
   if (event.key in moves) {
