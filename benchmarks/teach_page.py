@@ -88,7 +88,7 @@ class Film:
         """Write it as WebP, which plays for ever."""
         first, *others = self._frames
         duration = round(1000 * SECONDS_PER_FRAME)
-        options: dict[str, Any] = {"quality": 45, "method": 4, "minimize_size": True, "allow_mixed": True}
+        options: dict[str, Any] = {"quality": 75, "method": 4, "minimize_size": True, "allow_mixed": True}
         first.save(path, save_all=True, append_images=others, duration=duration, loop=0, **options)
 
 

@@ -22,7 +22,11 @@ PATHS = [
     ("POST", "/v1/models/m/at/99999999999999999999/predict"),
     ("POST", "/v1/models"),
     ("GET", "/v1/models/m/examples"),
+    ("GET", "/v1/models/m/memory"),
+    ("GET", "/v1/models/m/inside"),
     ("GET", "/v1/models/m/backtest/x"),
+    ("POST", "/v1/races"),
+    ("POST", "/v1/races/x/step"),
     ("DELETE", "/v1/models/m"),
     ("PUT", "/v1/models/m"),
     ("GET", "/v1/models/%00"),
@@ -126,7 +130,11 @@ def test_nonsense_is_refused_and_never_fails(serving, n_requests):
         for n in range(n_requests):
             method, path = nonsense.random.choice(PATHS)
             kind = nonsense.random.choice(TYPES)
-            params = {nonsense.random.choice(["before", "limit", "text", "label", "id"]): nonsense.random.choice(TEXTS)}
+            params = {
+                nonsense.random.choice(["before", "limit", "text", "label", "id", "memory"]): nonsense.random.choice(
+                    TEXTS
+                )
+            }
             before = server.context.models.find("m").n_examples if n_requests < 1_000 else 0
             answer = server.http.request(
                 method,

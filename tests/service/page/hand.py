@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
@@ -68,3 +69,18 @@ def teach(page, name, strokes):
     page.click("#teach")
     expect(page.locator("#clear")).to_be_disabled()
     expect(page.locator("#teach")).to_be_enabled()
+
+
+def drawing(seed):
+    """A drawing of 784 bytes, another one for each seed."""
+    return {"drawing": base64.b64encode(bytes((seed * n * n) % 251 for n in range(784))).decode()}
+
+
+def teach_over_http(post, names, model="drawings", method="nearest-mean", **options):
+    """Make a model for drawings, and teach it a drawing of each name, past the page."""
+    post(
+        "/v1/models",
+        {"name": model, "method": method, "features": "omniglot-small-prototypes", "standardize": False, **options},
+    )
+    examples = [{"x": drawing(n + 1), "y": name, "id": f"e{n}"} for n, name in enumerate(names)]
+    post(f"/v1/models/{model}/learn", {"examples": examples})

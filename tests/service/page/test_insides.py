@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.service.page.hand import SYMBOLS, expect, make_model, teach
-from tests.service.page.test_rough_use import teach_over_http
+from tests.service.page.hand import SYMBOLS, expect, make_model, teach, teach_over_http
 
 
 @pytest.mark.long

@@ -122,6 +122,15 @@ def test_a_page_of_the_memory_is_bounded(server, query):
     assert server.get(f"/m/memory?{query}").status_code == 422
 
 
+def test_one_looks_at_a_time_and_the_others_come_again(server, problem, monkeypatch):
+    monkeypatch.setattr(memories, "_WAIT", 0.01)
+    with server.context.models.find("m").memories._looking:
+        answer = server.get("/m/memory")
+    problem(answer, 429, "too-many-requests", detail="ask again later")
+    assert answer.headers["retry-after"] == "2"
+    assert server.get("/m/memory").status_code == 200
+
+
 def test_a_journal_that_is_too_long_is_not_gone_through(server, problem, monkeypatch):
     monkeypatch.setattr(memories, "_LONGEST", 2)
     server.make("er", method="er", hidden_sizes=[3])

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 
 from perdure.service.tokens import make_token, revoke_token
-from tests.service.page.hand import PHONE, SYMBOLS, draw, expect, make_model, ring, teach
+from tests.service.page.hand import PHONE, SYMBOLS, draw, expect, make_model, ring, teach, teach_over_http
 
-FEATURES = "omniglot-small-prototypes"
 KILLED = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
-
-
-def drawing(seed):
-    """A drawing of 784 bytes, another one for each seed."""
-    return {"drawing": base64.b64encode(bytes((seed * n * n) % 251 for n in range(784))).decode()}
-
-
-def teach_over_http(post, names, model="drawings", method="nearest-mean", **options):
-    post("/v1/models", {"name": model, "method": method, "features": FEATURES, "standardize": False, **options})
-    examples = [{"x": drawing(n + 1), "y": name, "id": f"e{n}"} for n, name in enumerate(names)]
-    post(f"/v1/models/{model}/learn", {"examples": examples})
 
 
 def width(page):
