@@ -158,6 +158,14 @@ def test_a_finger_draws_on_a_phone_and_no_part_is_wider_than_it(open_page):
     page.fill("#name", "ring")
     page.click("#teach")
     expect(page.locator(".tile")).to_contain_text("ring")
+    draw(page, ring(0.5))
+    best = page.locator("#bars .best")
+    expect(best).to_contain_text("100\u00a0%")
+    page.wait_for_timeout(500)  # until all that was drawn is answered
+    boxes = [page.locator(it).first.bounding_box() for it in ("#bars .best", ".parts", ".bar-value", "#toast button")]
+    assert boxes[0]["y"] + boxes[0]["height"] < boxes[1]["y"]  # seen while one draws, above the navigation
+    assert boxes[2]["height"] < 30  # on one line
+    assert boxes[3]["height"] < 48
     for part in PARTS:
         page.click(f".parts a[data-part={part}]")
         expect(page.locator(f"#{part}")).to_be_visible()
@@ -248,6 +256,32 @@ def test_numbers_are_downloaded_and_lines_of_code_copied(open_page, post, site):
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith(f"curl {site.address}/v1/models/mail/predict")
     assert '"length":' in copied
+
+
+@pytest.mark.long
+def test_figures_are_drawn_for_the_width_that_they_get_and_no_line_twice(open_page, post):
+    post("/v1/models", {"name": "mail", "method": "nearest-mean"})
+    for n in range(4):
+        post("/v1/models/mail/learn", {"x": {"length": float(n % 2)}, "y": "ab"[n % 2], "id": f"m{n}"})
+    page = open_page("#/numbers")
+    for width in (1280, 390, 800):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.wait_for_timeout(500)
+        curve, tick = (page.locator(it).first.bounding_box() for it in ("#curve svg", "#curve .tick"))
+        assert 11 <= tick["height"] <= 18
+        assert curve["width"] <= width
+    expect(page.locator("#curve polyline")).to_have_count(1)  # the last 500 are all of them
+    expect(page.locator("#curve .key")).to_have_text(["so far"])
+    names = page.evaluate(
+        """async () => {
+            const { showLines } = await import("/page/chart.js");
+            const place = document.getElementById("curve"), points = [[1, 0], [2, 1]];
+            const series = [["one", points], ["two", [[1, 1]]], ["three", points.map((it) => [...it])]];
+            showLines(place, series.map(([name, points]) => ({ name, points, kind: "plain" })), { label: "" });
+            return [...place.querySelectorAll(".key")].map((it) => it.textContent);
+        }"""
+    )
+    assert names == ["one = three", "two"]
 
 
 @pytest.mark.long

@@ -119,6 +119,24 @@ def test_a_drawing_taught_while_the_server_is_killed_is_learned_once(open_page, 
 
 
 @pytest.mark.long
+def test_what_is_drawn_while_the_server_learns_is_the_next_drawing(open_page):
+    page = open_page()
+    make_model(page)
+    held = []
+    page.route("**/learn", lambda route: held.append(route))
+    draw(page, SYMBOLS["cross"]())
+    page.fill("#name", "cross")
+    page.click("#teach")
+    expect(page.locator("#teach")).to_be_disabled()
+    draw(page, ring())
+    held[0].continue_()
+    expect(page.locator("#teach")).to_be_enabled()
+    assert page.evaluate("JSON.parse(sessionStorage.getItem('perdure-strokes')).length") == 1
+    expect(page.locator("#bars .best")).to_contain_text("cross")
+    expect(page.locator(".tile", has_text="cross")).to_contain_text("1 drawing")
+
+
+@pytest.mark.long
 def test_a_reload_in_the_middle_of_a_stroke_keeps_the_strokes_before(open_page):
     page = open_page()
     make_model(page)

@@ -198,13 +198,14 @@ async function teach(name) {
   const model = app.model, drawing = JSON.stringify([model.name, name, strokes]);
   // Taught again after no answer came, a drawing has the id that it had, and is learned once.
   if (pending?.drawing !== drawing) pending = { drawing, id: `d-${crypto.getRandomValues(new Uint32Array(3)).join("-")}` };
-  const { id } = pending;
+  const { id } = pending, taught = [...strokes];
   $("teach").disabled = true;
   try {
     const answer = await post(`/v1/models/${model.name}/learn`, { x: rowOf(pixels, model), y: name.toWellFormed?.() ?? name, id }, { patience: 5 });
     pending = null;
     $("name").value = name;
-    setStrokes([]);
+    strokes = strokes.filter((it) => !taught.includes(it)); // what was drawn meanwhile stays
+    changed(true);
     await app.refresh();
     const before = answer.prediction === null ? "" : answer.prediction === name ? " It had guessed right." : ` It had guessed ${quoted(answer.prediction)}.`;
     app.say(`Learned as ${quoted(name)}.${before}`, { undo: () => undo(model, id, name) });

@@ -7,7 +7,7 @@ import { pictureIn, thumbnail } from "./ink.js";
 
 const METHODS = ["online", "er", "mer", "averaged-er", "nearest-mean", "gaussian", "lda", "slda", "ridge"];
 const KINDS = ["accent", "plain", "third", "fourth", "fifth"];
-let app, before = null, chosen = null, position = -1, job = null, heldBefore = null, placed = false;
+let app, before = null, chosen = null, position = -1, job = null, heldBefore = null, placed = false, looks = 0, loads = 0;
 
 export function init(given) {
   app = given;
@@ -59,12 +59,12 @@ async function reload() {
 
 async function load(from = null) {
   const query = new URLSearchParams({ limit: 24 });
-  const text = $("search").value.trim(), model = app.model;
+  const text = $("search").value.trim(), model = app.model, own = (loads += 1);
   if (text) query.set("text", text);
   if (from) query.set("before", from);
   try {
     const page = await get(`${path()}/examples?${query}`);
-    if (model !== app.model && model.name !== app.model?.name) return;
+    if (own !== loads || model.name !== app.model?.name) return; // something else is wanted since
     before = page.before;
     const items = page.examples.map(item);
     if (from) $("journal").append(...items);
@@ -164,9 +164,10 @@ function showChosen() {
 
 async function lookBack() {
   if (!chosen || !app.model) return;
-  const body = { x: chosen.x, feedback: false };
+  const body = { x: chosen.x, feedback: false }, own = (looks += 1);
   try {
     const [then, now] = await Promise.all([post(`${path()}/at/${$("past").value}/predict`, body), post(`${path()}/predict`, body)]);
+    if (own !== looks) return; // the slider has been moved since
     showAnswer($("past-then"), then);
     showAnswer($("past-now"), now);
   } catch (error) { app.fail(error); }
