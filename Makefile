@@ -14,7 +14,7 @@ run: .venv/installed  ## Watch MER learn a stream of real digits without forgett
 	$(BIN)/perdure run mer digits-rotations --seeds 3 --full-matrix --out runs/mer
 	$(BIN)/perdure report runs/online runs/er runs/mer --figures runs/figures
 
-test: .venv/developed  ## Lint, type-check and test; long tests too with PYTEST_OPTIONS="-m ''"
+test: .venv/developed  ## Lint, type-check and test; long tests too with PYTEST_OPTIONS="-m 'not endurance'"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright

@@ -1,6 +1,7 @@
 """Options and commands as they are mistyped, and the help that comes of it."""
 
 import inspect
+from itertools import pairwise
 
 import pytest
 
@@ -87,6 +88,9 @@ def test_both_kinds_of_help_show_examples_that_begin_with_the_command(words, typ
     assert short.stderr == long.stderr == ""
     text = short.stdout
     assert "Examples:" in text
+    prose = text.partition("╭")[0].splitlines()
+    for line, following in pairwise(prose):  # no line ends early
+        assert not line.strip() or not following.strip() or len(f"{line.rstrip()} {following.split()[0]}") > 78
     first = text.partition("Examples:")[2].strip().splitlines()[0].strip()
     assert first.startswith(" ".join(["perdure", *words]))
 

@@ -130,13 +130,29 @@ def test_encoders_that_cannot_be_are_refused(shape, blocks, message):
         BlockEncoder(shape, blocks, key=KEY)
 
 
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+def test_features_are_means_over_shifts_of_the_image(batch):
+    plain, shifted = (BlockEncoder((7, 9), BLOCKS, shifted=it, key=KEY) for it in (False, True))
+    image = np.random.default_rng(0).normal(size=(*batch, 7, 9)).astype(np.float32)
+    expected = [plain(jnp.asarray(image))]
+    for axis in (-2, -1):
+        for way in (1, -1):
+            moved = np.roll(image, way, axis)
+            moved[(..., 0 if way == 1 else -1, slice(None)) if axis == -2 else (..., 0 if way == 1 else -1)] = 0
+            expected.append(plain(jnp.asarray(moved)))
+    np.testing.assert_allclose(shifted(jnp.asarray(image)), np.mean(expected, axis=0), rtol=1e-5, atol=1e-6)
+    several = jnp.asarray(np.tile(image.reshape(-1, 7, 9), (2, 1, 1)))
+    np.testing.assert_array_equal(plain.in_training(several)[0], shifted.in_training(several)[0])
+
+
 @pytest.mark.parametrize("name", ["prototypes", "gemcl"])
 def test_a_trained_representation_comes_back_from_its_file(tmp_path, name):
-    model = METHODS[name].new_model(blocks_domain(), KEY)
+    model = METHODS[name].new_model(blocks_domain(shifted=name == "prototypes"), KEY)
     save_representation(tmp_path / "trained.safetensors", model, {}, "")
     read = load_representation(tmp_path / "trained.safetensors").model
     assert isinstance(read.encoder, BlockEncoder)
     assert read.encoder.blocks == BLOCKS
+    assert read.encoder.shifted == (name == "prototypes")
     assert isinstance(read.head, GaussianPrior) == (name == "gemcl")
     for one, other in zip(jax.tree.leaves(model), jax.tree.leaves(read), strict=True):
         np.testing.assert_array_equal(one, other)

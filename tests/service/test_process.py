@@ -59,7 +59,7 @@ class Load:
         return threads
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.endurance)])
 def test_a_killed_server_loses_no_acknowledged_example(tmp_path, processes, kills):
     load = Load(kills)
     for number in range(kills):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from inspect import getdoc
 from typing import Any, NamedTuple
 
 import typer
@@ -78,8 +79,14 @@ def group(
 def command(function: Callable[..., Any], *, name: str | None = None, **options: Any) -> Any:
     """Return a function as a command that explains wrong options; `options` are those of `typer.Typer.command`."""
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    single.command(name, cls=ExplainingCommand, context_settings=_HELP, **options)(function)
+    help = unwrapped(getdoc(function) or "")
+    single.command(name, cls=ExplainingCommand, context_settings=_HELP, help=help, **options)(function)
     return typer.main.get_command(single)
+
+
+def unwrapped(text: str) -> str:
+    """Return a docstring with each paragraph in one line, which a terminal breaks where it ends."""
+    return "\n\n".join(" ".join(it.split()) for it in text.split("\n\n"))
 
 
 def listed(name: str, function: Callable[..., Any], *example_lines: str) -> LazyCommand:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from perdure.models.convolution import convolve, max_pool
@@ -25,6 +26,8 @@ class Block(NamedTuple):
     """Does it end with the maxima of 2×2 windows?"""
 
 
+_WAYS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+"""Pixels down and to the right."""
 GEMCL_BLOCKS = (Block(64),) * 4
 """Of Banayeeanzade et al. (2021), as before of Snell et al. (2017), arXiv 1703.05175."""
 
@@ -34,7 +37,9 @@ class BlockEncoder(BatchModel):
 
     Images are surrounded by a pixel of zeros before each convolution. Training normalises with the statistics of its
     images; one image alone is normalised with their running averages. Filters start normal with variance 2 / fan in
-    (He et al. 2015). Convolutions have no biases, which the normalisation would take away.
+    (He et al. 2015). Convolutions have no biases, which the normalisation would take away. With `shifted` the features
+    of an image are the means over the image and its shifts by a pixel up, down, left and right; training shows it as
+    it is.
     """
 
     filters: tuple[Float[Array, "3 3 _ _"], ...]
@@ -42,13 +47,22 @@ class BlockEncoder(BatchModel):
     input_shape: tuple[int, int, int] = eqx.field(static=True)
     """Channels, height and width."""
     blocks: tuple[Block, ...] = eqx.field(static=True)
+    shifted: bool = eqx.field(static=True)
 
-    def __init__(self, input_shape: Sequence[int], blocks: Sequence[Block] = GEMCL_BLOCKS, *, key: PRNGKeyArray):
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        blocks: Sequence[Block] = GEMCL_BLOCKS,
+        *,
+        shifted: bool = False,
+        key: PRNGKeyArray,
+    ):
         """Draw the weights.
 
         Args:
             input_shape: (height, width) or (channels, height, width) of an image.
             blocks: their sizes, at least one block.
+            shifted: are features means over shifts of the image?
             key: random key for the weights.
 
         Raises:
@@ -66,6 +80,7 @@ class BlockEncoder(BatchModel):
         self.norms = tuple(BatchNorm(it.width) for it in blocks)
         self.input_shape = shape
         self.blocks = tuple(Block(*it) for it in blocks)
+        self.shifted = shifted
         if min(features_shape(shape, self.blocks)) < 1:
             raise ValueError(
                 f"images of shape {tuple(input_shape)} are too small for blocks {list(map(tuple, blocks))}; give "
@@ -85,8 +100,11 @@ class BlockEncoder(BatchModel):
             ValueError: if the images have another shape than the encoder was made for.
         """
         batch, x = as_channels_last(x, self.input_shape)
-        features, _ = self._encoded(x.reshape(-1, *x.shape[-3:]), training=False)
-        return features.reshape(*batch, -1)
+        x = x.reshape(-1, *x.shape[-3:])
+        if not self.shifted:
+            return self._encoded(x, training=False)[0].reshape(*batch, -1)
+        features, _ = self._encoded(jnp.concatenate([moved(x, *way) for way in _WAYS]), training=False)
+        return features.reshape(len(_WAYS), *batch, -1).mean(axis=0)
 
     def in_training(
         self, x: Float[Array, "batch ..."], mask: Bool[Array, " batch"] | None = None
@@ -105,6 +123,13 @@ class BlockEncoder(BatchModel):
             x = jax.nn.relu(x)
             x = max_pool(x) if block.pools else x
         return x.reshape(len(x), -1), eqx.tree_at(lambda it: it.norms, self, tuple(norms))
+
+
+def moved(x: Float[Array, "batch h w c"], down: int, right: int) -> Float[Array, "batch h w c"]:
+    """Return images shifted by at most a pixel each way; zeros come in."""
+    height, width = x.shape[1:3]
+    around = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return around[:, 1 - down : 1 - down + height, 1 - right : 1 - right + width]
 
 
 def features_shape(input_shape: tuple[int, int, int], blocks: Sequence[Block]) -> tuple[int, int, int]:

@@ -63,6 +63,8 @@ class ImageClasses(Domain):
     blocks: tuple[Block, ...] | None = eqx.field(static=True, default=None)
     """Of the encoder, for methods that train for heads in closed form; None for convolutions of `width` and `strides`,
     for the others."""
+    shifted: bool = eqx.field(static=True, default=False)
+    """Are the features that blocks give means over shifts of the image?"""
     hidden_sizes: tuple[int, ...] = eqx.field(static=True, default=())
     """Units of the head's hidden layers; none for a linear head."""
     n_outputs: int = eqx.field(static=True, default=1000)
@@ -104,7 +106,7 @@ class ImageClasses(Domain):
 
     def new_block_encoder(self, key: PRNGKeyArray) -> BlockEncoder:
         """Return blocks before training; those of GeMCL unless others were given."""
-        return BlockEncoder(self.images.shape[2:], self.blocks or GEMCL_BLOCKS, key=key)
+        return BlockEncoder(self.images.shape[2:], self.blocks or GEMCL_BLOCKS, shifted=self.shifted, key=key)
 
     def draw_classes(self, n_classes: int, n_images: int, key: PRNGKeyArray) -> Shaped[Array, "classes images ..."]:
         """Return different images of different classes."""

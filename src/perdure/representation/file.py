@@ -126,7 +126,8 @@ def describe_network(model: Representation) -> dict[str, Any]:
 def _describe_encoder(encoder: Encoder) -> dict[str, Any]:
     if isinstance(encoder, BlockEncoder):
         blocks = [list(it) for it in encoder.blocks]
-        return {"kind": "blocks", "input_shape": list(encoder.input_shape), "blocks": blocks}
+        shape = list(encoder.input_shape)
+        return {"kind": "blocks", "input_shape": shape, "blocks": blocks, "shifted": encoder.shifted}
     if isinstance(encoder, GatedEncoder):
         networks = {"width": encoder.features, "gate_width": encoder.gating}
         widths = {name: len(it.scales[0]) for name, it in networks.items()}
@@ -220,7 +221,9 @@ def _checked_encoder(encoder: Mapping[str, Any], where: str) -> tuple[dict[str, 
         raise ContentError(f"{where}, 'input_shape' is {shape}, expected channels, height and width")
     if kind == "blocks":
         blocks = [_block(it, f"{where}, 'blocks'") for it in _bounded(encoder, "blocks", where, min_length=1)]
-        return {"kind": kind, "input_shape": shape, "blocks": blocks}, *_blocks_size(shape, blocks, where)
+        shifted = entry(encoder, "shifted", bool, where)
+        sizes = {"input_shape": shape, "blocks": blocks, "shifted": shifted}
+        return {"kind": kind, **sizes}, *_blocks_size(shape, blocks, where)
     if kind == "gated":
         names = ("width", "gate_width", "convolutions")
         gated = {name: _size(entry(encoder, name, int, where), f"{where}, {name!r}") for name in names}
