@@ -37,13 +37,19 @@ def memory_of(model: OnlineModel) -> MemoryContent | None:
     """Return what the largest memory of a model holds; None if it has none, or has learned nothing yet."""
     is_memory = lambda node: isinstance(node, Buffer | BalancedBuffer)  # noqa: E731
     state = model.state
-    found = [] if state is None else [it for it in jax.tree.leaves(state.learner, is_leaf=is_memory) if is_memory(it)]
+    nodes = [] if state is None else jax.tree.leaves(state.learner, is_leaf=is_memory)
+    found = [_of_one_expert(it) for it in nodes if is_memory(it)]
     if not found:
         return None
     largest = max(found, key=capacity)
     n = int(filled(largest))
     labels = [None] * n if model.regression else _labels(largest.examples, n, model.classes)
     return MemoryContent(capacity(largest), labels)
+
+
+def _of_one_expert(memory: Any) -> Any:
+    """Return a memory without the axis of the experts that learn side by side: all of them hold the same examples."""
+    return jax.tree.map(lambda leaf: leaf[0], memory) if np.ndim(memory.seen) else memory
 
 
 def _labels(examples: Any, n: int, classes: list[Any]) -> list[Any]:

@@ -39,7 +39,7 @@ def test_one_drawing_is_learned_and_kept_across_a_reload(open_page):
 
 @pytest.mark.long
 def test_three_symbols_are_recognised_after_a_reload_and_after_the_server_was_killed(open_page, site):
-    page = open_page(expect_errors=["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET"])
+    page = open_page(expect_errors=["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "503"])
     make_model(page)
     teach_symbols(page)
     page.reload()

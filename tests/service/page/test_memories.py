@@ -22,9 +22,9 @@ def numbers_in(model):
     held = []
     for it in jax.tree.leaves(model.state.learner, is_leaf=is_memory):
         if is_memory(it):
-            x = np.asarray(it.examples.x)
-            x = x.reshape(-1, x.shape[-1])[: int(np.max(np.asarray(filled(it))))]
-            held.append(sorted(x[:, 0].astype(int).tolist(), reverse=True))
+            one = jax.tree.map(lambda leaf: leaf[0], it) if np.ndim(it.seen) else it  # experts side by side
+            x = np.asarray(one.examples.x)[: int(filled(one)), 0]
+            held.append(sorted(x.astype(int).tolist(), reverse=True))
     return held
 
 
@@ -115,6 +115,22 @@ def test_the_memory_is_listed_page_by_page(server, problem):
     problem(server.get("/er/memory?memory=no"), 400, "bad-request", detail="expected one of memory", field="/memory")
     problem(server.get("/m/memory?memory=no"), 400, "bad-request", detail="has no memory", field="/memory")
     assert server.get("/m/memory").json()["memories"] == []
+
+
+@pytest.mark.long
+def test_the_experts_of_auto_have_memories_of_their_own(server):
+    server.make("auto", method="auto", memory_size=20, hidden_sizes=[2])
+    examples = [{"x": {"a": float(n)}, "y": "ab"[n % 2], "id": f"m{n}"} for n in range(1, 31)]
+    server.post("/auto/learn", {"examples": examples})
+    inside = server.get("/auto/inside").json()
+    assert (inside["memory"]["size"], inside["memory"]["filled"]) == (20, 20)
+    assert sum(it["examples"] for it in inside["memory"]["classes"]) == 20
+    assert sum(inside["experts"].values()) == pytest.approx(1, abs=1e-4)
+    first = server.get("/auto/memory").json()
+    assert [it["filled"] for it in first["memories"]] == [20, 2, 20]
+    assert first["memory"] == "replay of 20"
+    last = server.get("/auto/memory", params={"memory": "replay of the last 2"}).json()
+    assert [it["position"] for it in last["examples"]] == [30, 29]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "before=0", "before=x"])

@@ -7,7 +7,7 @@ import pytest
 from perdure.service.tokens import make_token, revoke_token
 from tests.service.page.hand import PHONE, SYMBOLS, draw, expect, make_model, ring, teach, teach_over_http
 
-KILLED = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+KILLED = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "503")
 
 
 def width(page):
