@@ -62,14 +62,15 @@ def killed_at():
     """
     command = [sys.executable, Path(__file__).with_name("killed.py")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
+        orders, answers = process.stdin, process.stdout
+        assert orders is not None
+        assert answers is not None
 
         def run(step, name, *arguments):
-            print(step, name, *arguments, file=process.stdin, flush=True)
-            answer = process.stdout.readline().split()
+            print(step, name, *arguments, file=orders, flush=True)
+            answer = answers.readline().split()
             assert answer[0] != "failed"
             return None if answer[0] == "killed" else int(answer[1])
 
         yield run
-        process.stdin.close()
+        orders.close()

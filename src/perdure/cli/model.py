@@ -231,6 +231,19 @@ def restore(
         say(f"restored {name} as it was after example {position:,}")
 
 
+def migrate(
+    folder: Annotated[Path, typer.Argument(help="Folder of the model, or of models.")],
+) -> None:
+    """Bring what an older version has written to this version's form, as opening to write does too."""
+    from perdure.online.backups import models_in
+    from perdure.online.folder import JOURNAL
+
+    models = [] if (folder / JOURNAL).exists() else models_in(folder)
+    for it in models or [folder]:
+        with _opened(it) as model:
+            say(f"{it} is of this version's form; the model knows {model.n_examples:,} examples")
+
+
 def _opened(folder: Path) -> DurableModel:
     """Return the model in a folder, to be taught."""
     from perdure.online.durable import DurableModel
@@ -257,6 +270,7 @@ model_app = group(
             "perdure model backup models/mail /backups/mail-monday",
             "perdure model backup models /backups/monday",
         ),
+        "migrate": listed("migrate", migrate, "perdure model migrate models/mail", "perdure model migrate models"),
         "restore": listed(
             "restore",
             restore,

@@ -195,9 +195,13 @@ def _copy_database(source: Path, target: Path) -> None:
             original.execute("PRAGMA query_only=ON")
             original.execute("BEGIN")  # all pages are of this moment: else copying begins again with every commit
             original.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            original.backup(copy, pages=_PAGES, progress=lambda *_: None)
+            original.backup(copy, pages=_PAGES, progress=_notice_interrupts)
     except sqlite3.Error as cause:
         raise JournalError(errno_of(cause), f"{source} could not be copied: {cause}. {remedy_for(cause)}") from cause
+
+
+def _notice_interrupts(*_: int) -> None:
+    """Let Python look for signals between two pieces."""
 
 
 def _copy_backup(backup: Path, into: Path) -> None:
