@@ -110,6 +110,13 @@ def test_nothing_of_what_was_forgotten_is_left(old):
     assert b"secret 00004" in content
 
 
+def test_journals_are_told_from_each_other(old, tmp_path):
+    one, other = (Journal(it / JOURNAL, writable=True) for it in (old, of_schema_1(tmp_path / "other")))
+    assert one.digest(20) != other.digest(20)
+    one.close()
+    other.close()
+
+
 def test_a_snapshot_of_before_is_passed_over(old):
     (old / "snapshots").mkdir()
     (old / "snapshots" / f"{20:020d}.safetensors").write_bytes(b"of another format")
