@@ -312,6 +312,28 @@ def test_a_model_that_cannot_be_set_aside_stays(taught, tmp_path, offered, monke
     assert names(tmp_path) == ["copy", "m"]
 
 
+def test_an_interrupt_in_the_middle_of_replacing_loses_neither(taught, tmp_path, monkeypatch):
+    source = taught("m", 6)
+    backup_model(source, tmp_path / "copy")
+    with DurableModel.open(source) as model:
+        teach(model, range(6, 10))
+    rename = Path.rename
+
+    def interrupted(path, target):
+        if target.name == "aside":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        restore_model(tmp_path / "copy", source, set_aside=tmp_path / "aside")
+    monkeypatch.undo()
+    (other,) = tmp_path.glob(".m.*.partial")
+    assert [len(content(it)) for it in (source, other)] == [6, 10]
+    backup_model(source, tmp_path / "another")  # which removes what was not finished
+    assert len(content(other)) == 10
+
+
 def test_a_model_or_a_backup_that_a_process_owns_is_left_to_it(taught, tmp_path):
     source, other = taught("m", 6), taught("other", 3)
     backup_model(source, tmp_path / "copy")

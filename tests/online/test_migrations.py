@@ -108,6 +108,9 @@ def test_nothing_of_what_was_forgotten_is_left(old):
     content = b"".join(it.read_bytes() for it in old.iterdir())
     assert b"secret 00003" not in content
     assert b"secret 00004" in content
+    connection = sqlite3.connect(old / JOURNAL)
+    assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
+    connection.close()
 
 
 def test_journals_are_told_from_each_other(old, tmp_path):

@@ -37,6 +37,7 @@ def parsed(words):
     while isinstance(command, typer.core.TyperGroup):
         assert rest, "a command was left out"
         name, command, rest = command.resolve_command(typer.Context(command), rest)
+    assert command is not None
     return command.make_context(name, rest).params
 
 

@@ -36,7 +36,8 @@ _TABLES_1 = {
 def _from_1_to_2(connection: sqlite3.Connection) -> None:
     """Put the checksums before the contents, and give the journal an identity.
 
-    A journal of schema 1 may have copies of forgotten examples in its free space, so it is to be rebuilt.
+    A journal of schema 1 may have copies of forgotten examples in its free space, so it is to be rebuilt; that gives
+    back the room of the former table too.
     """
     connection.execute("ALTER TABLE examples RENAME TO examples_1")
     connection.execute(TABLES["examples"])
