@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import online_page
+from marked_block import write_measured
 
 from perdure import DurableModel, backup_model
 
 PAGE = Path(__file__).parents[1] / "docs" / "run-it.md"
 METHODS = ("nearest-mean", "lda", "er", "auto")
 N_COLUMNS = 20
-_MARKS = ("<!-- measured -->", "<!-- end -->")
 
 
 def teach(folder: Path, method: str, n: int) -> None:
@@ -104,10 +104,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=100_000)
     found = measured(parser.parse_args().examples)
     print(found)
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_MARKS[0])
-    after = rest.partition(_MARKS[1])[2]
-    PAGE.write_text(f"{before}{_MARKS[0]}\n\n{found}\n\n{_MARKS[1]}{after}", encoding="utf-8")
+    write_measured(PAGE, found)
 
 
 if __name__ == "__main__":
