@@ -1,4 +1,4 @@
-"""How much memory and disk a served model takes, and how long a backup and a start take.
+"""How much memory and disk a served model takes, and how long a backup takes.
 
 ``python benchmarks/sizes.py`` teaches models of several methods, serves each alone, and writes what it has measured
 into docs/run-it.md. ``--examples 2000`` is a short run.
@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import online_page
+from marked_block import write_measured
 
 from perdure import DurableModel, backup_model
 
 PAGE = Path(__file__).parents[1] / "docs" / "run-it.md"
 METHODS = ("nearest-mean", "lda", "er", "auto")
 N_COLUMNS = 20
-_MARKS = ("<!-- measured -->", "<!-- end -->")
 
 
 def teach(folder: Path, method: str, n: int) -> None:
@@ -48,23 +48,21 @@ def size(folder: Path) -> int:
     return sum(it.stat().st_size for it in folder.rglob("*") if it.is_file())
 
 
-def memory(folder: Path) -> tuple[float, float]:
-    """Serve a folder; return seconds until it is ready, and MB that it takes then, once it was asked."""
+def memory(folder: Path) -> float:
+    """Serve a folder; return the MB that the server takes once it is ready and has read the journal through."""
     command = [sys.executable, "-m", "perdure", "serve", "--port", "0", "--quiet", str(folder)]
-    began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().split()[-1]
             while not _is_ready(url):
                 time.sleep(0.02)
-            seconds = time.perf_counter() - began
             time.sleep(3)  # the journal is read through meanwhile
             status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
         finally:
             process.terminate()
     (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", status)
-    return seconds, int(kilobytes) / 1e3
+    return int(kilobytes) / 1e3
 
 
 def _is_ready(url: str) -> bool:
@@ -78,8 +76,8 @@ def _is_ready(url: str) -> bool:
 def measured(n: int) -> str:
     """Return the table."""
     lines = [
-        "| method | journal, bytes an example | snapshots, MB | memory of the server, MB | start, s | backup, s |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| method | journal, bytes an example | snapshots, kB | memory of the server, MB | backup, s |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
     for method in METHODS:
         with tempfile.TemporaryDirectory() as scratch:
@@ -91,13 +89,11 @@ def measured(n: int) -> str:
             backup_model(models / "m", Path(scratch) / "copy")
             backup = time.perf_counter() - began
             memory(models)  # compiles
-            ready, megabytes = memory(models)
-        lines.append(
-            f"| {method} | {journal / n:,.0f} | {snapshots / 1e6:.1f} | {megabytes:.0f} | {ready:.1f} | {backup:.1f} |"
-        )
+            megabytes = memory(models)
+        lines.append(f"| {method} | {journal / n:,.0f} | {snapshots / 1e3:,.0f} | {megabytes:.0f} | {backup:.1f} |")
     with tempfile.TemporaryDirectory() as scratch:
-        ready, megabytes = memory(Path(scratch))
-    lines.append(f"| no model | | | {megabytes:.0f} | {ready:.1f} | |")
+        megabytes = memory(Path(scratch))
+    lines.append(f"| no model | | | {megabytes:.0f} | |")
     about = f"{n:,} examples of 20 numbers in 10 classes, each with an id. {online_page.machine()}."
     return "\n".join([*lines, "", about])
 
@@ -108,10 +104,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=100_000)
     found = measured(parser.parse_args().examples)
     print(found)
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_MARKS[0])
-    after = rest.partition(_MARKS[1])[2]
-    PAGE.write_text(f"{before}{_MARKS[0]}\n\n{found}\n\n{_MARKS[1]}{after}", encoding="utf-8")
+    write_measured(PAGE, found)
 
 
 if __name__ == "__main__":
