@@ -41,6 +41,8 @@ from .learners.ridge import Ridge as Ridge
 from .learners.slda import SLDA as SLDA
 from .learners.task_input import TaskInput as TaskInput
 from .machine.signals import InterruptedRunError as InterruptedRunError
+from .online.backup import backup_model as backup_model
+from .online.backup import restore_model as restore_model
 from .online.durable import DurableModel as DurableModel
 from .online.errors import RowError as RowError
 from .online.estimators import OnlineClassifier as OnlineClassifier

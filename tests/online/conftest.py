@@ -1,5 +1,9 @@
 """Small tables to learn."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -48,3 +52,25 @@ def table():
     y = np.where(np.nan_to_num(size, nan=50) > 50, "large", "small").astype(object)
     y[40::7] = "late"
     return {"size": size, "colour": colour, "when": when}, y
+
+
+@pytest.fixture(scope="session")
+def killed_at():
+    """A function that does something of `killed.py` and dies at a step: from the step, what, and its arguments.
+
+    It returns None where it was killed, else the number of steps that there were.
+    """
+    command = [sys.executable, Path(__file__).with_name("killed.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        orders, answers = process.stdin, process.stdout
+        assert orders is not None
+        assert answers is not None
+
+        def run(step, name, *arguments):
+            print(step, name, *arguments, file=orders, flush=True)
+            answer = answers.readline().split()
+            assert answer[0] != "failed"
+            return None if answer[0] == "killed" else int(answer[1])
+
+        yield run
+        orders.close()

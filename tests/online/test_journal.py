@@ -221,8 +221,9 @@ ENDLESS = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELEC
         ([a_setting(memory_rule="best")], "settings: memory_rule is 'best', expected one of reservoir"),
         ([a_setting(hidden_sizes=["a"])], "hidden_sizes.0. is 'a', expected a whole number from 1"),
         ([a_setting(method="best")], "method is 'best', expected a learner or one of auto"),
-        ([a_meta("schema", '"2"')], 'has schema "2", expected 2; use the version of perdure that has written it'),
-        ([a_meta("schema", "1")], "has schema 1, expected 2"),
+        ([a_meta("schema", '"2"')], 'has schema "2", expected 2; put a backup'),
+        ([a_meta("schema", "0")], "has schema 0, expected 2; put a backup"),
+        ([a_meta("schema", "3")], "has schema 3, expected 2; a newer version of perdure has written it; install that"),
         ([a_meta("edition", '"x"')], "its edition is '\"x\"', expected a whole number ≥ 0"),
         ([a_meta("edition", "9" * 5_000)], "its edition is '9+\\.\\.\\., expected a whole number ≥ 0"),
         ([an_example("[1]")], r"example 1 is \[1\], expected a JSON object from column to value"),
@@ -241,4 +242,4 @@ def test_what_others_have_put_into_a_journal_is_named(journal, tmp_path, stateme
     with pytest.raises(JournalError, match=complaint) as found:
         DurableModel.open(tmp_path, read_only=read_only)
     assert f"{tmp_path / JOURNAL}" in str(found.value)
-    assert any(it in str(found.value) for it in ("put a backup", "use the version", "choose another folder"))
+    assert any(it in str(found.value) for it in ("put a backup", "pip install --upgrade", "choose another folder"))

@@ -9,13 +9,16 @@ import time
 import httpx
 import uvicorn
 
+from perdure.service.http import BoundedHttp
+
 
 class InThread:
     """A server and a connection to it."""
 
     def __init__(self, app):
         self.app = app
-        self.config = uvicorn.Config(app, port=0, lifespan="on", log_config=None, ws="none", server_header=False)
+        how = {"http": BoundedHttp, "lifespan": "on", "log_config": None, "ws": "none", "server_header": False}
+        self.config = uvicorn.Config(app, port=0, **how)
         self.server = uvicorn.Server(self.config)
         self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 

@@ -1,12 +1,15 @@
 """Every limit: its status, its message, and nothing learned beyond it."""
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from dataclasses import replace
 
 import pytest
 
+from perdure.service.http import HEAD_BYTES
 from perdure.service.limits import Limits
 from perdure.service.rates import Rates
 
@@ -188,3 +191,17 @@ def test_rates_fill_again_and_callers_do_not_share():
 def test_limits_are_above_zero():
     with pytest.raises(ValueError, match="rows is 0, expected a number above 0"):
         Limits(rows=0)
+
+
+@pytest.mark.parametrize("piece", [b"a" * 1_000, b"a: b\r\n" * 100], ids=["one header", "many headers"])
+def test_headers_without_an_end_are_given_up(server, piece):
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nX: ".encode())
+        with contextlib.suppress(ConnectionError):
+            for _ in range(2 * HEAD_BYTES // len(piece)):
+                connection.sendall(piece)
+        answer = connection.recv(1_000)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert f"more than {HEAD_BYTES} bytes".encode() in answer
+    assert server.http.get("/healthz", headers={"X": "a" * (HEAD_BYTES // 2)}).status_code == 200

@@ -181,6 +181,19 @@ def test_a_name_that_leads_here_is_not_this_host(server, problem, host):
     problem(answer, 403, "wrong-host", detail="expected 127.0.0.1 or localhost")
 
 
+def test_with_a_token_a_proxy_on_this_machine_passes_on_the_name_that_was_asked_for(serving, tmp_path, problem):
+    """Whoever has none learns nothing; and a page of another site still makes no request."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    secret = make_token(folder, "me", "admin")
+    given = {"Host": "models.example.org", "Origin": "https://models.example.org"}
+    with serving(folder) as server:
+        assert server.post("", {"name": "m"}, headers=bearer(secret) | given).status_code == 201
+        problem(server.get("", headers=given), 401, "no-token")
+        other = given | {"Origin": "https://evil.example"}
+        problem(server.get("", headers=bearer(secret) | other), 403, "wrong-host")
+
+
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:1", "[::1]:8000", "LOCALHOST"])
 def test_this_host_has_several_names(server, host):
     assert server.get("", headers={"Host": host}).status_code == 200

@@ -192,6 +192,58 @@ def export(
         say(f"wrote {file}; read it in Python: perdure.load({str(file)!r})")
 
 
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Folder of the model, or of models; it may be served meanwhile.")],
+    destination: Annotated[Path, typer.Argument(help="New folder for the copy; nothing may be there.")],
+) -> None:
+    """Copy a model, or a folder of models, to a new folder, also while it is learning."""
+    from perdure.online.backup import backup_model
+    from perdure.online.backups import backup_models
+    from perdure.online.folder import JOURNAL
+
+    if (folder / JOURNAL).exists():
+        found = {str(folder): backup_model(folder, destination)}
+    else:
+        found = backup_models(folder, destination)
+    for name, position in found.items():
+        say(f"backed up {name} as it was after example {position:,}")
+
+
+def restore(
+    backup: Annotated[Path, typer.Argument(help="Folder that perdure model backup has made.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the model, or of models.")],
+    set_aside: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where a model goes that is in that place, on the same disk.", show_default="none is replaced"
+        ),
+    ] = None,
+) -> None:
+    """Put a copy of a backup in a model's place, once it is known to be sound."""
+    from perdure.online.backup import restore_model
+    from perdure.online.backups import models_in, restore_models
+
+    if models_in(backup):
+        found = restore_models(backup, folder, set_aside=set_aside)
+    else:
+        found = {str(folder): restore_model(backup, folder, set_aside=set_aside)}
+    for name, position in found.items():
+        say(f"restored {name} as it was after example {position:,}")
+
+
+def migrate(
+    folder: Annotated[Path, typer.Argument(help="Folder of the model, or of models.")],
+) -> None:
+    """Bring what an older version has written to this version's form, as opening to write does too."""
+    from perdure.online.backups import models_in
+    from perdure.online.folder import JOURNAL
+
+    models = [] if (folder / JOURNAL).exists() else models_in(folder)
+    for it in models or [folder]:
+        with _opened(it) as model:
+            say(f"{it} is of this version's form; the model knows {model.n_examples:,} examples")
+
+
 def _opened(folder: Path) -> DurableModel:
     """Return the model in a folder, to be taught."""
     from perdure.online.durable import DurableModel
@@ -212,6 +264,19 @@ model_app = group(
         "backtest": listed("backtest", backtest, "perdure model backtest models/mail --methods auto,er,mer"),
         "adopt": listed("adopt", adopt, "perdure model adopt models/mail mer"),
         "export": listed("export", export, "perdure model export models/mail mail.safetensors"),
+        "backup": listed(
+            "backup",
+            backup,
+            "perdure model backup models/mail /backups/mail-monday",
+            "perdure model backup models /backups/monday",
+        ),
+        "migrate": listed("migrate", migrate, "perdure model migrate models/mail", "perdure model migrate models"),
+        "restore": listed(
+            "restore",
+            restore,
+            "perdure model restore /backups/mail-monday models/mail",
+            "perdure model restore /backups/mail-monday models/mail --set-aside models/.mail-replaced",
+        ),
     },
     help="Keep a model in a folder, and teach it for ever: no example that it has learned is lost.",
     epilog=examples(

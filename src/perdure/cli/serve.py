@@ -16,7 +16,7 @@ from perdure.cli.console import say
 if TYPE_CHECKING:
     from perdure.service.limits import Limits
 
-_NEEDED = ("fastapi", "uvicorn", "pydantic", "prometheus_client")
+_NEEDED = ("fastapi", "uvicorn", "httptools", "pydantic", "prometheus_client")
 Folder = Annotated[Path, typer.Argument(help="Folder of the models; each folder in it is one.")]
 
 

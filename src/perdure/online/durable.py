@@ -52,7 +52,7 @@ class DurableModel:
     Since the journal determines the model, an example can be forgotten exactly: the model becomes the one that never
     saw it.
 
-    One process may write; others may open the folder with `read_only=True`, and follow it.
+    One process may write; others may follow it with `read_only=True`, or copy the folder: `perdure.backup_model`.
     """
 
     def __init__(
@@ -117,8 +117,8 @@ class DurableModel:
 
         Raises:
             FolderInUseError: if another process writes into the folder; the message tells its number.
-            StorageError: if the folder holds something else, other settings or a journal of another schema, or if it
-                is damaged.
+            StorageError: if the folder holds something else, other settings or a journal of a newer schema, or if it
+                is damaged; one of an older schema is migrated, unless it is only read.
             ValueError: naming the setting that no model can have; nothing was made.
         """
         Schedule(snapshot_examples, snapshot_seconds)  # are they in range?

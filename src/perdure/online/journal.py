@@ -16,18 +16,14 @@ from typing import Any, NamedTuple
 
 from perdure.core import PerdureWarning
 from perdure.online.encoding import checksum_of, to_json
-from perdure.online.refusals import RESTORE, errno_of, remedy_for
-from perdure.online.schema import PARTS, SCHEMA, TABLES, parts_of
-from perdure.storage.files import StorageError
+from perdure.online.migrations import migrate
+from perdure.online.refusals import RESTORE, JournalError, errno_of, remedy_for
+from perdure.online.schema import SCHEMA, TABLES, check_schema, parts_of, transaction
 from perdure.storage.reading import MAX_DEPTH, MAX_TEXT_BYTES, ContentError, parse_json, shortened
 
 _PIECE = 1000
 _PAGE_BYTES = 16_384
 """Larger pages than SQLite's 4,096 make erasing about a third faster with 20 columns."""
-
-
-class JournalError(StorageError):
-    """The journal cannot be read or written; the message says why, and what to do."""
 
 
 class Entry(NamedTuple):
@@ -51,7 +47,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, writable: bool):
-        """Open the journal, or make it.
+        """Open the journal, or make it; one of an older schema is migrated, if it is to be written.
 
         Raises:
             JournalError: if the file is damaged, of another schema, or cannot be opened.
@@ -80,35 +76,19 @@ class Journal:
             else:
                 self._connection.execute("PRAGMA query_only=ON")
             if writable and not parts_of(self._connection):
-                with self._transaction():
+                with transaction(self._connection):
                     for table in TABLES.values():
                         self._connection.execute(table)
                     self._set_meta("schema", f"{SCHEMA}")
                     self._set_meta("identity", secrets.token_hex(16))
-        self._check_parts()
+            if writable:
+                migrate(self._connection, self._path)
+            check_schema(self._connection, self._path)
         if writable and self._meta("erasure") is not None:
             try:
                 self._erase()
             except JournalError as cause:
                 warnings.warn(str(cause), PerdureWarning, stacklevel=4)
-
-    def _check_parts(self) -> None:
-        with self._explained("read"):
-            parts = parts_of(self._connection)
-        if ("table", "meta", TABLES["meta"]) not in parts or self._meta("schema") is None:
-            raise JournalError(None, f"{self._path} is no journal of a model, expected one; choose another folder")
-        if (schema := self._meta("schema")) != f"{SCHEMA}":
-            raise JournalError(
-                None,
-                f"{self._path} has schema {shortened(str(schema))}, expected {SCHEMA}; use the version of perdure that "
-                "has written it",
-            )
-        if odd := sorted(f"{kind} {shortened(name)!r}" for kind, name, _ in parts ^ PARTS):
-            raise JournalError(
-                errno.EIO,
-                f"{self._path} is damaged or was altered: {odd[0]} is missing, was added or has another definition "
-                f"than a journal's; {RESTORE}",
-            )
 
     def close(self) -> None:
         """Close the file."""
@@ -136,7 +116,7 @@ class Journal:
 
     def set_settings(self, settings: Mapping[str, Any]) -> None:
         """Set the settings of the model; a new edition begins."""
-        with self._explained("written"), self._transaction():
+        with self._explained("written"), transaction(self._connection):
             self._set_meta("settings", json.dumps(settings))
             self._begin_edition()
 
@@ -200,7 +180,7 @@ class Journal:
         for id, x, y in examples:
             check_length(id, x, y)
         rows = [(id, x, y, checksum_of(x, y), now) for id, x, y in examples]
-        with self._explained("written"), self._transaction():
+        with self._explained("written"), transaction(self._connection):
             self._connection.executemany(
                 "INSERT INTO examples (id, x, y, checksum, learned_at) VALUES (?, ?, ?, ?, ?)", rows
             )
@@ -296,7 +276,7 @@ class Journal:
                 their content is still in a file: `forget` of no or any examples removes it, and so does opening.
         """
         n_forgotten = 0
-        with self._explained("written"), self._transaction():
+        with self._explained("written"), transaction(self._connection):
             for position in positions:
                 n_forgotten += self._connection.execute(
                     "UPDATE examples SET x = NULL, y = NULL, checksum = NULL WHERE position = ? AND x IS NOT NULL",
@@ -323,7 +303,7 @@ class Journal:
         if is_busy:
             log = self._path.with_name(f"{self._path.name}-wal")
             raise self._not_erased(log, "another program is reading the journal", "wait until it has closed it")
-        with self._explained("written"), self._transaction():
+        with self._explained("written"), transaction(self._connection):
             self._connection.execute("DELETE FROM meta WHERE name = 'erasure'")
 
     def _not_erased(self, file: Path, why: str, remedy: str) -> JournalError:
@@ -335,7 +315,7 @@ class Journal:
 
     def relabel(self, position: int, y: Any) -> None:
         """Put another target in an example's place."""
-        with self._explained("written"), self._transaction():
+        with self._explained("written"), transaction(self._connection):
             text = to_json(y)
             (x,) = self._connection.execute("SELECT x FROM examples WHERE position = ?", (position,)).fetchone()
             if x is None:
@@ -345,17 +325,6 @@ class Journal:
                 "UPDATE examples SET y = ?, checksum = ? WHERE position = ?", (text, checksum_of(x, text), position)
             )
             self._begin_edition()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:

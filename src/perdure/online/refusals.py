@@ -5,11 +5,17 @@ from __future__ import annotations
 import errno
 import sqlite3
 
+from perdure.storage.files import StorageError
+
 RESTORE = "put a backup of the whole folder in its place"
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG)
 _DENIED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class JournalError(StorageError):
+    """The journal cannot be read or written; the message says why, and what to do."""
 
 
 def remedy_for(cause: sqlite3.Error) -> str:

@@ -127,8 +127,12 @@ class Snapshots:
         return self._folder / f"{position:020d}.safetensors"
 
     def _paths(self) -> list[Path]:
-        """Return the files, the oldest first."""
-        return sorted(self._folder.glob(f"{'[0-9]' * 20}.safetensors"))
+        return snapshot_files(self._folder)
+
+
+def snapshot_files(folder: Path) -> list[Path]:
+    """Return the snapshots in a folder, the oldest first."""
+    return sorted(folder.glob(f"{'[0-9]' * 20}.safetensors"))
 
 
 def save_model(path: Path, model: OnlineModel, settings: ModelSettings, position: int, journal: str = "") -> None:
@@ -166,15 +170,8 @@ def load_model(path: Path, method: Learner[Any] | None = None) -> SavedModel:
     Raises:
         ContentError: if the file is damaged, was altered, or holds something else.
     """
-    arrays, metadata = load_arrays(path)
+    arrays, metadata = _read(path)
     where = f"{path}, metadata"
-    if metadata.get("kind") != "online model" or metadata.get("format") != _FORMAT:
-        raise ContentError(
-            f"{path} holds no online model of format {_FORMAT}, expected a file that a model has written"
-        )
-    described = {name: value for name, value in metadata.items() if name != "sha256"}
-    if entry(metadata, "sha256", str, where) != _digest(arrays, described):
-        raise ContentError(f"{path} was altered: its content has another checksum than what was written")
     settings = ModelSettings.of_json(entry(metadata, "settings", dict, where), where, method)
     try:
         model = settings.new_model()
@@ -184,6 +181,34 @@ def load_model(path: Path, method: Learner[Any] | None = None) -> SavedModel:
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as cause:
         raise ContentError(f"{path} describes no model: {cause!r}") from cause
     return SavedModel(model, settings, entry(metadata, "position", int, where), entry(metadata, "journal", str, where))
+
+
+def is_of(path: Path, journal: Journal) -> bool:
+    """Has the snapshot in a file learned the examples of a journal, those up to its position?
+
+    Raises:
+        ContentError: if the file is damaged, was altered, or holds something else.
+    """
+    _, metadata = _read(path)
+    position = entry(metadata, "position", int, f"{path}, metadata")
+    return position == int(path.stem) and metadata.get("journal") == journal.digest(position)
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays in a model's file, and what is said about them.
+
+    Raises:
+        ContentError: if the file is damaged, was altered, or holds something else.
+    """
+    arrays, metadata = load_arrays(path)
+    if metadata.get("kind") != "online model" or metadata.get("format") != _FORMAT:
+        raise ContentError(
+            f"{path} holds no online model of format {_FORMAT}, expected a file that a model has written"
+        )
+    described = {name: value for name, value in metadata.items() if name != "sha256"}
+    if entry(metadata, "sha256", str, f"{path}, metadata") != _digest(arrays, described):
+        raise ContentError(f"{path} was altered: its content has another checksum than what was written")
+    return arrays, metadata
 
 
 def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 
 from perdure.service.app import make_app
+from perdure.service.http import BoundedHttp
 from perdure.service.limits import Limits
 from perdure.service.logs import log_line, to_standard_error
 from perdure.service.tokens import Tokens
@@ -74,6 +75,7 @@ def serve(
         app = make_app(folder, limits, loopback=address.loopback, log=to_standard_error if log else None)
         config = uvicorn.Config(
             app,
+            http=BoundedHttp,
             lifespan="on",
             log_config=None,
             access_log=False,

@@ -46,7 +46,7 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
     finally:
         partial.unlink(missing_ok=True)
         _PARTIAL_WRITES.discard(partial)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def remove_partial_writes() -> None:
@@ -56,7 +56,7 @@ def remove_partial_writes() -> None:
             partial.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a loss of power, where folders can be opened (not on Windows)."""
     if not hasattr(os, "O_DIRECTORY"):
         return

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from perdure.storage.files import StorageError
 
-_FILE = ".lock"
+LOCK_FILE = ".lock"
 _OWNER_IS_WRITTEN_WITHIN = 1.0  # seconds after the lock was taken
 
 
@@ -37,7 +37,7 @@ class FolderLock:
             FolderInUseError: if it is held; the message tells the owner's process number.
             StorageError: if the operating system refuses the lock file.
         """
-        path = self._folder / _FILE
+        path = self._folder / LOCK_FILE
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as cause:
@@ -67,7 +67,7 @@ class FolderLock:
         if self._descriptor is None:
             return False
         try:
-            return os.path.samestat(os.fstat(self._descriptor), (self._folder / _FILE).stat())
+            return os.path.samestat(os.fstat(self._descriptor), (self._folder / LOCK_FILE).stat())
         except OSError:
             return False
 
@@ -77,19 +77,43 @@ class FolderLock:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError as cause:
-            raise FolderInUseError(cause.errno, self._refusal(_owner(descriptor))) from cause
+            raise FolderInUseError(cause.errno, _refusal(self._folder, _owner(descriptor))) from cause
         except OSError as cause:
             raise StorageError(
                 cause.errno,
-                f"{self._folder / _FILE} could not be locked: {cause.strerror}; give this run a folder on a disk of "
-                "this machine that has free space",
+                f"{self._folder / LOCK_FILE} could not be locked: {cause.strerror}; give this run a folder on a disk "
+                "of this machine that has free space",
             ) from cause
 
-    def _refusal(self, owner: int | None) -> str:
-        who = "another process" if owner is None else f"process {owner}"
-        if owner == os.getpid():
-            who = f"another run in this process ({owner})"
-        return f"{self._folder} is in use by {who}; wait for it to end, stop it, or give this run another folder"
+
+def check_unlocked(folder: Path) -> None:
+    """Check that no process owns a folder, and write nothing there.
+
+    Raises:
+        FolderInUseError: if one does; the message tells its number.
+        StorageError: if the operating system refuses the lock file.
+    """
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    except OSError as cause:
+        raise StorageError(
+            cause.errno, f"{folder / LOCK_FILE} could not be opened: {cause.strerror}; remove it, or make it readable"
+        ) from cause
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as cause:
+        raise FolderInUseError(cause.errno, _refusal(folder, _owner(descriptor))) from cause
+    finally:
+        os.close(descriptor)
+
+
+def _refusal(folder: Path, owner: int | None) -> str:
+    who = "another process" if owner is None else f"process {owner}"
+    if owner == os.getpid():
+        who = f"another run in this process ({owner})"
+    return f"{folder} is in use by {who}; wait for it to end, stop it, or give this run another folder"
 
 
 def _owner(descriptor: int) -> int | None:
