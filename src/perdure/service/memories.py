@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +14,8 @@ from perdure.online.model import OnlineModel
 from perdure.online.remembered import Remembered
 from perdure.online.search import FoundExample
 from perdure.service.problems import ProblemError
+from perdure.service.turns import Turns
 
-_WAIT = 2.0
-"""Seconds that a caller waits for another one."""
 _LONGEST = 1_000_000
 """Examples of a journal that are gone through to find which of them a memory holds."""
 
@@ -62,7 +58,7 @@ class Memories:
 
     def __init__(self) -> None:
         """Look at nothing yet."""
-        self._looking = Lock()
+        self._turns = Turns("looking at the memory")
         self._remembered = Remembered()
 
     def page(self, journal: Journal, name: str | None, before: int | None, limit: int) -> dict[str, Any]:
@@ -77,7 +73,7 @@ class Memories:
         Raises:
             ProblemError: if there is no such memory, or the journal is too long to be gone through.
         """
-        with self._alone():
+        with self._turns.turn():
             if (last := journal.last_position) > _LONGEST:
                 raise ProblemError(
                     "bad-request",
@@ -105,18 +101,6 @@ class Memories:
         examples = [it._asdict() for it in _examples(journal, taken)]
         following = taken[-1] if len(positions) > limit else None
         return shown | {"memory": chosen, "examples": examples, "before": following}
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one caller look at a time, and few wait: each of them takes a thread from all other requests."""
-        if not self._looking.acquire(timeout=_WAIT):
-            raise ProblemError(
-                "too-many-requests", "somebody else has the memory gone through; ask again later", retry_after=2
-            )
-        try:
-            yield
-        finally:
-            self._looking.release()
 
 
 def _examples(journal: Journal, positions: list[int]) -> list[FoundExample]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
-from threading import Lock
 
 from perdure.online.folder import SNAPSHOTS
 from perdure.online.history import kept_settings, replay
@@ -12,6 +11,7 @@ from perdure.online.journal import Journal
 from perdure.online.snapshots import Snapshots, load_model
 from perdure.online.view import ModelView
 from perdure.service.problems import ProblemError
+from perdure.service.turns import Turns
 from perdure.storage.reading import ContentError
 
 _KEPT = 4
@@ -29,7 +29,7 @@ class OldViews:
         """
         self._folder = folder / SNAPSHOTS
         self._replayed = replayed
-        self._making = Lock()
+        self._turns = Turns("looking back")
         self._views: OrderedDict[tuple[int, int], ModelView] = OrderedDict()
         """By position and edition of the journal: what was forgotten since is in none of them."""
 
@@ -37,9 +37,9 @@ class OldViews:
         """Return the model as it was after the example at a position, without those forgotten since.
 
         Raises:
-            ProblemError: if there is no such position, or too much would have to be learned again.
+            ProblemError: if there is no such position, too much would have to be learned again, or others wait already.
         """
-        with self._making:
+        with self._turns.turn():
             last = journal.last_position
             if not 0 <= position <= last:
                 raise ProblemError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from perdure.online.durable import DurableModel
 from perdure.online.journal import Journal
 from perdure.online.remembered import Remembered, memories_of
 from perdure.service import memories
+from perdure.service.turns import CALLERS
 
 SETTINGS = {"standardize": False, "hidden_sizes": (3,), "memory_size": 12}
 
@@ -138,13 +142,24 @@ def test_a_page_of_the_memory_is_bounded(server, query):
     assert server.get(f"/m/memory?{query}").status_code == 422
 
 
-def test_one_looks_at_a_time_and_the_others_come_again(server, problem, monkeypatch):
-    monkeypatch.setattr(memories, "_WAIT", 0.01)
-    with server.context.models.find("m").memories._looking:
-        answer = server.get("/m/memory")
-    problem(answer, 429, "too-many-requests", detail="ask again later")
+@pytest.mark.parametrize("what", ["memories", "old_views"])
+def test_few_wait_for_their_turn_and_the_others_come_again(server, problem, what):
+    server.learn({"a": 1.0}, "x")
+    turns = getattr(server.context.models.find("m"), what)._turns
+
+    def ask():
+        return server.get("/m/memory") if what == "memories" else server.post("/m/at/1/predict", {"x": {"a": 1.0}})
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        with turns.turn():
+            waiting = [pool.submit(ask) for _ in range(CALLERS - 1)]
+            while turns._callers._value:
+                time.sleep(0.01)
+            answer = ask()
+        assert [it.result().status_code for it in waiting] == [200] * (CALLERS - 1)
+    problem(answer, 429, "too-many-requests", detail=f"{CALLERS} others are looking")
     assert answer.headers["retry-after"] == "2"
-    assert server.get("/m/memory").status_code == 200
+    assert ask().status_code == 200
 
 
 def test_a_journal_that_is_too_long_is_not_gone_through(server, problem, monkeypatch):
