@@ -32,7 +32,7 @@ def mistake(typed, tmp_path):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("rnu er digits-rotations", "unknown command 'rnu'; did you mean 'run'? Known: run, stream, model, resume"),
+        ("rnu er digits-rotations", "unknown command 'rnu'; did you mean 'run'? Known: run, stream, model, serve"),
         ("run mre digits-rotations", "unknown learner 'mre'; did you mean 'mer'?"),
         ("rl trian dqn catcher", "unknown command 'trian'; did you mean 'train'?"),
         ("rl train dqn-mr catcher", "unknown agent 'dqn-mr'; did you mean 'dqn-mer'?"),

@@ -24,9 +24,9 @@ def cannot(why: str) -> NoReturn:
     pytest.skip(why)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, without a window."""
+    """Chromium, without a window; while Playwright is there, no other event loop can run, hence not for longer."""
     try:
         from playwright.sync_api import expect, sync_playwright
     except ImportError:
