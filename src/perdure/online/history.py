@@ -19,6 +19,7 @@ from perdure.online.model import OnlineModel
 from perdure.online.refusals import RESTORE
 from perdure.online.rows import Rows, of_dictionaries
 from perdure.online.settings import ModelSettings
+from perdure.online.values import number_of
 from perdure.storage.files import StorageError
 from perdure.storage.reading import ContentError
 
@@ -138,15 +139,16 @@ def as_kept(rows: Rows, targets: list[Any]) -> Kept:
                 "text, a number, True or False",
                 row=rows.number(row),
             )
+    targets = [y if type(y) in _PLAIN else json.loads(text) for y, (_, text) in zip(targets, texts, strict=True)]
     return Kept(rows, targets, texts)
 
 
 def _not_finite(x: Mapping[str, Any], y: Any) -> str | None:
     """Return in words what is infinite in a row; None if nothing is."""
     for name, value in x.items():
-        if isinstance(value, float) and math.isinf(value):
+        if (number := number_of(value)) is not None and math.isinf(number):
             return f", column {name!r} is {value}, expected a finite number; correct or drop the row"
-    if isinstance(y, float) and math.isinf(y):
+    if (number := number_of(y)) is not None and math.isinf(number):
         return f" has the target {y}, expected a finite number; drop the row"
     return None
 
