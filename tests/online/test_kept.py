@@ -1,8 +1,11 @@
 """What a folder keeps is what its model has learned: nothing is acknowledged that does not come back."""
 
+import os
 import shutil
+import sqlite3
 import threading
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,7 @@ import pytest
 
 from perdure import DurableModel, PerdureWarning
 from perdure.online.errors import RowError
-from perdure.online.history import replay
+from perdure.online.history import positions_of, replay
 from perdure.storage.files import StorageError
 
 SMALL = {"method": "online", "hidden_sizes": (4,)}
@@ -143,4 +146,144 @@ def test_threads_share_a_model(model, assert_same_state):
     for it in threads:
         it.join()
     assert model.position == 120
+    assert_same_state(model.model, relearned(model))
+
+
+def test_an_interrupt_while_the_journal_is_followed_leaves_no_example_learned_twice(model, monkeypatch, tmp_path):
+    model.learn([{"c": float(n)} for n in range(3)], ["x", "y", "x"])
+    with DurableModel.open(tmp_path / "m", read_only=True) as reader:
+        model.learn([{"c": float(n)} for n in range(300)], ["x", "y"] * 150)
+        interrupt_after_a_block(reader.model, monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            reader.predict({"c": 1.0})
+        np.testing.assert_array_equal(reader.predict_proba([{"c": 1.0}]), model.predict_proba([{"c": 1.0}]))
+
+
+def interrupt_after_a_block(model, monkeypatch):
+    """Let an interrupt come when a model has learned the first block of what it learns next."""
+    program, calls = model._program, []
+
+    def learn(packed, bits):
+        calls.append(bits)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return program.learn(packed, bits)
+
+    monkeypatch.setattr(model, "_program", program._replace(learn=learn))
+
+
+@pytest.mark.parametrize("act", ["forget", "relabel", "adopt", "learn"])
+@pytest.mark.parametrize("then", ["learn", "snapshot", "close"])
+def test_an_interrupt_when_the_journal_has_changed_is_made_good(tmp_path, monkeypatch, assert_same_state, act, then):
+    """Whatever is done next, the state that is kept is the journal's."""
+    with DurableModel.open(tmp_path / "m", **SMALL) as model:
+        model.learn([{"c": float(n)} for n in range(4)], list("xyxy"), ids=list("abcd"))
+        acts = {
+            "forget": ("_take_over", lambda: model.forget("b")),
+            "relabel": ("_take_over", lambda: model.relabel("b", "x")),
+            "adopt": ("_take_over", lambda: model.adopt(hidden_sizes=(3,))),
+            "learn": ("_restore", lambda: model.learn({"c": 7.0}, "y")),
+        }
+        name, do = acts[act]
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(model, name, interrupted)
+            if act == "learn":  # when it is written, and again while what is on the disk is read
+                patch.setattr("perdure.online.group.Learned", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                do()
+        if then == "learn":
+            model.learn({"c": 9.0}, "x")
+        elif then == "snapshot":
+            model.snapshot()
+    with DurableModel.open(tmp_path / "m") as again:
+        assert_same_state(again.model, relearned(again))
+
+
+def test_a_target_that_cannot_be_learned_is_never_in_the_journal(model, monkeypatch):
+    """A process that ends while the history is learned again leaves a model that opens."""
+    model.learn([{"c": 1.0}, {"c": 2.0}], ["x", "y"], ids=["1", "2"])
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model._journal), "relabel", lambda *_: pytest.fail("written before it was tried"))
+        for target in (5, None, float("nan"), ["x"]):
+            with pytest.raises(RowError, match="row 2 has the"):
+                model.relabel("2", target)
+    assert (model.n_examples, model.classes) == (2, ["x", "y"])
+
+
+@pytest.mark.parametrize("id", [b"1", 1.0, True, None, ("1",)])
+def test_an_id_that_is_no_text_and_no_whole_number_is_refused(model, id):
+    model.learn({"c": 1.0}, "x", ids="1")
+    if id is not None:  # a row may have none
+        with pytest.raises(RowError, match="row 0 has the id"):
+            model.learn({"c": 1.0}, "x", ids=[id])
+    for given in ([id], id) if not isinstance(id, tuple) else ([id],):
+        with pytest.raises(RowError, match="an example cannot have the id"):
+            positions_of(model._journal, given)
+    assert (model.n_examples, model.classes) == (1, ["x"])
+
+
+@pytest.mark.parametrize("left", ["snapshot", "log"])
+@pytest.mark.parametrize("harm", ["deleted", "emptied"])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_the_rest_of_a_model_without_its_journal_is_not_taken_for_a_new_one(tmp_path, left, harm, read_only):
+    folder = tmp_path / "m"
+    with DurableModel.open(folder, **SMALL) as model:
+        model.learn({"c": 1.0}, "x")
+        if left == "log":
+            shutil.copytree(folder, tmp_path / "copy")
+            folder = tmp_path / "copy"
+    journal = folder / "journal.sqlite"
+    journal.unlink()
+    if harm == "emptied":
+        journal.touch()
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(StorageError, match=r"journal\.sqlite is missing or empty, but the rest of a model is there"):
+        DurableModel.open(folder, read_only=read_only)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_examples_without_settings_are_not_learned_with_others(model, tmp_path):
+    model.learn({"c": 1.0}, "x")
+    model.close()
+    connection = sqlite3.connect(tmp_path / "m" / "journal.sqlite")
+    connection.execute("DELETE FROM meta WHERE name = 'settings'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StorageError, match="has examples, but no settings of their model"):
+        DurableModel.open(tmp_path / "m")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_what_is_no_file_is_no_journal(tmp_path, make):
+    make(tmp_path / "journal.sqlite")
+    with pytest.raises(StorageError, match="is a folder, a pipe or a device, expected the journal of a model"):
+        DurableModel.open(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning", "ignore:.*fork:DeprecationWarning")
+def test_a_copy_of_the_process_neither_learns_nor_answers(model, assert_same_state):
+    """What it learned would be in the journal, and not in the model of the process that goes on learning."""
+    model.learn({"c": 1.0}, "x")
+    acts = {"learn": lambda: model.learn({"c": 2.0}, "y"), "predict": lambda: model.predict({"c": 2.0})}
+    for act in acts.values():
+        end, start = os.pipe()
+        if not (child := os.fork()):
+            try:
+                act()
+                os.write(start, b"done")
+            except BaseException as error:
+                os.write(start, str(error).encode())
+            finally:
+                os._exit(0)
+        os.close(start)
+        words = os.read(end, 4096).decode()
+        os.waitpid(child, 0)
+        os.close(end)
+        assert f"was opened by process {os.getpid()}, of which this one is a copy" in words
+    model.learn({"c": 3.0}, "y")
+    assert model.position == 2
     assert_same_state(model.model, relearned(model))

@@ -11,12 +11,13 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from perdure.online.errors import RowError
+from perdure.online.values import can_be_category, category_of, is_missing, number_of
+from perdure.storage.reading import shortened
 
 MAX_CATEGORIES = 64
 """Categories of a column with a slot of their own."""
@@ -152,16 +153,18 @@ class Columns:
                 vectors[first:, column.missing_slot] = np.isnan(numbers[first:])
         return vectors
 
-    def encode_plain(self, row: Mapping[Any, Any], width: int) -> np.ndarray | None:
+    def encode_plain(self, row: Any, width: int) -> np.ndarray | None:
         """Return one row as `encode` does, (width,); None if something in it is new, missing or no plain number.
+
+        Also None for what is no dictionary.
 
         For rows that come one by one this is twenty times faster.
         """
         plain = self._plain = self._plain or self._plain_columns()
-        if len(row) != len(self.known):
-            return None
         vector = np.zeros(width, np.float32)
         try:
+            if len(row) != len(self.known):
+                return None
             values = [row[name] for name in plain.numbers]
             if not _NUMBERS.issuperset(map(type, values)):
                 return None
@@ -171,7 +174,7 @@ class Columns:
             vector[plain.slots] = numbers - plain.offsets
             for column in plain.categories:
                 vector[column.categories[row[column.name]]] = 1
-        except (KeyError, OverflowError, TypeError):
+        except (KeyError, IndexError, OverflowError, TypeError):
             return None
         return vector
 
@@ -208,7 +211,7 @@ class Columns:
         seen = set() if column is None else set(column.categories)
         news = []
         for row, value in enumerate(values):
-            text = _category(value)
+            text = category_of(value)
             if text is None:
                 self._check_missing(name, table.number(row))
                 continue
@@ -222,6 +225,13 @@ class Columns:
             if column is None and not news:
                 news.append(_News(row, name, "category column"))
             if text not in seen:
+                if not can_be_category(value):
+                    raise RowError(
+                        f"row {table.number(row)}, column {name!r} is {shortened(repr(value))} of type "
+                        f"{type(value).__name__}, expected a number, a text, a date or a duration; convert it",
+                        row=table.number(row),
+                        column=name,
+                    )
                 seen.add(text)
                 news.append(_News(row, name, "category", text))
         return news
@@ -279,7 +289,7 @@ class Columns:
 
     def _encode_categories(self, column: Column, values: Sequence[Any] | np.ndarray, vectors: np.ndarray) -> None:
         for row, value in enumerate(values):
-            text = _category(value)
+            text = category_of(value)
             if text is None:
                 continue
             slot = column.categories.get(text)
@@ -301,24 +311,7 @@ def _holds_categories(values: Sequence[Any] | np.ndarray) -> bool:
     """Tell by the first value that is not missing; numbers if there is none."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         return False
-    first = next((it for it in values if not _is_missing(it)), 0.0)
-    return not isinstance(first, int | float | np.number | np.bool_ | date)
-
-
-def _is_missing(value: Any) -> bool:
-    return (
-        value is None
-        or (isinstance(value, float | np.floating) and math.isnan(value))
-        or type(value).__name__
-        in (
-            "NAType",
-            "NaTType",
-        )
-    )
-
-
-def _category(value: Any) -> str | None:
-    return None if _is_missing(value) else str(value)
+    return number_of(next((it for it in values if not is_missing(it)), 0.0)) is None
 
 
 def _numbers(values: Sequence[Any] | np.ndarray, name: str, table: Table) -> np.ndarray:
@@ -358,31 +351,13 @@ def _plain_numbers(values: Sequence[Any] | np.ndarray) -> np.ndarray | None:
 def _numbers_one_by_one(values: Sequence[Any] | np.ndarray, name: str, table: Table) -> np.ndarray:
     numbers = np.empty(len(values))
     for row, value in enumerate(values):
-        if _is_missing(value):
-            numbers[row] = np.nan
-        elif isinstance(value, int | float | np.number | np.bool_):
-            numbers[row] = _as_float(value)
-        elif isinstance(value, date):
-            numbers[row] = seconds(value)
-        else:
+        number = np.nan if is_missing(value) else number_of(value)
+        if number is None:
             raise RowError(
                 f"row {table.number(row)}, column {name!r} is {value!r}, expected a number, as in the rows before; "
                 "convert it, or give the column another name",
                 row=table.number(row),
                 column=name,
             )
+        numbers[row] = number
     return numbers
-
-
-def seconds(time: date) -> float:
-    """Return the seconds since 1970 of a date, or of a point in time; one without a time zone is taken as UTC."""
-    if not isinstance(time, datetime):
-        time = datetime(time.year, time.month, time.day)
-    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
-
-
-def _as_float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        return math.inf

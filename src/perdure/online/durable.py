@@ -19,8 +19,8 @@ from perdure.online.errors import RowError
 from perdure.online.folder import SNAPSHOTS, check_writable, claim_folder
 from perdure.online.group import Group, Request, learn_group, request_of
 from perdure.online.history import (
+    LEFT_OUT,
     as_kept,
-    as_list,
     kept_settings,
     pieces,
     positions_of,
@@ -71,6 +71,7 @@ class DurableModel:
         self._snapshots = Snapshots(folder / SNAPSHOTS, journal)
         self._schedule = Schedule(snapshot_examples, snapshot_seconds)
         self._busy = RLock()
+        self._edition: int | None = None  # of the journal; None while the model may have learned a part of it only
         self._restore()
 
     # --- opening
@@ -179,12 +180,14 @@ class DurableModel:
         """
         with self._busy:
             check_writable(self._lock, self.folder)
+            self._refresh()
+            edition, self._edition = self._edition, None
             try:
                 group = learn_group(self._model, self._journal, requests)
+                self._position, self._edition = self._journal.last_position, edition
             except BaseException:
                 self._restore()  # to what is on the disk
                 raise
-            self._position = self._journal.last_position
             if self._schedule.is_due(self._position):
                 self._try_snapshot()
             return group
@@ -243,7 +246,7 @@ class DurableModel:
             JournalError: naming an id that was never learned, or a file that still holds what the model has forgotten.
         """
         with self._busy:
-            return self._forget(list(positions_of(self._journal, as_list(ids)).values()))
+            return self._forget(list(positions_of(self._journal, ids).values()))
 
     def relabel(self, id: str | int, y: Any) -> None:
         """Put another target in an example's place; the model becomes the one that learned it with that target.
@@ -260,15 +263,11 @@ class DurableModel:
                 raise JournalError(
                     None, f"{self.folder}: the example {id!r} was forgotten, so it has no target to correct"
                 )
-            as_kept(of_dictionaries([before.x], np.asarray([position])), [y])
+            kept = as_kept(of_dictionaries([before.x], np.asarray([position])), [y])
+            relearned = self._snapshots.relearned(self.settings, {position: kept.targets[0]})
             self._snapshots.drop(position)
             self._journal.relabel(position, y)
-            try:
-                self._restore()
-            except RowError:
-                self._journal.relabel(position, before.y)
-                self._restore()
-                raise
+            self._take_over(*relearned)
 
     def at(self, position: int) -> OnlineClassifier | OnlineRegressor:
         """Return an estimator: the model as it was after the example at a position; without those forgotten since.
@@ -317,7 +316,7 @@ class DurableModel:
             replay(self._journal, model, 0, last)  # raises if it cannot be learned so; nothing has changed then
             self._snapshots.drop(0)
             self._journal.set_settings(kept)
-            self._take_over(model, last, snapshot=0)
+            self._take_over(model, last, 0)
 
     def snapshot(self) -> None:
         """Write the state to the disk, unless it is there.
@@ -327,6 +326,7 @@ class DurableModel:
         """
         with self._busy:
             check_writable(self._lock, self.folder)
+            self._refresh()
             self._schedule.tried()
             if self._position > self._schedule.position and self._model.has_learned:
                 self._snapshots.write(self._position, self._model, self.settings)
@@ -362,10 +362,7 @@ class DurableModel:
         check_writable(self._lock, self.folder)
         if not positions:
             return 0
-        last = self._journal.last_position
-        model, start = self._snapshots.nearest(min(positions) - 1, self.settings)
-        # Raises if the rest cannot be learned without them; nothing has changed then.
-        replay(self._journal, model, start, last, without=set(positions))
+        relearned = self._snapshots.relearned(self.settings, dict.fromkeys(positions, LEFT_OUT))
         # Snapshots first: one that is left behind would bring back what the journal has forgotten.
         self._snapshots.drop(min(positions))
         try:
@@ -373,28 +370,31 @@ class DurableModel:
         except JournalError:
             self._refresh()  # they may be forgotten all the same
             raise
-        self._take_over(model, last, snapshot=start)
+        self._take_over(*relearned)
         return n_forgotten
 
-    def _take_over(self, model: OnlineModel, position: int, *, snapshot: int) -> None:
+    def _take_over(self, model: OnlineModel, position: int, snapshot: int) -> None:
         """Go on with a model that has learned the journal up to a position, from the snapshot at another one."""
-        self._edition = self._journal.edition
+        self._edition = None
         self.settings = kept_settings(self._journal)
         self._model, self._position, self._schedule.position = model, position, snapshot
+        self._edition = self._journal.edition
 
     def _restore(self) -> None:
         """Bring the model to what the journal holds."""
-        self._edition = self._journal.edition
+        edition, self._edition = self._journal.edition, None
         self.settings = kept_settings(self._journal)
         self._model, self._position = self._snapshots.nearest(self._journal.last_position, self.settings)
         self._schedule.position = self._position
+        self._edition = edition
         self._refresh()
 
     def _refresh(self) -> None:
-        """Follow what another process has done to the journal."""
+        """Follow what another process has done to the journal, and finish what an interrupt has cut short."""
         if self._journal.edition != self._edition:
             self._restore()
         last = self._journal.last_position
         if last > self._position:
+            edition, self._edition = self._edition, None
             replay(self._journal, self._model, self._position, last)
-            self._position = last
+            self._position, self._edition = last, edition

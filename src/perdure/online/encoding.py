@@ -6,12 +6,11 @@ import json
 import math
 import zlib
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 import numpy as np
 
-from perdure.online.columns import seconds
+from perdure.online.values import is_missing, number_of
 
 
 def checksum_of(x: str, y: str) -> int:
@@ -38,16 +37,17 @@ def _without_nan(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if type(value).__name__ in ("NAType", "NaTType"):  # pandas' missing values
+    if isinstance(value, np.integer | np.bool_):
+        return value.item()
+    if is_missing(value):  # also those that are no floats of Python
         return None
-    if isinstance(value, date):
-        return seconds(value)
-    if isinstance(value, np.floating):  # also those that NumPy has no number of Python for
-        return _without_nan(float(value))
+    if (number := number_of(value)) is not None:  # dates and durations too
+        return number
     if hasattr(value, "tolist"):  # a number of NumPy
         return _without_nan(value.tolist())
     raise TypeError(
-        f"{value!r} of type {type(value).__name__} cannot be kept; give numbers, texts, dates, True, False or None"
+        f"{value!r} of type {type(value).__name__} cannot be kept; give numbers, texts, dates, durations, True, False "
+        "or None"
     )
 
 

@@ -20,9 +20,9 @@ from perdure.online.drawings import n_pixels
 from perdure.online.model import OnlineModel
 from perdure.online.river import RiverEstimator, register
 from perdure.online.rows import Rows, as_rows, is_data_frame, names_of
-from perdure.online.settings import ModelSettings
+from perdure.online.settings import ModelSettings, sizes
 from perdure.online.snapshots import save_model
-from perdure.online.targets import numbers
+from perdure.online.targets import as_array, numbers
 from perdure.storage.reading import shortened
 
 Estimator = TypeVar("Estimator", bound="OnlineEstimator")
@@ -102,7 +102,7 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         rows = as_rows(X)
         targets = self.checked_targets(y)
         features = self.checked_features(X, rows, is_first=is_first)
-        rows, targets = repeated(rows, targets, sample_weight, (self.random_state or 0, model.n_seen))
+        rows, targets = repeated(rows, targets, sample_weight, (model.seed, model.n_seen))
         if rows.n:
             model.learn(rows, targets, classes)
         if is_first and hasattr(self, "feature_names_in_"):
@@ -119,12 +119,13 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         vars(self).update(self.checked_features(X, rows), _model=self.begun())
 
     def _settings(self) -> ModelSettings:
+        units = self.hidden_sizes
         return ModelSettings(
             method=self.method,
             regression=self._regression,
             memory_size=self.memory_size,
             memory_rule=self.memory_rule,
-            hidden_sizes=(self.hidden_sizes,) if isinstance(self.hidden_sizes, int) else tuple(self.hidden_sizes),
+            hidden_sizes=sizes((units,) if isinstance(units, int | np.integer) else units),
             standardize=self.standardize,
             allow_missing=self.allow_missing,
             features=self.features,
@@ -288,7 +289,7 @@ class OnlineClassifier(ClassifierMixin, OnlineEstimator):
             raise ValueError(f"y is the text {y!r}, expected one class for each row, such as [{y!r}]")
         if isinstance(y, Sequence) and any(isinstance(it, str) for it in y):
             return objects(list(y))  # NumPy would make texts of the others
-        values = np.asarray(y)
+        values = as_array(y)
         if values.ndim == 2 and values.shape[1] == 1:
             warnings.warn(
                 "A column-vector y was passed when a 1d array was expected; it is flattened: y.ravel()",
@@ -360,7 +361,7 @@ class OnlineRegressor(RegressorMixin, OnlineEstimator):
 
     def checked_targets(self, y: Any) -> np.ndarray:
         """Return the numbers of rows, (rows,) or (rows, targets)."""
-        values = np.asarray(y)
+        values = as_array(y)
         if values.dtype.kind not in "fiub":
             values = numbers(y, None).reshape(values.shape)
         if values.ndim not in (1, 2):

@@ -9,6 +9,7 @@ from typing import Any
 
 from perdure.online.history import settings_to_keep, settle
 from perdure.online.journal import Journal
+from perdure.online.refusals import RESTORE
 from perdure.online.settings import ModelSettings
 from perdure.records.folder import CONFIG
 from perdure.storage.files import StorageError, make_folder, remove_partial_files
@@ -37,6 +38,7 @@ def claim_folder(
     """
     if (path / CONFIG).exists():
         raise StorageError(None, f"{path} holds the record of a run, not a model; choose another folder")
+    check_complete(path)
     if not (path / JOURNAL).exists() and (read_only or not create):
         raise StorageError(
             None, f"{path} holds no model; make one: perdure model new {path}, or DurableModel.open in Python"
@@ -51,6 +53,24 @@ def claim_folder(
     undo.callback(journal.close)
     settle(journal, given, path, new)
     return lock, journal
+
+
+def check_complete(path: Path) -> None:
+    """Check that a folder that holds parts of a model holds its journal too: a new one would be of another model.
+
+    Raises:
+        StorageError: if it does not.
+    """
+    journal, log = path / JOURNAL, path / f"{JOURNAL}-wal"
+    if journal.exists() and journal.stat().st_size:
+        return
+    parts = [it for it in (log, *(path / SNAPSHOTS).glob("*.safetensors")) if it.is_file() and it.stat().st_size]
+    if parts:
+        raise StorageError(
+            None,
+            f"{journal} is missing or empty, but the rest of a model is there: {parts[0]}; {RESTORE}, or choose "
+            "another folder to begin anew",
+        )
 
 
 def check_writable(lock: FolderLock | None, path: Path) -> None:

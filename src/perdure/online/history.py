@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,36 +16,43 @@ from perdure.online.errors import RowError
 from perdure.online.journal import Entry, Journal, JournalError
 from perdure.online.methods import METHODS
 from perdure.online.model import OnlineModel
+from perdure.online.refusals import RESTORE
 from perdure.online.rows import Rows, of_dictionaries
 from perdure.online.settings import ModelSettings
+from perdure.online.values import number_of
 from perdure.storage.files import StorageError
 from perdure.storage.reading import ContentError
 
 _PIECE = 1_024
 """Examples read at a time."""
+LEFT_OUT = object()
+"""In place of a target: the example is not learned."""
+_NONE: Mapping[int, Any] = MappingProxyType({})
 _PLAIN = frozenset({float, int, str, bool, type(None)})
 """Types of values that come back from JSON as they were."""
 
 
 def pieces(
-    journal: Journal, after: int, upto: int, without: Container[int] = (), *, same_columns: bool = False
+    journal: Journal, after: int, upto: int, changes: Mapping[int, Any] = _NONE, *, same_columns: bool = False
 ) -> Iterator[tuple[Rows, list[Any]]]:
     """Yield the examples of positions after `after` up to `upto` that were not forgotten, some at a time.
 
-    Those of the positions in `without` are left out. Messages about rows name positions.
+    Messages about rows name positions.
 
     Args:
         journal: of the examples.
         after: position before the first one.
         upto: position of the last one.
-        without: positions to leave out.
+        changes: targets by position, in place of those in the journal; or `LEFT_OUT`.
         same_columns: only rows of the same columns in one piece, for models in which no value may be missing: a column
             that appears later is not missing in the rows before it.
     """
     entries: list[Entry] = []
     for entry in journal.entries(after, upto):
-        if entry.position in without:
-            continue
+        if entry.position in changes:
+            if (target := changes[entry.position]) is LEFT_OUT:
+                continue
+            entry = entry._replace(y=target)
         if len(entries) == _PIECE or (same_columns and entries and entries[-1].x.keys() != entry.x.keys()):
             yield _learnable(entries)
             entries = []
@@ -53,23 +61,25 @@ def pieces(
         yield _learnable(entries)
 
 
-def replay(journal: Journal, model: OnlineModel, after: int, upto: int, without: Container[int] = ()) -> None:
-    """Let a model learn the examples of positions after `after` up to `upto`, but for some.
+def replay(journal: Journal, model: OnlineModel, after: int, upto: int, changes: Mapping[int, Any] = _NONE) -> None:
+    """Let a model learn the examples of positions after `after` up to `upto`, but for some changes; see `pieces`.
 
     Raises:
         RowError: naming the position of an example that cannot be learned.
     """
-    for rows, targets in pieces(journal, after, upto, without, same_columns=not model.columns.allow_missing):
-        model.learn(rows, targets)
+    uniform = not model.columns.allow_missing
+    for rows, y in pieces(journal, after, upto, changes, same_columns=uniform):
+        model.learn(rows, y)
 
 
-def positions_of(journal: Journal, ids: Sequence[str | int]) -> dict[str, int]:
+def positions_of(journal: Journal, ids: Any) -> dict[str, int]:
     """Return the positions of examples by their ids.
 
     Raises:
         JournalError: naming an id that was never learned.
+        RowError: naming one that no example can have.
     """
-    names = [str(it) for it in ids]
+    names = [name_of(id, "an example cannot have") for id in as_list(ids)]
     positions = journal.positions(names)
     if missing := [it for it in names if it not in positions]:
         raise JournalError(None, f"{journal.path.parent} has no example with the id {missing[0]!r}")
@@ -77,10 +87,10 @@ def positions_of(journal: Journal, ids: Sequence[str | int]) -> dict[str, int]:
 
 
 def as_list(values: Any) -> list[Any]:
-    """Return targets or ids as a list; a single text or number is one."""
-    if isinstance(values, str | int):
-        return [values]
-    return values.tolist() if hasattr(values, "tolist") else list(values)
+    """Return targets or ids as a list; a single one is one."""
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    return list(values) if isinstance(values, Iterable) and not isinstance(values, str | bytes) else [values]
 
 
 def _learnable(entries: list[Entry]) -> tuple[Rows, list[Any]]:
@@ -129,36 +139,47 @@ def as_kept(rows: Rows, targets: list[Any]) -> Kept:
                 "text, a number, True or False",
                 row=rows.number(row),
             )
+    targets = [y if type(y) in _PLAIN else json.loads(text) for y, (_, text) in zip(targets, texts, strict=True)]
     return Kept(rows, targets, texts)
 
 
 def _not_finite(x: Mapping[str, Any], y: Any) -> str | None:
     """Return in words what is infinite in a row; None if nothing is."""
     for name, value in x.items():
-        if isinstance(value, float) and math.isinf(value):
+        if (number := number_of(value)) is not None and math.isinf(number):
             return f", column {name!r} is {value}, expected a finite number; correct or drop the row"
-    if isinstance(y, float) and math.isinf(y):
+    if (number := number_of(y)) is not None and math.isinf(number):
         return f" has the target {y}, expected a finite number; drop the row"
     return None
 
 
-def names_given(ids: Sequence[Any] | str | int, rows: Rows) -> list[str | None]:
+def names_given(ids: Any, rows: Rows) -> list[str | None]:
     """Return ids as texts, None for a row that is to have none.
 
     Raises:
         RowError: naming the row whose id is no text and no whole number, or if there are not as many ids as rows.
     """
-    given = [ids] if isinstance(ids, str | int) else list(ids)
+    given = as_list(ids)
     if len(given) != rows.n:
         raise RowError(f"{rows.n} rows and {len(given)} ids were given; give as many of each")
-    names: list[str | None] = []
-    for row, id in enumerate(given):
-        if id is not None and (isinstance(id, bool) or not isinstance(id, str | int | np.integer)):
-            raise RowError(f"row {rows.number(row)} has the id {id!r}, expected a text, a whole number, or None")
-        if isinstance(id, str) and not id.isascii() and any("\ud800" <= it <= "\udfff" for it in id):
-            raise RowError(f"row {rows.number(row)} has the id {id!r}, which is no text of Unicode; give another one")
-        names.append(None if id is None else str(id))
-    return names
+    return [None if id is None else name_of(id, f"row {rows.number(row)} has") for row, id in enumerate(given)]
+
+
+def name_of(id: Any, who: str) -> str:
+    """Return an id as a text.
+
+    Args:
+        id: a text or a whole number.
+        who: has it, in messages.
+
+    Raises:
+        RowError: if it is something else, or no text of Unicode.
+    """
+    if isinstance(id, bool) or not isinstance(id, str | int | np.integer):
+        raise RowError(f"{who} the id {id!r}, expected a text or a whole number")
+    if isinstance(id, str) and not id.isascii() and any("\ud800" <= it <= "\udfff" for it in id):
+        raise RowError(f"{who} the id {id!r}, which is no text of Unicode; give another one")
+    return str(id)
 
 
 def dictionaries(rows: Rows) -> list[dict[str, Any]]:
@@ -200,7 +221,7 @@ def kept_settings(journal: Journal) -> ModelSettings:
     try:
         return ModelSettings.of_json(journal.settings or {}, f"{journal.path}, settings")
     except ContentError as cause:
-        raise JournalError(None, f"{cause}; put a backup of the whole folder in its place") from cause
+        raise JournalError(None, f"{cause}; {RESTORE}") from cause
 
 
 def settle(journal: Journal, given: Mapping[str, Any], path: Path, new: Mapping[str, Any] | None) -> None:
@@ -217,6 +238,8 @@ def settle(journal: Journal, given: Mapping[str, Any], path: Path, new: Mapping[
         ValueError: naming the setting given that no model can have.
     """
     if journal.settings is None:
+        if journal.last_position:
+            raise JournalError(None, f"{journal.path} has examples, but no settings of their model; {RESTORE}")
         if new is None:
             raise JournalError(None, f"{path} holds no model yet, which a reader cannot make; open it to write")
         journal.set_settings(new)

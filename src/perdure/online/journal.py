@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 import time
@@ -54,6 +55,11 @@ class Journal:
         """
         self._path = path
         self._digest: tuple[int, int, Any] | None = None
+        self._process = os.getpid()
+        if path.exists() and not path.is_file():
+            raise JournalError(
+                None, f"{path} is a folder, a pipe or a device, expected the journal of a model; {RESTORE}"
+            )
         if not writable and not path.exists():
             raise JournalError(None, f"{path} does not exist, expected the journal of a model")
         with self._explained("opened"):
@@ -328,6 +334,13 @@ class Journal:
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
+        if os.getpid() != self._process:
+            raise JournalError(
+                None,
+                f"{self._path} was opened by process {self._process}, of which this one is a copy (fork): SQLite and "
+                "JAX do not work in copies; start processes by multiprocessing.get_context('spawn'), and open the "
+                "model in them",
+            )
         try:
             yield
         except sqlite3.IntegrityError as cause:

@@ -196,9 +196,11 @@ class OnlineModel:
             else:
                 targets = self._classes.checked(y, rows.number)
             known = self._classes.checked(classes)
+            before = self.columns.n_slots  # more than the state knows, if an interrupt came before it had grown
             admission = self._admit_inputs(rows)
             self._classes.add(known)
-            needs = [(row, slots, 0) for row, slots in admission.needs] + self._admit_targets(targets)
+            needs = [(0, before, 0), *((row, slots, 0) for row, slots in admission.needs)]
+            needs += self._admit_targets(targets)
             n_outputs = self._n_capacity or self.n_targets or 0
             for segment in segments(rows.n, needs, self._width, n_outputs):
                 self._grow(rows, segment)
@@ -253,7 +255,7 @@ class OnlineModel:
         with self._lock:
             vector = self.columns.encode_plain(row, self._width)
             y = self._plain_target(target)
-            if vector is None or y is None:
+            if vector is None or y is None or self._n_slots != self.columns.n_slots:
                 self.learn(of_dictionaries([row]), [target])
                 return
             self._learn_block(vector[None], y, answers=False)
@@ -263,7 +265,7 @@ class OnlineModel:
         """Return the probability of each class, in the order of `classes`, or targets, for one row."""
         with self._lock:
             vector = self.columns.encode_plain(row, self._width)
-            if vector is None or self._packed is None:
+            if vector is None or self._packed is None or self.n_outputs > self._n_capacity:
                 return self.predict(of_dictionaries([row]))[0]
             answers, n_outputs = self._program.predict(self._packed, vector[None]), self.n_outputs
         return np.asarray(answers)[0, :n_outputs]
@@ -384,7 +386,7 @@ class OnlineModel:
         """Return what `_target_vectors` returns for one row; None if it is new or has to be looked at."""
         if not self.regression:
             number = self._classes.number(target) if isinstance(target, Hashable) else None
-            return None if number is None else np.asarray([number], np.int32)
+            return None if number is None or number >= self._n_capacity else np.asarray([number], np.int32)
         if self.n_targets != 1 or not isinstance(target, float | int) or not abs(target) <= LARGEST:
             return None
         return np.full((1, 1), target, np.float32)

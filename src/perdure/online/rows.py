@@ -9,6 +9,8 @@ import numpy as np
 
 from perdure.online.columns import Table
 from perdure.online.errors import RowError
+from perdure.online.values import seconds_of
+from perdure.storage.reading import shortened
 
 _TEXT = frozenset({str})
 _EMPTY = "0 rows were given, expected at least one"
@@ -75,28 +77,35 @@ def as_rows(x: Any) -> Rows:
         return _of_frame(x)
     if hasattr(x, "tocsr"):
         raise TypeError("a sparse matrix was given, expected a dense table; convert it: X.toarray()")
-    if isinstance(x, Sequence) and len(x) and all(isinstance(row, Mapping) for row in x):
+    if isinstance(x, Sequence) and any(isinstance(row, Mapping) for row in x):
         return of_dictionaries(x)
     array = _as_array(x)
     if array.dtype.kind == "c":
         raise ValueError("Complex data not supported: the columns must be real numbers or categories")
-    if array.ndim < 2:
+    if array.dtype.names is not None:
+        raise TypeError("an array of named fields was given, expected a plain one; convert it: pandas.DataFrame(X)")
+    if not array.ndim:
         raise ValueError(
-            f"Expected 2D array, got {array.ndim}D array instead: Reshape your data: X.reshape(-1, 1) if it has a "
-            "single column, X.reshape(1, -1) if it is a single row"
+            f"Expected 2D array, got {shortened(repr(x))} of type {type(x).__name__} instead: give an array (rows, "
+            "columns), a data frame, or a list of lists or of dictionaries, one for each row"
         )
     if not len(array):
         raise ValueError(
             f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required: {_EMPTY}"
         )
-    if array.shape[1] == 0:
+    if array.ndim < 2:
+        raise ValueError(
+            f"Expected 2D array, got {array.ndim}D array instead: Reshape your data: np.reshape(X, (-1, 1)) if it has "
+            "a single column, np.reshape(X, (1, -1)) if it is a single row"
+        )
+    if 0 in array.shape[1:]:
         raise ValueError(f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
     if array.ndim > 2:
         return Rows(array)
     return Rows(Table({f"x{place}": array[:, place] for place in range(array.shape[1])}, len(array)))
 
 
-def of_dictionaries(rows: Sequence[Mapping[Any, Any]], numbers: np.ndarray | None = None) -> Rows:
+def of_dictionaries(rows: Sequence[Any], numbers: np.ndarray | None = None) -> Rows:
     """Return rows given as dictionaries from column to value; what one has and another has not is missing.
 
     Args:
@@ -104,11 +113,18 @@ def of_dictionaries(rows: Sequence[Mapping[Any, Any]], numbers: np.ndarray | Non
         numbers: of the rows in messages, if they do not count from 0.
 
     Raises:
+        TypeError: if one is no dictionary.
         ValueError: if there are none.
         RowError: if two columns of a row have one name as texts.
     """
     if not rows:
         raise ValueError(_EMPTY)
+    for place, row in enumerate(rows):
+        if type(row) is not dict and not isinstance(row, Mapping):
+            raise TypeError(
+                f"row {place if numbers is None else numbers[place]} is {shortened(repr(row))} of type "
+                f"{type(row).__name__}, expected a dictionary from column to value"
+            )
     names = dict.fromkeys(str(name) for row in rows for name in row)
     columns = {name: [None] * len(rows) for name in names}
     table = Table(columns, len(rows), numbers=numbers)
@@ -129,13 +145,21 @@ def _as_array(x: Any) -> np.ndarray:
         raise TypeError("a masked array was given, expected a plain one; give NaN for what is masked: X.filled(np.nan)")
     if isinstance(x, Sequence) and any(isinstance(it, Sequence) and any(isinstance(v, str) for v in it) for it in x):
         return np.asarray(x, object)
+    if isinstance(x, Sequence) and not isinstance(x, str | bytes):
+        _check_lengths(x)
     array = np.asarray(x)
-    return _seconds(array) if array.dtype.kind == "M" else array
+    return seconds_of(array) if array.dtype.kind in "mM" else array
 
 
-def _seconds(times: np.ndarray) -> np.ndarray:
-    """Return seconds since 1970, NaN where there is no time."""
-    return np.where(np.isnat(times), np.nan, times.astype("M8[us]").astype(np.int64) / 1e6)
+def _check_lengths(rows: Sequence[Any]) -> None:
+    lengths = [len(it) if hasattr(it, "__len__") else None for it in rows]
+    for row, length in enumerate(lengths):
+        if length != lengths[0]:
+            raise RowError(
+                f"row {row} is {shortened(repr(rows[row]))}, expected as many values as row 0 has, "
+                f"{shortened(repr(rows[0]))}; give None for what is missing, or dictionaries from column to value",
+                row=row,
+            )
 
 
 def _of_frame(frame: Any) -> Rows:
@@ -149,8 +173,8 @@ def _of_frame(frame: Any) -> Rows:
     for place, name in enumerate(frame.columns):
         values = frame.iloc[:, place]
         plain = values.to_numpy() if isinstance(values.dtype, np.dtype) else None
-        if plain is not None and plain.dtype.kind == "M":
-            columns[str(name)] = _seconds(plain)
+        if plain is not None and plain.dtype.kind in "mM":
+            columns[str(name)] = seconds_of(plain)
         else:
             columns[str(name)] = plain if plain is not None and plain.dtype.kind in "fiub" else _objects(values)
     if len(columns) != len(frame.columns):

@@ -53,7 +53,7 @@ class ModelSettings:
             self._take(name, _truth(name, getattr(self, name)))
         self._take("memory_size", _whole("memory_size", self.memory_size, 1, _MOST))
         self._take("seed", _whole("seed", self.seed, 0, _LARGEST_SEED))
-        self._take("hidden_sizes", _sizes(self.hidden_sizes))
+        self._take("hidden_sizes", sizes(self.hidden_sizes))
         check_features(self.features)
         if self.memory_rule not in MEMORY_RULES:
             raise ValueError(f"memory_rule is {self.memory_rule!r}, expected one of {', '.join(MEMORY_RULES)}")
@@ -124,7 +124,7 @@ class ModelSettings:
                 )
             named = method
         try:
-            settings = cls(**values | {"method": named, "hidden_sizes": _sizes(values["hidden_sizes"])})
+            settings = cls(**values | {"method": named, "hidden_sizes": sizes(values["hidden_sizes"])})
             settings.new_model()
         except ValueError as cause:
             raise ContentError(f"{where}: {cause}") from cause
@@ -147,7 +147,12 @@ def _truth(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def _sizes(value: Any) -> tuple[int, ...]:
+def sizes(value: Any) -> tuple[int, ...]:
+    """Return the units of each hidden layer.
+
+    Raises:
+        ValueError: if they are no whole numbers from 1 to what 32 bits count.
+    """
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ValueError(f"hidden_sizes is {value!r}, expected whole numbers such as (64, 64), or () for none")
     return tuple(_whole(f"hidden_sizes[{place}]", it, 1, _MOST) for place, it in enumerate(value))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perdure.core import Learner, PerdureWarning
+from perdure.online.history import replay
 from perdure.online.journal import Journal
 from perdure.online.model import OnlineModel
 from perdure.online.settings import ModelSettings
@@ -116,6 +117,24 @@ class Snapshots:
                 continue
             return saved.model, saved.position
         return settings.new_model(), 0
+
+    def relearned(self, settings: ModelSettings, changes: Mapping[int, Any]) -> tuple[OnlineModel, int, int]:
+        """Return the model of a history in which examples have other targets, or were never learned.
+
+        Args:
+            settings: of the model.
+            changes: the targets by position, or `perdure.online.history.LEFT_OUT`; at least one.
+
+        Returns:
+            The model, the position of the last example, and that of the snapshot from which on it learned again.
+
+        Raises:
+            RowError: naming the position of an example that cannot be learned so.
+        """
+        last = self._journal.last_position
+        model, start = self.nearest(min(changes) - 1, settings)
+        replay(self._journal, model, start, last, changes)
+        return model, last, start
 
     def drop(self, position: int) -> None:
         """Remove the snapshots of this and later positions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from perdure.online.errors import RowError
+from perdure.storage.reading import shortened
 
 _TOO_LARGE = 2**63
 LARGEST = float(np.finfo(np.float32).max)
@@ -85,9 +87,11 @@ def numbers(y: Any, n_targets: int | None, number: Callable[[int], int] = int) -
     """
     try:
         values = np.asarray(y, np.float64)
-    except (TypeError, ValueError) as cause:
+    except (TypeError, ValueError, OverflowError) as cause:
         raise RowError(f"{_first_that_is_no_number(y, number)}, expected a number; convert it") from cause
-    values = values.reshape(len(values), -1)
+    values = values.reshape(len(values), math.prod(values.shape[1:]))
+    if not values.shape[1]:
+        raise RowError("rows have no targets, expected at least one number for each")
     if n_targets is not None and values.shape[1] != n_targets:
         raise RowError(f"rows have {values.shape[1]} targets, expected {n_targets}, as the rows before")
     bad = ~(np.abs(values) <= LARGEST)
@@ -99,6 +103,21 @@ def numbers(y: Any, n_targets: int | None, number: Callable[[int], int] = int) -
             row=number(row),
         )
     return values
+
+
+def as_array(y: Any) -> np.ndarray:
+    """Return targets as an array, of Python objects if it must be.
+
+    Raises:
+        RowError: naming the row that has not as many as the others.
+    """
+    if isinstance(y, Sequence):
+        sizes = [np.size(it) if isinstance(it, Sequence | np.ndarray) and not isinstance(it, str) else None for it in y]
+        for row, size in enumerate(sizes):
+            if size != sizes[0]:
+                shown = shortened(repr(y[row]))
+                raise RowError(f"row {row} has the target {shown}, expected as many numbers as row 0 has", row=row)
+    return np.asarray(y)
 
 
 def _check_class(label: Any, number: Callable[[int], int], row: int) -> None:
@@ -135,5 +154,7 @@ def _first_that_is_no_number(y: Sequence[Any], number: Callable[[int], int]) -> 
         try:
             np.asarray(value, np.float64)
         except (TypeError, ValueError):
-            return f"row {number(row)} has the target {value!r}"
+            return f"row {number(row)} has the target {shortened(repr(value))}"
+        except OverflowError:  # a whole number of more than 308 digits
+            return f"row {number(row)} has a target that does not fit float32"
     return "rows have different numbers of targets"

@@ -102,7 +102,9 @@ class ModelView:
         """Wait for what `dispatch` has begun, and return it."""
         if not parts:
             return np.zeros((n_rows, self.n_outputs), np.float32)
-        return np.concatenate([np.asarray(outputs)[:n] for outputs, n in parts])[:, : self.n_outputs]
+        answers = np.concatenate([np.asarray(outputs)[:n] for outputs, n in parts])[:, : self.n_outputs]
+        silent = self.n_outputs - answers.shape[1]  # classes for which the state has not grown yet
+        return np.pad(answers, ((0, 0), (0, silent))) if silent else answers
 
 
 @jax.jit
