@@ -38,7 +38,9 @@ def test_the_examples_of_the_page_work(tmp_path, processes, capsys):
     assert '"prediction":"work"' in answers[0]
     assert '"refused":[{"line":2,' in answers[1]
     (block,) = re.findall(r"```py\n(.*?)```", PAGE, re.DOTALL)
-    exec(compile(block.replace("http://localhost:8000", server.url), "service.md", "exec"), {})
+    names = {}
+    exec(compile(block.replace("http://localhost:8000", server.url), "service.md", "exec"), names)
+    names["client"].close()
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "work"
     assert len(printed) == 3

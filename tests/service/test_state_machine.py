@@ -167,4 +167,4 @@ def test_any_sequence_of_requests():
 
 @pytest.mark.long
 def test_any_sequence_of_requests_for_long():
-    run(60, 50)
+    run(25, 40)
