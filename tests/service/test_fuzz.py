@@ -122,7 +122,7 @@ def memory():
     "n_requests",
     [
         300,
-        pytest.param(5_000, marks=pytest.mark.long),
+        pytest.param(2_000, marks=pytest.mark.long),
         pytest.param(100_000, marks=pytest.mark.endurance),
     ],
     ids=lambda it: f"{it} requests",
