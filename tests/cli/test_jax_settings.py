@@ -24,6 +24,7 @@ def test_every_core_is_a_device_and_compiled_programs_are_kept(nothing_set):
     configure_jax()
     assert int(os.environ["JAX_NUM_CPU_DEVICES"]) == usable_cpus()
     assert "perdure" in os.environ["JAX_COMPILATION_CACHE_DIR"]
+    assert int(os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"]) == 2**30
     assert "xla_cpu_small_while_loop_byte_threshold" in os.environ["XLA_FLAGS"]
 
 
@@ -33,6 +34,7 @@ def test_what_the_user_has_set_stays(nothing_set, monkeypatch):
         monkeypatch.setenv(name, value)
     configure_jax()
     assert {name: os.environ[name] for name in SET[:2]} == {name: own[name] for name in SET[:2]}
+    assert "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ  # JAX fails where others have written without one
     assert os.environ["XLA_FLAGS"].startswith("--xla_foo=1 --xla_backend_extra_options=")
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_extra_options=mine=1")
     configure_jax()

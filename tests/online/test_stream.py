@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from perdure.core import PerdureWarning
 from perdure.machine.signals import InterruptedRunError
 from perdure.online import stream
 from perdure.online.durable import DurableModel
@@ -157,3 +158,28 @@ def test_damaged_records_are_refused(change, words, spec_of, tmp_path):
 def test_methods_that_do_not_exist_are_refused(text):
     with pytest.raises(ValueError, match=f"methods are {text!r}, expected different ones of online, er"):
         methods_given(text, ("online", "er"))
+
+
+def test_numbers_with_fractions_are_no_classes(rows, spec_of, tmp_path):
+    for ending, write in (("csv", rows.to_csv), ("parquet", rows.to_parquet)):
+        path = tmp_path / f"prices.{ending}"
+        write(path, index=False)
+        with pytest.raises(ContentError, match=r"'price' holds numbers such as .*, expected classes; .* --regression"):
+            run_stream(spec_of(source=str(path), label="price"), tmp_path / f"run {ending}", progress=False)
+
+
+def test_many_whole_numbers_are_hardly_classes(rows, spec_of, tmp_path):
+    rows["price"] = np.arange(N) // 2
+    rows["stars"] = np.arange(N) % 5
+    path = tmp_path / "whole.csv"
+    rows.to_csv(path, index=False)
+    spec = spec_of(source=str(path), label="price", methods=("nearest-mean",))
+    with pytest.warns(PerdureWarning, match=r"'price' holds 300 different numbers in 600 rows, .* add --regression"):
+        run_stream(spec, tmp_path / "run", progress=False)
+    run_stream(spec_of(source=str(path), label="stars", methods=("nearest-mean",)), tmp_path / "stars", progress=False)
+
+
+def test_a_history_may_have_classes_with_fractions(spec_of, tmp_path):
+    with DurableModel.open(tmp_path / "model", method="nearest-mean") as model:
+        model.learn([{"a": 1.0}, {"a": 2.0}], [0.5, 1.5])
+    run_stream(spec_of(source=str(tmp_path / "model"), methods=("nearest-mean",)), tmp_path / "run", progress=False)

@@ -140,3 +140,24 @@ def test_a_row_that_cannot_be_learned_is_named(bad, model, tmp_path):
         frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
         with pytest.raises(RowError, match=rf"rows\.{ending}, row {bad}, column 'a' is inf.* \(rows are counted from"):
             learn_file(model, path, "y", progress=False)
+
+
+def test_numbers_that_are_hardly_classes_are_said(model, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,y\n" + "".join(f"1,{n / 2}\n" for n in range(60)))
+    with pytest.raises(
+        ContentError, match=r"'y' holds numbers such as 0.5, .*perdure model new FOLDER --regression"
+    ):
+        learn_file(model, path, "y", progress=False)
+    assert model.n_examples == 0
+    path.write_text("a,y\n" + "".join(f"1,{n}\n" for n in range(60)))
+    with pytest.warns(perdure.PerdureWarning, match="'y' holds 60 different numbers in 60 rows"):
+        learn_file(model, path, "y", progress=False)
+
+
+def test_classes_with_fractions_that_a_model_knows_are_learned(model, tmp_path):
+    model.learn({"a": 1.0}, 0.5)
+    path = tmp_path / "rows.csv"
+    path.write_text("a,y\n1,0.5\n1,1.5\n1,2\n")
+    learn_file(model, path, "y", progress=False)
+    assert model.classes == [0.5, 1.5, 2]

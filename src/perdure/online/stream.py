@@ -22,6 +22,7 @@ from perdure.online.drift import load_detector
 from perdure.online.folder import JOURNAL
 from perdure.online.history import pieces
 from perdure.online.journal import Journal
+from perdure.online.labels import LabelColumn
 from perdure.online.prequential import Meter
 from perdure.online.rows import Rows
 from perdure.online.settings import ModelSettings
@@ -172,8 +173,6 @@ def _measure(spec: StreamSpec, home: RunFolder, progress: bool | Watch) -> tuple
         job_progress(label, 0, total, "rows", show=progress) as report,
     ):
         for rows, labels, share in _read_ahead(_stream_of(spec)):
-            if not spec.regression:
-                _check_classes(labels, spec.label)
             list(pool.map(lambda entry, rows=rows, labels=labels: entry.learn(rows, labels), entries))
             if not n_rows:
                 load_detector()
@@ -191,17 +190,6 @@ def _measure(spec: StreamSpec, home: RunFolder, progress: bool | Watch) -> tuple
     if not n_rows:
         raise ContentError(f"{spec.name} has no rows, expected at least one")
     return [it.result() for it in entries], n_rows
-
-
-def _check_classes(labels: Any, name: str) -> None:
-    """Check that labels are no numbers with fractions, which are to be learned as numbers."""
-    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
-        fractions = labels[np.isfinite(labels) & (labels != np.round(labels))]
-        if len(fractions):
-            raise ContentError(
-                f"column {name!r} holds numbers such as {fractions[0]}, expected classes; to learn numbers, add "
-                "--regression"
-            )
 
 
 def _read_ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
@@ -223,9 +211,13 @@ def _stream_of(spec: StreamSpec) -> Iterator[Piece]:
                 n_rows += rows.n
                 yield rows, targets, n_rows / end
         return
+    found = LabelColumn(spec.label, "add --regression")
     for piece in read_pieces(spec.source, classes=None if spec.regression else spec.label):
         columns, (labels,) = without(piece, [spec.label], spec.name)
+        if not spec.regression:
+            found.check(labels)
         yield Rows(Table(columns, piece.n_rows, piece.first_row)), labels, piece.share
+    found.warn()
 
 
 def _checksums(spec: StreamSpec) -> dict[str, str]:

@@ -13,6 +13,7 @@ from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.online.columns import Table
 from perdure.online.durable import DurableModel
 from perdure.online.errors import RowError
+from perdure.online.labels import LabelColumn, has_fraction
 from perdure.online.rows import Rows
 from perdure.storage.reading import ContentError
 from perdure.streams.raw.tables import name_of, read_pieces, without
@@ -34,7 +35,8 @@ def learn_file(
         progress: show a progress bar; or a function to which progress is reported.
 
     Raises:
-        ContentError: if the file cannot be read or has no rows, or has no such column.
+        ContentError: if the file cannot be read or has no rows, or has no such column, or its classes are numbers with
+            fractions.
         RowError: naming the row, counted from 1, that cannot be learned; those of the pieces before it are learned.
         ValueError: if both columns are the same.
         InterruptedRunError: after a request to stop; the message tells how many rows were learned.
@@ -47,6 +49,7 @@ def learn_file(
     classes = None if model.settings.regression else label
     if model.classes and isinstance(model.classes[0], str):
         texts.append(label)
+    found = LabelColumn(label, "make a model that does: perdure model new FOLDER --regression")
     n_rows, began = 0, time.perf_counter()
     with (
         StopRequests() as stop,
@@ -56,6 +59,8 @@ def learn_file(
             inputs, taken = without(piece, [label] if id is None else [label, id], name_of(source))
             rows = Rows(Table(inputs, piece.n_rows, piece.first_row))
             names = None if id is None else _names(taken[1], id, piece.first_row, name_of(source))
+            if classes is not None and not any(map(has_fraction, model.classes)):
+                found.check(taken[0])
             with rows_of(source):
                 model.learn(rows, taken[0], names)
             n_rows += rows.n
@@ -67,6 +72,7 @@ def learn_file(
                     "them, or the same file again if its rows have names (--id)",
                     stop.received,
                 )
+    found.warn()
     return n_rows
 
 
