@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import threading
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -287,3 +288,35 @@ def test_a_copy_of_the_process_neither_learns_nor_answers(model, assert_same_sta
     model.learn({"c": 3.0}, "y")
     assert model.position == 2
     assert_same_state(model.model, relearned(model))
+
+
+ENDINGS = {
+    "learn": lambda model: model.learn({"c": 9.0}, "x", ids="9"),
+    "forget": lambda model: model.forget(["1", "4"]),
+    "undo": lambda model: model.undo(),
+    "relabel": lambda model: model.relabel("2", "new"),
+    "relabel in vain": lambda model: model.relabel("2", 5),
+    "adopt": lambda model: model.adopt("gaussian"),
+    "close": lambda model: model.close(),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_a_process_that_ends_between_any_two_statements_leaves_a_model_that_opens(name, tmp_path, assert_same_state):
+    folder, copies = tmp_path / "m", []
+    model = DurableModel.open(folder, method="nearest-mean", snapshot_examples=3)
+    for n in range(8):
+        model.learn({"c": float(n)}, "xyz"[n % 3], ids=f"{n}")
+
+    def copy(_):
+        copies.append(tmp_path / f"{len(copies)}")
+        shutil.copytree(folder, copies[-1])
+
+    model._journal._connection.set_trace_callback(copy)
+    with suppress(RowError):
+        ENDINGS[name](model)
+    model.close()
+    assert copies
+    for it in copies:
+        with DurableModel.open(it) as again:
+            assert_same_state(again.model, relearned(again))

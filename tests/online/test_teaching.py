@@ -145,9 +145,7 @@ def test_a_row_that_cannot_be_learned_is_named(bad, model, tmp_path):
 def test_numbers_that_are_hardly_classes_are_said(model, tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("a,y\n" + "".join(f"1,{n / 2}\n" for n in range(60)))
-    with pytest.raises(
-        ContentError, match=r"'y' holds numbers such as 0.5, .*perdure model new FOLDER --regression"
-    ):
+    with pytest.raises(ContentError, match=r"'y' holds numbers such as 0.5, .*perdure model new FOLDER --regression"):
         learn_file(model, path, "y", progress=False)
     assert model.n_examples == 0
     path.write_text("a,y\n" + "".join(f"1,{n}\n" for n in range(60)))

@@ -44,15 +44,15 @@ class LabelColumn:
         Raises:
             ContentError: if one is a number with a fraction.
         """
-        labels = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
-        for label in labels:
+        values: list[Any] = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
+        for label in values:
             if has_fraction(label):
                 raise ContentError(
                     f"column {self._name!r} holds numbers such as {label}, expected classes; to learn numbers, "
                     f"{self._remedy}"
                 )
-        self._n_rows += len(labels)
-        self._numbers.update(it for it in labels if isinstance(it, int | float) and not isinstance(it, bool))
+        self._n_rows += len(values)
+        self._numbers.update(it for it in values if isinstance(it, int | float) and not isinstance(it, bool))
 
     def warn(self) -> None:
         """Warn if there are so many different numbers that they are hardly classes."""
