@@ -183,3 +183,16 @@ def test_a_history_may_have_classes_with_fractions(spec_of, tmp_path):
     with DurableModel.open(tmp_path / "model", method="nearest-mean") as model:
         model.learn([{"a": 1.0}, {"a": 2.0}], [0.5, 1.5])
     run_stream(spec_of(source=str(tmp_path / "model"), methods=("nearest-mean",)), tmp_path / "run", progress=False)
+
+
+def test_what_cannot_run_leaves_no_record(spec_of, tmp_path):
+    for changes in ({"methods": ("online", "lda"), "regression": True}, {"memory_rule": "lifo"}, {"window": 0}):
+        with pytest.raises(ValueError, match=r"lda|lifo|window"):
+            run_stream(spec_of(**changes), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_progress_says_nothing_of_methods_without_a_figure_yet(spec_of, tmp_path):
+    updates = []
+    run_stream(spec_of(methods=("nearest-mean", "lda")), tmp_path / "run", progress=updates.append)
+    assert all(not it.words.startswith(",") and not it.words.endswith(", ") for it in updates)

@@ -138,13 +138,15 @@ def run_stream(spec: StreamSpec, folder: Path, *, progress: bool | Watch = True)
     Raises:
         ContentError: if the file cannot be read, or has no such column.
         RowError: naming the row that cannot be learned.
+        ValueError: if a method cannot learn that; nothing has been written.
         ResultsError: if the folder holds another run.
         InterruptedRunError: after a request to stop; nothing is kept then.
     """
+    entries = [_Entry(method, spec) for method in spec.methods]  # raises before there is a record of what cannot run
     with own_folder(folder, spec.config) as home:
         home.begin(f"{', '.join(spec.methods)} on {spec.name}", _checksums(spec))
         if not (folder / SUMMARY).exists():
-            results, n_rows = _measure(spec, home, progress)
+            results, n_rows = _measure(spec, entries, home, progress)
             write_results(folder, results, n_rows)
             home.log(f"finished: {n_rows:,} rows")
     return StreamRecord.load(folder)
@@ -162,8 +164,9 @@ def resume_stream(folder: Path, *, progress: bool | Watch = True) -> StreamRecor
     return run_stream(spec, folder, progress=progress)
 
 
-def _measure(spec: StreamSpec, home: RunFolder, progress: bool | Watch) -> tuple[list[MethodResult], int]:
-    entries = [_Entry(method, spec) for method in spec.methods]
+def _measure(
+    spec: StreamSpec, entries: list[_Entry], home: RunFolder, progress: bool | Watch
+) -> tuple[list[MethodResult], int]:
     label = f"{', '.join(spec.methods)} on {spec.name}, before each row is learned"
     total = None if spec.source == STANDARD_INPUT else _PARTS
     began, n_rows = time.perf_counter(), 0
@@ -179,7 +182,7 @@ def _measure(spec: StreamSpec, home: RunFolder, progress: bool | Watch) -> tuple
             n_rows += rows.n
             speed = n_rows / (time.perf_counter() - began)
             done = int(_PARTS * (share or 0))
-            report(ProgressUpdate(done, _PARTS, speed, ", ".join(it.words() for it in entries)))
+            report(ProgressUpdate(done, _PARTS, speed, ", ".join(filter(None, (it.words() for it in entries)))))
             if stop.received is not None:
                 home.log(f"stopped after {n_rows:,} rows")
                 raise InterruptedRunError(
