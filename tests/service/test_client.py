@@ -63,6 +63,13 @@ def test_missing_values_and_numbers_of_numpy(client):
     client.learn_one({"a": np.float32(1.5), "b": float("nan"), "c": None}, np.int64(3))
     (example,) = client.examples()
     assert (example["x"], example["y"]) == ({"a": 1.5, "b": None, "c": None}, 3)
+    frame = pd.DataFrame({"a": [1.0, float("nan")], "c": ["x", None]})
+    client.learn_many(frame, np.array([3, 4]))
+    assert [(it["x"], it["y"]) for it in client.examples()][:2] == [
+        ({"a": None, "c": None}, 4),
+        ({"a": 1.0, "c": "x"}, 3),
+    ]
+    assert len(client.predict(frame)) == 2
 
 
 def test_examples_are_corrected_and_labels_come_later(client):

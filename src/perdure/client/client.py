@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from perdure.client.transport import ServiceError, Transport
-from perdure.online.columns import Table
-from perdure.online.rows import as_rows
+from perdure.online.rows import as_rows, dictionaries
 
 
 class Prediction(NamedTuple):
@@ -112,7 +111,7 @@ class Client:
         Raises:
             ServiceError: if it cannot be learned; its `field` names the place.
         """
-        return self._send("POST", "/learn", {"x": dict(x), "y": _plain(y), "id": id or _new_id()})
+        return self._send("POST", "/learn", {"x": dict(x), "y": y, "id": id or _new_id()})
 
     def learn_many(self, X: Any, y: Any, ids: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Learn rows in order, some at a time; return of each what `learn_one` returns.
@@ -125,7 +124,7 @@ class Client:
         Raises:
             ServiceError: if a row cannot be learned; the batches before its own are learned.
         """
-        rows, targets = _dictionaries(X), [_plain(it) for it in y]
+        rows, targets = _dictionaries(X), list(y)
         names = [_new_id() for _ in rows] if ids is None else list(ids)
         if not len(rows) == len(targets) == len(names):
             raise ValueError(f"{len(rows)} rows, {len(targets)} targets and {len(names)} ids were given")
@@ -146,7 +145,7 @@ class Client:
         Raises:
             ServiceError: if no such prediction waits for its label.
         """
-        return self._send("POST", "/feedback", {"prediction_id": prediction_id, "y": _plain(y)})
+        return self._send("POST", "/feedback", {"prediction_id": prediction_id, "y": y})
 
     # --- asking
 
@@ -209,7 +208,7 @@ class Client:
 
     def relabel(self, id: str, y: Any) -> None:
         """Correct the class of an example."""
-        self._send("POST", "/relabel", {"id": id, "y": _plain(y)})
+        self._send("POST", "/relabel", {"id": id, "y": y})
 
     def examples(self, *, text: str | None = None, label: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the examples, the newest first.
@@ -277,16 +276,7 @@ def _dictionaries(X: Any) -> list[dict[str, Any]]:
         raise ValueError("a single row was given, expected several; use learn_one, predict_one or predict_proba_one")
     if isinstance(X, Sequence) and X and all(isinstance(it, Mapping) for it in X):
         return [dict(it) for it in X]
-    rows = as_rows(X)
-    if not isinstance(rows.inputs, Table):
-        raise ValueError(f"inputs of shape {rows.inputs.shape} were given, expected rows: X.reshape(len(X), -1)")
-    names = list(rows.inputs.columns)
-    values = [it.tolist() if isinstance(it, np.ndarray) else it for it in rows.inputs.columns.values()]
-    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
-
-
-def _plain(y: Any) -> Any:
-    return y.tolist() if hasattr(y, "tolist") else y
+    return dictionaries(as_rows(X))
 
 
 def _sorted_places(classes: list[Any]) -> list[int]:

@@ -33,6 +33,8 @@ def to_json(value: Any) -> str:
 def _without_nan(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _without_nan(it) for name, it in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(it) for it in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from perdure.online.answers import Answers
 from perdure.online.drawings import as_table
 from perdure.online.errors import RowError
-from perdure.online.history import Kept, as_kept, as_list, dictionaries, names_given
+from perdure.online.history import Kept, as_kept, as_list, names_given
 from perdure.online.journal import Journal, check_length
 from perdure.online.model import OnlineModel
-from perdure.online.rows import Rows, as_rows, of_dictionaries
+from perdure.online.rows import Rows, as_rows, dictionaries, of_dictionaries
 
 
 class Request(NamedTuple):

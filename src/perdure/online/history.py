@@ -17,7 +17,7 @@ from perdure.online.journal import Entry, Journal, JournalError
 from perdure.online.methods import METHODS
 from perdure.online.model import OnlineModel
 from perdure.online.refusals import RESTORE
-from perdure.online.rows import Rows, of_dictionaries
+from perdure.online.rows import Rows, dictionaries, of_dictionaries
 from perdure.online.settings import ModelSettings
 from perdure.online.values import number_of
 from perdure.storage.files import StorageError
@@ -180,21 +180,6 @@ def name_of(id: Any, who: str) -> str:
     if isinstance(id, str) and not id.isascii() and any("\ud800" <= it <= "\udfff" for it in id):
         raise RowError(f"{who} the id {id!r}, which is no text of Unicode; give another one")
     return str(id)
-
-
-def dictionaries(rows: Rows) -> list[dict[str, Any]]:
-    """Return rows as the journal keeps them.
-
-    Raises:
-        RowError: if they are images or the like.
-    """
-    if isinstance(rows.inputs, np.ndarray):
-        raise RowError("inputs of more than two dimensions cannot be kept; give rows of columns: X.reshape(len(X), -1)")
-    names = list(rows.inputs.columns)
-    if not names:
-        return [{} for _ in range(rows.n)]
-    values = [it.tolist() if isinstance(it, np.ndarray) else it for it in rows.inputs.columns.values()]
-    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def settings_to_keep(settings: ModelSettings) -> dict[str, Any]:

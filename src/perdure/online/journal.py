@@ -25,6 +25,7 @@ from perdure.storage.reading import MAX_DEPTH, MAX_TEXT_BYTES, ContentError, par
 _PIECE = 1000
 _PAGE_BYTES = 16_384
 """Larger pages than SQLite's 4,096 make erasing about a third faster with 20 columns."""
+_COLUMNS = "position, id, x, y, checksum, learned_at"
 
 
 class Entry(NamedTuple):
@@ -38,6 +39,8 @@ class Entry(NamedTuple):
     """Column to value; None where missing."""
     y: Any
     """Class, or targets."""
+    learned_at: float
+    """Seconds since 1970."""
 
 
 class Journal:
@@ -201,12 +204,8 @@ class Journal:
         """
         end = self.last_position if upto is None else upto
         while after < end:
-            with self._explained("read"):
-                rows = self._connection.execute(
-                    "SELECT position, id, x, y, checksum FROM examples "
-                    "WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
-                    (after, end, _PIECE),
-                ).fetchall()
+            query = f"SELECT {_COLUMNS} FROM examples WHERE position > ? AND position <= ? ORDER BY position LIMIT ?"
+            rows = self.select(query, after, end, _PIECE)
             if not rows:
                 return
             yield from (self._entry(row) for row in rows if row[2] is not None)
@@ -221,20 +220,22 @@ class Journal:
         with self._explained("read"):
             return self._connection.execute(query, values).fetchall()
 
+    def newest(self, condition: str, *values: Any, limit: int) -> list[Entry]:
+        """Return examples that were not forgotten and meet a condition of SQL, the newest first.
+
+        Raises:
+            JournalError: if an example cannot be read, or is not what was written.
+        """
+        query = f"SELECT {_COLUMNS} FROM examples WHERE x IS NOT NULL AND {condition} ORDER BY position DESC LIMIT ?"
+        return [self._entry(row) for row in self.select(query, *values, limit)]
+
     def last_entry(self) -> Entry | None:
         """Return the last example that was not forgotten; None if there is none."""
-        with self._explained("read"):
-            row = self._connection.execute(
-                "SELECT position, id, x, y, checksum FROM examples WHERE x IS NOT NULL ORDER BY position DESC LIMIT 1"
-            ).fetchone()
-        return None if row is None else self._entry(row)
+        return next(iter(self.newest("TRUE", limit=1)), None)
 
-    def _entry(self, row: tuple[int, Any, Any, Any, Any]) -> Entry:
-        position, id, x, y, checksum = row
-        if not isinstance(x, str) or not isinstance(y, str) or checksum != checksum_of(x, y):
-            raise JournalError(
-                errno.EIO, f"{self._path} is damaged: example {position} is not what was written; {RESTORE}"
-            )
+    def _entry(self, row: tuple[Any, ...]) -> Entry:
+        position, id, x, y, checksum, learned_at = row
+        check_content(self._path, position, x, y, checksum)
         try:
             inputs, target = json.loads(x), json.loads(y)
         except (ValueError, RecursionError) as cause:
@@ -248,7 +249,7 @@ class Journal:
                 f"{self._path}: example {position} is {shortened(x)}, expected a JSON object from column to value; "
                 f"{RESTORE}",
             )
-        return Entry(position, id, inputs, target)
+        return Entry(position, id, inputs, target, learned_at)
 
     @property
     def last_position(self) -> int:
@@ -350,6 +351,16 @@ class Journal:
                 errno_of(cause),
                 f"{self._path} could not be {what}: {cause}; what was acknowledged before is kept. {remedy_for(cause)}",
             ) from cause
+
+
+def check_content(path: Path, position: int, x: Any, y: Any, checksum: Any) -> None:
+    """Check that an example is what was written.
+
+    Raises:
+        JournalError: naming it, if it is not.
+    """
+    if not isinstance(x, str) or not isinstance(y, str) or checksum != checksum_of(x, y):
+        raise JournalError(errno.EIO, f"{path} is damaged: example {position} is not what was written; {RESTORE}")
 
 
 def check_length(id: str | None, x: str, y: str) -> None:

@@ -139,6 +139,21 @@ def of_dictionaries(rows: Sequence[Any], numbers: np.ndarray | None = None) -> R
     return Rows(table)
 
 
+def dictionaries(rows: Rows) -> list[dict[str, Any]]:
+    """Return rows as the journal keeps them.
+
+    Raises:
+        RowError: if they are images or the like.
+    """
+    if isinstance(rows.inputs, np.ndarray):
+        raise RowError("inputs of more than two dimensions cannot be kept; give rows of columns: X.reshape(len(X), -1)")
+    names = list(rows.inputs.columns)
+    if not names:
+        return [{} for _ in range(rows.n)]
+    values = [it.tolist() if isinstance(it, np.ndarray) else it for it in rows.inputs.columns.values()]
+    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
 def _as_array(x: Any) -> np.ndarray:
     """Return rows as an array; texts among numbers leave the numbers what they are, points in time are seconds."""
     if isinstance(x, np.ma.MaskedArray):

@@ -5,28 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from perdure.online.journal import Journal
+from perdure.online.journal import Entry, Journal
 
 _SCANNED = 50_000
 """Positions that one page looks at: a search that finds nothing comes to an end all the same."""
 _LARGEST = 2**63 - 1
 
 
-class FoundExample(NamedTuple):
-    """An example as it was learned."""
-
-    position: int
-    id: str | None
-    learned_at: float
-    """Seconds since 1970."""
-    x: dict[str, Any]
-    y: Any
-
-
 class Page(NamedTuple):
     """Some examples, and where the others begin."""
 
-    examples: list[FoundExample]
+    examples: list[Entry]
     before: int | None
     """Ask for those before this position; None if there are none."""
 
@@ -54,7 +43,7 @@ def find_examples(
     Raises:
         JournalError: if the journal cannot be read.
     """
-    conditions, values = ["x IS NOT NULL"], []
+    conditions, values = ["position < ?", "position >= ?"], []
     if id is not None:
         conditions.append("id = ?")
         values.append(id)
@@ -66,11 +55,6 @@ def find_examples(
         values.extend([json.dumps(text)[1:-1]] * 2)
     end = min(_LARGEST if before is None else before, journal.last_position + 1)
     start = 0 if id is not None else max(end - _SCANNED, 0)
-    query = (
-        f"SELECT position, id, learned_at, x, y FROM examples WHERE {' AND '.join(conditions)} "
-        "AND position < ? AND position >= ? ORDER BY position DESC LIMIT ?"
-    )
-    rows = journal.select(query, *values, end, start, limit)
-    found = [FoundExample(at, name, when, json.loads(x), json.loads(y)) for at, name, when, x, y in rows]
+    found = journal.newest(" AND ".join(conditions), end, start, *values, limit=limit)
     following = found[-1].position if len(found) == limit else start
     return Page(found, following if following > 1 else None)

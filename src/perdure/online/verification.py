@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from pathlib import Path
 
-from perdure.online.encoding import checksum_of
-from perdure.online.journal import Journal, JournalError
-from perdure.online.refusals import RESTORE
+from perdure.online.journal import Journal, check_content
 
 _PIECE = 1_000
 _QUERY = "SELECT position, x, y, checksum FROM examples WHERE position > ? ORDER BY position LIMIT ?"
@@ -28,12 +25,8 @@ def verify_journal(path: Path, proceed: Callable[[], bool] = lambda: True) -> No
     try:
         while proceed() and (rows := journal.select(_QUERY, after, _PIECE)):
             for position, x, y, checksum in rows:
-                if (x, y, checksum) == (None, None, None):  # forgotten
-                    continue
-                if not isinstance(x, str) or not isinstance(y, str) or checksum != checksum_of(x, y):
-                    raise JournalError(
-                        errno.EIO, f"{path} is damaged: example {position} is not what was written; {RESTORE}"
-                    )
+                if (x, y, checksum) != (None, None, None):  # those were forgotten
+                    check_content(path, position, x, y, checksum)
             after = rows[-1][0]
     finally:
         journal.close()

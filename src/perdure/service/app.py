@@ -6,20 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from perdure._version import __version__
 from perdure.service import page
-from perdure.service.bodies import FeedbackBody, LearnBody
 from perdure.service.context import ENCODER, Context
 from perdure.service.gate import Gate, failure
 from perdure.service.limits import Limits
+from perdure.service.openapi import add_schemas
 from perdure.service.problems import MEDIA_TYPE, ProblemError, pointer
 from perdure.service.routes import answering, correcting, looking, models, racing, teaching, watching
 
@@ -35,17 +33,6 @@ ROUTERS = (
 )
 _DESCRIPTION = """Models that are taught one example at a time, never forget what they were taught, and lose no example
 that they have acknowledged. Errors are problems as RFC 9457 has them; `field` points to what is wrong in the body."""
-
-
-class Problem(BaseModel):
-    """Why a request was refused."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    field: str | None = None
-    request_id: str | None = None
 
 
 def make_app(
@@ -87,17 +74,7 @@ def make_app(
     app.add_exception_handler(Exception, _on_failure)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(StarletteHTTPException, _on_http)
-    described = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        content = described()
-        schemas = content.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = Problem.model_json_schema()
-        for body in (LearnBody, FeedbackBody):
-            schemas.update(body.model_json_schema(ref_template="#/components/schemas/{model}")["$defs"])
-        return content
-
-    app.openapi = openapi
+    add_schemas(app)
     return Gate(app, context, log, {"learn": teaching.learn, "predict": answering.predict})
 
 

@@ -30,18 +30,22 @@ Target = Annotated[
     Field(description="The class: a text, a number, true or false. For regression a number, or a list of them."),
 ]
 Id = Annotated[str, Field(min_length=1, description="Name of the example. A name is learned once.")]
-Classes = list[Any]
 Body = TypeVar("Body", bound="StrictBody")
 
 
 class StrictBody(BaseModel):
     """What a request holds, and nothing else."""
 
+    EXAMPLE: ClassVar[dict[str, Any]]
+    """Of a whole request."""
+
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class Example(StrictBody):
     """A row and its class."""
+
+    EXAMPLE: ClassVar = {"x": {"subject": "meeting", "length": 800}, "y": "work", "id": "m2"}
 
     x: Row
     y: Target
@@ -51,7 +55,7 @@ class Example(StrictBody):
 class LearnBody(StrictBody):
     """One example, or several."""
 
-    EXAMPLE: ClassVar = {"x": {"subject": "meeting", "length": 800}, "y": "work", "id": "m2"}
+    EXAMPLE: ClassVar = Example.EXAMPLE
 
     x: Row | None = None
     y: Target = None
@@ -145,10 +149,10 @@ def parsed(kind: type[Body], content: bytes) -> Body:
 
 def _problem(error: ValidationError, kind: type[StrictBody]) -> ProblemError:
     first, *others = error.errors(include_url=False, include_input=False, include_context=False)
-    example = json.dumps(getattr(kind, "EXAMPLE", {}))
+    example = json.dumps(kind.EXAMPLE)
     if first["type"] == "json_invalid":
         return ProblemError("bad-json", f"{first['msg']}; give JSON such as {example}")
-    place = [it for it in first["loc"] if it not in ("function-before[]",)]
+    place = first["loc"]
     more = f" ({len(others)} more)" if others else ""
     where = f"{pointer(*place)}: " if place else ""
     return ProblemError(

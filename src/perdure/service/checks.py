@@ -103,3 +103,17 @@ def check_id(id: str | None, limits: Limits, *place: str | int) -> None:
             f"{pointer(*place)} has {len(id):,} characters, expected at most {limits.name:,}; shorten it",
             field=pointer(*place),
         )
+
+
+def check_rows(n_rows: int, limits: Limits, place: str) -> None:
+    """Check that there are not too many rows.
+
+    Raises:
+        ProblemError: if there are.
+    """
+    if n_rows > limits.rows:
+        raise ProblemError(
+            "too-large",
+            f"{n_rows:,} rows were given, expected at most {limits.rows:,}; send several requests",
+            field=place,
+        )

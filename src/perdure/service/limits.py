@@ -46,7 +46,7 @@ class Limits:
     jobs: int = 8
     """Backtests that wait or run, of all models (429)."""
     replayed: int = 50_000
-    """Examples that are learned again to answer as the model did at a position (422)."""
+    """Examples that are learned again to answer as the model did at a position (400)."""
     waiting_rows: int = 100_000
     """Predictions of a model that wait for a label; the oldest give way."""
     waiting_seconds: float = 7 * 86_400.0

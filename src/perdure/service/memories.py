@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +11,6 @@ from perdure.memory import BalancedBuffer, Buffer, capacity, filled
 from perdure.online.journal import Journal
 from perdure.online.model import OnlineModel
 from perdure.online.remembered import Remembered
-from perdure.online.search import FoundExample
 from perdure.service.problems import ProblemError
 from perdure.service.turns import Turns
 
@@ -31,7 +29,6 @@ class MemoryContent(NamedTuple):
 
 def memory_of(model: OnlineModel) -> MemoryContent | None:
     """Return what the largest memory of a model holds; None if it has none, or has learned nothing yet."""
-    is_memory = lambda node: isinstance(node, Buffer | BalancedBuffer)  # noqa: E731
     state = model.state
     nodes = [] if state is None else jax.tree.leaves(state.learner, is_leaf=is_memory)
     found = [_of_one_expert(it) for it in nodes if is_memory(it)]
@@ -41,6 +38,11 @@ def memory_of(model: OnlineModel) -> MemoryContent | None:
     n = int(filled(largest))
     labels = [None] * n if model.regression else _labels(largest.examples, n, model.classes)
     return MemoryContent(capacity(largest), labels)
+
+
+def is_memory(node: Any) -> bool:
+    """Tell a memory from the other parts of a learner's state."""
+    return isinstance(node, Buffer | BalancedBuffer)
 
 
 def _of_one_expert(memory: Any) -> Any:
@@ -98,17 +100,7 @@ class Memories:
         chosen = name or names[0]
         positions = [it for it in held[names.index(chosen)] if before is None or it < before]
         taken = positions[:limit]
-        examples = [it._asdict() for it in _examples(journal, taken)]
+        places = ", ".join("?" * len(taken))  # one that has been forgotten in the meantime is left out
+        examples = [it._asdict() for it in journal.newest(f"position IN ({places})", *taken, limit=len(taken))]
         following = taken[-1] if len(positions) > limit else None
         return shown | {"memory": chosen, "examples": examples, "before": following}
-
-
-def _examples(journal: Journal, positions: list[int]) -> list[FoundExample]:
-    """Return examples, the newest first; one that has been forgotten in the meantime is left out."""
-    places = ", ".join("?" * len(positions))
-    rows = journal.select(
-        f"SELECT position, id, learned_at, x, y FROM examples WHERE x IS NOT NULL AND position IN ({places}) "
-        "ORDER BY position DESC",
-        *positions,
-    )
-    return [FoundExample(at, id, when, json.loads(x), json.loads(y)) for at, id, when, x, y in rows]

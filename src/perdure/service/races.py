@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from perdure.online.model import OnlineModel
 from perdure.online.rows import Rows
 from perdure.online.settings import ModelSettings
 from perdure.service.problems import ProblemError
@@ -92,7 +93,7 @@ class Race:
         known = data_sets()
         if data not in known:
             raise ProblemError("bad-body", f"data is {data[:80]!r}, expected one of {', '.join(known)}", field="/data")
-        self._models = []
+        self._models: list[OnlineModel] = []
         for place, name in enumerate(methods):
             try:
                 settings = ModelSettings(method=name, memory_size=MEMORY_SIZE, standardize=False, seed=seed)
@@ -118,8 +119,7 @@ class Race:
             rates = []
             for model in self._models:
                 began = time.perf_counter()
-                model.learn(rows, targets)
-                _wait_for(model)
+                model.predict_then_learn(rows, targets).wait()
                 rates.append((stop - start) / (time.perf_counter() - began))
             self._position = stop
             self._last = self._tested(stop - start, rates)
@@ -154,7 +154,7 @@ class Race:
             ],
         }
 
-    def _accuracy(self, model: Any) -> list[float | None]:
+    def _accuracy(self, model: OnlineModel) -> list[float | None]:
         """Return the accuracy on test digits of each class, None for classes that have not come yet."""
         seen = np.unique(self._stream.y[: self._position])
         if not len(seen):
@@ -166,11 +166,6 @@ class Race:
             float(right[self._stream.test_y[tested] == number].mean()) if number in seen else None
             for number in range(_N_CLASSES)
         ]
-
-
-def _wait_for(model: Any) -> None:
-    """Wait until a model has learned what it was given."""
-    model.view(0).predict_proba(np.zeros((1, *model.shape), np.uint8))
 
 
 class Races:

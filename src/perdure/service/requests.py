@@ -11,8 +11,7 @@ from perdure.online.errors import RowError
 from perdure.online.group import Request, request_of
 from perdure.online.journal import JournalError
 from perdure.service.bodies import LearnBody, new_id, parsed
-from perdure.service.checks import check_id, check_row, check_target
-from perdure.service.context import check_rows
+from perdure.service.checks import check_id, check_row, check_rows, check_target
 from perdure.service.limits import Limits
 from perdure.service.problems import ProblemError, of_row
 

@@ -202,6 +202,17 @@ class Served:
         except RowError as error:
             raise of_row(error, *before, many=many) from None
 
+    async def look(self, look: Callable[[DurableModel], Found]) -> Found:
+        """Let the writer read in the model, between two changes.
+
+        Raises:
+            ProblemError: if it cannot.
+        """
+        self.check_teachable()
+        teacher = self._teacher
+        assert teacher is not None
+        return await self._answer(lambda: teacher.look(look), self.limits.answer_seconds)
+
     async def change(self, change: Callable[[DurableModel], Found]) -> Found:
         """Let the writer change the history, while predictions go on from the last view.
 

@@ -13,9 +13,10 @@ from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from perdure.service.bodies import Example, new_id, parsed
-from perdure.service.context import ENCODER, NDJSON, Context, pieces_of
+from perdure.service.context import ENCODER, NDJSON, Context
 from perdure.service.limits import STREAM_BATCH_ROWS, Limits
 from perdure.service.problems import ProblemError, of_row
+from perdure.service.reading import pieces_of
 from perdure.service.requests import check_example, kept_request
 from perdure.service.served import Served
 from perdure.service.teacher import Rows, Taught

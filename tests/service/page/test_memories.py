@@ -9,12 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from perdure.memory import BalancedBuffer, Buffer, filled
+from perdure.memory import filled
 from perdure.online import remembered
 from perdure.online.durable import DurableModel
 from perdure.online.journal import Journal
 from perdure.online.remembered import Remembered, memories_of
 from perdure.service import memories
+from perdure.service.memories import is_memory
 from perdure.service.turns import CALLERS
 
 SETTINGS = {"standardize": False, "hidden_sizes": (3,), "memory_size": 12}
@@ -22,7 +23,6 @@ SETTINGS = {"standardize": False, "hidden_sizes": (3,), "memory_size": 12}
 
 def numbers_in(model):
     """Return the only input of each example in each memory of a model, as whole numbers."""
-    is_memory = lambda node: isinstance(node, Buffer | BalancedBuffer)  # noqa: E731
     held = []
     for it in jax.tree.leaves(model.state.learner, is_leaf=is_memory):
         if is_memory(it):

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from perdure.online.errors import RowError
 from perdure.online.view import ModelView
 from perdure.service.bodies import PredictBody, parsed
-from perdure.service.checks import check_row
-from perdure.service.context import answer, body_of, check_rows, context_of, documented
+from perdure.service.checks import check_row, check_rows
+from perdure.service.context import answer, context_of
 from perdure.service.limits import Limits
+from perdure.service.openapi import documented
 from perdure.service.problems import ProblemError, of_row
+from perdure.service.reading import body_of
 from perdure.service.requests import beside_if_large
 from perdure.service.scores import all_finite
 from perdure.service.served import Served

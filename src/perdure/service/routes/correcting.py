@@ -15,9 +15,11 @@ from perdure.online.journal import Entry, JournalError
 from perdure.online.search import find_examples
 from perdure.online.view import ModelView
 from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody, parsed
-from perdure.service.checks import check_target
-from perdure.service.context import answer, body_of, check_rows, context_of, documented
+from perdure.service.checks import check_rows, check_target
+from perdure.service.context import answer, context_of
+from perdure.service.openapi import documented
 from perdure.service.problems import ProblemError
+from perdure.service.reading import body_of
 from perdure.service.served import Served
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["correct"])

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from perdure.online.durable import DurableModel
-from perdure.service.context import answer, context_of, documented
+from perdure.service.context import answer, context_of
 from perdure.service.memories import memory_of
+from perdure.service.openapi import documented
 from perdure.service.problems import ProblemError
 from perdure.service.served import Served
 
@@ -28,7 +29,7 @@ _INSIDE = {
 async def inside(name: str, request: Request) -> Response:
     """Tell how many examples of each class the memory holds, and how far each expert of `auto` is trusted."""
     served = context_of(request).models.find(name)
-    return answer(await served.change(_inside))
+    return answer(await served.look(_inside))
 
 
 _MEMORY = {
@@ -65,7 +66,7 @@ def _remembered(served: Served, memory: str | None, before: int | None, limit: i
 async def file(name: str, request: Request) -> Response:
     """Send the model as one file, which `perdure.load` reads as an estimator."""
     served = context_of(request).models.find(name)
-    content = await served.change(_saved)
+    content = await served.look(_saved)
     headers = {"Content-Disposition": f'attachment; filename="{name}.safetensors"'}
     return Response(content, headers=headers, media_type="application/octet-stream")
 

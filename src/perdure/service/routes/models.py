@@ -8,8 +8,10 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from perdure.service.bodies import CreateBody, parsed
-from perdure.service.context import answer, body_of, context_of, documented
+from perdure.service.context import answer, context_of
+from perdure.service.openapi import documented
 from perdure.service.problems import ProblemError
+from perdure.service.reading import body_of
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

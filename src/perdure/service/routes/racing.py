@@ -10,8 +10,10 @@ from pydantic import Field
 
 from perdure.online.methods import METHODS
 from perdure.service.bodies import StrictBody, parsed
-from perdure.service.context import answer, body_of, context_of, documented
+from perdure.service.context import answer, context_of
+from perdure.service.openapi import documented
 from perdure.service.races import MAX_EXAMPLES, data_sets
+from perdure.service.reading import body_of
 
 router = APIRouter(prefix="/v1/races", tags=["race"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -9,9 +10,13 @@ from fastapi.concurrency import run_in_threadpool
 
 from perdure.service import stream
 from perdure.service.bodies import FeedbackBody, Label, LearnBody, parsed
-from perdure.service.checks import check_target
-from perdure.service.context import NDJSON, answer, body_of, check_rows, context_of, documented
-from perdure.service.problems import ProblemError
+from perdure.service.checks import check_rows, check_target
+from perdure.service.context import NDJSON, answer, context_of
+from perdure.service.limits import Limits
+from perdure.service.openapi import documented
+from perdure.service.predictions import Waiting
+from perdure.service.problems import ProblemError, pointer
+from perdure.service.reading import body_of, content_type_of
 from perdure.service.requests import beside_if_large, kept_request, to_learn
 from perdure.service.served import Served
 from perdure.service.teacher import Taught
@@ -35,7 +40,7 @@ async def learn(name: str, request: Request) -> Response:
     """
     context = context_of(request)
     served = context.models.find(name)
-    if request.headers.get("content-type", "").startswith(NDJSON):
+    if content_type_of(request) == NDJSON:
         served.check_teachable()
         return stream.StreamedAnswer(stream.learned(request, served, context))
     given = await beside_if_large(await body_of(request), to_learn, context.limits, served.regression)
@@ -54,51 +59,72 @@ async def feedback(name: str, request: Request) -> Response:
     """Learn the row of an earlier prediction, now that its label has come; sent twice, it is learned once."""
     context = context_of(request)
     served = context.models.find(name)
-    body = parsed(FeedbackBody, await body_of(request))
-    labels = body.labels
-    if labels is None:
-        if body.prediction_id is None:
-            raise ProblemError("bad-body", "neither prediction_id nor labels was given", field="/prediction_id")
-        labels = [Label(prediction_id=body.prediction_id, y=body.y)]
-    check_rows(len(labels), context.limits, "/labels")
-    place: list[str] = [] if body.labels is None else ["labels"]
-    for n, it in enumerate(labels):
-        own = [*place, n, "y"] if place else ["y"]
-        check_target(it.y, context.limits, *own, regression=served.regression)
+    labels, place = _labels_of(parsed(FeedbackBody, await body_of(request)), context.limits, served)
     served.check_teachable()
-    waiting = await run_in_threadpool(served.predictions.find, [it.prediction_id for it in labels])
-    unknown = [it.prediction_id for it in labels if it.prediction_id not in waiting]
-    learned = await run_in_threadpool(_positions, served, unknown) if unknown else {}
-    for n, it in enumerate(labels):
-        if it.prediction_id not in waiting and it.prediction_id not in learned:
-            own = f"/labels/{n}/prediction_id" if place else "/prediction_id"
-            days = context.limits.waiting_seconds / 86_400
-            raise ProblemError(
-                "no-prediction",
-                f"no prediction {it.prediction_id[:80]!r} waits for a label; one waits {days:g} days, and "
-                f"{context.limits.waiting_rows:,} wait at most: send the row with its label to learn instead",
-                field=own,
-            )
-    new = [it for it in labels if it.prediction_id in waiting]
+    ids = [it.prediction_id for it in labels]
+    waiting = await run_in_threadpool(served.predictions.find, ids)
+    learned = await run_in_threadpool(_learned_before, served, [it for it in ids if it not in waiting])
+    _check_known(ids, {**waiting, **learned}, context.limits, place)
     told: dict[str, dict[str, Any]] = {
         id: {"position": at, "id": id, "known": True, "prediction": None} for id, at in learned.items()
     }
-    if new:
-        ids = [it.prediction_id for it in new]
-        learnable = kept_request([waiting[id].x for id in ids], [it.y for it in new], ids, *place, many=bool(place))
-        taught = await served.learn(learnable, *place, many=bool(place))
-        await run_in_threadpool(served.predictions.drop, ids)
-        context.metrics.examples.labels(name).inc(len(ids))
-        for one in _told(taught, ids):
-            told[one["id"]] = {**one, "predicted": waiting[one["id"]].predicted}
-    answers = [told[it.prediction_id] for it in labels]
+    if new := [it for it in labels if it.prediction_id in waiting]:
+        told |= await _learn_labels(new, waiting, served, place)
+        context.metrics.examples.labels(name).inc(len(new))
+    answers = [told[id] for id in ids]
     return answer({"examples": answers} if place else answers[0])
 
 
-def _positions(served: Served, ids: list[str]) -> dict[str, int]:
-    """Return where predictions have been learned whose labels came before."""
+def _labels_of(body: FeedbackBody, limits: Limits, served: Served) -> tuple[list[Label], list[str]]:
+    """Return the labels of a body, checked, and where in it they are listed: nowhere if there is a single one."""
+    if body.labels is not None:
+        labels, place = body.labels, ["labels"]
+    elif body.prediction_id is not None:
+        labels, place = [Label(prediction_id=body.prediction_id, y=body.y)], []
+    else:
+        raise ProblemError("bad-body", "neither prediction_id nor labels was given", field="/prediction_id")
+    check_rows(len(labels), limits, "/labels")
+    for n, it in enumerate(labels):
+        check_target(it.y, limits, *_at(place, n), "y", regression=served.regression)
+    return labels, place
+
+
+def _at(place: list[str], n: int) -> list[str | int]:
+    """Return the place of a label in the body."""
+    return [*place, n] if place else []
+
+
+def _learned_before(served: Served, ids: list[str]) -> dict[str, int]:
+    """Return where predictions were learned whose labels came before."""
+    own = [it for it in ids if it.startswith("p-")]
+    if not own:
+        return {}
     with served.journal() as journal:
-        return journal.positions([it for it in ids if it.startswith("p-")])
+        return journal.positions(own)
+
+
+def _check_known(ids: list[str], known: Container[str], limits: Limits, place: list[str]) -> None:
+    """Check that each prediction waits for its label, or has had it."""
+    for n, id in enumerate(ids):
+        if id not in known:
+            raise ProblemError(
+                "no-prediction",
+                f"no prediction {id[:80]!r} waits for a label; one waits {limits.waiting_seconds / 86_400:g} days, and "
+                f"{limits.waiting_rows:,} wait at most: send the row with its label to learn instead",
+                field=pointer(*_at(place, n), "prediction_id"),
+            )
+
+
+async def _learn_labels(
+    labels: list[Label], waiting: Mapping[str, Waiting], served: Served, place: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Learn rows that wait, with their labels; return what is told of each, by the id of its prediction."""
+    ids = [it.prediction_id for it in labels]
+    many = bool(place)
+    rows = kept_request([waiting[id].x for id in ids], [it.y for it in labels], ids, *place, many=many)
+    taught = await served.learn(rows, *place, many=many)
+    await run_in_threadpool(served.predictions.drop, ids)
+    return {one["id"]: {**one, "predicted": waiting[one["id"]].predicted} for one in _told(taught, ids)}
 
 
 def _told(taught: Taught, ids: list[str]) -> list[dict[str, Any]]:

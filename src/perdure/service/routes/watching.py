@@ -9,8 +9,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from perdure.service.context import ENCODER, Context, answer, context_of, documented
+from perdure.service.context import ENCODER, Context, answer, context_of
 from perdure.service.metrics import CONTENT_TYPE
+from perdure.service.openapi import documented
 from perdure.service.problems import ProblemError
 from perdure.service.served import Served
 
