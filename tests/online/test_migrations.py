@@ -15,6 +15,7 @@ from perdure.online.migrations import MIGRATIONS, Migration
 from perdure.online.schema import SCHEMA, TABLES
 from perdure.online.verification import verify_journal
 from tests.conftest import first_short
+from tests.online.journals import change_journal
 
 SETTINGS = (
     '{"method": "nearest-mean", "regression": false, "memory_size": 20, "memory_rule": "reservoir", '
@@ -56,14 +57,6 @@ def old(tmp_path):
     return of_schema_1(tmp_path / "m")
 
 
-def altered(folder, *statements):
-    connection = sqlite3.connect(folder / JOURNAL)
-    for it in statements:
-        connection.execute(it)
-    connection.commit()
-    connection.close()
-
-
 def rows(folder):
     """Return number of the schema, and all examples whatever it is."""
     connection = sqlite3.connect(folder / JOURNAL)
@@ -96,7 +89,7 @@ def test_an_older_journal_is_opened_with_all_that_it_holds(old, assert_same_stat
 
 
 def test_the_last_position_is_not_used_twice_though_its_example_was_forgotten(old):
-    altered(old, "UPDATE examples SET x = NULL, y = NULL, checksum = NULL WHERE position = 30")
+    change_journal(old, "UPDATE examples SET x = NULL, y = NULL, checksum = NULL WHERE position = 30")
     with DurableModel.open(old) as model:
         assert model.learn({"a": 1.0}, "p") == 31
 
@@ -152,7 +145,7 @@ def test_a_backup_of_an_older_journal_is_of_this_schema_and_leaves_it_as_it_was(
     ],
 )
 def test_an_older_journal_that_others_have_altered_is_not_touched(old, statement, words):
-    altered(old, statement)
+    change_journal(old, statement)
     before = rows(old)
     with pytest.raises(JournalError, match=f"{words}.* put a backup of the whole folder in its place"):
         DurableModel.open(old)
@@ -179,7 +172,9 @@ def test_a_full_disk_leaves_the_older_journal(tmp_path, monkeypatch):
 
 def test_several_schemas_are_migrated_in_their_order(old, monkeypatch):
     """With one of before the first, made for this test, in which ids have another name."""
-    altered(old, "ALTER TABLE examples RENAME COLUMN id TO name", "UPDATE meta SET value = '0' WHERE name = 'schema'")
+    change_journal(
+        old, "ALTER TABLE examples RENAME COLUMN id TO name", "UPDATE meta SET value = '0' WHERE name = 'schema'"
+    )
     connection = sqlite3.connect(old / JOURNAL)
     parts = set(connection.execute("SELECT type, name, sql FROM sqlite_master"))
     connection.close()

@@ -7,6 +7,7 @@ import pytest
 
 from perdure.online.drawings import text_of
 from perdure.online.durable import DurableModel
+from perdure.online.methods import METHODS
 
 
 def test_an_example_is_answered_with_position_and_the_prediction_before(server):
@@ -162,6 +163,16 @@ def test_examples_page_by_page(server):
     assert [it["position"] for it in server.get("/m/examples", params={"text": "MAIL 3"}).json()["examples"]] == [4]
     found = server.get("/m/examples", params={"label": "true"}).json()["examples"]
     assert [it["position"] for it in found] == [5, 3, 1]
+
+
+def test_the_methods_that_a_history_can_measure_are_listed(server):
+    for name, regression in (("classes", False), ("numbers", True)):
+        server.http.post("/v1/models", json={"name": name, "method": "online", "regression": regression})
+    classes, numbers = (server.get(f"/{it}/backtest").json()["methods"] for it in ("classes", "numbers"))
+    assert classes == list(METHODS)
+    assert "ridge" in numbers
+    assert "gaussian" not in numbers
+    assert server.post("/numbers/backtest", {"methods": numbers}).status_code == 202
 
 
 def test_a_backtest_is_a_job(server, problem):

@@ -19,6 +19,11 @@ METHODS = ("auto", "online", "er", "mer", "averaged-er", *CLOSED_FORM)
 """Names of methods."""
 
 
+def methods_for(*, regression: bool) -> list[str]:
+    """Return the names of the methods that learn numbers, or classes."""
+    return [it for it in METHODS if not (regression and it in CLOSED_FORM and CLOSED_FORM[it].classes_only)]
+
+
 def make_method(
     method: str | Learner[Any], *, memory_size: int, memory_rule: str, hidden_sizes: tuple[int, ...], regression: bool
 ) -> Learner[Any]:

@@ -36,6 +36,7 @@ SYMBOLS = {"ring": ring, "cross": cross, "zigzag": zigzag}
 
 def draw(page, strokes):
     """Draw strokes, lists of (x, y) on a sheet of side 1, with the mouse."""
+    expect(page.locator("#canvas")).to_be_visible()  # not yet right after a reload
     page.evaluate("scrollTo(0, 0)")
     box = page.locator("#canvas").bounding_box()
     for stroke in strokes:

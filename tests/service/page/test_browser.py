@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 
 import pytest
@@ -256,6 +257,19 @@ def test_numbers_are_downloaded_and_lines_of_code_copied(open_page, post, site):
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith(f"curl {site.address}/v1/models/mail/predict")
     assert '"length":' in copied
+
+
+@pytest.mark.long
+def test_python_that_is_copied_says_what_was_learned(open_page, post):
+    x = {"sent": True, "spam": False, "size": -1.5, "gone": None, 'a "quote":null': 'é:true\n":null'}
+    post("/v1/models", {"name": "mail", "method": "nearest-mean", "allow_missing": True})
+    post("/v1/models/mail/learn", {"x": x, "y": True, "id": "m0"})
+    page = open_page("#/numbers", permissions=["clipboard-read", "clipboard-write"])
+    page.click("[aria-label='Copy: Python']")
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    learned = next(it for it in lines if it.startswith("model.learn_one"))
+    row, label = ast.literal_eval(learned.removeprefix("model.learn_one"))
+    assert (row, label) == (x, True)
 
 
 @pytest.mark.long

@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from perdure.online.durable import DurableModel
 from perdure.online.errors import RowError
 from perdure.online.journal import Entry, JournalError
+from perdure.online.methods import methods_for
 from perdure.online.search import find_examples
 from perdure.online.view import ModelView
 from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody, parsed
@@ -118,12 +119,16 @@ async def backtest(name: str, request: Request) -> Response:
     return answer(job.described(), 202)
 
 
-@router.get("/backtest", openapi_extra=documented(example={"backtests": [_JOB]}), summary="List the jobs")
+_JOBS = {"backtests": [_JOB], "methods": ["er", "nearest-mean"]}
+
+
+@router.get("/backtest", openapi_extra=documented(example=_JOBS), summary="List the jobs")
 async def backtests(name: str, request: Request) -> Response:
-    """List the jobs of a model, since the server began."""
+    """List the jobs of a model since the server began, and the methods that can be measured on its history."""
     context = context_of(request)
-    context.models.find(name)
-    return answer({"backtests": [it.described() for it in context.backtests.of(name)]})
+    settings = await run_in_threadpool(context.models.find(name).settings)
+    jobs = [it.described() for it in context.backtests.of(name)]
+    return answer({"backtests": jobs, "methods": methods_for(regression=settings.regression)})
 
 
 @router.get("/backtest/{id}", openapi_extra=documented(example=_JOB), summary="Show a job")

@@ -5,7 +5,7 @@ import { hideLines, showLines } from "./chart.js";
 import { $, bar, fill, h, percent, quoted, seconds, several, throttled, whole } from "./dom.js";
 import { pictureIn, thumbnail } from "./ink.js";
 
-const METHODS = ["online", "er", "mer", "averaged-er", "nearest-mean", "gaussian", "lda", "slda", "ridge"];
+const CHOSEN = ["online", "mer"]; // methods to compare, until others are chosen
 const KINDS = ["accent", "plain", "third", "fourth", "fifth"];
 let app, before = null, chosen = null, position = -1, job = null, heldBefore = null, placed = false, looks = 0, loads = 0;
 
@@ -19,7 +19,6 @@ export function init(given) {
   $("held-more").addEventListener("click", () => showHeld(heldBefore));
   const look = throttled(lookBack, 250);
   $("past").addEventListener("input", () => { placed = true; showPlace(); look(); });
-  fill($("backtest-methods"), ...METHODS.map((it) => h("label", {}, h("input", { type: "checkbox", name: "method", value: it, checked: ["online", "mer"].includes(it) }), it)));
   $("backtest-form").addEventListener("submit", (event) => { event.preventDefault(); compare(); });
   $("backtest-stop").addEventListener("click", () => job && call("DELETE", `${path()}/backtest/${job}`).catch((error) => app.fail(error)));
 }
@@ -34,6 +33,7 @@ export function modelChanged() {
   chosen = job = null;
   placed = false;
   $("memory-choice").hidden = true;
+  fill($("backtest-methods"));
   fill($("backtest-result"));
   hideLines($("backtest-chart"));
   reload();
@@ -53,6 +53,7 @@ async function reload() {
   showPlace();
   lookBack();
   showInside();
+  showMethods();
 }
 
 // --- the journal
@@ -224,6 +225,14 @@ function held(example) {
 }
 
 // --- other methods
+
+async function showMethods() {
+  if ($("backtest-methods").childElementCount) return;
+  const name = app.model.name;
+  const found = await get(`${path()}/backtest`).catch(() => null);
+  if (!found || name !== app.model.name) return;
+  fill($("backtest-methods"), ...found.methods.map((it) => h("label", {}, h("input", { type: "checkbox", name: "method", value: it, checked: CHOSEN.includes(it) }), it)));
+}
 
 async function compare() {
   const methods = [...document.querySelectorAll("#backtest-methods input:checked")].map((it) => it.value);

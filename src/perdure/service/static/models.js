@@ -38,7 +38,7 @@ export function offerModel(place, app, kind, fits) {
     h("button", { type: "button", onclick: () => openCreate(app, kind) }, `Make one for ${what}`));
 }
 
-function free(app, name) {
+function free(name) {
   const taken = new Set(app.models.map((it) => it.name));
   let tried = name;
   for (let n = 2; taken.has(tried); n += 1) tried = `${name}-${n}`;
@@ -49,16 +49,16 @@ export function safeName(text) {
   return text.toLowerCase().replace(/\.[a-z]+$/, "").replace(/[^a-z0-9._-]+/g, "-").replace(/^[.-]+|-+$/g, "").slice(0, 50) || "table";
 }
 
-let creating;
+let app; // for which a model is made
 
-/** Ask what to call a new model; `done` is called once it is there. */
-export function openCreate(app, kind, suggested, numbers = false) {
-  creating = { app };
+/** Ask what to call a new model, and make it. */
+export function openCreate(given, kind, suggested, numbers = false) {
+  app = given;
   const dialog = $("create-dialog");
   for (const it of dialog.querySelectorAll("input[name=kind]")) it.checked = it.value === kind;
   for (const it of dialog.querySelectorAll("input[name=target]")) it.checked = it.value === (numbers ? "numbers" : "classes");
   showMethods();
-  $("create-name").value = free(app, suggested ?? (kind === "drawings" ? "drawings" : "table"));
+  $("create-name").value = free(suggested ?? (kind === "drawings" ? "drawings" : "table"));
   $("create-error").textContent = "";
   dialog.showModal();
   $("create-name").select();
@@ -78,7 +78,7 @@ export function initModels() {
   for (const it of document.querySelectorAll("#create-dialog input[name=kind]"))
     it.addEventListener("change", () => {
       showMethods();
-      $("create-name").value = free(creating.app, it.value === "drawings" ? "drawings" : "table");
+      $("create-name").value = free( it.value === "drawings" ? "drawings" : "table");
     });
   for (const it of document.querySelectorAll("#create-dialog input[name=target]")) it.addEventListener("change", showMethods);
   $("create-form").addEventListener("submit", async (event) => {
@@ -87,8 +87,8 @@ export function initModels() {
     try {
       const made = await makeModel($("create-name").value.trim(), kind, $("create-method").value, target.value === "numbers");
       $("create-dialog").close();
-      await creating.app.refresh();
-      creating.app.choose(made.name, kind === "drawings" ? "draw" : "table");
+      await app.refresh();
+      app.choose(made.name, kind === "drawings" ? "draw" : "table");
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       $("create-error").textContent = error.message;

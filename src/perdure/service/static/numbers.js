@@ -115,11 +115,20 @@ async function showSnippets() {
   const quoted = JSON.stringify({ x }).replaceAll("'", "'\\''");
   const ask = `curl ${location.origin}/v1/models/${model.name}/predict${token} \\\n  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
   const learn = `curl ${location.origin}/v1/models/${model.name}/learn${token} \\\n  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify({ x, y: examples[0]?.y ?? "work" }).replaceAll("'", "'\\''")}'`;
-  const row = JSON.stringify(x).replaceAll(":null", ": None").replaceAll(":true", ": True").replaceAll(":false", ": False").replaceAll('":', '": ');
-  const python = `import perdure\n\nmodel = perdure.Client("${location.origin}"${token ? ', "YOUR_TOKEN"' : ""}, model="${model.name}")\nmodel.learn_one(${row}, ${JSON.stringify(examples[0]?.y ?? "work")})\nmodel.predict_one(${row})`;
+  const row = inPython(x);
+  const python = `import perdure\n\nmodel = perdure.Client("${location.origin}"${token ? ', "YOUR_TOKEN"' : ""}, model="${model.name}")\nmodel.learn_one(${row}, ${inPython(examples[0]?.y ?? "work")})\nmodel.predict_one(${row})`;
   fill($("snippets"), ...[["Ask, with curl", ask], ["Teach, with curl", learn], ["Python", python]].map(([title, text]) => h("div", { class: "snippet" },
     h("div", { class: "row head" }, h("h4", {}, title), h("button", { type: "button", class: "quiet", "aria-label": `Copy: ${title}`, onclick: (event) => copy(event.target, text) }, "Copy")),
     h("pre", { tabindex: "0", role: "region", "aria-label": title }, h("code", {}, text)))));
+}
+
+/** Return a value of JSON as Python writes it. */
+function inPython(value) {
+  if (value === null) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (Array.isArray(value)) return `[${value.map(inPython).join(", ")}]`;
+  if (typeof value === "object") return `{${Object.entries(value).map(([name, it]) => `${JSON.stringify(name)}: ${inPython(it)}`).join(", ")}}`;
+  return JSON.stringify(value); // numbers, and texts: the escapes of JSON mean the same in Python
 }
 
 async function copy(button, text) {
