@@ -61,7 +61,7 @@ class Buffer:
             self.held[slot] = example
 
     def draw(self, n: int) -> list[int]:
-        """Draw so many of those held, with replacement, at most as many as there are."""
+        """Draw `n` of those held, with replacement, at most as many as there are."""
         return random.choices(self.held, k=min(n, len(self.held))) if self.held else []
 
 

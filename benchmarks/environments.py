@@ -59,7 +59,7 @@ def play(environment: AbstractEnvironment[Any, Any], key: PRNGKeyArray, n_frames
 
 
 def measure(environment: AbstractEnvironment[Any, Any], n_games: int) -> Measured:
-    """Return the best of several rounds of so many games at once."""
+    """Return the best of several rounds of `n_games` games at once."""
     n_frames = FRAMES // n_games
     division = Division(seed_devices(n_games), n_games)
     program = jax.jit(division.on_each(jax.vmap(lambda key: play(environment, key, n_frames)), (0,)))

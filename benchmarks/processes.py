@@ -27,7 +27,7 @@ def seconds_to_first_example() -> float:
 
 
 def peak_bytes(memory_size: int, n_examples: int) -> int:
-    """Return the peak memory of a process with a memory of so many examples, on a stream of so many."""
+    """Return the peak memory of a process with a memory of `memory_size` examples, on a stream of `n_examples`."""
     return int(_printed("memory", str(memory_size), str(n_examples)))
 
 

@@ -46,7 +46,7 @@ class Method(NamedTuple):
 
 
 def mer(drawn: int, batches: int, memory_size: int = 500) -> Method:
-    """Return MER, with so many memories drawn for each of so many batches."""
+    """Return MER, with `batches` batches of `drawn` memories an example."""
     values: dict[str, Any] = {"learning_rate": 0.03, "beta": 0.03, "gamma": 1.0, "memory_size": memory_size}
     values |= {"replay_batch_size": drawn, "batches_per_example": batches}
     steps = batches * (drawn + 1)
@@ -56,21 +56,21 @@ def mer(drawn: int, batches: int, memory_size: int = 500) -> Method:
 
 
 def er(drawn: int) -> Method:
-    """Return ER, with so many memories drawn."""
+    """Return ER, with `drawn` memories an example."""
     values: dict[str, Any] = {"learning_rate": 0.1, "memory_size": 500, "replay_batch_size": drawn}
     name = f"ER, {drawn} memories drawn"
     return Method(name, ER(**values), partial(eager.er, **values), (8200,), 200, 2000, 8000)
 
 
 def ewc(n_tasks: int) -> Method:
-    """Return EWC, on so many tasks."""
+    """Return EWC, on `n_tasks` tasks."""
     values: dict[str, Any] = {"learning_rate": 0.003, "fisher_examples": 10, "strength": 10.0}
     n = 50 * n_tasks
     return Method(f"EWC, {n_tasks} tasks", EWC(**values), partial(eager.ewc, **values), (50,) * n_tasks, 0, n, n)
 
 
 def gem(n_past: int, memories: int) -> Method:
-    """Return GEM, with so many memories of each of so many past tasks."""
+    """Return GEM, with `memories` memories of each of `n_past` past tasks."""
     values: dict[str, Any] = {"learning_rate": 0.01, "margin": 0.5}
     learner = GEM(memory_size=memories * (n_past + 1), **values)
     plain = partial(eager.gem, memories_per_task=memories, **values)
@@ -91,7 +91,7 @@ class Ours:
     """perdure, before the first example that is timed."""
 
     def __init__(self, learner: Learner[Any], stream: Example, warm: int, n_seeds: int, hidden: int = 100):
-        """Compile for so many seeds, which all learn from the stream, and learn from its first `warm` examples."""
+        """Compile for `n_seeds` seeds, which all learn from the stream, and learn from its first `warm` examples."""
         x, y, task = map(np.asarray, stream)
         tests = [LabelledSet(x[task == number], y[task == number]) for number in range(task[-1] + 1)]
         learner = jax.tree.map(jnp.asarray, prepare(learner, Benchmark("made up", stream, tests, CLASSES)))
@@ -145,7 +145,7 @@ class Compared(NamedTuple):
 
 
 def compare(method: Method, n_seeds: int, rounds: int) -> Compared:
-    """Return what both sides take, in turn, so many times each."""
+    """Return what both sides take, in turn, `rounds` times each."""
     stream = made_up_stream(method.task_sizes)
     one, several = (Ours(method.learner, stream, method.warm, n) for n in (1, n_seeds))
     times = [

@@ -80,7 +80,7 @@ class Film:
         self._frames: list[Image.Image] = []
 
     def shoot(self, n: int = 1) -> None:
-        """Take a picture, to be shown for so many frames."""
+        """Take a picture, to be shown for `n` frames."""
         frame = Image.open(io.BytesIO(self._page.screenshot())).convert("RGB")
         self._frames += [frame.resize(SHOWN, Image.Resampling.LANCZOS)] * n
 

@@ -83,7 +83,7 @@ def initial_keys(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
 
 
 def row_key(key: UInt32[Array, " 2"], seen: UInt32[Array, " 2"]) -> PRNGKeyArray:
-    """Return the key of the row before which so many have been learned, both as `ModelState` has them."""
+    """Return the key of row `n`, where `n` rows have been learned before; both as `ModelState` has them."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(key), seen[1]), seen[0])
 
 

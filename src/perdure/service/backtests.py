@@ -1,4 +1,4 @@
-"""Backtests: jobs that measure other methods on a model's history, while it goes on."""
+"""Backtests: jobs that measure other methods on a model's history, while the model keeps learning."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Backtests:
     """All jobs: one runs at a time, others wait."""
 
     def __init__(self, most: int):
-        """Let at most so many wait or run."""
+        """Let at most `most` jobs wait or run."""
         self._most = most
         self._jobs: OrderedDict[str, Backtest] = OrderedDict()
         self._pool = ThreadPoolExecutor(1, "backtest")

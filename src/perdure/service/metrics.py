@@ -17,7 +17,7 @@ _STATES = ("loading", "ready", "read-only")
 
 
 class Metrics:
-    """Counters of requests, and gauges of models read when they are asked for."""
+    """Counters of requests, and gauges of models read when they are shown."""
 
     def __init__(self, models: Registry):
         """Count nothing yet."""

@@ -36,7 +36,7 @@ class Predictions:
     """
 
     def __init__(self, folder: Path, *, rows: int, seconds: float):
-        """Keep at most so many rows for so many seconds in a folder."""
+        """Keep at most `rows` rows, each for `seconds`, in a folder."""
         self._path = folder / FILE
         self._rows, self._seconds = rows, seconds
         self._lock = threading.Lock()

@@ -127,7 +127,7 @@ class Race:
             return self._last
 
     def described(self) -> dict[str, Any]:
-        """Return all that a page needs to go on with the race, as JSON holds it."""
+        """Return all that a page needs to continue the race, as JSON holds it."""
         with self._busy:
             self.last_used = time.monotonic()
             return {**self._last, "history": list(self._history)}
@@ -169,7 +169,7 @@ class Race:
 
 
 class Races:
-    """All races: some at a time, each of them forgotten when nobody has asked for it for a while."""
+    """All races: some at a time, each of them dropped when no request has named it for a while."""
 
     def __init__(self) -> None:
         """Begin none yet."""

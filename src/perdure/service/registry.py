@@ -97,7 +97,7 @@ class Registry:
             if served.state != "ready":
                 shutil.rmtree(path, ignore_errors=True)
                 raise ProblemError("disk-full", f"{name!r} could not be made: {served.reason}")
-            self._models = {**self._models, name: served}  # whoever reads goes on with the old ones
+            self._models = {**self._models, name: served}  # readers keep the old ones
         return served
 
     def delete(self, name: str) -> None:

@@ -214,7 +214,7 @@ class Served:
         return await self._answer(lambda: teacher.look(look), self.limits.answer_seconds)
 
     async def change(self, change: Callable[[DurableModel], Found]) -> Found:
-        """Let the writer change the history, while predictions go on from the last view.
+        """Let the writer change the history, while predictions are answered from the last view.
 
         Raises:
             ProblemError: if it cannot be changed.

@@ -60,7 +60,7 @@ class StreamedAnswer(Response):
 async def learned(request: Request, served: Served, context: Context) -> AsyncIterator[bytes]:
     """Yield a line for each batch that has been learned; a line that cannot be is told and passed over.
 
-    What cannot go on at all, as when the disk is full, is told in the last line; the lines before it are learned.
+    An error that ends the request, such as a full disk, is told in the last line; the lines before it are learned.
     """
     waiting: deque[_Batch] = deque()
     try:

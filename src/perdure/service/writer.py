@@ -81,7 +81,7 @@ class Writer:
         return future
 
     def stop(self, seconds: float) -> bool:
-        """Do what waits, and end; tell whether it has ended within so many seconds."""
+        """Do what waits, and end; tell whether it has ended within `seconds`."""
         with self._changed:
             self._stopping = True
             self._changed.notify()

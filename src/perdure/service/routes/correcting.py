@@ -42,7 +42,7 @@ async def undo(name: str, request: Request) -> Response:
     "/forget", openapi_extra=documented(ForgetBody, example={"forgot": 1, "seconds": 0.4}), summary="Forget examples"
 )
 async def forget(name: str, request: Request) -> Response:
-    """Forget examples exactly, in the model and on the disk. Predictions go on meanwhile; learning waits."""
+    """Forget examples exactly, in the model and on the disk. Predictions are answered meanwhile; learning waits."""
     context = context_of(request)
     served = context.models.find(name)
     body = parsed(ForgetBody, await body_of(request))

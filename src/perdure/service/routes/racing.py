@@ -40,7 +40,7 @@ class RaceBody(StrictBody):
 
 
 class StepBody(StrictBody):
-    """How far a race is to go on."""
+    """How many examples a race is to learn next."""
 
     EXAMPLE: ClassVar = {"examples": 20}
 
@@ -57,7 +57,7 @@ async def choices() -> Response:
 async def begin(request: Request) -> Response:
     """Begin a race: methods that will learn the same digits, first all zeros, then all ones, and so on.
 
-    It is kept in memory alone, and forgotten when nobody has asked for it for a quarter of an hour.
+    It is kept in memory alone, and dropped when no request has named it for a quarter of an hour.
     """
     body = parsed(RaceBody, await body_of(request))
     race = await run_in_threadpool(context_of(request).races.begin, body.methods, body.data, body.seed)
@@ -70,7 +70,7 @@ async def show(id: str, request: Request) -> Response:
     return answer(await run_in_threadpool(context_of(request).races.find(id).described))
 
 
-@router.post("/{id}/step", openapi_extra=documented(StepBody, example=_EXAMPLE), summary="Go on with a race")
+@router.post("/{id}/step", openapi_extra=documented(StepBody, example=_EXAMPLE), summary="Continue a race")
 async def step(id: str, request: Request) -> Response:
     """Let all methods learn the next digits, and test each of them on other digits of the classes seen so far."""
     body = parsed(StepBody, await body_of(request))

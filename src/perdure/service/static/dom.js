@@ -57,7 +57,7 @@ export function download(name, content, type) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** Return a function that calls another at most once in so many milliseconds, the last time too. */
+/** Return a function that calls `action` at most once per `pause` milliseconds, and after the last call too. */
 export function throttled(action, pause) {
   let timer = null, last = 0;
   return () => {
