@@ -244,6 +244,19 @@ def test_one_run_of_a_process_owns_a_folder_and_gives_it_up(tmp_path):
         pass
 
 
+def test_a_lock_file_that_is_a_link_leaves_what_it_leads_to_as_it_is(tmp_path):
+    other, folder = tmp_path / "letter.txt", tmp_path / "run"
+    other.write_text("Dear reader")
+    folder.mkdir()
+    (folder / ".lock").symlink_to(other)
+    with (
+        pytest.raises(StorageError, match=r"\.lock could not be opened: .*that the lock file is no link"),
+        FolderLock(folder),
+    ):
+        pass
+    assert other.read_text() == "Dear reader"
+
+
 HOLD = """
 import sys, time
 from pathlib import Path

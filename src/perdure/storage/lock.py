@@ -39,11 +39,12 @@ class FolderLock:
         """
         path = self._folder / LOCK_FILE
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)  # a link may lead to any file
         except OSError as cause:
             raise StorageError(
                 cause.errno,
-                f"{path} could not be opened: {cause.strerror}; check that the folder is there and writable",
+                f"{path} could not be opened: {cause.strerror}; check that the folder is there and writable, and that "
+                "the lock file is no link",
             ) from cause
         try:
             self._take(descriptor)
