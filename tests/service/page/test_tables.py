@@ -136,6 +136,24 @@ def test_numbers_are_predicted_by_a_model_for_numbers(open_page, tmp_path, post)
 
 
 @pytest.mark.long
+def test_whole_numbers_are_the_classes_that_they_are_to_other_programs(open_page, tmp_path, post):
+    """So that a model can be taught by the page and by a program; names that look like numbers stay names."""
+    for name, classes in (("floors", ["0", "-1"]), ("rooms", ["007", "12"])):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("height,place\n" + "".join(f"{n % 2},{classes[n % 2]}\n" for n in range(40)))
+        page = open_page("#/table")
+        post("/v1/models", {"name": name, "method": "nearest-mean"})
+        page.reload()
+        page.select_option("#model", name)
+        page.set_input_files("#file", path)
+        page.click("#table-start")
+        expect(page.locator("#table-status")).to_contain_text("Done: 40 rows learned")
+    assert sorted(post("/v1/models/floors/predict", {"x": {"height": 0}})["classes"]) == [-1, 0]
+    assert sorted(post("/v1/models/rooms/predict", {"x": {"height": 0}})["classes"]) == ["007", "12"]
+    post("/v1/models/floors/learn", {"x": {"height": 1}, "y": -1})
+
+
+@pytest.mark.long
 def test_a_table_of_other_columns_gets_a_model_of_its_own(open_page, tmp_path, post):
     post("/v1/models", {"name": "mail", "method": "nearest-mean"})
     post("/v1/models/mail/learn", {"x": {"length": 3.0}, "y": "work"})

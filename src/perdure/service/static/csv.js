@@ -84,6 +84,21 @@ export function valueOf(given, isNumeric, decimal = ".") {
   return isNumeric ? (numberIn(text, decimal) ?? text) : text;
 }
 
+const WHOLE = /^(?:0|-?[1-9]\d{0,14})$/;
+
+/** Tell whether all values of a column are whole numbers, written as numbers are; what is empty is missing. */
+export function areWhole(values) {
+  const there = values.map((it) => (it ?? "").trim()).filter((it) => it !== "");
+  return there.length > 0 && there.every((it) => WHOLE.test(it));
+}
+
+/** Return a class as JSON has it: a number if `whole` and it is one, else a text; null if there is none. */
+export function classOf(given, whole) {
+  const text = (given ?? "").trim();
+  if (text === "") return null;
+  return whole && WHOLE.test(text) ? Number(text) : text;
+}
+
 /** Return the encoding of a file by its first bytes: what is no UTF-8 was most likely written by Excel. */
 export function encodingOf(bytes) {
   if (bytes[0] === 0xff && bytes[1] === 0xfe) return "utf-16le";

@@ -2,7 +2,7 @@
 
 import { Problem, postLines } from "./api.js";
 import { showLines } from "./chart.js";
-import { CsvError, CsvParser, decimalOf, encodingOf, numberColumns, pieces, separatorOf, valueOf } from "./csv.js";
+import { CsvError, CsvParser, areWhole, classOf, decimalOf, encodingOf, numberColumns, pieces, separatorOf, valueOf } from "./csv.js";
 import { $, fill, h, percent, several, whole } from "./dom.js";
 import { isFor, kindOf, offerModel, openCreate, safeName } from "./models.js";
 
@@ -153,6 +153,8 @@ async function nameOf(file, label) {
 
 async function stream(own, fileName) {
   const { file, names, numeric, decimal } = table, parser = new CsvParser(table.separator), at = names.indexOf(own.label);
+  const known = app.model.classes ?? [];
+  const wholeClasses = known.length ? typeof known[0] === "number" : areWhole(table.sample.map((row) => row[at]));
   let waiting = [], first = true, numbered = 0;
   const send = async (bytes) => {
     while (own.paused && !own.stopping.signal.aborted) await new Promise((done) => { own.resume = done; });
@@ -173,7 +175,7 @@ async function stream(own, fileName) {
     for (const row of rows) {
       numbered += 1;
       if (row.length !== names.length) { passOver(own, numbered, `it has ${several(row.length, "value")}, expected ${names.length}`); continue; }
-      const y = valueOf(row[at], own.numbers, decimal);
+      const y = own.numbers ? valueOf(row[at], true, decimal) : classOf(row[at], wholeClasses);
       if (y === null) { passOver(own, numbered, `it has no ${own.label}`); continue; }
       const x = Object.fromEntries(names.map((it, n) => [it, valueOf(row[n], numeric[n], decimal)]).filter((_, n) => n !== at));
       waiting.push({ number: numbered, example: { x, y, id: `${fileName}:${numbered}` } });
