@@ -25,7 +25,6 @@ from perdure.representation.network import Representation, he_head
 from perdure.testing import check_method
 from perdure.testing.methods import tiny_images, tiny_sines
 from perdure.updates.gradient import init_train_state
-from tests.conftest import first_short
 
 KEY = jax.random.key(0)
 EPISODES = ClassEpisodes(classes=1, images_each=4, query_each=0, random_images=3, halves=False)
@@ -46,7 +45,8 @@ def anml_domain(**changes):
     return ImageClasses(**{**given, **changes})
 
 
-@pytest.mark.parametrize("name", first_short(list(METHODS)))
+@pytest.mark.long
+@pytest.mark.parametrize("name", list(METHODS))
 def test_conforms(name):
     assert check_method(METHODS[name], anml_domain()).failures == []
 
@@ -191,6 +191,7 @@ def test_first_order_is_the_gradient_where_the_inner_loop_ends(plain_case):
     assert not np.allclose(exact.grads.encoder.features.filters[0], gradient.grads.encoder.features.filters[0])
 
 
+@pytest.mark.long
 def test_a_step_redraws_the_class_and_takes_adams_step():
     method, domain = METHODS["anml"], anml_domain()
     start = init_train_state(method.new_model(domain, KEY), method.optimizer())
