@@ -54,9 +54,9 @@ def test_stretches_become_as_long_as_the_speed_allows(monkeypatch):
 
     def timed(work, *arguments):
         work(*arguments)
-        return next(times, 1.0) if arguments else 0.0
+        return driving._Times(next(times, 1.0) if arguments else 0.0, 0.0)
 
-    monkeypatch.setattr(driving, "_seconds", timed)
+    monkeypatch.setattr(driving, "_times", timed)
     monkeypatch.setattr(driving, "STRETCH_SECONDS", 2.0)
     job = Sum(100)
     drive(job, QUIET)
@@ -136,12 +136,12 @@ def test_without_a_folder_only_the_end_is_checked(stretches_of):
 
 def test_costs_accumulate_over_resumptions(in_folder, stretches_of, monkeypatch):
     stretches_of(2)
-    monkeypatch.setattr(driving, "_seconds", lambda work, *arguments: (work(*arguments), 5e8)[1])
+    monkeypatch.setattr(driving, "_times", lambda work, *arguments: (work(*arguments), driving._Times(5e8, 6e8))[1])
     for position in (4, 8):
         with pytest.raises(InterruptedRunError):
             in_folder(Sum(10, at=stopping(signal.SIGTERM, position)))
     costs = in_folder(Sum(10))
-    assert costs == Costs(training_seconds=5 * 5e8, compile_seconds=3 * 5e8)
+    assert costs == Costs(training_seconds=5 * 5e8, training_cpu_seconds=5 * 6e8, compile_seconds=3 * 5e8)
     assert in_folder(Sum(10)) == costs, "a finished job is not compiled again"
 
 

@@ -31,7 +31,7 @@ SECOND = [[NAN, 0.1, 0.1], [0.9, 0.3, NAN], [NAN, 0.9, 0.4], [0.6, 0.6, 0.9]]
 MATRICES = np.array([FIRST, SECOND])
 METRICS = metrics_over_seeds(MATRICES)
 ALIGNMENT = {"gradient_alignment": mean_and_interval([0.02, 0.04])}
-COST = (1.5, 0.5, 700 * 2**20, 3000)
+COST = (1.5, 2.5, 0.5, 700 * 2**20, 3000, 400_000)
 
 
 class Written(NamedTuple):

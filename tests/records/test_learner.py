@@ -54,11 +54,13 @@ def test_the_summary_holds_metrics_over_seeds_and_cost(run):
     assert np.isnan(summary.metrics["forgetting"].mean)
     cost = (
         summary.training_seconds,
+        summary.training_cpu_seconds,
         summary.compile_seconds,
         summary.peak_memory_bytes,
         summary.examples_seen,
+        summary.state_bytes,
     )
-    assert cost == (1.5, 0.5, 700 * 2**20, 3000)
+    assert cost == (1.5, 2.5, 0.5, 700 * 2**20, 3000, 400_000)
 
 
 def test_what_was_not_evaluated_is_null_in_json_and_no_row_in_the_table(run):

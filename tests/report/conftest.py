@@ -37,6 +37,7 @@ def made_up_run(tmp_path):
         full=True,
         finished=True,
         alignment=None,
+        state_bytes=400_000,
     ):
         config = {
             "format": FORMAT,
@@ -59,7 +60,7 @@ def made_up_run(tmp_path):
                 metrics |= {name: mean_and_interval(alignment) for name in ALIGNMENTS}
                 curves = alignment_curves(*np.tile(np.asarray(alignment)[:, None], (3, 1, 9)))
                 write_alignment(folder, range(seeds), curves)
-            write_summary(folder, Summary(metrics, 12.34, 1.0, 700 * 2**20, 9))
+            write_summary(folder, Summary(metrics, 12.34, 20.0, 1.0, 700 * 2**20, 9, state_bytes))
         return RunRecord.load(folder)
 
     return make

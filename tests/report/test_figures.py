@@ -6,6 +6,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
 from perdure.report.figures import (
+    accuracy_against_cost,
     accuracy_matrices,
     accuracy_matrix,
     accuracy_over_stream,
@@ -143,6 +144,25 @@ def test_learners_with_memory_are_lines_and_the_others_lie_across(made_up_run):
     assert [text.get_text() for text in legend.get_texts()] == ["Online", "MER", "ER", "published"]
 
 
+def test_the_frontier_is_what_no_cheaper_run_beats(made_up_run):
+    runs = [
+        made_up_run("mer", {"memory_size": 500}, retained=0.8, state_bytes=700_000),
+        made_up_run("online", {}, retained=0.3, state_bytes=360_000),
+        made_up_run("er", {"memory_size": 500}, retained=0.5, state_bytes=800_000),  # dearer than MER, and worse
+        made_up_run("er", {"memory_size": 200}, retained=0.6, state_bytes=500_000),
+    ]
+    kept, cpu = accuracy_against_cost(runs).axes
+    frontier = xy(kept.lines[0])
+    np.testing.assert_allclose(frontier, [[360, 50], [500, 70], [700, 250 / 3], [800, 250 / 3]])
+    assert len(xy(cpu.lines[0])) == 2  # all cost alike, and one is best
+    assert [it.get_label() for it in kept.containers] == [
+        "mer, memory 500",
+        "online",
+        "er, memory 500",
+        "er, memory 200",
+    ]
+
+
 def test_alignment_is_drawn_before_and_after_the_update(made_up_run):
     runs = [made_up_run("er", alignment=[0.4, 0.6] * 2 + [0.5]), made_up_run(alignment=[0.1] * 5)]
     figure = alignment_over_stream(runs)
@@ -171,7 +191,14 @@ def test_the_moving_mean_averages_what_there_is():
 
 @pytest.mark.parametrize(
     "figure",
-    [accuracy_over_stream, accuracy_matrices, metric_bars, retained_against_memory, alignment_over_stream],
+    [
+        accuracy_against_cost,
+        accuracy_over_stream,
+        accuracy_matrices,
+        metric_bars,
+        retained_against_memory,
+        alignment_over_stream,
+    ],
 )
 def test_no_runs_are_refused(figure):
     with pytest.raises(ValueError, match="runs were given"):

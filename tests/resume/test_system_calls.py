@@ -94,7 +94,9 @@ def work(folder, job):
             write_accuracy(folder, [0], job.accuracy)
             write_alignment(folder, [0], alignment_curves(job.log, job.log, job.log))
             home.log("finished")
-            write_summary(folder, Summary(metrics_over_seeds(job.accuracy), costs.training_seconds, 0.0, 1, LENGTH))
+            write_summary(
+                folder, Summary(metrics_over_seeds(job.accuracy), costs.training_seconds, 0.0, 0.0, 1, LENGTH, 1)
+            )
 
 
 def outcome(folder):

@@ -23,6 +23,11 @@ def compiled(program: Any, *arguments: Any) -> Any:
     return program.lower(*arguments).compile(in_place_options())
 
 
+def bytes_of(tree: PyTree) -> int:
+    """Return how many bytes the arrays of a tree take."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
 def finite(state: Any) -> Bool[np.ndarray, " seeds"]:
     """Tell for each seed whether all floats of its state are finite."""
     leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]

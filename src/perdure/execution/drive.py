@@ -6,8 +6,8 @@ import math
 import time
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 from perdure.execution.job import DivergedError, Job
 from perdure.execution.progress import ProgressUpdate, Watch, job_progress
@@ -26,6 +26,8 @@ class Costs:
 
     training_seconds: float = 0.0
     """In `advance`."""
+    training_cpu_seconds: float = 0.0
+    """CPU time of this process meanwhile, all its threads together."""
     compile_seconds: float = 0.0
 
 
@@ -85,7 +87,7 @@ def _restore(job: Job, how: Driving) -> Costs:
     job.restore(checkpoint.tree, checkpoint.position)
     if not job.ended:
         how.folder.log(f"resumed from position {checkpoint.position:,} of {job.length:,} {job.unit}")
-    return Costs(checkpoint.metadata["training_seconds"], checkpoint.metadata["compile_seconds"])
+    return Costs(**{name: checkpoint.metadata[name] for name in Costs.__dataclass_fields__})
 
 
 class _Loop:
@@ -104,7 +106,7 @@ class _Loop:
             StopRequests() as stop,
             job_progress(job.label, job.position, job.length, job.unit, show=self._how.progress) as report,
         ):
-            self._costs.compile_seconds += _seconds(job.compile)
+            self._costs.compile_seconds += _times(job.compile).wall
             if job.position == 0 and 0 in job.boundaries:
                 job.evaluate()
             stretch = job.first_stretch
@@ -125,13 +127,14 @@ class _Loop:
         next_boundary = bisect_right(job.boundaries, start)
         due = job.boundaries[next_boundary] if next_boundary < len(job.boundaries) else math.inf
         try:
-            seconds = _seconds(job.advance, int(min(start + units, due, job.length)))
-            self._costs.training_seconds += seconds
+            times = _times(job.advance, int(min(start + units, due, job.length)))
+            self._costs.training_seconds += times.wall
+            self._costs.training_cpu_seconds += times.cpu
             if job.position == due:
                 job.evaluate()
         except DivergedError as error:
             raise self._diverged(error) from error
-        return (job.position - start) / seconds
+        return (job.position - start) / times.wall
 
     def _is_due(self) -> bool:
         return self._folder is not None and time.monotonic() - self._saved > self._how.checkpoint_seconds
@@ -143,8 +146,7 @@ class _Loop:
         except DivergedError as error:
             raise self._diverged(error) from error
         if self._folder is not None:
-            costs = {"training_seconds": self._costs.training_seconds, "compile_seconds": self._costs.compile_seconds}
-            save_checkpoint(self._folder.checkpoints, self._job.position, self._job.snapshot(), costs)
+            save_checkpoint(self._folder.checkpoints, self._job.position, self._job.snapshot(), asdict(self._costs))
             self._saved = time.monotonic()
 
     def _notice_a_deleted_folder(self) -> None:
@@ -173,8 +175,15 @@ class _Loop:
         return InterruptedRunError(f"{where}; {how}", signal_number)
 
 
-def _seconds(work: Callable[..., Any], *arguments: Any) -> float:
+class _Times(NamedTuple):
+    """How long something took, in seconds."""
+
+    wall: float
+    cpu: float
+
+
+def _times(work: Callable[..., Any], *arguments: Any) -> _Times:
     """Do something and return how long it took."""
-    began = time.perf_counter()
+    began = _Times(time.perf_counter(), time.process_time())
     work(*arguments)
-    return time.perf_counter() - began
+    return _Times(time.perf_counter() - began.wall, time.process_time() - began.cpu)

@@ -29,11 +29,15 @@ class Summary:
     """Transfer metrics, NaN where not evaluated; `PREQUENTIAL` for classes, and `ALIGNMENTS` if they were logged."""
     training_seconds: float
     """Time in training, all seeds together, compilation and evaluation apart."""
+    training_cpu_seconds: float
+    """CPU time of the process meanwhile, all its threads together."""
     compile_seconds: float
     peak_memory_bytes: int
     """Largest memory of the process."""
     examples_seen: int
     """Examples learned from, or frames played, per seed."""
+    state_bytes: int
+    """Bytes of all that one seed keeps from one example, or frame, to the next: weights, optimizer, memory, sums."""
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
@@ -46,9 +50,11 @@ def write_summary(folder: Path, summary: Summary) -> None:
         "status": "finished",
         **{name: _statistic_to_json(statistic) for name, statistic in summary.metrics.items()},
         "training_seconds": summary.training_seconds,
+        "training_cpu_seconds": summary.training_cpu_seconds,
         "compile_seconds": summary.compile_seconds,
         "peak_memory_bytes": summary.peak_memory_bytes,
         "examples_seen": summary.examples_seen,
+        "state_bytes": summary.state_bytes,
     }
     write_json(folder / SUMMARY, content)
 
@@ -68,9 +74,11 @@ def read_summary(folder: Path) -> Summary | None:
         return Summary(
             {name: _statistic_from_json(entry(content, name, dict, path), f"{path}, {name!r}") for name in names},
             float(entry(content, "training_seconds", float, path)),
+            float(entry(content, "training_cpu_seconds", float, path)),
             float(entry(content, "compile_seconds", float, path)),
             entry(content, "peak_memory_bytes", int, path),
             entry(content, "examples_seen", int, path),
+            entry(content, "state_bytes", int, path),
         )
     except ContentError as cause:
         raise damaged(cause) from cause

@@ -13,7 +13,7 @@ from perdure.records.learner import RunRecord
 from perdure.records.summary import ALIGNMENTS
 from perdure.report.blocks import Table
 from perdure.report.names import benchmark_title, learner_title
-from perdure.report.tables import DASH, metric_of, published_figure
+from perdure.report.tables import DASH, cpu_seconds_per_example, metric_of, published_figure
 from perdure.storage.reading import MAX_INTEGER, shortened
 
 MER_TOLERANCE = 0.7
@@ -72,7 +72,18 @@ def published_only_table(benchmark: str, records: Sequence[RunRecord]) -> Table:
 
 def cost_table(records: Sequence[RunRecord]) -> Table:
     """Return time and memory of finished runs."""
-    headers = ["benchmark", "learner", "memory", "seeds", "CPUs", "training", "compilation", "peak memory"]
+    headers = [
+        "benchmark",
+        "learner",
+        "memory",
+        "seeds",
+        "CPUs",
+        "CPU time per example",
+        "kept between examples",
+        "training",
+        "compilation",
+        "peak memory",
+    ]
     rows = [
         [benchmark_title(it.benchmark), *_names(it), f"{len(it.seeds)}", *_cost(it)] for it in records if it.finished
     ]
@@ -110,6 +121,8 @@ def _cost(record: RunRecord) -> list[str]:
     cpus = (record.environment or {}).get("usable_cpus")
     return [
         DASH if cpus is None else f"{cpus}",
+        f"{1000 * cpu_seconds_per_example(record):,.3g} ms",
+        f"{summary.state_bytes / 1000:,.0f} kB",
         f"{summary.training_seconds:,.1f} s",
         f"{summary.compile_seconds:,.1f} s",
         f"{summary.peak_memory_bytes / 2**20:,.0f} MiB",

@@ -44,8 +44,8 @@ NOTHING = Cell(DASH)
 def comparison_table(records: Sequence[RunRecord]) -> Table:
     """Return one row a run: metrics, the published figure beside them, and cost.
 
-    Each row has two lines, spreads under their values, so that the table fits 100 columns; columns in which
-    no run has a value are left out.
+    Spreads stand under their values, so that the table fits 100 columns; columns in which no run has a value are left
+    out.
     """
     columns = [_NAME, _MEMORY_AND_SEEDS, *_present(_MEASURED, records), _COST]
     legend = "; ".join(_LEGEND[column.header] for column in columns if column.header in _LEGEND)
@@ -131,10 +131,18 @@ def _seconds(record: RunRecord) -> Cell:
     return NOTHING if record.summary is None else Cell(f"{record.summary.training_seconds:.1f}")
 
 
-def _mebibytes(record: RunRecord) -> Cell:
-    if record.summary is None:
-        return NOTHING
-    return Cell(f"{record.summary.peak_memory_bytes / 2**20:.0f}")
+def cpu_seconds_per_example(record: RunRecord) -> float:
+    """Return the CPU time that a finished run took to learn one example with one seed."""
+    assert record.summary is not None
+    return record.summary.training_cpu_seconds / (record.summary.examples_seen * len(record.seeds))
+
+
+def _cpu_milliseconds(record: RunRecord) -> Cell:
+    return NOTHING if record.summary is None else Cell(f"{1000 * cpu_seconds_per_example(record):.3g}")
+
+
+def _kept_kilobytes(record: RunRecord) -> Cell:
+    return NOTHING if record.summary is None else Cell(f"{record.summary.state_bytes / 1000:,.0f}")
 
 
 def _memory(record: RunRecord) -> Cell:
@@ -150,6 +158,7 @@ _LEGEND = {
     "FWT": "FWT: forward transfer",
     "Forg.": "Forg.: forgetting",
     "Align.": "Align.: gradient alignment, a dot product",
+    "Training s\nCPU ms\nKept kB": "CPU ms: CPU time per example and seed; Kept kB: kept between examples, per seed",
 }
 """What the headers of a comparison stand for."""
 
@@ -158,7 +167,8 @@ _BENCHMARK = Column("Benchmark", lambda record: Cell(record.benchmark), is_text=
 _MEMORY = Column("Memory", _memory)
 _SEEDS = Column("Seeds", lambda record: Cell(str(len(record.seeds))))
 _SECONDS = Column("Training s", _seconds)
-_MEBIBYTES = Column("Peak MiB", _mebibytes)
+_CPU_MILLISECONDS = Column("CPU ms", _cpu_milliseconds)
+_KEPT_KILOBYTES = Column("Kept kB", _kept_kilobytes)
 _MEASURED = [
     Column("RA", _percent("retained_accuracy")),
     Column("Publ.\nRA", _published),
@@ -171,18 +181,18 @@ _MEASURED = [
 ]
 
 
-def _beneath(upper: Column, lower: Column) -> Column:
-    """Return a column that shows the second column's value under the first's."""
+def _beneath(*columns: Column) -> Column:
+    """Return a column that shows each column's value under that of the one before."""
 
     def cell(record: RunRecord) -> Cell:
-        return Cell(f"{upper.cell(record).value}\n{lower.cell(record).value}")
+        return Cell("\n".join(it.cell(record).value for it in columns))
 
-    return Column(f"{upper.header}\n{lower.header}", cell, is_text=upper.is_text)
+    return Column("\n".join(it.header for it in columns), cell, is_text=columns[0].is_text)
 
 
 _NAME = _beneath(_LEARNER, _BENCHMARK)
 _MEMORY_AND_SEEDS = _beneath(_MEMORY, _SEEDS)
-_COST = _beneath(_SECONDS, _MEBIBYTES)
+_COST = _beneath(_SECONDS, _CPU_MILLISECONDS, _KEPT_KILOBYTES)
 
 
 def _present(columns: Sequence[Column], records: Sequence[RunRecord]) -> list[Column]:

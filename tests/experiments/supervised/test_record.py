@@ -34,6 +34,8 @@ def test_record_tells_what_was_requested_and_what_came_of_it(to_disk, uninterrup
     np.testing.assert_equal(dict(record.summary.metrics), result.metrics)
     assert record.summary.examples_seen == 90
     assert record.summary.training_seconds == result.training_seconds
+    assert record.summary.training_cpu_seconds == result.training_cpu_seconds
+    assert record.summary.state_bytes == result.state_bytes
     assert record.summary.peak_memory_bytes > 10 * 2**20
 
 

@@ -48,6 +48,10 @@ def test_result_has_the_documented_shapes(uninterrupted, er):
     assert uninterrupted.states.memory.examples.x.dtype == jnp.uint8
     np.testing.assert_array_equal(uninterrupted.states.memory.seen, [90, 90])
     assert uninterrupted.training_seconds > 0
+    assert uninterrupted.training_cpu_seconds > 0
+    weights = 4 * (6 * 8 + 8 + 8 * 11 + 11)
+    memory = 10 * (2 * 3 + 4 + 4) + 2 * 4  # pixels are bytes, label and task integers; and two counters
+    assert uninterrupted.state_bytes == weights + memory
     assert uninterrupted.compile_seconds > 0
 
 

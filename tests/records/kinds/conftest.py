@@ -25,7 +25,7 @@ LEARNER = {
     "evaluation": "needed",
     "alignment": True,
 }
-COST = (1.5, 0.5, 700 * 2**20, 3000)
+COST = (1.5, 2.5, 0.5, 700 * 2**20, 3000, 400_000)
 
 
 def _learner(home):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int
 
+from perdure.execution.compilation import bytes_of
 from perdure.execution.drive import Costs, Driving, drive
 from perdure.execution.progress import Watch, say
 from perdure.experiments.agents.job import AgentJob
@@ -49,6 +50,8 @@ class AgentResult:
     """The agents at the end, leaves (seeds, ...)."""
     training_seconds: float
     """Time spent playing and learning, all seeds together."""
+    training_cpu_seconds: float
+    """CPU time of the process meanwhile, all its threads together."""
     compile_seconds: float
     from_record: bool = False
     """Was the run finished before, so that all this comes from its folder?"""
@@ -137,7 +140,7 @@ def run_of(spec: AgentSpec, how: Driving, folder: Path | None) -> AgentResult:
 
 def _result(job: AgentJob, costs: Costs, *, from_record: bool) -> AgentResult:
     metrics = score_metrics(job.evaluations, job.scores, job.spec.stages)
-    seconds = costs.training_seconds, costs.compile_seconds
+    seconds = costs.training_seconds, costs.training_cpu_seconds, costs.compile_seconds
     return AgentResult(job.evaluations, job.scores, metrics, job.runners, *seconds, from_record)
 
 
@@ -146,6 +149,13 @@ def _write_record(home: RunFolder, spec: AgentSpec, result: AgentResult) -> None
     write_scores(home.path, spec.seeds, result.frames, result.scores)
     save_arrays(home.path / NETWORKS, result.runners.agent.learning.model, {})
     home.log(f"finished: {frames:,} frames, {result.training_seconds:.1f} s of training")
-    write_summary(
-        home.path, Summary(result.metrics, result.training_seconds, result.compile_seconds, peak_memory(), frames)
+    summary = Summary(
+        metrics=result.metrics,
+        training_seconds=result.training_seconds,
+        training_cpu_seconds=result.training_cpu_seconds,
+        compile_seconds=result.compile_seconds,
+        peak_memory_bytes=peak_memory(),
+        examples_seen=frames,
+        state_bytes=bytes_of(result.runners) // len(spec.seeds),
     )
+    write_summary(home.path, summary)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from perdure.core import AnyArray, Learner
+from perdure.execution.compilation import bytes_of
 from perdure.execution.drive import Costs
 from perdure.execution.warnings import warn
 from perdure.experiments.supervised.job import LearnerJob
@@ -48,9 +49,16 @@ class Result:
     """Final states, leaves (seeds, ...)."""
     training_seconds: float
     """Time spent learning, all seeds together."""
+    training_cpu_seconds: float
+    """CPU time of the process meanwhile, all its threads together."""
     compile_seconds: float
     from_record: bool = False
     """Was the run finished before, so that all this comes from its folder?"""
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all that the learner of one seed keeps from one example to the next: weights, memory, sums."""
+        return bytes_of(self.states) // len(self.seeds)
 
     def predict(self, x: AnyArray, seed: int | None = None, task: Any = 0) -> Float[np.ndarray, "batch outputs"]:
         """Return what the learner of one seed answers in the end: logits, or values.
@@ -106,6 +114,7 @@ def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
         alignments=log.alignment,
         states=job.progress.state,
         training_seconds=costs.training_seconds,
+        training_cpu_seconds=costs.training_cpu_seconds,
         compile_seconds=costs.compile_seconds,
         from_record=from_record,
     )
@@ -122,10 +131,16 @@ def write_record(folder: RunFolder, result: Result) -> None:
         curves = alignment_curves(*map(np.asarray, result.alignments))
         write_alignment(folder.path, result.seeds, curves)
     folder.log(f"finished: {result.training_seconds:.1f} s of training")
-    length = result.losses.shape[1]
-    write_summary(
-        folder.path, Summary(result.metrics, result.training_seconds, result.compile_seconds, peak_memory(), length)
+    summary = Summary(
+        metrics=result.metrics,
+        training_seconds=result.training_seconds,
+        training_cpu_seconds=result.training_cpu_seconds,
+        compile_seconds=result.compile_seconds,
+        peak_memory_bytes=peak_memory(),
+        examples_seen=result.losses.shape[1],
+        state_bytes=result.state_bytes,
     )
+    write_summary(folder.path, summary)
 
 
 def warn_of_no_gradients(result: Result) -> None:

@@ -1,6 +1,7 @@
 """Records of runs as figures. Bands and error bars are 95 % intervals of the mean over seeds."""
 
 from perdure.report.figures.bars import metric_bars
+from perdure.report.figures.frontier import accuracy_against_cost
 from perdure.report.figures.matrix import accuracy_matrices, accuracy_matrix
 from perdure.report.figures.memory import retained_against_memory
 from perdure.report.figures.saving import save_figures
@@ -9,6 +10,7 @@ from perdure.report.figures.style import image_of
 from perdure.report.figures.trend import alignment_over_stream
 
 __all__ = [
+    "accuracy_against_cost",
     "accuracy_matrices",
     "accuracy_matrix",
     "accuracy_over_stream",

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from perdure.records.learner import RunRecord
 from perdure.report.figures.bars import metric_bars
+from perdure.report.figures.frontier import accuracy_against_cost
 from perdure.report.figures.matrix import accuracy_matrix
 from perdure.report.figures.stream import accuracy_over_stream
 from perdure.report.figures.style import accuracies, image_of, knows_the_past
@@ -41,9 +42,9 @@ def file_names(names: Sequence[str]) -> list[str]:
 def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
     """Write every figure that finished runs allow, as PNG (200 dpi) and SVG, and return the paths.
 
-    Runs are compared within their benchmark: `accuracy-over-stream-BENCHMARK` and
-    `metrics-BENCHMARK`; `accuracy-matrix-RUN`, for runs with the full matrix, is named after the run's folder.
-    Names are those of `file_names`. The same records give the same files, byte for byte.
+    Runs are compared within their benchmark: `accuracy-over-stream-BENCHMARK`, `metrics-BENCHMARK` and, of several,
+    `accuracy-against-cost-BENCHMARK`; `accuracy-matrix-RUN`, for runs with the full matrix, is named after the run's
+    folder. Names are those of `file_names`. The same records give the same files, byte for byte.
 
     Raises:
         StorageError: if a file cannot be written.
@@ -59,6 +60,8 @@ def _figures(records: Sequence[RunRecord]) -> Iterator[tuple[str, Figure]]:
         runs = [record for record in finished if record.benchmark == benchmark]
         yield f"accuracy-over-stream-{name}", accuracy_over_stream(runs)
         yield f"metrics-{name}", metric_bars(runs)
+        if len(runs) > 1:
+            yield f"accuracy-against-cost-{name}", accuracy_against_cost(runs)
     for record, name in zip(finished, file_names([record.folder.name for record in finished]), strict=True):
         if knows_the_past(accuracies(record)):
             yield f"accuracy-matrix-{name}", accuracy_matrix(record)

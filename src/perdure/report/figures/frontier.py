@@ -1,0 +1,104 @@
+"""Retained accuracy against what it costs: bytes kept between examples, and CPU time per example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from perdure.records.learner import RunRecord
+from perdure.report.figures.style import GREY, WIDTH, colour_of, heading, literal, name_among, percent_formatter, tidy
+from perdure.report.tables import cpu_seconds_per_example
+
+
+class _Point(NamedTuple):
+    cost: float
+    retained: float
+    """In percent."""
+    half_width: float
+    """Of the 95 % interval; 0 for a single seed."""
+
+
+@literal
+def accuracy_against_cost(records: Sequence[RunRecord]) -> Figure:
+    """Show retained accuracy against bytes kept and CPU time, a point per run, and which runs no other one dominates.
+
+    A run is on the frontier if every run that costs no more retains less. Costs are on logarithmic axes.
+
+    Args:
+        records: finished runs on one benchmark, at least one.
+
+    Raises:
+        ValueError: if there are no runs, or one of them is unfinished.
+    """
+    if not records or not all(record.finished for record in records):
+        raise ValueError(f"{len(records)} runs were given, not all finished; expected finished runs, at least one")
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _draw(left, records, _kept_kilobytes)
+    _draw(right, records, lambda record: 1000 * cpu_seconds_per_example(record))
+    left.set_ylabel("Retained accuracy")
+    left.yaxis.set_major_formatter(percent_formatter())
+    left.set_xlabel("Kept between examples (kB)")
+    right.set_xlabel("CPU time per example (ms)")
+    figure.suptitle(heading("Retained accuracy against cost", records), x=0.01, ha="left", size=11)
+    handles, names = left.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def _draw(axes: Axes, records: Sequence[RunRecord], cost: Callable[[RunRecord], float]) -> None:
+    points = [_point(record, cost(record)) for record in records]
+    axes.set_xscale("log")
+    frontier = _frontier(points)
+    steps = [*frontier, frontier[-1]._replace(cost=max(it.cost for it in points))]
+    axes.plot(
+        [it.cost for it in steps],
+        [it.retained for it in steps],
+        color=GREY,
+        linewidth=1,
+        drawstyle="steps-post",
+        label="frontier",
+    )
+    for place, (record, point) in enumerate(zip(records, points, strict=True)):
+        axes.errorbar(
+            point.cost,
+            point.retained,
+            yerr=point.half_width,
+            color=colour_of(place),
+            marker=_MARKERS[place // len(_MARKERS) % len(_MARKERS)],
+            markersize=6,
+            capsize=2,
+            linestyle="none",
+            label=name_among(record, records),
+        )
+    tidy(axes, grid="y")
+
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+"""One for every round of the colours: as many as there are colours."""
+
+
+def _frontier(points: Sequence[_Point]) -> list[_Point]:
+    """Return the points that retain more than every one that costs no more, the cheapest first."""
+    best = -np.inf
+    frontier = []
+    for point in sorted(points, key=lambda it: (it.cost, -it.retained)):
+        if point.retained > best:
+            frontier.append(point)
+            best = point.retained
+    return frontier
+
+
+def _point(record: RunRecord, cost: float) -> _Point:
+    assert record.summary is not None
+    retained = record.summary.metrics["retained_accuracy"]
+    return _Point(cost, 100 * retained.mean, 100 * float(np.nan_to_num(retained.ci95)))
+
+
+def _kept_kilobytes(record: RunRecord) -> float:
+    assert record.summary is not None
+    return record.summary.state_bytes / 1000
