@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from perdure.records.learner import RunRecord
 from perdure.report.figures.style import GREY, WIDTH, colour_of, heading, literal, name_among, percent_formatter, tidy
@@ -53,8 +54,12 @@ def accuracy_against_cost(records: Sequence[RunRecord]) -> Figure:
 def _draw(axes: Axes, records: Sequence[RunRecord], cost: Callable[[RunRecord], float]) -> None:
     points = [_point(record, cost(record)) for record in records]
     axes.set_xscale("log")
+    costs = [it.cost for it in points]
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(costs) < 100 * min(costs) else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     frontier = _frontier(points)
-    steps = [*frontier, frontier[-1]._replace(cost=max(it.cost for it in points))]
+    steps = [*frontier, frontier[-1]._replace(cost=max(costs))]
     axes.plot(
         [it.cost for it in steps],
         [it.retained for it in steps],
