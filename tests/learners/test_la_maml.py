@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from perdure.learners.la_maml import CMAML, LaMAML, Sync
-from perdure.learners.look_ahead import Draws, Weights, offer, recall_for_glances
-from perdure.learners.batches import Ready
+from perdure.learners.look_ahead import Draws
 from tests.conftest import reference_files
 from tests.learners.conftest import Recording
 

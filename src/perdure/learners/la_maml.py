@@ -11,6 +11,7 @@ each fast weight, down the same mean loss. La-MAML learns them too, and takes th
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -31,15 +32,13 @@ from perdure.learners.look_ahead import (
     draw_for_glances,
     draw_orders,
     gather_outer,
-    no_draws,
     offer,
     positive,
-    recall_for_glances,
 )
 from perdure.learners.network import NetworkLearner
 from perdure.memory import Buffer, counted, draw_slots_in_turn, empty_buffer
 from perdure.models import MLP
-from perdure.updates.branches import where_needed
+from perdure.updates.branches import change_where_needed
 from perdure.updates.gradient import predict_one
 from perdure.updates.look_ahead import InnerSteps, OuterBatch, look_ahead
 from perdure.updates.look_ahead_perceptron import perceptron_look_ahead
@@ -93,34 +92,23 @@ class LookAheadLearner(NetworkLearner[LookAheadState]):
 
     def observe(self, state: LookAheadState, example: Example, key: PRNGKeyArray) -> tuple[LookAheadState, Info]:
         """Collect the example, and learn its batch if it completes one."""
-        completes = self.batches().completes(state.collected, example)
-        none = no_draws(self.glances, self.batch_size, self._n_drawn())
-        return self.observe_with(state, example, where_needed(completes, lambda: self.draw(state.memory, key), none))
+        return self._observe(state, example, lambda memory: self.draw(memory, key))
+
+    def observe_with(self, state: LookAheadState, example: Example, draws: Draws) -> tuple[LookAheadState, Info]:
+        """`observe` with the draws given; they matter only if the example completes a batch."""
+        return self._observe(state, example, lambda _: draws)
 
     def draw(self, memory: Buffer, key: PRNGKeyArray) -> Draws:
         """Draw all that learning a batch leaves to chance."""
         order_key, slots_key, storing_key = jax.random.split(key, 3)
-        later = counted(memory, self.batch_size)
+        later, n_drawn = counted(memory, self.batch_size), min(self.replay_batch_size, self.memory_size)
         return Draws(
             order=draw_orders(jnp.ones(self.batch_size, bool), self.glances, order_key),
-            slots=draw_for_glances(memory, later, (self.glances, self._n_drawn()), slots_key),
+            slots=draw_for_glances(memory, later, (self.glances, n_drawn), slots_key),
             stored_in=draw_slots_in_turn(memory, self.batch_size, storing_key),
         )
 
-    def observe_with(self, state: LookAheadState, example: Example, draws: Draws) -> tuple[LookAheadState, Info]:
-        """`observe` with the draws given; they matter only if the example completes a batch."""
-        outputs = predict_one(state.model, example.x)
-        info = Info(or_cross_entropy(self.loss)(outputs, example.y), outputs)
-        collected, ready = self.batches().add(state.collected, example)
-        memory = offer(state.memory, ready, draws)
-        memories = recall_for_glances(state.memory, memory, draws.slots)
-        now = Weights(state.model, state.rates)
-        after = where_needed(ready.complete, lambda: self.learn(now, ready.examples, draws.order, memories), now)
-        return LookAheadState(*after, memory, collected), info
-
-    def learn(
-        self, now: Weights, batch: Example, orders: Int[Array, "glances batch"], memories: Memories
-    ) -> Weights:
+    def learn(self, now: Weights, batch: Example, orders: Int[Array, "glances batch"], memories: Memories) -> Weights:
         """Return weights and rates after all glances at a batch, leaves (batch, ...)."""
 
         def step(now: Weights, drawn: tuple[Array, Memories]) -> tuple[Weights, None]:
@@ -148,8 +136,23 @@ class LookAheadLearner(NetworkLearner[LookAheadState]):
         """Return the network."""
         return state.model
 
-    def _n_drawn(self) -> int:
-        return min(self.replay_batch_size, self.memory_size)
+    def _observe(
+        self, state: LookAheadState, example: Example, draw: Callable[[Buffer], Draws]
+    ) -> tuple[LookAheadState, Info]:
+        outputs = predict_one(state.model, example.x)
+        info = Info(or_cross_entropy(self.loss)(outputs, example.y), outputs)
+        collected, ready = self.batches().add(state.collected, example)
+
+        def learned(now: tuple[Weights, Buffer]) -> tuple[Weights, Buffer]:
+            weights, memory = now
+            draws = draw(memory)
+            memory, memories = offer(memory, ready, draws)
+            after = self.learn(weights, ready.examples, draws.order, memories)
+            return jax.tree.map(lambda new, old: jnp.where(ready.complete, new, old), after, weights), memory
+
+        before = Weights(state.model, state.rates), state.memory
+        weights, memory = change_where_needed(ready.complete, learned, before)
+        return LookAheadState(*weights, memory, collected), info
 
 
 class LaMAML(LookAheadLearner):

@@ -134,12 +134,6 @@ class Draws(NamedTuple):
     """Slot that each example, in the order of the first glance, is stored in; not stored if ≥ memory size."""
 
 
-def no_draws(glances: int, batch_size: int, n_drawn: int) -> Draws:
-    """Return draws for an example that completes no batch."""
-    slots = jnp.zeros((glances, n_drawn), jnp.int32)
-    return Draws(jnp.zeros((glances, batch_size), jnp.int32), slots, jnp.zeros(batch_size, jnp.int32))
-
-
 def draw_orders(mask: Bool[Array, " batch"], glances: int, key: PRNGKeyArray) -> Int[Array, "glances batch"]:
     """Draw in which order each glance takes the examples that count, each order as likely."""
     places = jnp.where(mask[None], jax.random.uniform(key, (glances, len(mask))), 2)
@@ -163,21 +157,27 @@ class Memories(NamedTuple):
     """False for those drawn while there were fewer to draw from."""
 
 
-def offer(memory: Buffer, ready: Ready, draws: Draws) -> Buffer:
-    """Return the memory after the examples of a batch, if it is complete, in the order of the first glance."""
+def offer(memory: Buffer, ready: Ready, draws: Draws) -> tuple[Buffer, Memories]:
+    """Return the memory after the examples of a batch in the order of the first glance, and the memories drawn.
+
+    The first glance draws from the memory before them, the others from that after them.
+    """
+    # What is read of the memory before comes first, so that the memory after can take its place.
+    first, memory = jax.lax.optimization_barrier((recall_memories(memory, draws.slots[:1]), memory))
     order = draws.order[0]
     in_order = jax.tree.map(lambda leaf: leaf[order], ready.examples)
-    return store_in_turn(memory, in_order, draws.stored_in, ready.mask[order])
+    after = store_in_turn(memory, in_order, draws.stored_in, ready.mask[order])
+    return after, joined_memories(first, recall_memories(after, draws.slots[1:]))
 
 
-def recall_for_glances(first: Buffer, later: Buffer, slots: Int[Array, "glances replay"]) -> Memories:
-    """Return the memories in the slots: of the first glance from `first`, of the others from `later`."""
-    glances, n_drawn = slots.shape
-    examples = jax.tree.map(
-        lambda *leaves: jnp.concatenate(leaves), recall(first, slots[:1]), recall(later, slots[1:])
-    )
-    masks = jnp.stack([drawn_mask(first, n_drawn), *[drawn_mask(later, n_drawn)] * (glances - 1)])
-    return Memories(examples, masks)
+def recall_memories(memory: Buffer, slots: Int[Array, "glances replay"]) -> Memories:
+    """Return the memories in the slots drawn."""
+    return Memories(recall(memory, slots), jnp.broadcast_to(drawn_mask(memory, slots.shape[1]), slots.shape))
+
+
+def joined_memories(first: Memories, later: Memories) -> Memories:
+    """Return the memories of the first glances and of later ones together."""
+    return jax.tree.map(lambda one, other: jnp.concatenate([one, other]), first, later)
 
 
 def gather_outer(

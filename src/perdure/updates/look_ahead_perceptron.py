@@ -63,11 +63,12 @@ def perceptron_look_ahead(
     own = jax.tree.map(lambda it: it[:n_steps], y)
     learned = _learn(upper, upper_rates, start[:n_steps], response[:, :n_steps], own, loss)
     deltas = learned.deltas[:, None]
-    outer = _judge(learned.fast, start[None] - jnp.cumsum(deltas * response, axis=0), y, weights, loss)
-    by_response = -deltas * _from_here_on(outer.by_pre_activations)
+    until = jnp.tril(jnp.ones((n_steps, n_steps), start.dtype))  # step j follows on all steps i ≤ j
+    outer = _judge(learned.fast, start[None] - _summed(until, deltas * response), y, weights, loss)
+    by_response = -deltas * _summed(until.T, outer.by_pre_activations)
 
-    def by_upper_rate(inner: Array, outer: Array, rate: Array) -> Array:
-        return _like(rate, -jnp.sum(inner * _from_here_on(outer), axis=0))
+    def by_upper_rate(way: Array, outer: Array, rate: Array) -> Array:
+        return _like(rate, -jnp.sum(way * outer, axis=0))
 
     def joined(upper: MLP, weight: Array, bias: Array) -> MLP:
         layer = eqx.tree_at(lambda it: (it.weight, it.bias), first, (weight, bias))
@@ -76,7 +77,7 @@ def perceptron_look_ahead(
     by_start = outer.by_pre_activations.sum(axis=0)
     grads = joined(jax.tree.map(lambda by: by.sum(axis=0), outer.by_upper), by_start.T @ rows, by_start.sum(axis=0))
     rate_grads = joined(
-        jax.tree.map(by_upper_rate, learned.grads, outer.by_upper, upper_rates),
+        jax.tree.map(by_upper_rate, learned.ways, outer.by_upper, upper_rates),
         _by_rates(by_response, rate.weight, rows, n_steps),
         _like(rate.bias, by_response.sum(axis=(0, 1))),
     )
@@ -93,9 +94,9 @@ def _like(rate: Array, by_each: Array) -> Array:
     return by_each if jnp.ndim(rate) else by_each.sum()
 
 
-def _from_here_on(by_step: Float[Array, "J ..."]) -> Float[Array, "J ..."]:
-    """Return for each step the sum over it and all later ones."""
-    return jax.lax.cumsum(by_step, axis=0, reverse=True)
+def _summed(which: Float[Array, "J J"], terms: Float[Array, "J q h"]) -> Float[Array, "J q h"]:
+    """Return for each step the sum of the terms of the steps that `which` has a one for."""
+    return (which @ terms.reshape(len(terms), -1)).reshape(terms.shape)
 
 
 class _Learned(NamedTuple):
@@ -103,8 +104,8 @@ class _Learned(NamedTuple):
 
     fast: MLP
     """Upper layers after each step, leaves (J, ...)."""
-    grads: MLP
-    """Gradient of each step by the upper layers, leaves (J, ...)."""
+    ways: MLP
+    """Sum of the steps' gradients by the upper layers until each step, leaves (J, ...)."""
     deltas: Float[Array, "J h"]
 
 
@@ -121,17 +122,19 @@ def _learn(
     def example_loss(upper: MLP, pre_activation: Float[Array, " h"], y: Any) -> Float[Array, ""]:
         return loss(upper.above_first(pre_activation), y)
 
-    def step(carry: tuple[MLP, Array], example: tuple[Any, ...]) -> tuple[tuple[MLP, Array], _Learned]:
-        fast, deltas = carry
+    def step(carry: tuple[MLP, MLP, Array], example: tuple[Any, ...]) -> tuple[tuple[Any, ...], _Learned]:
+        fast, way, deltas = carry
         j, start, response, y = example
         # Rows of `deltas` from j on are still zero, so the whole sum is that over i < j.
         pre_activation = start - jnp.sum(deltas * response, axis=0)
         grads, delta = jax.grad(example_loss, argnums=(0, 1))(fast, pre_activation, y)
-        fast = rated_step(fast, grads, rates)
-        return (fast, jax.lax.dynamic_update_index_in_dim(deltas, delta, j, axis=0)), _Learned(fast, grads, delta)
+        fast, way = rated_step(fast, grads, rates), jax.tree.map(jnp.add, way, grads)
+        deltas = jax.lax.dynamic_update_index_in_dim(deltas, delta, j, axis=0)
+        return (fast, way, deltas), _Learned(fast, way, delta)
 
     steps = (jnp.arange(len(start)), start, response, y)
-    return jax.lax.scan(step, (upper, jnp.zeros_like(start)), steps)[1]
+    carry = (upper, *jax.tree.map(jnp.zeros_like, (upper, start)))
+    return jax.lax.scan(step, carry, steps)[1]
 
 
 class _Judged(NamedTuple):
