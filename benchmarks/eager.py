@@ -1,4 +1,4 @@
-"""MER, ER, EWC, GEM and La-MAML as loops of plain PyTorch, written the obvious way: what perdure's speed is compared with.
+"""MER, ER, EWC, GEM, La-MAML as loops of plain PyTorch, written the obvious way: what perdure's speed is compared to.
 
 Each function learns a stream once, one example after another, and changes the network in place. They are the
 published algorithms, with nothing left out and nothing made faster than a careful reader of the papers would. Examples

@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from perdure.core import Example
-
 
 class Collected(NamedTuple):
     """The examples that wait for their batch to be complete."""
@@ -27,7 +25,7 @@ class Ready(NamedTuple):
     examples: Any
     """Leaves (size, ...)."""
     mask: Bool[Array, " size"]
-    """Which of them count: the first ones, all unless a change of task has cut the batch short; none if not complete."""
+    """Which of them count: all, or only the first ones if a change of task has cut the batch short, or none."""
     complete: Bool[Array, ""]
     """Is the batch to be learned now?"""
 

@@ -156,7 +156,7 @@ class LookAheadLearner(NetworkLearner[LookAheadState]):
 
 
 class LaMAML(LookAheadLearner):
-    """La-MAML (Gupta, Yadav & Paull 2020, "La-MAML: Look-ahead Meta Learning for Continual Learning", arXiv 2007.13904).
+    """La-MAML (Gupta et al. 2020, "La-MAML: Look-ahead Meta Learning for Continual Learning", arXiv 2007.13904).
 
     Every weight has a rate of its own. Each glance first takes a step of the rates, then one of the weights with the
     rates that it has led to. A weight whose rate has come to zero stays as it is for good.

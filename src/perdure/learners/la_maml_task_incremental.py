@@ -135,9 +135,7 @@ class TaskIncrementalLearner(NetworkLearner[TaskIncrementalState]):
         outer = OuterBatch(examples.x, examples.y, weights)
         mean = jnp.full(self.inner_steps, 1 / self.inner_steps)
         rates, loss = self.rule().inner_rates(now), or_cross_entropy(self.loss)
-        found = look_ahead(
-            now.model, rates, inner, outer, mean, loss, second_order=self.second_order, clip=self.clip()
-        )
+        found = look_ahead(now.model, rates, inner, outer, mean, loss, second_order=self.second_order, clip=self.clip())
         return self.rule().step(now, found), found.losses
 
     def answering(self, state: TaskIncrementalState) -> PyTree:
@@ -170,9 +168,7 @@ class TaskIncrementalLearner(NetworkLearner[TaskIncrementalState]):
             old = change_where_needed(begins, lambda old: _where(begins, memory, old), old)
         return TaskIncrementalState(*weights, memory, old, collected, task), info
 
-    def _learn(
-        self, now: Weights, ready: Ready, orders: Int[Array, "glances batch"], memories: Memories
-    ) -> Weights:
+    def _learn(self, now: Weights, ready: Ready, orders: Int[Array, "glances batch"], memories: Memories) -> Weights:
         """Return weights and rates after all glances at a batch."""
 
         def step(now: Weights, drawn: tuple[Array, Memories]) -> tuple[Weights, None]:
@@ -183,9 +179,7 @@ class TaskIncrementalLearner(NetworkLearner[TaskIncrementalState]):
         return jax.lax.scan(step, now, (orders, memories))[0]
 
 
-def chunks(
-    mask: Bool[Array, " batch"], n_chunks: int
-) -> tuple[Int[Array, "chunks size"], Bool[Array, "chunks size"]]:
+def chunks(mask: Bool[Array, " batch"], n_chunks: int) -> tuple[Int[Array, "chunks size"], Bool[Array, "chunks size"]]:
     """Return the places of the examples of each chunk, and which of them count.
 
     The n examples that count, which come first, are divided into chunks of n / `n_chunks`, rounded up; the last ones

@@ -141,7 +141,7 @@ def draw_orders(mask: Bool[Array, " batch"], glances: int, key: PRNGKeyArray) ->
 
 
 def draw_for_glances(first: Buffer, later: Buffer, shape: tuple[int, int], key: PRNGKeyArray) -> Int[Array, "g k"]:
-    """Draw the slots (glances, memories) that are replayed: in the first glance of `first`, in the others of `later`."""
+    """Draw slots to replay, (glances, memories): in the first glance those of `first`, in the others of `later`."""
     first_key, later_key = jax.random.split(key)
     glances, n_drawn = shape
     of_later = draw_slots(later, (glances - 1, n_drawn), later_key)
@@ -180,9 +180,7 @@ def joined_memories(first: Memories, later: Memories) -> Memories:
     return jax.tree.map(lambda one, other: jnp.concatenate([one, other]), first, later)
 
 
-def gather_outer(
-    batch: Example, mask: Bool[Array, " batch"], memories: Memories
-) -> tuple[Example, Float[Array, " q"]]:
+def gather_outer(batch: Example, mask: Bool[Array, " batch"], memories: Memories) -> tuple[Example, Float[Array, " q"]]:
     """Return the outer batch of one glance, the batch's examples first, and the weight of each in its mean loss."""
     examples = jax.tree.map(lambda new, old: jnp.concatenate([new, old]), batch, memories.examples)
     return examples, equal_weights(jnp.append(mask, memories.mask))

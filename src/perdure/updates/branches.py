@@ -23,9 +23,7 @@ def where_needed(needed: Bool[Array, ""], make: Callable[[], Result], otherwise:
     return jax.lax.cond(largest_side_by_side(needed), made, lambda: otherwise)
 
 
-def change_where_needed(
-    needed: Bool[Array, ""], change: Callable[[Result], Result], before: Result
-) -> Result:
+def change_where_needed(needed: Bool[Array, ""], change: Callable[[Result], Result], before: Result) -> Result:
     """Return ``change(before)`` if some of those side by side need it, else `before`, which is then not even copied.
 
     A conditional copies what it passes on unchanged, which for a large state costs more than a small step does; a loop

@@ -100,7 +100,7 @@ def look_ahead(
 
 
 def _inner_gradient(fast: PyTree, chunk: InnerSteps, loss: Loss) -> tuple[PyTree, PyTree]:
-    """Return the gradient of a step and the model, its statistics moved; zeros and the model as it is if it is empty."""
+    """Return the gradient of a step, zeros if it is empty, and the model with its statistics moved."""
     present = jnp.any(chunk.weights > 0)
     # Of an empty step the first example is looked at instead, for a batch must not weigh nothing.
     first = jnp.arange(len(chunk.weights)) == 0
