@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -183,7 +184,7 @@ def test_each_glance_at_the_first_batch_is_that_recorded(file, x64):
         recorded.assert_recorded("glance_after_glance", run.layers(), now.model, 1e-10)
 
 
-SIZES = {"memory_size": 6, "replay_batch_size": 3, "batch_size": 4, "glances": 2}
+SIZES: dict[str, Any] = {"memory_size": 6, "replay_batch_size": 3, "batch_size": 4, "glances": 2}
 LEARNERS = {
     "la-maml": LaMAML(**SIZES, initial_rate=0.2, rate_learning_rate=0.3),
     "sync": Sync(**SIZES, learning_rate=0.3, initial_rate=0.2, rate_learning_rate=0.3),
@@ -260,7 +261,7 @@ def test_a_weight_whose_rate_is_not_positive_is_frozen_for_good():
     for n in range(8):
         state, _ = observe(LEARNERS["la-maml"], state, example(n), jax.random.key(n))
     before, after = (it.layers[0].weight for it in (network(), state.model))
-    np.testing.assert_array_equal(state.rates.layers[0].weight[0], -0.1)
+    np.testing.assert_array_equal(state.rates.layers[0].weight[0], np.float32(-0.1))
     np.testing.assert_array_equal(after[0], before[0])
     assert (after[1:] != before[1:]).any()
 

@@ -6,6 +6,7 @@ batch.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -86,7 +87,7 @@ def look_ahead(
             if not second_order:
                 grads = jax.lax.stop_gradient(grads)
             if clip is not None:
-                grads = jax.tree.map(lambda by: jnp.clip(by, -clip, clip), grads)
+                grads = jax.tree.map(partial(_clipped, bound=clip), grads)
             fast = rated_step(fast, grads, rates)
             value, judged = weighted_loss(fast, outer.x, outer.y, outer.weights, loss)
             return eqx.combine(split_trainable(fast)[0], split_trainable(judged)[1]), value
@@ -97,6 +98,10 @@ def look_ahead(
     of_both = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
     (_, (losses, rest)), (grads, rate_grads) = of_both(weights, rates)
     return LookAhead(losses, grads, rate_grads, eqx.combine(weights, rest))
+
+
+def _clipped(grads: Array, bound: Rate) -> Array:
+    return jnp.clip(grads, -bound, bound)
 
 
 def _inner_gradient(fast: PyTree, chunk: InnerSteps, loss: Loss) -> tuple[PyTree, PyTree]:
