@@ -1,4 +1,4 @@
-"""MER, ER, EWC and GEM as loops of plain PyTorch, written the obvious way: what perdure's speed is compared with.
+"""MER, ER, EWC, GEM, La-MAML as loops of plain PyTorch, written the obvious way: what perdure's speed is compared to.
 
 Each function learns a stream once, one example after another, and changes the network in place. They are the
 published algorithms, with nothing left out and nothing made faster than a careful reader of the papers would. Examples
@@ -192,3 +192,53 @@ def projected(own: Tensor, past: Tensor, margin: float) -> Tensor:
     unit, least = np.eye(len(past)), np.full(len(past), margin)
     dual = quadprog.solve_qp(past64 @ past64.T + 1e-3 * unit, -past64 @ own64, unit, least)[0]
     return torch.as_tensor(dual @ past64 + own64, dtype=own.dtype)
+
+
+def la_maml(
+    network: nn.Sequential,
+    stream: Stream,
+    *,
+    initial_rate: float,
+    rate_learning_rate: float,
+    clip_norm: float,
+    memory_size: int,
+    replay_batch_size: int,
+    batch_size: int,
+    glances: int,
+    first: int = 0,
+) -> None:
+    """La-MAML to first order (Gupta et al. 2020), as its released code has it: an outer loss after each inner step."""
+    weights = list(network.parameters())
+    rates = [torch.full_like(weight, initial_rate, requires_grad=True) for weight in weights]
+    optimizer = torch.optim.SGD(rates, rate_learning_rate)
+    memory = Buffer(memory_size, first)
+    for start in range(first, len(stream.y), batch_size):
+        batch = list(range(start, min(start + batch_size, len(stream.y))))
+        for glance in range(glances):
+            random.shuffle(batch)
+            outer = [*memory.draw(replay_batch_size), *batch]
+            fast: Sequence[Tensor] = weights
+            losses = []
+            for n in batch:
+                inner = cross_entropy(perceptron_outputs(fast, stream.x[n : n + 1]), stream.y[n : n + 1])
+                steps = torch.autograd.grad(inner, list(fast))
+                fast = [weight - torch.relu(rate) * by for weight, rate, by in zip(fast, rates, steps, strict=True)]
+                if glance == 0:
+                    memory.add(n)
+                losses.append(cross_entropy(perceptron_outputs(fast, stream.x[outer]), stream.y[outer]))
+            network.zero_grad()
+            optimizer.zero_grad()
+            torch.stack(losses).mean().backward()
+            torch.nn.utils.clip_grad_norm_(weights, clip_norm)
+            torch.nn.utils.clip_grad_norm_(rates, clip_norm)
+            optimizer.step()
+            with torch.no_grad():
+                for weight, rate in zip(weights, rates, strict=True):
+                    weight -= torch.relu(rate) * weight.grad
+
+
+def perceptron_outputs(weights: Sequence[Tensor], x: Tensor) -> Tensor:
+    """Return the outputs of a perceptron of these weights and biases, one layer's after another's."""
+    for weight, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+        x = torch.relu(torch.nn.functional.linear(x, weight, bias))
+    return torch.nn.functional.linear(x, *weights[-2:])

@@ -20,6 +20,7 @@ from perdure.experiments.supervised.spec import prepare
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
 from perdure.learners.gem import GEM
+from perdure.learners.la_maml import LaMAML
 from perdure.learners.mer import MER
 from perdure.models import MLP
 from perdure.streams.benchmark import Benchmark, LabelledSet
@@ -76,6 +77,15 @@ def gem(n_past: int, memories: int) -> Method:
     plain = partial(eager.gem, memories_per_task=memories, **values)
     sizes = (memories,) * n_past + (100,)
     return Method(f"GEM, {n_past} past tasks of {memories}", learner, plain, sizes, memories * n_past, 50, 100)
+
+
+def la_maml(glances: int = 5) -> Method:
+    """Return La-MAML, with its published batches of 10 examples and 10 memories."""
+    values: dict[str, Any] = {"initial_rate": 0.15, "rate_learning_rate": 0.3, "clip_norm": 2.0, "memory_size": 200}
+    values |= {"replay_batch_size": 10, "batch_size": 10, "glances": glances}
+    n_eager, n_ours = 100, 1000
+    name = f"La-MAML, {glances} glances"
+    return Method(name, LaMAML(**values), partial(eager.la_maml, **values), (200 + n_ours,), 200, n_eager, n_ours)
 
 
 def made_up_stream(task_sizes: tuple[int, ...]) -> Example:

@@ -39,6 +39,7 @@ METHODS = [
     sides.er(10),
     sides.ewc(10),
     sides.gem(5, 256),
+    sides.la_maml(),
 ]
 
 

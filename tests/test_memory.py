@@ -16,9 +16,11 @@ from perdure.core import Example
 from perdure.memory import (
     Buffer,
     capacity,
+    counted,
     draw_distinct_slots,
     draw_slot,
     draw_slots,
+    draw_slots_in_turn,
     drawn_mask,
     empty_buffer,
     filled,
@@ -27,11 +29,13 @@ from perdure.memory import (
     recall,
     ring_slot,
     store,
+    store_in_turn,
 )
 from tests.conftest import first_short
 from tests.memory_examples import UNLIKELY, numbered
 
 STREAMS, LENGTH, SIZE = 20_000, 60, 7
+KEY = jax.random.key(0)
 
 
 def stored(size, slots):
@@ -281,3 +285,38 @@ def test_slots_have_the_shapes_and_dtypes_of_the_example():
     assert memory.examples.y.dtype == memory.examples.task.dtype == jnp.int32
     assert memory.seen.dtype == memory.periods.dtype == jnp.int32
     assert not any(leaf.any() for leaf in jax.tree.leaves(memory))
+
+
+@pytest.mark.parametrize(
+    ("slots", "mask"),
+    [([2, 0, 2, 9, 2], [True] * 5), ([2, 0, 2, 9, 2], [True] * 3 + [False] * 2), ([1, 1, 1, 1, 1], [False] * 5)],
+    ids=["all", "the first ones", "none"],
+)
+def test_storing_in_turn_equals_storing_one_after_another(slots, mask):
+    examples = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(numbered, range(7, 12)))
+    start = stored(3, [0, 1])
+    together = store_in_turn(start, examples, jnp.asarray(slots, jnp.int32), jnp.asarray(mask))
+    expected = start
+    for n, slot in enumerate(slots):
+        if mask[n]:
+            expected = store(expected, numbered(7 + n), jnp.asarray(slot, jnp.int32))
+    jax.tree.map(np.testing.assert_array_equal, together, expected)
+
+
+def test_slots_drawn_in_turn_fill_the_memory_in_order_and_then_keep_each_example_equally_likely():
+    size, n = 3, 8
+    slots = jax.vmap(lambda key: draw_slots_in_turn(with_seen(size, 1), n, key))(jax.random.split(KEY, 4000))
+    np.testing.assert_array_equal(slots[:, :2], np.broadcast_to([1, 2], (4000, 2)))
+    kept = (np.asarray(slots[:, 2:]) < size).sum(axis=0)
+    expected = size / np.arange(4, 4 + n - 2)
+    assert all(stats.binomtest(int(it), 4000, p).pvalue > UNLIKELY for it, p in zip(kept, expected, strict=True))
+
+
+@pytest.mark.parametrize("left", [0, 1, 5])
+def test_counting_passes_from_one_period_to_the_next(left):
+    memory = with_seen(3, period(with_seen(3, 0)) - 3 + left - 2)
+    at_once, one_by_one = counted(memory, 4), memory
+    for _ in range(4):
+        one_by_one = counted(one_by_one, 1)
+    assert (at_once.seen, at_once.periods) == (one_by_one.seen, one_by_one.periods)
+    assert int(at_once.periods) == int(left >= 1)

@@ -31,6 +31,12 @@ from .learners.gem import AGEM as AGEM
 from .learners.gem import GEM as GEM
 from .learners.icarl import ICaRL as ICaRL
 from .learners.independent import Independent as Independent
+from .learners.la_maml import CMAML as CMAML
+from .learners.la_maml import LaMAML as LaMAML
+from .learners.la_maml import Sync as Sync
+from .learners.la_maml_task_incremental import TaskIncrementalCMAML as TaskIncrementalCMAML
+from .learners.la_maml_task_incremental import TaskIncrementalLaMAML as TaskIncrementalLaMAML
+from .learners.la_maml_task_incremental import TaskIncrementalSync as TaskIncrementalSync
 from .learners.lda import LDA as LDA
 from .learners.mer import MER as MER
 from .learners.mer import MERAlgorithm6 as MERAlgorithm6

@@ -94,9 +94,31 @@ def store(memory: AnyBuffer, example: tuple, slot: Int[Array, ""]) -> AnyBuffer:
     """Return the memory with `example` in `slot`; a slot ≥ capacity leaves the contents as they were."""
     # A scatter that drops what is out of range stays in place under vmap; lax.cond would copy the memory.
     examples = jax.tree.map(lambda leaf, new: leaf.at[slot].set(new, mode="drop"), memory.examples, example)
-    full = memory.seen + 1 == period(memory)
-    seen, periods = jnp.where(full, 0, memory.seen + 1), memory.periods + full.astype(jnp.int32)
-    return memory._replace(examples=examples, seen=seen, periods=periods)
+    return counted(memory, 1)._replace(examples=examples)
+
+
+def counted(memory: AnyBuffer, n: int | Int[Array, ""]) -> AnyBuffer:
+    """Return the memory as it would be if n more examples, at most a period, had been offered and none kept."""
+    left = period(memory) - memory.seen
+    full = n >= left
+    seen, periods = jnp.where(full, n - left, memory.seen + n), memory.periods + full.astype(jnp.int32)
+    return memory._replace(seen=seen, periods=periods)
+
+
+def draw_slots_in_turn(memory: Buffer, n: int, key: PRNGKeyArray) -> Int[Array, " n"]:
+    """Draw where each of the next n examples goes (`draw_slot`), if they are offered one after another."""
+    before = jnp.arange(n, dtype=jnp.int32)
+    return jax.vmap(lambda place, key: draw_slot(counted(memory, place), key))(before, jax.random.split(key, n))
+
+
+def store_in_turn(memory: Buffer, examples: Any, slots: Int[Array, " n"], mask: Bool[Array, " n"]) -> Buffer:
+    """Return the memory after `store` of each of n examples that counts, leaves (n, ...), one after another."""
+    place = jnp.arange(len(slots), dtype=jnp.int32)
+    # What a later one replaces is not written at all: a scatter need not keep to the order of its rows.
+    replaced = jnp.any((slots[:, None] == slots[None]) & mask[None] & (place[:, None] < place[None]), axis=1)
+    written = jnp.where(mask & ~replaced, slots, capacity(memory))
+    slots_after = jax.tree.map(lambda leaf, new: leaf.at[written].set(new, mode="drop"), memory.examples, examples)
+    return counted(memory, jnp.sum(mask, dtype=jnp.int32))._replace(examples=slots_after)
 
 
 def draw_slots(memory: Buffer | BalancedBuffer, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, ...]:

@@ -121,6 +121,18 @@ def check_exemplars(state, stream):
     assert set(held) <= set(rows_of(stream.x))
 
 
+def check_batches(state, stream):
+    n = len(stream.y) // 2 * 2
+    assert (state.memory.seen, state.collected.n) == (n, len(stream.y) - n)
+    assert set(rows_of(state.memory.examples.x[:n])) <= set(rows_of(stream.x))
+
+
+def check_batches_of_tasks(state, stream):
+    last = len(last_task_of(stream).y) % 2
+    assert (state.memory.seen, state.collected.n) == (len(stream.y) - last, last)
+    assert set(rows_of(state.memory.examples.x[: len(stream.y) - last])) <= set(rows_of(stream.x))
+
+
 class Row(NamedTuple):
     """A learner, and what holds of it but not of all."""
 
@@ -141,6 +153,9 @@ class Row(NamedTuple):
 
 
 REPLAY = {"learning_rate": 0.2, "memory_size": 4, "replay_batch_size": 3}
+LOOK_AHEAD = {"memory_size": 4, "replay_batch_size": 3, "batch_size": 2, "glances": 2}
+IN_CHUNKS = {**LOOK_AHEAD, "inner_steps": 2}
+LEARNED = {"initial_rate": 0.1, "rate_learning_rate": 0.1}
 LEARNERS = {
     "online": Row({"learning_rate": 0.2}),
     "independent": Row({"learning_rate": 0.2}, check_a_network_a_task, begins_afresh=True, any_network=False),
@@ -160,6 +175,12 @@ LEARNERS = {
     "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),
+    "la-maml": Row({**LOOK_AHEAD, **LEARNED}, check_batches),
+    "sync": Row({**LOOK_AHEAD, **LEARNED, "learning_rate": 0.2}, check_batches),
+    "c-maml": Row({**LOOK_AHEAD, "learning_rate": 0.2, "inner_rate": 0.1}, check_batches),
+    "la-maml-task-incremental": Row({**IN_CHUNKS, **LEARNED}, check_batches_of_tasks),
+    "sync-task-incremental": Row({**IN_CHUNKS, **LEARNED, "learning_rate": 0.2}, check_batches_of_tasks),
+    "c-maml-task-incremental": Row({**IN_CHUNKS, "learning_rate": 0.2, "inner_rate": 0.1}, check_batches_of_tasks),
     "nearest-mean": Row({}, check_statistics, needs_labels=True, needs_network=False),
     "gaussian": Row({"prior_shape": 2.0, "prior_rate": 0.5}, check_statistics, needs_labels=True, needs_network=False),
     "lda": Row({"shrinkage": 0.1, "forgetting": 0.001}, check_weighted_means, needs_labels=True, needs_network=False),

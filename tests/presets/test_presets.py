@@ -99,6 +99,21 @@ def test_values_of_a_row_of_each_table():
     assert values("online", "mnist-rotations") == {"learning_rate": 0.0003}
 
 
+def test_the_values_of_la_maml_and_its_kin_are_those_of_their_run_script():
+    rows = [row for row in load_presets() if row.source == "Gupta et al. 2020, released run script"]
+    assert {(row.learner, row.benchmark, row.memory_size) for row in rows} == {
+        (learner, benchmark, sizes[-1])
+        for learner in ("la-maml", "sync", "c-maml")
+        for benchmark, sizes in MEMORIES.items()
+    }
+    shared = {"replay_batch_size": 10, "batch_size": 10, "clip_norm": 2.0}
+    assert all(shared.items() <= row.hyperparameters.items() for row in rows)
+    many = find_preset("la-maml", "mnist-many-permutations")
+    assert many is not None
+    own = {"memory_size": 500, "glances": 10, "initial_rate": 0.1, "rate_learning_rate": 0.1}
+    assert many.hyperparameters == shared | own
+
+
 def test_the_smallest_memory_is_meant_where_none_is_named():
     smallest = find_preset("mer", "mnist-rotations")
     assert smallest is not None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure.updates.branches import for_as_many_as, largest_side_by_side, where_needed
+from perdure.updates.branches import change_where_needed, for_as_many_as, largest_side_by_side, where_needed
 
 
 def counting_maker():
@@ -43,6 +43,20 @@ def test_side_by_side_made_only_if_some_need_it_and_taken_only_by_those(needed):
     program = jax.jit(jax.vmap(lambda needed, x: where_needed(needed, lambda: make(x), {"x": x})))
     made = finished(program(jnp.asarray(needed), jnp.arange(1.0, 4.0)))["x"]
     np.testing.assert_array_equal(made, np.arange(1.0, 4.0) * np.where(needed, 2, 1))
+    assert len(runs) == any(needed)
+
+
+@pytest.mark.parametrize("needed", [[False, False, False], [True, True, True], [False, True, False]])
+def test_changed_once_if_some_side_by_side_need_it(needed):
+    make, runs = counting_maker()
+
+    def doubled_if(needed, x):
+        return change_where_needed(
+            needed, lambda now: {"x": jnp.where(needed, make(now["x"])["x"], now["x"])}, {"x": x}
+        )
+
+    changed = finished(jax.jit(jax.vmap(doubled_if))(jnp.asarray(needed), jnp.arange(1.0, 4.0)))["x"]
+    np.testing.assert_array_equal(changed, np.arange(1.0, 4.0) * np.where(needed, 2, 1))
     assert len(runs) == any(needed)
 
 

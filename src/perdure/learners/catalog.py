@@ -33,6 +33,18 @@ CATALOG = {
     "mer-algorithm-7": Entry(
         "perdure.learners.mer", "MERAlgorithm7", "MER with a higher rate for the arriving example (Algorithm 7)"
     ),
+    "la-maml": Entry("perdure.learners.la_maml", "LaMAML", "Look-ahead steps on batches and memories, learned rates"),
+    "sync": Entry("perdure.learners.la_maml", "Sync", "La-MAML whose weights step with a fixed rate"),
+    "c-maml": Entry("perdure.learners.la_maml", "CMAML", "Look-ahead steps on batches and memories, fixed rates"),
+    "la-maml-task-incremental": Entry(
+        "perdure.learners.la_maml_task_incremental", "TaskIncrementalLaMAML", "La-MAML on chunks of a task's batches"
+    ),
+    "sync-task-incremental": Entry(
+        "perdure.learners.la_maml_task_incremental", "TaskIncrementalSync", "Sync on chunks of a task's batches"
+    ),
+    "c-maml-task-incremental": Entry(
+        "perdure.learners.la_maml_task_incremental", "TaskIncrementalCMAML", "C-MAML on chunks of a task's batches"
+    ),
     "nearest-mean": Entry("perdure.learners.nearest_mean", "NearestMean", "Nearest class mean; no network"),
     "gaussian": Entry("perdure.learners.gaussian", "GaussianHead", "Normal features with a prior; no network"),
     "lda": Entry("perdure.learners.lda", "LDA", "Linear discriminant analysis, exact; no network"),

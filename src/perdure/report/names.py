@@ -17,6 +17,12 @@ _LEARNERS = {
     "mer": "MER",
     "mer-algorithm-6": "MER (Algorithm 6)",
     "mer-algorithm-7": "MER (Algorithm 7)",
+    "la-maml": "La-MAML",
+    "sync": "Sync",
+    "c-maml": "C-MAML",
+    "la-maml-task-incremental": "La-MAML (task-incremental)",
+    "sync-task-incremental": "Sync (task-incremental)",
+    "c-maml-task-incremental": "C-MAML (task-incremental)",
 }
 _BENCHMARKS = {
     "mnist-rotations": "MNIST Rotations",

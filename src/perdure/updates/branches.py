@@ -23,6 +23,21 @@ def where_needed(needed: Bool[Array, ""], make: Callable[[], Result], otherwise:
     return jax.lax.cond(largest_side_by_side(needed), made, lambda: otherwise)
 
 
+def change_where_needed(needed: Bool[Array, ""], change: Callable[[Result], Result], before: Result) -> Result:
+    """Return ``change(before)`` if some of those side by side need it, else `before`, which is then not even copied.
+
+    A conditional copies what it passes on unchanged, which for a large state costs more than a small step does; a loop
+    of one turn or none leaves it in place.
+
+    Args:
+        needed: is the change needed here?
+        change: must itself leave what it does not need as it was (`jnp.where`, or a scatter that drops).
+        before: what may be changed.
+    """
+    turns = largest_side_by_side(needed).astype(jnp.int32)
+    return jax.lax.fori_loop(0, turns, lambda _, now: change(now), before)
+
+
 def for_as_many_as(
     n: Int[Array, ""], largest: int, make: Callable[[int], Result], none: Result, least: int = 1
 ) -> Result:

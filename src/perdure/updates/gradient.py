@@ -106,13 +106,25 @@ def weighted_gradient(
     """
 
     def value(model: PyTree) -> tuple[Float[Array, ""], tuple[PyTree, None]]:
-        if isinstance(model, BatchModel):
-            outputs, model = model.in_training(as_features(x), weights > 0)
-        else:
-            outputs = jax.vmap(model)(as_features(x))
-        return jnp.sum(weights * jax.vmap(loss)(outputs, y)), (model, None)
+        total, model = weighted_loss(model, x, y, weights, loss)
+        return total, (model, None)
 
     return differentiate(value, model)[0]
+
+
+def weighted_loss(
+    model: PyTree,
+    x: AnyArray,
+    y: PyTree[Shaped[AnyArray, "batch ..."]],
+    weights: Float[Array, " batch"],
+    loss: Loss = cross_entropy,
+) -> tuple[Float[Array, ""], PyTree]:
+    """Return Σ weightᵢ · loss(xᵢ, yᵢ) in training, and the model with running statistics moved, if it has any."""
+    if isinstance(model, BatchModel):
+        outputs, model = model.in_training(as_features(x), weights > 0)
+    else:
+        outputs = jax.vmap(model)(as_features(x))
+    return jnp.sum(weights * jax.vmap(loss)(outputs, y)), model
 
 
 def differentiate(
