@@ -22,6 +22,7 @@ from .experiments.supervised.run import run as run
 from .experiments.tuning.tune import tune as tune
 from .learners.averaged import AveragedER as AveragedER
 from .learners.catalog import make_learner as make_learner
+from .learners.der import DER as DER
 from .learners.der import DERPlusPlus as DERPlusPlus
 from .learners.er import ER as ER
 from .learners.er import ERAlgorithm5 as ERAlgorithm5

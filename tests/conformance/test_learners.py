@@ -156,6 +156,7 @@ LEARNERS = {
     "er": Row(REPLAY, check_reservoir),
     "er-algorithm-5": Row(REPLAY, check_reservoir),
     "averaged-er": Row({**REPLAY, "decay": 0.5}, check_average),
+    "der": Row({**REPLAY, "alpha": 0.2}, check_reservoir),
     "der++": Row({**REPLAY, "alpha": 0.2, "beta": 0.5}, check_reservoir),
     "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),

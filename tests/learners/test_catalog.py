@@ -47,6 +47,7 @@ def test_the_names_lead_to_the_papers_algorithms():
         "er": "ER",
         "er-algorithm-5": "ERAlgorithm5",
         "averaged-er": "AveragedER",
+        "der": "DER",
         "der++": "DERPlusPlus",
         "mer": "MER",
         "mer-algorithm-6": "MERAlgorithm6",

@@ -25,6 +25,7 @@ CATALOG = {
     "averaged-er": Entry(
         "perdure.learners.averaged", "AveragedER", "Experience replay that answers with the average of its weights"
     ),
+    "der": Entry("perdure.learners.der", "DER", "Dark experience replay"),
     "der++": Entry("perdure.learners.der", "DERPlusPlus", "Dark experience replay with labels"),
     "mer": Entry("perdure.learners.mer", "MER", "Meta-Experience Replay (Algorithm 1)"),
     "mer-algorithm-6": Entry(
