@@ -26,6 +26,9 @@ from .learners.der import DER as DER
 from .learners.der import DERPlusPlus as DERPlusPlus
 from .learners.er import ER as ER
 from .learners.er import ERAlgorithm5 as ERAlgorithm5
+from .learners.er_ace import ERACE as ERACE
+from .learners.er_ace import ERACEReleased as ERACEReleased
+from .learners.er_ace import ERACEReleasedTaskFree as ERACEReleasedTaskFree
 from .learners.ewc import EWC as EWC
 from .learners.gaussian import GaussianHead as GaussianHead
 from .learners.gem import AGEM as AGEM

@@ -65,6 +65,11 @@ def check_average(state, stream):
     assert any((average != weights).any() for average, weights in pairs), "the average lags behind"
 
 
+def check_largest_label(state, stream):
+    check_reservoir(state, stream)
+    assert state.largest == stream.y.max()
+
+
 def check_statistics(state, stream):
     means = state if isinstance(state, Means) else state.means
     np.testing.assert_array_equal(means.counts, np.bincount(stream.y, minlength=N_OUTPUTS))
@@ -158,6 +163,9 @@ LEARNERS = {
     "averaged-er": Row({**REPLAY, "decay": 0.5}, check_average),
     "der": Row({**REPLAY, "alpha": 0.2}, check_reservoir),
     "der++": Row({**REPLAY, "alpha": 0.2, "beta": 0.5}, check_reservoir),
+    "er-ace": Row(REPLAY, check_reservoir, needs_labels=True),
+    "er-ace-released": Row(REPLAY, check_largest_label, needs_labels=True),
+    "er-ace-released-task-free": Row(REPLAY, check_largest_label, needs_labels=True),
     "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),

@@ -42,6 +42,17 @@ def observe_with(learner: Any, state: Any, example: Example, draws: Any) -> tupl
     return learner.observe_with(state, example, draws)
 
 
+@jax.jit
+def update(learner: Any, state: Any, batch: Example, slots: jax.Array) -> tuple[Any, jax.Array]:
+    """Return what the learner's `update` does."""
+    return learner.update(state, batch, slots)
+
+
+def batch_of(*examples: Example) -> Example:
+    """Return examples as a batch."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *examples)
+
+
 def learned(learner: Learner, n: int = 7, task_length: int = 1000) -> Any:
     """Return the state after the first `n` examples, of which every `task_length` are a task."""
     state = learner.init(network(), example(0), KEY)

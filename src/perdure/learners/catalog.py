@@ -27,6 +27,11 @@ CATALOG = {
     ),
     "der": Entry("perdure.learners.der", "DER", "Dark experience replay"),
     "der++": Entry("perdure.learners.der", "DERPlusPlus", "Dark experience replay with labels"),
+    "er-ace": Entry("perdure.learners.er_ace", "ERACE", "Asymmetric cross entropy, as in the paper"),
+    "er-ace-released": Entry("perdure.learners.er_ace", "ERACEReleased", "Asymmetric cross entropy, as in its code"),
+    "er-ace-released-task-free": Entry(
+        "perdure.learners.er_ace", "ERACEReleasedTaskFree", "Asymmetric cross entropy, as in its code without tasks"
+    ),
     "mer": Entry("perdure.learners.mer", "MER", "Meta-Experience Replay (Algorithm 1)"),
     "mer-algorithm-6": Entry(
         "perdure.learners.mer", "MERAlgorithm6", "MER with one level of Reptile steps (Algorithm 6)"
