@@ -22,6 +22,7 @@ from .experiments.supervised.run import run as run
 from .experiments.tuning.tune import tune as tune
 from .learners.averaged import AveragedER as AveragedER
 from .learners.catalog import make_learner as make_learner
+from .learners.cls_er import CLSER as CLSER
 from .learners.der import DER as DER
 from .learners.der import DERPlusPlus as DERPlusPlus
 from .learners.er import ER as ER
@@ -30,6 +31,7 @@ from .learners.er_ace import ERACE as ERACE
 from .learners.er_ace import ERACEReleased as ERACEReleased
 from .learners.er_ace import ERACEReleasedTaskFree as ERACEReleasedTaskFree
 from .learners.ewc import EWC as EWC
+from .learners.ewc import EWCPerExample as EWCPerExample
 from .learners.gaussian import GaussianHead as GaussianHead
 from .learners.gem import AGEM as AGEM
 from .learners.gem import GEM as GEM
@@ -42,6 +44,7 @@ from .learners.mer import MERAlgorithm7 as MERAlgorithm7
 from .learners.nearest_mean import NearestMean as NearestMean
 from .learners.online import Online as Online
 from .learners.ridge import Ridge as Ridge
+from .learners.si import SI as SI
 from .learners.slda import SLDA as SLDA
 from .learners.task_input import TaskInput as TaskInput
 from .machine.signals import InterruptedRunError as InterruptedRunError

@@ -108,6 +108,13 @@ def check_consolidation(state, stream):
     assert (stiffness > 0).any() == (state.task > 0), "past tasks hold the weights"
 
 
+def check_importance(state, stream):
+    assert state.task == stream.task[-1]
+    importance = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.importance)])
+    assert (importance >= 0).all()
+    assert (importance > 0).any() == (state.task > 0), "past tasks hold the weights"
+
+
 def check_a_network_a_task(state, stream):
     assert state.task == stream.task[-1]
     assert {len(leaf) for leaf in jax.tree.leaves(state.model)} == {stream.task[-1] + 1}
@@ -146,11 +153,14 @@ class Row(NamedTuple):
 
 
 REPLAY = {"learning_rate": 0.2, "memory_size": 4, "replay_batch_size": 3}
+AVERAGES = {"plastic_probability": 0.9, "plastic_decay": 0.5, "stable_probability": 0.7, "stable_decay": 0.8}
 LEARNERS = {
     "online": Row({"learning_rate": 0.2}),
     "independent": Row({"learning_rate": 0.2}, check_a_network_a_task, begins_afresh=True, any_network=False),
     "task-input": Row({"learning_rate": 0.2}, check_a_first_layer_a_task, begins_afresh=True, any_network=False),
     "ewc": Row({"learning_rate": 0.2, "fisher_examples": 3, "strength": 0.5}, check_consolidation),
+    "ewc-per-example": Row({"learning_rate": 0.2, "fisher_examples": 3, "strength": 0.5}, check_consolidation),
+    "si": Row({"learning_rate": 0.2, "strength": 0.5, "damping": 0.1}, check_importance),
     "gem": Row({"learning_rate": 0.2, "memory_size": 10, "margin": 0.5}, check_rings),
     "a-gem": Row({"learning_rate": 0.2, "memory_size": 10, "replay_batch_size": 3}, check_rings),
     "icarl": Row(
@@ -166,6 +176,7 @@ LEARNERS = {
     "er-ace": Row(REPLAY, check_reservoir, needs_labels=True),
     "er-ace-released": Row(REPLAY, check_largest_label, needs_labels=True),
     "er-ace-released-task-free": Row(REPLAY, check_largest_label, needs_labels=True),
+    "cls-er": Row({**REPLAY, "consistency": 0.5, **AVERAGES}, check_reservoir),
     "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),

@@ -43,9 +43,9 @@ def observe_with(learner: Any, state: Any, example: Example, draws: Any) -> tupl
 
 
 @jax.jit
-def update(learner: Any, state: Any, batch: Example, slots: jax.Array) -> tuple[Any, jax.Array]:
+def update(learner: Any, state: Any, batch: Example, draws: Any) -> tuple[Any, jax.Array]:
     """Return what the learner's `update` does."""
-    return learner.update(state, batch, slots)
+    return learner.update(state, batch, draws)
 
 
 def batch_of(*examples: Example) -> Example:

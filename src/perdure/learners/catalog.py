@@ -15,6 +15,10 @@ CATALOG = {
     "independent": Entry("perdure.learners.independent", "Independent", "A small network of its own for each task"),
     "task-input": Entry("perdure.learners.task_input", "TaskInput", "An input layer of its own for each task"),
     "ewc": Entry("perdure.learners.ewc", "EWC", "Elastic weight consolidation"),
+    "ewc-per-example": Entry(
+        "perdure.learners.ewc", "EWCPerExample", "Elastic weight consolidation with the empirical Fisher information"
+    ),
+    "si": Entry("perdure.learners.si", "SI", "Synaptic intelligence"),
     "gem": Entry("perdure.learners.gem", "GEM", "Gradient episodic memory"),
     "a-gem": Entry("perdure.learners.gem", "AGEM", "Averaged gradient episodic memory"),
     "icarl": Entry("perdure.learners.icarl", "ICaRL", "Exemplars, distillation and nearest mean"),
@@ -32,6 +36,7 @@ CATALOG = {
     "er-ace-released-task-free": Entry(
         "perdure.learners.er_ace", "ERACEReleasedTaskFree", "Asymmetric cross entropy, as in its code without tasks"
     ),
+    "cls-er": Entry("perdure.learners.cls_er", "CLSER", "Replay beside a quick and a slow average of its weights"),
     "mer": Entry("perdure.learners.mer", "MER", "Meta-Experience Replay (Algorithm 1)"),
     "mer-algorithm-6": Entry(
         "perdure.learners.mer", "MERAlgorithm6", "MER with one level of Reptile steps (Algorithm 6)"
