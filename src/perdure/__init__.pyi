@@ -38,6 +38,7 @@ from .learners.gem import GEM as GEM
 from .learners.icarl import ICaRL as ICaRL
 from .learners.independent import Independent as Independent
 from .learners.lda import LDA as LDA
+from .learners.lwf import LwF as LwF
 from .learners.mer import MER as MER
 from .learners.mer import MERAlgorithm6 as MERAlgorithm6
 from .learners.mer import MERAlgorithm7 as MERAlgorithm7

@@ -115,6 +115,11 @@ def check_importance(state, stream):
     assert (importance > 0).any() == (state.task > 0), "past tasks hold the weights"
 
 
+def check_past_tasks(state, stream):
+    assert state.task == stream.task[-1]
+    np.testing.assert_array_equal(state.past, np.arange(len(state.past)) < state.task)
+
+
 def check_a_network_a_task(state, stream):
     assert state.task == stream.task[-1]
     assert {len(leaf) for leaf in jax.tree.leaves(state.model)} == {stream.task[-1] + 1}
@@ -161,6 +166,7 @@ LEARNERS = {
     "ewc": Row({"learning_rate": 0.2, "fisher_examples": 3, "strength": 0.5}, check_consolidation),
     "ewc-per-example": Row({"learning_rate": 0.2, "fisher_examples": 3, "strength": 0.5}, check_consolidation),
     "si": Row({"learning_rate": 0.2, "strength": 0.5, "damping": 0.1}, check_importance),
+    "lwf": Row({"learning_rate": 0.2, "strength": 0.7}, check_past_tasks, needs_labels=True),
     "gem": Row({"learning_rate": 0.2, "memory_size": 10, "margin": 0.5}, check_rings),
     "a-gem": Row({"learning_rate": 0.2, "memory_size": 10, "replay_batch_size": 3}, check_rings),
     "icarl": Row(

@@ -43,6 +43,7 @@ def test_the_names_lead_to_the_papers_algorithms():
         "ewc": "EWC",
         "ewc-per-example": "EWCPerExample",
         "si": "SI",
+        "lwf": "LwF",
         "gem": "GEM",
         "a-gem": "AGEM",
         "icarl": "ICaRL",

@@ -19,6 +19,7 @@ CATALOG = {
         "perdure.learners.ewc", "EWCPerExample", "Elastic weight consolidation with the empirical Fisher information"
     ),
     "si": Entry("perdure.learners.si", "SI", "Synaptic intelligence"),
+    "lwf": Entry("perdure.learners.lwf", "LwF", "Learning without forgetting"),
     "gem": Entry("perdure.learners.gem", "GEM", "Gradient episodic memory"),
     "a-gem": Entry("perdure.learners.gem", "AGEM", "Averaged gradient episodic memory"),
     "icarl": Entry("perdure.learners.icarl", "ICaRL", "Exemplars, distillation and nearest mean"),
