@@ -35,6 +35,7 @@ from .learners.ewc import EWCPerExample as EWCPerExample
 from .learners.gaussian import GaussianHead as GaussianHead
 from .learners.gem import AGEM as AGEM
 from .learners.gem import GEM as GEM
+from .learners.gss import GSSGreedy as GSSGreedy
 from .learners.icarl import ICaRL as ICaRL
 from .learners.independent import Independent as Independent
 from .learners.lda import LDA as LDA
@@ -42,6 +43,7 @@ from .learners.lwf import LwF as LwF
 from .learners.mer import MER as MER
 from .learners.mer import MERAlgorithm6 as MERAlgorithm6
 from .learners.mer import MERAlgorithm7 as MERAlgorithm7
+from .learners.mir import MIR as MIR
 from .learners.nearest_mean import NearestMean as NearestMean
 from .learners.online import Online as Online
 from .learners.ridge import Ridge as Ridge

@@ -65,6 +65,13 @@ def check_average(state, stream):
     assert any((average != weights).any() for average, weights in pairs), "the average lags behind"
 
 
+def check_scored(state, stream):
+    memory = state.memory
+    check_reservoir(state._replace(memory=(memory.examples.example, memory.seen, memory.periods)), stream)
+    assert (memory.examples.score[: memory.seen] >= 0).all()
+    assert (memory.examples.score[: memory.seen] <= 2 + 1e-5).all()
+
+
 def check_largest_label(state, stream):
     check_reservoir(state, stream)
     assert state.largest == stream.y.max()
@@ -183,6 +190,8 @@ LEARNERS = {
     "er-ace-released": Row(REPLAY, check_largest_label, needs_labels=True),
     "er-ace-released-task-free": Row(REPLAY, check_largest_label, needs_labels=True),
     "cls-er": Row({**REPLAY, "consistency": 0.5, **AVERAGES}, check_reservoir),
+    "mir": Row({**REPLAY, "candidates": 4}, check_reservoir),
+    "gss-greedy": Row({**REPLAY, "compared": 2}, check_scored),
     "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),

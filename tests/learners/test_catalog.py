@@ -56,6 +56,8 @@ def test_the_names_lead_to_the_papers_algorithms():
         "er-ace-released": "ERACEReleased",
         "er-ace-released-task-free": "ERACEReleasedTaskFree",
         "cls-er": "CLSER",
+        "mir": "MIR",
+        "gss-greedy": "GSSGreedy",
         "mer": "MER",
         "mer-algorithm-6": "MERAlgorithm6",
         "mer-algorithm-7": "MERAlgorithm7",

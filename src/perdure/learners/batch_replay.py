@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate, State
 from perdure.learners.hyperparameters import integer, loss_field, optimizer_field, rate
@@ -21,8 +21,10 @@ from perdure.updates.gradient import (
     optimizer_step,
     or_sgd,
     predict_one,
+    weighted_gradient,
 )
 from perdure.updates.losses import Loss, or_cross_entropy
+from perdure.updates.weights import equal_weights
 
 
 class BatchReplayLearner(NetworkLearner[State], Generic[State]):
@@ -87,3 +89,12 @@ class BatchReplayLearner(NetworkLearner[State], Generic[State]):
     def answering(self, state: Any) -> PyTree:
         """Return the network."""
         return state.model
+
+
+def mean_loss_gradient(
+    model: PyTree, batch: Example, memories: Example, mask: Bool[Array, " k"], loss: Loss
+) -> Gradient:
+    """Return the gradient of the mean loss over arriving examples, leaves (n, ...), and the memories that count."""
+    rows = jax.tree.map(lambda new, old: jnp.concatenate([new, old]), batch, memories)
+    weights = equal_weights(jnp.concatenate([jnp.ones(len(batch.y), bool), mask]))
+    return weighted_gradient(model, rows.x, rows.y, weights, loss)

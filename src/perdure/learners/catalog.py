@@ -38,6 +38,8 @@ CATALOG = {
         "perdure.learners.er_ace", "ERACEReleasedTaskFree", "Asymmetric cross entropy, as in its code without tasks"
     ),
     "cls-er": Entry("perdure.learners.cls_er", "CLSER", "Replay beside a quick and a slow average of its weights"),
+    "mir": Entry("perdure.learners.mir", "MIR", "Replay of the memories that the next step would harm most"),
+    "gss-greedy": Entry("perdure.learners.gss", "GSSGreedy", "A memory of examples with different gradients"),
     "mer": Entry("perdure.learners.mer", "MER", "Meta-Experience Replay (Algorithm 1)"),
     "mer-algorithm-6": Entry(
         "perdure.learners.mer", "MERAlgorithm6", "MER with one level of Reptile steps (Algorithm 6)"
