@@ -33,6 +33,7 @@ from .learners.er_ace import ERACEReleasedTaskFree as ERACEReleasedTaskFree
 from .learners.ewc import EWC as EWC
 from .learners.ewc import EWCPerExample as EWCPerExample
 from .learners.gaussian import GaussianHead as GaussianHead
+from .learners.gdumb import GDumb as GDumb
 from .learners.gem import AGEM as AGEM
 from .learners.gem import GEM as GEM
 from .learners.gss import GSSGreedy as GSSGreedy

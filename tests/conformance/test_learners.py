@@ -72,6 +72,15 @@ def check_scored(state, stream):
     assert (memory.examples.score[: memory.seen] <= 2 + 1e-5).all()
 
 
+def check_balance(state, stream):
+    memory, n_classes = state.memory, len(set(stream.y.tolist()))
+    assert (memory.stored <= np.bincount(stream.y, minlength=N_OUTPUTS)).all()
+    assert memory.seen == memory.stored.sum() <= len(memory.labels)
+    assert (np.bincount(memory.labels[: memory.seen], minlength=N_OUTPUTS) == memory.stored).all()
+    assert n_classes > memory.seen or (memory.stored > 0).sum() == n_classes
+    assert set(rows_of(memory.examples.x[: memory.seen])) <= set(rows_of(stream.x))
+
+
 def check_largest_label(state, stream):
     check_reservoir(state, stream)
     assert state.largest == stream.y.max()
@@ -192,6 +201,11 @@ LEARNERS = {
     "cls-er": Row({**REPLAY, "consistency": 0.5, **AVERAGES}, check_reservoir),
     "mir": Row({**REPLAY, "candidates": 4}, check_reservoir),
     "gss-greedy": Row({**REPLAY, "compared": 2}, check_scored),
+    "gdumb": Row(
+        {"learning_rate": 0.2, "memory_size": 6, "epochs": 2, "batch_size": 4, "retrain_every": 2},
+        check_balance,
+        needs_labels=True,
+    ),
     "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),

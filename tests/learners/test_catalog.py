@@ -58,6 +58,7 @@ def test_the_names_lead_to_the_papers_algorithms():
         "cls-er": "CLSER",
         "mir": "MIR",
         "gss-greedy": "GSSGreedy",
+        "gdumb": "GDumb",
         "mer": "MER",
         "mer-algorithm-6": "MERAlgorithm6",
         "mer-algorithm-7": "MERAlgorithm7",

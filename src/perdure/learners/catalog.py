@@ -40,6 +40,7 @@ CATALOG = {
     "cls-er": Entry("perdure.learners.cls_er", "CLSER", "Replay beside a quick and a slow average of its weights"),
     "mir": Entry("perdure.learners.mir", "MIR", "Replay of the memories that the next step would harm most"),
     "gss-greedy": Entry("perdure.learners.gss", "GSSGreedy", "A memory of examples with different gradients"),
+    "gdumb": Entry("perdure.learners.gdumb", "GDumb", "A network trained on a balanced memory alone: a control"),
     "mer": Entry("perdure.learners.mer", "MER", "Meta-Experience Replay (Algorithm 1)"),
     "mer-algorithm-6": Entry(
         "perdure.learners.mer", "MERAlgorithm6", "MER with one level of Reptile steps (Algorithm 6)"
