@@ -4,6 +4,7 @@ It loads JAX.
 """
 
 from perdure.core import AnyArray, Example, Info, Learner, Rate, StreamInfo, as_features
+from perdure.learners.batch_replay import BatchReplayLearner
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
     flag,
@@ -62,6 +63,7 @@ __all__ = [
     "LARGEST_COUNT",
     "AnyArray",
     "Batch",
+    "BatchReplayLearner",
     "Buffer",
     "CrossEntropyWithinTask",
     "Draws",

@@ -219,6 +219,31 @@ def store_balanced(
     )
 
 
+def greedy_slot(memory: BalancedBuffer, label: Int[Array, ""], key: PRNGKeyArray) -> Int[Array, ""]:
+    """Draw where the next example, of class `label`, goes if the first of each class are kept, capacity if nowhere.
+
+    It is kept while its class has less than an equal share of the memory among the classes seen so far, itself
+    included: in a free slot, or else in place of a uniformly drawn example of the largest classes. To be stored by
+    `store_greedy`.
+
+    Source: Prabhu, Torr & Dokania (2020), "GDumb: A Simple Approach that Questions Our Progress in Continual Learning",
+    ECCV, Algorithm 1.
+    """
+    size, held = capacity(memory), filled(memory)
+    n_classes = jnp.sum((memory.offered > 0).at[label].set(True), dtype=jnp.int32)
+    kept = memory.stored[label] * n_classes < size
+    ends = jnp.cumsum((memory.stored == memory.stored.max())[memory.labels], dtype=jnp.int32)
+    drawn = jax.random.randint(key, (), 0, jnp.maximum(ends[-1], 1), jnp.int32)
+    replaced = jnp.searchsorted(ends, drawn, side="right").astype(jnp.int32)
+    return jnp.where(kept, jnp.where(held < size, held, replaced), size)
+
+
+def store_greedy(memory: BalancedBuffer, example: tuple, label: Int[Array, ""], slot: Int[Array, ""]) -> BalancedBuffer:
+    """Return the memory with `example`, of class `label`, in `slot`, counting filled slots only: not all are kept."""
+    after = store_balanced(memory, example, label, slot)
+    return after._replace(seen=jnp.sum(after.stored, dtype=jnp.int32), periods=memory.periods)
+
+
 def biased_slot(memory: Buffer, key: PRNGKeyArray) -> Int[Array, ""]:
     """Draw where the next example goes in an exponentially biased reservoir, which takes every example in.
 

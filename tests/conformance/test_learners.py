@@ -65,6 +65,27 @@ def check_average(state, stream):
     assert any((average != weights).any() for average, weights in pairs), "the average lags behind"
 
 
+def check_scored(state, stream):
+    memory = state.memory
+    check_reservoir(state._replace(memory=(memory.examples.example, memory.seen, memory.periods)), stream)
+    assert (memory.examples.score[: memory.seen] >= 0).all()
+    assert (memory.examples.score[: memory.seen] <= 2 + 1e-5).all()
+
+
+def check_balance(state, stream):
+    memory, n_classes = state.memory, len(set(stream.y.tolist()))
+    assert (memory.stored <= np.bincount(stream.y, minlength=N_OUTPUTS)).all()
+    assert memory.seen == memory.stored.sum() <= len(memory.labels)
+    assert (np.bincount(memory.labels[: memory.seen], minlength=N_OUTPUTS) == memory.stored).all()
+    assert n_classes > memory.seen or (memory.stored > 0).sum() == n_classes
+    assert set(rows_of(memory.examples.x[: memory.seen])) <= set(rows_of(stream.x))
+
+
+def check_largest_label(state, stream):
+    check_reservoir(state, stream)
+    assert state.largest == stream.y.max()
+
+
 def check_statistics(state, stream):
     means = state if isinstance(state, Means) else state.means
     np.testing.assert_array_equal(means.counts, np.bincount(stream.y, minlength=N_OUTPUTS))
@@ -101,6 +122,18 @@ def check_consolidation(state, stream):
     stiffness = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.consolidation.stiffness)])
     assert (stiffness >= 0).all()
     assert (stiffness > 0).any() == (state.task > 0), "past tasks hold the weights"
+
+
+def check_importance(state, stream):
+    assert state.task == stream.task[-1]
+    importance = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.importance)])
+    assert (importance >= 0).all()
+    assert (importance > 0).any() == (state.task > 0), "past tasks hold the weights"
+
+
+def check_past_tasks(state, stream):
+    assert state.task == stream.task[-1]
+    np.testing.assert_array_equal(state.past, np.arange(len(state.past)) < state.task)
 
 
 def check_a_network_a_task(state, stream):
@@ -156,11 +189,15 @@ REPLAY = {"learning_rate": 0.2, "memory_size": 4, "replay_batch_size": 3}
 LOOK_AHEAD = {"memory_size": 4, "replay_batch_size": 3, "batch_size": 2, "glances": 2}
 IN_CHUNKS = {**LOOK_AHEAD, "inner_steps": 2}
 LEARNED = {"initial_rate": 0.1, "rate_learning_rate": 0.1}
+AVERAGES = {"plastic_probability": 0.9, "plastic_decay": 0.5, "stable_probability": 0.7, "stable_decay": 0.8}
 LEARNERS = {
     "online": Row({"learning_rate": 0.2}),
     "independent": Row({"learning_rate": 0.2}, check_a_network_a_task, begins_afresh=True, any_network=False),
     "task-input": Row({"learning_rate": 0.2}, check_a_first_layer_a_task, begins_afresh=True, any_network=False),
     "ewc": Row({"learning_rate": 0.2, "fisher_examples": 3, "strength": 0.5}, check_consolidation),
+    "ewc-per-example": Row({"learning_rate": 0.2, "fisher_examples": 3, "strength": 0.5}, check_consolidation),
+    "si": Row({"learning_rate": 0.2, "strength": 0.5, "damping": 0.1}, check_importance),
+    "lwf": Row({"learning_rate": 0.2, "strength": 0.7}, check_past_tasks, needs_labels=True),
     "gem": Row({"learning_rate": 0.2, "memory_size": 10, "margin": 0.5}, check_rings),
     "a-gem": Row({"learning_rate": 0.2, "memory_size": 10, "replay_batch_size": 3}, check_rings),
     "icarl": Row(
@@ -171,7 +208,19 @@ LEARNERS = {
     "er": Row(REPLAY, check_reservoir),
     "er-algorithm-5": Row(REPLAY, check_reservoir),
     "averaged-er": Row({**REPLAY, "decay": 0.5}, check_average),
+    "der": Row({**REPLAY, "alpha": 0.2}, check_reservoir),
     "der++": Row({**REPLAY, "alpha": 0.2, "beta": 0.5}, check_reservoir),
+    "er-ace": Row(REPLAY, check_reservoir, needs_labels=True),
+    "er-ace-released": Row(REPLAY, check_largest_label, needs_labels=True),
+    "er-ace-released-task-free": Row(REPLAY, check_largest_label, needs_labels=True),
+    "cls-er": Row({**REPLAY, "consistency": 0.5, **AVERAGES}, check_reservoir),
+    "mir": Row({**REPLAY, "candidates": 4}, check_reservoir),
+    "gss-greedy": Row({**REPLAY, "compared": 2}, check_scored),
+    "gdumb": Row(
+        {"learning_rate": 0.2, "memory_size": 6, "epochs": 2, "batch_size": 4, "retrain_every": 2},
+        check_balance,
+        needs_labels=True,
+    ),
     "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +11,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from perdure.core import Example, Learner, StreamInfo
+from perdure.learners.batch_replay import BatchReplayLearner
 from perdure.models import MLP
+from perdure.updates.gradient import predict_batch
 
 KINDS = ("weight", "bias")
 
@@ -52,6 +55,28 @@ class Recording(NamedTuple):
         y, task = (jnp.asarray(self.numbers[name], jnp.int32) for name in ("stream_y", "stream_task"))
         return Example(jnp.asarray(self.numbers["stream_x"], dtype), y, task)
 
+    def batches(self, dtype: type) -> Iterator[tuple[Example, jax.Array, jax.Array]]:
+        """Yield each batch, the memory slots drawn for it, (batches, draws), and the slots that its examples go to."""
+        stream, numbers = self.stream(dtype), self.numbers
+        n_slots = int(numbers["hp_buffer_size"])
+        stored_in = jnp.asarray(np.where(numbers["reservoir_slot"] < 0, n_slots, numbers["reservoir_slot"]), jnp.int32)
+        drawn = jnp.asarray(np.maximum(numbers["replay_draws"], 0), jnp.int32)
+        for n, (start, stop) in enumerate(zip(numbers["batch_start"], numbers["batch_end"], strict=True)):
+            batch = jax.tree.map(lambda leaf, start=start, stop=stop: leaf[start:stop], stream)
+            yield batch, drawn[n], stored_in[start:stop]
+
+    def assert_remembered(self, memories: Any) -> None:
+        """Assert that memories, leaves (batches, slots, ...), hold after each batch what the recorded one held."""
+        for n, indices in enumerate(self.numbers["memory_stream_index"]):
+            held = indices[indices >= 0]
+            np.testing.assert_array_equal(memories.x[n, : len(held)], self.numbers["stream_x"][held])
+            np.testing.assert_array_equal(memories.y[n, : len(held)], self.numbers["stream_y"][held])
+
+    def sgd(self, rate: Any) -> optax.GradientTransformation:
+        """Return the recorded optimizer: SGD with momentum and weight decay."""
+        decay = optax.add_decayed_weights(float(self.numbers["hp_optim_wd"]))
+        return optax.chain(decay, optax.sgd(rate, momentum=float(self.numbers["hp_optim_mom"])))
+
     def start(self, learner: Learner, model: Any, dtype: type) -> Any:
         """Return the learner's state before the first example."""
         return learner.init(model, jax.tree.map(lambda leaf: leaf[0], self.stream(dtype)), jax.random.key(0))
@@ -84,6 +109,25 @@ class Recording(NamedTuple):
 
     def _leaves(self, moment: str, layers: Sequence[str]) -> list[np.ndarray]:
         return [self.numbers[f"{moment}_{layer.format(kind)}"] for layer in layers for kind in KINDS]
+
+
+@jax.jit
+def learn_batch(learner: BatchReplayLearner, state: Any, batch: Example, drawn: jax.Array, stored_in: jax.Array) -> Any:
+    """Return the state after a batch of which all examples are offered to the memory, its outputs, and the loss."""
+    outputs = predict_batch(state.model, batch.x)
+    after, total = learner.update(state, batch, drawn)
+
+    def offer(memory: Any, numbered: Any) -> tuple[Any, None]:
+        example, outputs, slot = numbered
+        return learner.replay().store(memory, learner.remembered(example, outputs), slot), None
+
+    memory, _ = jax.lax.scan(offer, state.memory, (batch, outputs, stored_in))
+    return after._replace(memory=memory), outputs, total
+
+
+def stacked(states: Sequence[Any]) -> Any:
+    """Return states as one, leaves (states, ...)."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
 
 def _weights(network: MLP) -> list[Any]:

@@ -10,7 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from perdure.core import Example
-from perdure.learners.ewc import EWC, fisher_information
+from perdure.learners.ewc import EWC, EWCPerExample, empirical_fisher, fisher_information
 from perdure.learners.online import Online
 from perdure.memory import Buffer
 from perdure.models import MLP
@@ -122,6 +122,32 @@ def test_fisher_information_of_softmax_regression_has_a_closed_form(held):
     errors = np.asarray(jax.nn.softmax(jax.vmap(model)(x))) - np.eye(3)[y]
     np.testing.assert_allclose(information.weight, (errors.T @ x / held) ** 2, rtol=1e-12)
     np.testing.assert_allclose(information.bias, errors.mean(axis=0) ** 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("held", [1, 2, 3])
+def test_the_empirical_fisher_information_of_softmax_regression_has_a_closed_form(held):
+    """The gradient on one example is (p − e_y) xᵀ; its square is averaged over the examples held, and no others."""
+    stream = stream_of([0] * 3)
+    model = eqx.nn.Linear(3, 3, key=KEY)
+    memory = Buffer(jax.tree.map(jnp.asarray, stream), jnp.asarray(held, jnp.int32), jnp.zeros((), jnp.int32))
+    information = jax.jit(lambda: empirical_fisher(model, memory, cross_entropy))()
+    x, y = jnp.asarray(stream.x[:held]), stream.y[:held]
+    squares = (np.asarray(jax.nn.softmax(jax.vmap(model)(x))) - np.eye(3)[y]) ** 2
+    np.testing.assert_allclose(information.weight, squares.T @ x**2 / held, rtol=1e-12)
+    np.testing.assert_allclose(information.bias, squares.mean(axis=0), rtol=1e-12)
+
+
+def test_of_one_example_both_estimates_are_the_same_and_of_more_the_empirical_one_is_larger():
+    """The mean of squares is the square of the mean plus the variance over examples."""
+    stream = stream_of([0] * 3 + [1])
+    for kept in (1, 3):
+        learners = (kind(RATE, kept, STRENGTH) for kind in (EWC, EWCPerExample))
+        squared, empirical = (flat(states_along(it, stream)[-1].consolidation.stiffness) for it in learners)
+        if kept == 1:
+            np.testing.assert_allclose(empirical, squared, rtol=1e-12)
+        else:
+            assert (empirical - squared >= -1e-15).all()
+            assert (empirical > 1.01 * squared).any()
 
 
 def test_the_first_examples_of_each_task_are_kept():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import rel_entr, softmax
 
-from perdure.updates.distillation import distillation
+from perdure.updates.distillation import distillation, distillation_within_tasks
 from perdure.updates.losses import within_task
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -30,3 +30,12 @@ def test_outputs_of_other_tasks_do_not_matter():
     np.testing.assert_allclose(distillation(*masked), distillation(logits[own], before[own]), rtol=1e-12)
     grads = jax.grad(lambda it: distillation(within_task(it, (0, 1, 0, 1), jnp.asarray(1)), masked[1]))(logits)
     np.testing.assert_array_equal(grads[jnp.asarray([0, 2])], 0)
+
+
+def test_within_tasks_it_is_the_sum_over_those_that_count():
+    logits, before = jnp.asarray(np.random.default_rng(2).normal(size=(2, 6)))
+    class_tasks, counts = (0, 1, 2, 0, 1, 2), jnp.asarray([True, False, True])
+    expected = sum(distillation(logits[own], before[own]) for own in jnp.asarray([[0, 3], [2, 5]]))
+    found, grads = jax.value_and_grad(distillation_within_tasks)(logits, before, class_tasks, counts)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_array_equal(grads[jnp.asarray([1, 4])], 0)

@@ -15,6 +15,11 @@ CATALOG = {
     "independent": Entry("perdure.learners.independent", "Independent", "A small network of its own for each task"),
     "task-input": Entry("perdure.learners.task_input", "TaskInput", "An input layer of its own for each task"),
     "ewc": Entry("perdure.learners.ewc", "EWC", "Elastic weight consolidation"),
+    "ewc-per-example": Entry(
+        "perdure.learners.ewc", "EWCPerExample", "Elastic weight consolidation with the empirical Fisher information"
+    ),
+    "si": Entry("perdure.learners.si", "SI", "Synaptic intelligence"),
+    "lwf": Entry("perdure.learners.lwf", "LwF", "Learning without forgetting"),
     "gem": Entry("perdure.learners.gem", "GEM", "Gradient episodic memory"),
     "a-gem": Entry("perdure.learners.gem", "AGEM", "Averaged gradient episodic memory"),
     "icarl": Entry("perdure.learners.icarl", "ICaRL", "Exemplars, distillation and nearest mean"),
@@ -25,7 +30,17 @@ CATALOG = {
     "averaged-er": Entry(
         "perdure.learners.averaged", "AveragedER", "Experience replay that answers with the average of its weights"
     ),
+    "der": Entry("perdure.learners.der", "DER", "Dark experience replay"),
     "der++": Entry("perdure.learners.der", "DERPlusPlus", "Dark experience replay with labels"),
+    "er-ace": Entry("perdure.learners.er_ace", "ERACE", "Asymmetric cross entropy, as in the paper"),
+    "er-ace-released": Entry("perdure.learners.er_ace", "ERACEReleased", "Asymmetric cross entropy, as in its code"),
+    "er-ace-released-task-free": Entry(
+        "perdure.learners.er_ace", "ERACEReleasedTaskFree", "Asymmetric cross entropy, as in its code without tasks"
+    ),
+    "cls-er": Entry("perdure.learners.cls_er", "CLSER", "Replay beside a quick and a slow average of its weights"),
+    "mir": Entry("perdure.learners.mir", "MIR", "Replay of the memories that the next step would harm most"),
+    "gss-greedy": Entry("perdure.learners.gss", "GSSGreedy", "A memory of examples with different gradients"),
+    "gdumb": Entry("perdure.learners.gdumb", "GDumb", "A network trained on a balanced memory alone: a control"),
     "mer": Entry("perdure.learners.mer", "MER", "Meta-Experience Replay (Algorithm 1)"),
     "mer-algorithm-6": Entry(
         "perdure.learners.mer", "MERAlgorithm6", "MER with one level of Reptile steps (Algorithm 6)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 from perdure.core import Example, Info, Rate
 from perdure.learners.hyperparameters import integer, loss_field, rate
 from perdure.learners.network import NetworkLearner
-from perdure.memory import Buffer, emptied_if, empty_buffer, filled, first_slot, store
+from perdure.memory import Buffer, emptied_if, empty_buffer, filled, first_slot, recall, store
 from perdure.models import split_trainable
 from perdure.updates.branches import where_needed
 from perdure.updates.gradient import example_gradient, predict_one, sgd_step, weighted_gradient
@@ -32,7 +33,7 @@ class Consolidation(NamedTuple):
 
 
 class EWCState(NamedTuple):
-    """State of `EWC`."""
+    """State of `EWC` and `EWCPerExample`."""
 
     model: PyTree
     consolidation: Consolidation
@@ -42,12 +43,10 @@ class EWCState(NamedTuple):
     """Number of the current task."""
 
 
-class EWC(NetworkLearner[EWCState]):
-    """Elastic weight consolidation (Kirkpatrick et al. 2017), as measured by Riemer et al. 2019.
+class ElasticLearner(NetworkLearner[EWCState]):
+    """A learner whose weights are held at where they were at each task's end, by the task's Fisher information.
 
-    At a task's end its Fisher information is estimated as the square of the gradient of the mean loss over the task's
-    first `fisher_examples` examples. From then on the loss has the penalty ``strength · Σ F · (θ − θ*)²``, summed over
-    weights and past tasks. The end of a task is noticed when the first example of another arrives.
+    The end of a task is noticed when the first example of another arrives.
     """
 
     needs_task: ClassVar[bool] = True
@@ -56,6 +55,10 @@ class EWC(NetworkLearner[EWCState]):
     fisher_examples: int = integer("examples of each task that its Fisher information is estimated on")
     strength: Rate = rate("strength of the penalty")
     loss: Loss | None = loss_field()
+
+    @abstractmethod
+    def information(self, model: PyTree, memory: Buffer) -> PyTree:
+        """Return the Fisher information of each weight, estimated on the examples that a task's memory holds."""
 
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> EWCState:
         """Return the state before the first example."""
@@ -87,12 +90,41 @@ class EWC(NetworkLearner[EWCState]):
 
     def _consolidated(self, state: EWCState) -> Consolidation:
         """Return the penalty with that of the task that has just ended."""
-        information = fisher_information(state.model, state.memory, or_cross_entropy(self.loss))
+        information = self.information(state.model, state.memory)
         weights, _ = split_trainable(state.model)
         return Consolidation(
             jax.tree.map(jnp.add, state.consolidation.stiffness, information),
             jax.tree.map(lambda pull, f, weight: pull + f * weight, state.consolidation.pull, information, weights),
         )
+
+
+class EWC(ElasticLearner):
+    """Elastic weight consolidation (Kirkpatrick et al. 2017), as measured by Riemer et al. 2019.
+
+    At a task's end its Fisher information is estimated as the square of the gradient of the mean loss over the task's
+    first `fisher_examples` examples, as in the code released by Riemer et al.; the mean of the squares, which
+    `EWCPerExample` takes, is larger, for gradients of examples cancel out. From then on the loss has the penalty
+    ``strength · Σ F · (θ − θ*)²``, summed over weights and past tasks. The end of a task is noticed when the first
+    example of another arrives.
+    """
+
+    def information(self, model: PyTree, memory: Buffer) -> PyTree:
+        """Return the square of the gradient of the mean loss."""
+        return fisher_information(model, memory, or_cross_entropy(self.loss))
+
+
+class EWCPerExample(ElasticLearner):
+    """Elastic weight consolidation (Kirkpatrick et al. 2017, arXiv 1612.00796) with the empirical Fisher information.
+
+    At a task's end its Fisher information is estimated as the mean, over the task's first `fisher_examples` examples,
+    of the square of the gradient of the loss on one of them, at the label that it has. From then on the loss has the
+    penalty ``strength · Σ F · (θ − θ*)²``, summed over weights and past tasks; `strength` is λ/2 of the paper. The end
+    of a task is noticed when the first example of another arrives. The learner `EWC` squares the mean gradient instead.
+    """
+
+    def information(self, model: PyTree, memory: Buffer) -> PyTree:
+        """Return the mean of the squares of the examples' gradients."""
+        return empirical_fisher(model, memory, or_cross_entropy(self.loss))
 
 
 def fisher_information(model: PyTree, memory: Buffer, loss: Loss) -> PyTree:
@@ -101,3 +133,16 @@ def fisher_information(model: PyTree, memory: Buffer, loss: Loss) -> PyTree:
     held = jnp.arange(len(y), dtype=jnp.int32) < filled(memory)
     gradient = weighted_gradient(model, x, y, equal_weights(held), loss)
     return jax.tree.map(jnp.square, gradient.grads)
+
+
+def empirical_fisher(model: PyTree, memory: Buffer, loss: Loss) -> PyTree:
+    """Return the mean over the examples held of the square of each derivative of their losses, at their labels."""
+    n = filled(memory)
+
+    def add(place: Int[Array, ""], squares: PyTree) -> PyTree:
+        x, y, _ = recall(memory, place)
+        return jax.tree.map(lambda total, by: total + by**2, squares, example_gradient(model, x, y, loss).grads)
+
+    # One example after another: the gradients of all at once would take as many copies of the weights.
+    total = jax.lax.fori_loop(0, n, add, jax.tree.map(jnp.zeros_like, split_trainable(model)[0]))
+    return jax.tree.map(lambda squares: squares / n.astype(squares.dtype), total)

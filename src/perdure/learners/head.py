@@ -15,6 +15,7 @@ from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from perdure.core import AnyArray, Example, Info, Learner, State, as_features
 from perdure.learners.hyperparameters import known_stream_info
+from perdure.learners.labels import expect_labels
 from perdure.memory import LARGEST_COUNT
 from perdure.updates.losses import MASKED
 
@@ -63,12 +64,8 @@ class Head(Learner[State]):
         Raises:
             TypeError: if the targets are numbers, and the head learns classes only.
         """
-        dtype = jnp.asarray(example.y).dtype
-        if self.classes_only and not jnp.issubdtype(dtype, jnp.integer):
-            raise TypeError(
-                f"{type(self).__name__} got y of dtype {dtype}, expected integer labels; for regression use "
-                "ridge, online or er"
-            )
+        if self.classes_only:
+            expect_labels(self, example)
         x = flat(example.x)
         return self.start(len(x), known_stream_info(self).n_outputs, x.dtype, key)
 

@@ -2,6 +2,7 @@
 
 from perdure.models.adaptors import array_model, from_init_apply
 from perdure.models.conv import ConvNet, omniglot_convnet
+from perdure.models.cosine import CosineMLP
 from perdure.models.mlp import MLP, benchmark_mlp
 from perdure.models.narrowing import Narrowable
 from perdure.models.normalization import BatchModel, BatchNorm, Statistics, split_trainable
@@ -12,6 +13,7 @@ __all__ = [
     "BatchModel",
     "BatchNorm",
     "ConvNet",
+    "CosineMLP",
     "Narrowable",
     "ResNet18",
     "Statistics",
