@@ -42,12 +42,13 @@ class GDumbState(NamedTuple):
 class GDumb(NetworkLearner[GDumbState]):
     """GDumb, a greedy sampler and dumb learner (Prabhu, Torr & Dokania 2020, ECCV, Algorithm 1 for the memory).
 
-    The memory takes examples of a class while the class has less than an equal share. The network is trained on the
-    memory alone, always from its initial weights: `epochs` passes in random order, in batches of `batch_size`. The
-    paper trains when the network must answer. Here what answers is part of the state, so that it is trained after every
-    `retrain_every` examples, and answers as it then does until the next training; to test it as the paper does, choose
-    a number that divides the lengths of all tasks. As a control it shows what a method gains beyond its memory. The
-    paper's augmented images and falling learning rates are left out; an optimizer's schedule restarts each time.
+    The memory takes examples of a class while the class has less than an equal share, so that of a stream whose first
+    task shows all classes it holds little but that task. The network is trained on the memory alone, always from its
+    initial weights: `epochs` passes in random order, in batches of `batch_size`. The paper trains when the network
+    must answer. Here what answers is part of the state, so that it is trained after every `retrain_every` examples,
+    and answers as it then does until the next training; to test it as the paper does, choose a number that divides
+    the lengths of all tasks. As a control it shows what a method gains beyond its memory. The paper's augmented
+    images and falling learning rates are left out; an optimizer's schedule restarts each time.
     """
 
     needs_task: ClassVar[bool] = False

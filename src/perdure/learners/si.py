@@ -41,11 +41,13 @@ class SIState(NamedTuple):
 class SI(NetworkLearner[SIState]):
     """Synaptic intelligence (Zenke, Poole & Ganguli 2017, arXiv 1703.04200, equations 3–5).
 
-    Each step adds to a weight's path integral minus its gradient, of the example's loss alone, times how far the weight
-    has moved. At a task's end the integral, divided by the square of how far the weight has moved during the task plus
-    `damping`, is added to its importance, which is not let fall below zero (released code). From then on the loss has
-    the penalty ``strength · Σ Ω · (θ − θ*)²``, with θ* the weights at the end of the last task. The end of a task is
-    noticed when the first example of another arrives.
+    Each step adds to a weight's path integral minus its gradient, of the example's loss alone, times how far the
+    weight has moved. At a task's end the integral, divided by the square of how far the weight has moved during the
+    task plus `damping`, is added to its importance, which is not let fall below zero (released code). From then on
+    the loss has the penalty ``strength · Σ Ω · (θ − θ*)²``, with θ* the weights at the end of the last task. The end
+    of a task is noticed when the first example of another arrives. Where ``2 · learning_rate · strength · Ω`` passes
+    2 for a weight, its steps overshoot and grow: of single examples, whose gradients are noisy, Ω is large, and
+    `strength` must be small.
     """
 
     needs_task: ClassVar[bool] = True
