@@ -113,7 +113,7 @@ def test_la_maml_with_the_first_example_as_its_only_memory(eager, plainly, tasks
     for n, (x, y) in enumerate(zip(*map(np.concatenate, zip(*tasks, strict=True)), strict=True)):
         example = Example(jnp.asarray(x), jnp.asarray(y), jnp.asarray(0))
         state = learner.init(model, example, jax.random.key(0)) if state is None else state
-        stored_in = jnp.arange(4, dtype=jnp.int32) + (n >= 4)
+        stored_in = jnp.arange(4, dtype=jnp.int32) + int(n >= 4)
         state, _ = jax.jit(learner.observe_with)(state, example, DrawsForBatch(order, slots, stored_in))
     assert state is not None
     assert_close(plainly(eager.la_maml, **values), jax.tree.leaves(state.model))
