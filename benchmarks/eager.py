@@ -234,6 +234,7 @@ def la_maml(
             optimizer.step()
             with torch.no_grad():
                 for weight, rate in zip(weights, rates, strict=True):
+                    assert weight.grad is not None
                     weight -= torch.relu(rate) * weight.grad
 
 

@@ -13,6 +13,8 @@ from perdure.experiments.supervised.run import run
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
 from perdure.learners.gem import GEM
+from perdure.learners.la_maml import LaMAML
+from perdure.learners.look_ahead import Draws as DrawsForBatch
 from perdure.learners.mer import MER
 from perdure.learners.replay import Draws
 from perdure.models import MLP
@@ -98,3 +100,20 @@ def test_er_and_mer_with_the_first_example_as_their_only_memory(eager, plainly, 
             state, _ = learner.observe_with(state, example, Draws(slots, jnp.asarray(0), jnp.asarray(n)))
         assert state is not None
         assert_close(plainly(loop, **values), jax.tree.leaves(state.model))
+
+
+def test_la_maml_with_the_first_example_as_its_only_memory(eager, plainly, tasks, model, monkeypatch):
+    """Without chance: the order is that of the stream, and each draw is the first example."""
+    monkeypatch.setattr(eager.random, "randrange", lambda n: n - 1)
+    monkeypatch.setattr(eager.random, "shuffle", lambda batch: None)
+    sizes: dict[str, Any] = {"memory_size": 1, "replay_batch_size": 1, "batch_size": 4, "glances": 2}
+    values = {**sizes, "initial_rate": 0.1, "rate_learning_rate": 0.1, "clip_norm": 0.5}
+    learner, state = LaMAML(**values), None
+    order, slots = jnp.broadcast_to(jnp.arange(4, dtype=jnp.int32), (2, 4)), jnp.zeros((2, 1), jnp.int32)
+    for n, (x, y) in enumerate(zip(*map(np.concatenate, zip(*tasks, strict=True)), strict=True)):
+        example = Example(jnp.asarray(x), jnp.asarray(y), jnp.asarray(0))
+        state = learner.init(model, example, jax.random.key(0)) if state is None else state
+        stored_in = jnp.arange(4, dtype=jnp.int32) + int(n >= 4)
+        state, _ = jax.jit(learner.observe_with)(state, example, DrawsForBatch(order, slots, stored_in))
+    assert state is not None
+    assert_close(plainly(eager.la_maml, **values), jax.tree.leaves(state.model))
