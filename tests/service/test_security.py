@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 import time
 from pathlib import Path
@@ -173,7 +174,7 @@ def test_a_damaged_file_of_tokens_lets_nobody_in(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:80", "[::2]", "["]
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:80", "[::2]", "[", "a@localhost"]
 )
 def test_a_name_that_leads_here_is_not_this_host(server, problem, host):
     """As DNS rebinding has it: a page of another site gives its name this machine's address."""
@@ -205,6 +206,8 @@ def test_this_host_has_several_names(server, host):
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:9000"},
+        {"Origin": "http://[::1"},
+        {"Origin": "//[zz]"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ],
@@ -216,6 +219,27 @@ def test_a_page_of_another_site_teaches_nothing(server, problem, headers):
     assert "access-control-allow-origin" not in answer.headers
     own = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
     assert server.post("/m/learn", {"x": {"a": 1.0}, "y": "up"}, headers=own).json()["position"] == 1
+
+
+def test_an_origin_that_is_none_is_another_one_also_without_a_host(serving, tmp_path, problem):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    secret = make_token(folder, "me", "admin")
+    with serving(folder) as server:
+        for origin in ("http://[::1", "null", "x"):
+            given = bearer(secret) | {"Host": "", "Origin": origin}
+            problem(server.get("", headers=given), 403, "wrong-host", detail=f"the page {origin!r} made")
+
+
+@pytest.mark.parametrize("hosts", [("localhost", "evil.example"), ("evil.example", "localhost")])
+def test_of_two_hosts_none_is_chosen(server, hosts):
+    port = int(server.url.rpartition(":")[2])
+    lines = ["GET /v1/models HTTP/1.0", *(f"Host: {it}" for it in hosts), "", ""]
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"several Host headers were given, expected one" in answer
 
 
 LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -292,6 +316,15 @@ def test_the_log_tells_nothing_of_examples(serving):
     assert failed["error"] == "RuntimeError"
     assert failed["request_id"] == answer.json()["request_id"]
     assert any("fail" in it for it in failed["trace"])
+
+
+def test_the_log_tells_where_refused_requests_came_from(serving):
+    lines = []
+    with serving(log=lines.append, loopback=False) as server:
+        assert server.get("").status_code == 401
+        assert server.get("", headers={"Origin": "http://evil.example"}).status_code == 403
+    callers = {it["status"]: it["caller"] for it in map(json.loads, lines)}
+    assert callers[401] == callers[403] == "address 127.0.0.1"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
