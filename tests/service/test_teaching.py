@@ -104,6 +104,18 @@ def test_a_label_that_comes_later(server, problem):
     assert [it["position"] for it in server.post("/m/feedback", {"labels": labels}).json()["examples"]] == [4, 5]
 
 
+def test_of_two_labels_for_a_prediction_the_first_is_learned(server):
+    server.learn({"a": 0.0}, "low")
+    id = server.post("/m/predict", {"x": {"a": 8.0}}).json()["prediction_id"]
+    labels = [{"prediction_id": id, "y": it} for it in ("high", "low")]
+    told = {"position": 2, "id": id, "predicted": "low"}
+    assert server.post("/m/feedback", {"labels": labels}).json()["examples"] == [
+        {**told, "known": False, "prediction": "low"},
+        {**told, "known": True, "prediction": None},
+    ]
+    assert server.get("/m/examples").json()["examples"][0]["y"] == "high"
+
+
 def test_labels_come_after_the_server_has_been_begun_again(serving):
     with serving() as server:
         server.make()
