@@ -44,6 +44,7 @@ def tight(serving):
         ({"x": {"a": 1}, "y": ["up"]}, 422, "bad-row", "/y is a list, expected a class", "/y"),
         ({"x": {"a": 1}, "y": 2**70}, 422, "bad-row", "a whole number of 71 bits", "/y"),
         ({"x": {"a": 1e39}, "y": "up"}, 422, "bad-row", "finite number that fits float32", "/x/a"),
+        ({"x": {"a": -1e39}, "y": "up"}, 422, "bad-row", "give no value there (null in JSON", "/x/a"),
         ({"x": {"a": 10**400}, "y": "up"}, 422, "bad-row", "finite number that fits float32", "/x/a"),
         ({"y": "up"}, 422, "bad-body", "neither x nor examples", "/x"),
         ({**ONE, "examples": [ONE]}, 422, "bad-body", "beside examples", "/x"),

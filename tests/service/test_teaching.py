@@ -63,6 +63,7 @@ def test_a_stream_of_lines_is_learned_and_bad_lines_are_told(server):
     refused = [one for it in told for one in it.get("refused", [])]
     assert [it["line"] for it in refused] == [11, 301]
     assert refused[1]["field"] == "/x/a"
+    assert refused[1]["detail"].startswith("line 301, column 'a' is 'text', expected a number")
     assert told[-1]["position"] == server.get("/m").json()["position"] == 596
     assert told[-1]["line"] == 600
     assert 200 < sum(it["right"] for it in told) <= 596
