@@ -139,6 +139,31 @@ def test_a_server_follows_the_tokens(server):
     assert status(bearer(secret)) == 401
     (folder / tokens.FILE).write_text("damaged", encoding="utf-8")
     assert status(bearer(secret)) == 401
+    secret = make_token_again(folder)
+    assert status(bearer(secret)) == 200
+    (folder / tokens.FILE).unlink()
+    assert status({}) == status(bearer(secret)) == 401
+    secret = make_token(folder, "me", "read")
+    assert status(bearer(secret)) == 200
+    gone = folder.rename(folder.parent / "gone")
+    assert status({}) == 401
+    gone.rename(folder)
+    assert status(bearer(secret)) == 200
+
+
+def make_token_again(folder):
+    (folder / tokens.FILE).unlink()
+    return make_token(folder, "me", "read")
+
+
+@pytest.mark.parametrize("target", ["nothing", tokens.FILE])
+def test_a_link_that_leads_nowhere_lets_nobody_in(serving, tmp_path, target):
+    with serving() as server:
+        (server.context.folder / tokens.FILE).symlink_to(target)
+        time.sleep(0.15)
+        assert server.get("").status_code == 401
+    with pytest.raises(ContentError, match=r"tokens.json cannot be read: .*; make it readable, or remove it and make"):
+        Tokens(tmp_path / "models")
 
 
 def test_only_hashes_are_kept_for_the_owner_alone(tmp_path):
