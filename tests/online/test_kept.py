@@ -135,6 +135,30 @@ def test_a_folder_that_was_deleted_acknowledges_nothing(tmp_path):
         model.close()
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_journal_that_was_deleted_or_replaced_acknowledges_nothing(tmp_path, replaced):
+    with DurableModel.open(tmp_path / "other", **SMALL) as other:
+        other.learn({"a": 1.0}, "x", ids="of the other")
+    model = DurableModel.open(tmp_path / "m", **SMALL)
+    model.learn({"a": 1.0}, "x", ids="mine")
+    journal = tmp_path / "m" / "journal.sqlite"
+    if replaced:
+        (tmp_path / "other" / "journal.sqlite").replace(journal)
+    else:
+        journal.unlink()
+    for change in (
+        lambda: model.learn({"a": 1.0}, "x"),
+        lambda: model.forget("mine"),
+        lambda: model.relabel("mine", "y"),
+        lambda: model.adopt("lda"),
+    ):
+        with pytest.raises(StorageError, match="was deleted or replaced while the model was open"):
+            change()
+    assert model.predict({"a": 1.0}) == ["x"]
+    with pytest.warns(PerdureWarning, match="no snapshot could be made"):
+        model.close()
+
+
 def test_threads_share_a_model(model, assert_same_state):
     def teach(start):
         for n in range(start, start + 40):

@@ -134,3 +134,15 @@ def test_a_folder_that_was_deleted_half_is_cleared(two, serving):
     with serving(two) as server:
         assert server.http.get("/readyz").json()["models"] == {"other": "ready"}
     assert not (two / ".deleted-0123456789abcdef").exists()
+
+
+def test_nothing_is_acknowledged_into_a_journal_that_was_deleted(server, problem, tmp_path):
+    server.learn({"a": 0.0}, "low")
+    journal = server.context.models.find("m").folder / "journal.sqlite"
+    journal.rename(tmp_path / "elsewhere.sqlite")
+    answer = server.post("/m/learn", {"x": {"a": 1.0}, "y": "high"})
+    problem(answer, 423, "read-only", detail="m/journal.sqlite was deleted or replaced")
+    assert f"{tmp_path}" not in answer.text
+    assert server.http.get("/readyz").json()["models"] == {"m": "read-only"}
+    assert server.post("/m/predict", {"x": {"a": 1.0}}).json()["position"] == 1
+    (tmp_path / "elsewhere.sqlite").rename(journal)  # so that a snapshot can be made at the end

@@ -36,7 +36,13 @@ def tight(serving):
         ({"x": dict.fromkeys("abcdefghi", 1), "y": "up"}, 422, "bad-row", "9 columns, expected at most 8", "/x"),
         ({"x": {"a": "t" * 51}, "y": "up"}, 422, "bad-row", "column 'a' has 51 characters", "/x/a"),
         ({"x": {"n" * 21: 1}, "y": "up"}, 422, "bad-row", "whose name has 21 characters", "/x"),
-        ({"x": {"a": 1}, "y": "u" * 51}, 422, "bad-row", "expected a text of at most 50", "/y"),
+        (
+            {"x": {"a": 1}, "y": "u" * 51},
+            422,
+            "bad-row",
+            "/y is a text of 51 characters, expected a text of at most 50",
+            "/y",
+        ),
         ({**ONE, "id": "i" * 21}, 422, "bad-body", "has 21 characters, expected at most 20", "/id"),
         ({"x": {"a": [1]}, "y": "up"}, 422, "bad-row", "column 'a' is a list", "/x/a"),
         ({"x": {"a": {}}, "y": "up"}, 422, "bad-row", "column 'a' is an object", "/x/a"),
@@ -44,6 +50,7 @@ def tight(serving):
         ({"x": {"a": 1}, "y": ["up"]}, 422, "bad-row", "/y is a list, expected a class", "/y"),
         ({"x": {"a": 1}, "y": 2**70}, 422, "bad-row", "a whole number of 71 bits", "/y"),
         ({"x": {"a": 1e39}, "y": "up"}, 422, "bad-row", "finite number that fits float32", "/x/a"),
+        ({"x": {"a": -1e39}, "y": "up"}, 422, "bad-row", "give no value there (null in JSON", "/x/a"),
         ({"x": {"a": 10**400}, "y": "up"}, 422, "bad-row", "finite number that fits float32", "/x/a"),
         ({"y": "up"}, 422, "bad-body", "neither x nor examples", "/x"),
         ({**ONE, "examples": [ONE]}, 422, "bad-body", "beside examples", "/x"),
@@ -205,3 +212,74 @@ def test_headers_without_an_end_are_given_up(server, piece):
     # What has been sent and not read yet may take the answer with it.
     assert answer == b"" or f"more than {HEAD_BYTES} bytes".encode() in answer
     assert server.http.get("/healthz", headers={"X": "a" * (HEAD_BYTES // 2)}).status_code == 200
+
+
+CHUNKED = "POST /v1/models/m/learn HTTP/1.1\r\nHost: {}\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def connected(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+TRAILERS = b"1\r\n{\r\n0\r\n", b"a: b\r\n" * 1_000
+JSON, NDJSON = "application/json", "application/x-ndjson"
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "piece"),
+    [
+        (JSON, *TRAILERS),
+        pytest.param(NDJSON, *TRAILERS, marks=pytest.mark.long),  # the answer has begun
+        pytest.param("text/plain", *TRAILERS, marks=pytest.mark.long),  # the answer has ended
+        (JSON, b"1\r\n{\r\n0\r\nX: ", b"a" * 5_000),
+        (JSON, b"1\r\n{\r\n5;", b"a" * 5_000),
+    ],
+    ids=["trailers", "trailers of lines", "trailers after a refusal", "one trailer", "extension of a chunk"],
+)
+def test_what_comes_without_a_body_and_has_no_end_is_given_up(server, kind, before, piece):
+    with connected(server) as connection:
+        connection.sendall(CHUNKED.format("localhost", kind).encode() + before)
+        with pytest.raises(ConnectionError):
+            connection.sendall(2_000 * piece)  # 10 MB
+    assert server.get("/m").json()["position"] == 0
+
+
+def test_trailers_are_no_headers_and_the_body_before_them_is_learned(server):
+    body = json.dumps({**ONE, "id": "one"}).encode()
+    request = CHUNKED.format("localhost", JSON).encode()
+    request += b"%x\r\n%b\r\n0\r\nContent-Type: text/plain\r\nX: 1\r\n\r\n" % (len(body), body)
+    with connected(server) as connection:
+        for _ in range(2):
+            connection.sendall(request)
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += connection.recv(10_000)
+            assert b"200 OK" in answer
+            assert b'"position":1,"id":"one"' in answer
+
+
+def test_a_body_that_is_larger_than_a_head_may_come_in_pieces(server):
+    rows = [{"x": {"a": float(n)}, "y": "up", "id": f"{n}" * 20} for n in range(1_000)]
+    body = json.dumps({"examples": rows}).encode()
+    assert len(body) > HEAD_BYTES
+
+    def pieces():
+        for start in range(0, len(body), 7_000):
+            yield body[start : start + 7_000]
+
+    answer = server.http.post("/v1/models/m/learn", content=pieces(), headers={"Content-Type": JSON})
+    assert answer.status_code == 200
+    assert answer.json()["position"] == 1_000
+
+
+def test_many_requests_may_come_at_once(server):
+    one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: %b\r\n\r\n" % (b"a" * 1_000)
+    n = 2 * HEAD_BYTES // len(one)
+    answers = b""
+    with connected(server) as connection:
+        connection.sendall(one * n + one[:-2])
+        connection.sendall(one[-2:])
+        while answers.count(b'{"status":"alive"}') <= n:
+            assert b"400 Bad Request" not in answers
+            answers += connection.recv(100_000)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 import time
 from pathlib import Path
@@ -138,6 +139,31 @@ def test_a_server_follows_the_tokens(server):
     assert status(bearer(secret)) == 401
     (folder / tokens.FILE).write_text("damaged", encoding="utf-8")
     assert status(bearer(secret)) == 401
+    secret = make_token_again(folder)
+    assert status(bearer(secret)) == 200
+    (folder / tokens.FILE).unlink()
+    assert status({}) == status(bearer(secret)) == 401
+    secret = make_token(folder, "me", "read")
+    assert status(bearer(secret)) == 200
+    gone = folder.rename(folder.parent / "gone")
+    assert status({}) == 401
+    gone.rename(folder)
+    assert status(bearer(secret)) == 200
+
+
+def make_token_again(folder):
+    (folder / tokens.FILE).unlink()
+    return make_token(folder, "me", "read")
+
+
+@pytest.mark.parametrize("target", ["nothing", tokens.FILE])
+def test_a_link_that_leads_nowhere_lets_nobody_in(serving, tmp_path, target):
+    with serving() as server:
+        (server.context.folder / tokens.FILE).symlink_to(target)
+        time.sleep(0.15)
+        assert server.get("").status_code == 401
+    with pytest.raises(ContentError, match=r"tokens.json cannot be read: .*; make it readable, or remove it and make"):
+        Tokens(tmp_path / "models")
 
 
 def test_only_hashes_are_kept_for_the_owner_alone(tmp_path):
@@ -173,7 +199,7 @@ def test_a_damaged_file_of_tokens_lets_nobody_in(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:80", "[::2]", "["]
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:80", "[::2]", "[", "a@localhost"]
 )
 def test_a_name_that_leads_here_is_not_this_host(server, problem, host):
     """As DNS rebinding has it: a page of another site gives its name this machine's address."""
@@ -205,6 +231,8 @@ def test_this_host_has_several_names(server, host):
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:9000"},
+        {"Origin": "http://[::1"},
+        {"Origin": "//[zz]"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ],
@@ -216,6 +244,27 @@ def test_a_page_of_another_site_teaches_nothing(server, problem, headers):
     assert "access-control-allow-origin" not in answer.headers
     own = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
     assert server.post("/m/learn", {"x": {"a": 1.0}, "y": "up"}, headers=own).json()["position"] == 1
+
+
+def test_an_origin_that_is_none_is_another_one_also_without_a_host(serving, tmp_path, problem):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    secret = make_token(folder, "me", "admin")
+    with serving(folder) as server:
+        for origin in ("http://[::1", "null", "x"):
+            given = bearer(secret) | {"Host": "", "Origin": origin}
+            problem(server.get("", headers=given), 403, "wrong-host", detail=f"the page {origin!r} made")
+
+
+@pytest.mark.parametrize("hosts", [("localhost", "evil.example"), ("evil.example", "localhost")])
+def test_of_two_hosts_none_is_chosen(server, hosts):
+    port = int(server.url.rpartition(":")[2])
+    lines = ["GET /v1/models HTTP/1.0", *(f"Host: {it}" for it in hosts), "", ""]
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"several Host headers were given, expected one" in answer
 
 
 LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -292,6 +341,15 @@ def test_the_log_tells_nothing_of_examples(serving):
     assert failed["error"] == "RuntimeError"
     assert failed["request_id"] == answer.json()["request_id"]
     assert any("fail" in it for it in failed["trace"])
+
+
+def test_the_log_tells_where_refused_requests_came_from(serving):
+    lines = []
+    with serving(log=lines.append, loopback=False) as server:
+        assert server.get("").status_code == 401
+        assert server.get("", headers={"Origin": "http://evil.example"}).status_code == 403
+    callers = {it["status"]: it["caller"] for it in map(json.loads, lines)}
+    assert callers[401] == callers[403] == "address 127.0.0.1"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])

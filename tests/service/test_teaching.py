@@ -63,6 +63,7 @@ def test_a_stream_of_lines_is_learned_and_bad_lines_are_told(server):
     refused = [one for it in told for one in it.get("refused", [])]
     assert [it["line"] for it in refused] == [11, 301]
     assert refused[1]["field"] == "/x/a"
+    assert refused[1]["detail"].startswith("line 301, column 'a' is 'text', expected a number")
     assert told[-1]["position"] == server.get("/m").json()["position"] == 596
     assert told[-1]["line"] == 600
     assert 200 < sum(it["right"] for it in told) <= 596
@@ -102,6 +103,18 @@ def test_a_label_that_comes_later(server, problem):
     ids = server.post("/m/predict", {"rows": [{"a": 1.0}, {"a": 2.0}]}).json()["prediction_ids"]
     labels = [{"prediction_id": it, "y": "low"} for it in ids]
     assert [it["position"] for it in server.post("/m/feedback", {"labels": labels}).json()["examples"]] == [4, 5]
+
+
+def test_of_two_labels_for_a_prediction_the_first_is_learned(server):
+    server.learn({"a": 0.0}, "low")
+    id = server.post("/m/predict", {"x": {"a": 8.0}}).json()["prediction_id"]
+    labels = [{"prediction_id": id, "y": it} for it in ("high", "low")]
+    told = {"position": 2, "id": id, "predicted": "low"}
+    assert server.post("/m/feedback", {"labels": labels}).json()["examples"] == [
+        {**told, "known": False, "prediction": "low"},
+        {**told, "known": True, "prediction": None},
+    ]
+    assert server.get("/m/examples").json()["examples"][0]["y"] == "high"
 
 
 def test_labels_come_after_the_server_has_been_begun_again(serving):

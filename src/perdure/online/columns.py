@@ -331,7 +331,7 @@ def _numbers(values: Sequence[Any] | np.ndarray, name: str, table: Table) -> np.
         row = int(bad.argmax())
         raise RowError(
             f"row {table.number(row)}, column {name!r} is {numbers[row]}, expected a finite number that fits float32 "
-            f"(up to {_LARGEST:.3g}); correct or drop the row, or give NaN for a missing value",
+            f"(up to {_LARGEST:.3g}); correct or drop the row, or give no value there (null in JSON, NaN in an array)",
             row=table.number(row),
             column=name,
         )

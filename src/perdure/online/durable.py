@@ -179,7 +179,7 @@ class DurableModel:
             JournalError: if it cannot be written; nothing was learned.
         """
         with self._busy:
-            check_writable(self._lock, self.folder)
+            check_writable(self._lock, self._journal)
             self._refresh()
             edition, self._edition = self._edition, None
             try:
@@ -257,7 +257,7 @@ class DurableModel:
         """
         with self._busy:
             (position,) = positions_of(self._journal, [id]).values()
-            check_writable(self._lock, self.folder)
+            check_writable(self._lock, self._journal)
             before = next(self._journal.entries(position - 1, position), None)
             if before is None:
                 raise JournalError(
@@ -310,7 +310,7 @@ class DurableModel:
             RowError: naming the position of an example that cannot be learned so; nothing has changed.
         """
         with self._busy:
-            check_writable(self._lock, self.folder)
+            check_writable(self._lock, self._journal)
             changed = self.settings.changed(method=method, **settings)
             kept, model, last = settings_to_keep(changed), changed.new_model(), self._journal.last_position
             replay(self._journal, model, 0, last)  # raises if it cannot be learned so; nothing has changed then
@@ -325,7 +325,7 @@ class DurableModel:
             StorageError: if it cannot be written.
         """
         with self._busy:
-            check_writable(self._lock, self.folder)
+            check_writable(self._lock, self._journal)
             self._refresh()
             self._schedule.tried()
             if self._position > self._schedule.position and self._model.has_learned:
@@ -359,7 +359,7 @@ class DurableModel:
 
     def _forget(self, positions: list[int]) -> int:
         """Forget examples; return how many had not been forgotten before."""
-        check_writable(self._lock, self.folder)
+        check_writable(self._lock, self._journal)
         if not positions:
             return 0
         relearned = self._snapshots.relearned(self.settings, dict.fromkeys(positions, LEFT_OUT))

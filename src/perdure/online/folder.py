@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from perdure.online.history import settings_to_keep, settle
 from perdure.online.journal import Journal
-from perdure.online.refusals import RESTORE
+from perdure.online.refusals import RESTORE, JournalError
 from perdure.online.settings import ModelSettings
 from perdure.records.folder import CONFIG
 from perdure.storage.files import StorageError, make_folder, remove_partial_files
@@ -73,12 +74,14 @@ def check_complete(path: Path) -> None:
         )
 
 
-def check_writable(lock: FolderLock | None, path: Path) -> None:
+def check_writable(lock: FolderLock | None, journal: Journal) -> None:
     """Check that a model's folder may be written.
 
     Raises:
         StorageError: if there is no lock of it, or the folder is not the one that the lock was taken on.
+        JournalError: if the journal is not the one that was opened.
     """
+    path = journal.path.parent
     if lock is None:
         raise StorageError(None, f"{path} was opened to read only, or closed; open it to write")
     if not lock.holds:
@@ -86,4 +89,10 @@ def check_writable(lock: FolderLock | None, path: Path) -> None:
             None,
             f"{path} was deleted or put in another place while the model was open; nothing can be kept there: open the "
             "model again",
+        )
+    if not journal.is_in_place:
+        raise JournalError(
+            errno.EIO,
+            f"{journal.path} was deleted or replaced while the model was open; nothing can be kept there: close the "
+            f"model, {RESTORE}, and open it again",
         )

@@ -69,6 +69,7 @@ class Journal:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             self._prepare(writable=writable)
+            self._file = path.stat()
         except BaseException:
             self._connection.close()
             raise
@@ -109,6 +110,14 @@ class Journal:
     def path(self) -> Path:
         """The file."""
         return self._path
+
+    @property
+    def is_in_place(self) -> bool:
+        """Is the file at its path the one that is open? What is written to a deleted one is lost with the process."""
+        try:
+            return os.path.samestat(self._path.stat(), self._file)
+        except OSError:
+            return False
 
     @property
     def settings(self) -> dict[str, Any] | None:

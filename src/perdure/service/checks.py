@@ -83,7 +83,8 @@ def check_target(y: Any, limits: Limits, *place: str | int, regression: bool) ->
         expected = f"a text of at most {limits.text:,} characters"
     else:
         expected = "a class: a text, a number, true or false"
-    given = {list: "a list", dict: "an object", type(None): "missing", str: "a text", bool: "true or false"}
+    text = "a text" if regression or not isinstance(y, str) else f"a text of {len(y):,} characters"
+    given = {list: "a list", dict: "an object", type(None): "missing", str: text, bool: "true or false"}
     raise ProblemError(
         "bad-row",
         f"{pointer(*place)} is {given.get(type(y), 'a number')}, expected {expected}; correct it",

@@ -92,7 +92,8 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        began, status, caller = time.perf_counter(), 0, ""
+        began, status = time.perf_counter(), 0
+        caller = f"address {_address_of(scope)}"
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"{self._prefix}{next(self._numbers) % 2**32:08x}"
@@ -135,6 +136,8 @@ class Gate:
 
     def _check_origin(self, scope: Any, headers: dict[bytes, bytes]) -> None:
         """Refuse what a page of another site has made the browser send, also under a name that leads here."""
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+            raise ProblemError("bad-request", "several Host headers were given, expected one")
         host = headers.get(b"host", b"").decode("latin-1")
         # With tokens, callers under another name need one too: a reverse proxy on this machine may pass names on.
         if self.context.loopback and not self.context.tokens.exist and _name_of(host) not in _LOCAL:
@@ -146,18 +149,15 @@ class Gate:
         if _follows_link(scope, headers):
             return
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if (origin and urlsplit(origin).netloc.lower() != host.lower()) or (
+        if (origin and _netloc_of(origin) != host.lower()) or (
             headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
         ):
-            raise ProblemError(
-                "wrong-host",
-                f"the page {origin[:80]!r} made this request, expected one of {host[:80]!r}; open that one",
-            )
+            page = f"the page {origin[:80]!r}" if origin else "a page of another site"
+            raise ProblemError("wrong-host", f"{page} made this request, expected one of {host[:80]!r}; open that one")
 
     def _check_caller(self, scope: Any, headers: dict[bytes, bytes]) -> str:
         """Return who makes a request, once it is known that this caller may make it now."""
-        client = scope.get("client")
-        address = client[0] if client else "?"
+        address = _address_of(scope)
         role = role_needed(scope["method"], scope["path"])
         if role is None:
             return f"address {address}"
@@ -239,12 +239,25 @@ def _follows_link(scope: Any, headers: dict[bytes, bytes]) -> bool:
     return wants_page and (mode, destination) == (b"navigate", b"document")
 
 
+def _address_of(scope: Any) -> str:
+    client = scope.get("client")
+    return client[0] if client else "?"
+
+
 def _name_of(host: str) -> str:
-    """Return a host without its port."""
+    """Return a host without its port; nothing if it is no host."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return "" if "@" in host else urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _netloc_of(origin: str) -> str | None:
+    """Return the host of an origin, and its port; None if it has none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def _known_method(method: str) -> str:

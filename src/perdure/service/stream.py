@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ _IN_FLIGHT = 4
 """Batches that are being learned while others are read."""
 _SHOWN = 10
 """Refused lines of a batch that are told one by one."""
+_ROW = re.compile(r"^row \d+\b")
 
 
 class _Line(NamedTuple):
@@ -196,7 +198,8 @@ def _errors(taught: Taught, lines: list[_Line]) -> tuple[int, float]:
 
 
 def _refusal(number: int, problem: ProblemError) -> dict[str, Any]:
-    return {"line": number, "detail": problem.detail} | ({} if problem.field is None else {"field": problem.field})
+    detail = _ROW.sub(f"line {number}", problem.detail)  # rows are counted from the beginning of a batch
+    return {"line": number, "detail": detail} | ({} if problem.field is None else {"field": problem.field})
 
 
 def _encoded(line: dict[str, Any]) -> bytes:

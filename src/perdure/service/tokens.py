@@ -47,9 +47,12 @@ def read_tokens(folder: Path) -> list[Token]:
         ContentError: if the file cannot be read.
     """
     path = folder / FILE
-    if not path.exists():
+    if not os.path.lexists(path):  # a link that leads nowhere is a file that cannot be read
         return []
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except ContentError as cause:
+        raise ContentError(f"{cause}; make it readable, or remove it and make the tokens again") from cause
     if content.get("format") != _FORMAT:
         raise ContentError(f"{path} has format {content.get('format')!r}, expected {_FORMAT}; make the tokens again")
     return [_token(it, path) for it in entry(content, "tokens", list, path)]
@@ -138,14 +141,15 @@ class Tokens:
         """
         self._folder = folder
         self._seen = self._stamp()
+        self._needed = self._seen is not None
         self._looked = time.monotonic()
         self._tokens = read_tokens(folder)
 
     @property
     def exist(self) -> bool:
-        """Is there any, or a file that should have some?"""
+        """Has there been any, or a file that should have some? A folder that has gone lets nobody in."""
         self._follow()
-        return bool(self._tokens) or self._seen is not None
+        return self._needed
 
     def find(self, secret: str) -> Token | None:
         """Return the token of a bearer; None if there is none. Takes as long for a near miss as for a far one."""
@@ -157,10 +161,14 @@ class Tokens:
         return found
 
     def _stamp(self) -> tuple[int, int, int] | None:
+        """Return what changes with the file; None if there is none."""
+        path = self._folder / FILE
         try:
-            stat = (self._folder / FILE).stat()
+            stat = path.stat()
         except FileNotFoundError:
-            return None
+            return (0, 0, 0) if os.path.lexists(path) else None
+        except OSError:
+            return 0, 0, 0
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
     def _follow(self) -> None:
@@ -169,7 +177,7 @@ class Tokens:
         self._looked = time.monotonic()
         stamp = self._stamp()
         if stamp != self._seen:
-            self._seen = stamp
+            self._seen, self._needed = stamp, True
             try:
                 self._tokens = read_tokens(self._folder)
             except ContentError:

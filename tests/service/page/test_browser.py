@@ -270,6 +270,7 @@ def test_python_that_is_copied_says_what_was_learned(open_page, post):
     learned = next(it for it in lines if it.startswith("model.learn_one"))
     row, label = ast.literal_eval(learned.removeprefix("model.learn_one"))
     assert (row, label) == (x, True)
+    assert lines[-1] == f"print(model.predict_one({learned.removeprefix('model.learn_one(').removesuffix(', True)')}))"
 
 
 @pytest.mark.long
@@ -278,6 +279,9 @@ def test_figures_are_drawn_for_the_width_that_they_get_and_no_line_twice(open_pa
     for n in range(4):
         post("/v1/models/mail/learn", {"x": {"length": float(n % 2)}, "y": "ab"[n % 2], "id": f"m{n}"})
     page = open_page("#/numbers")
+    expect(page.locator("#curve")).to_have_text("Teach the model while this page is open, and a curve will grow here.")
+    post("/v1/models/mail/learn", {"x": {"length": 1.0}, "y": "b"})
+    expect(page.locator("#curve polyline")).to_be_visible()
     for width in (1280, 390, 800):
         page.set_viewport_size({"width": width, "height": 844})
         page.wait_for_timeout(500)
@@ -295,7 +299,7 @@ def test_figures_are_drawn_for_the_width_that_they_get_and_no_line_twice(open_pa
             return [...place.querySelectorAll(".key")].map((it) => it.textContent);
         }"""
     )
-    assert names == ["one = three", "two"]
+    assert names == ["one and three", "two"]
 
 
 @pytest.mark.long

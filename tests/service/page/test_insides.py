@@ -54,6 +54,17 @@ def test_a_long_memory_is_shown_page_by_page(open_page, post):
 
 
 @pytest.mark.long
+def test_a_memory_of_rows_is_no_longer_than_the_journal_beside_it(open_page, post):
+    post("/v1/models", {"name": "table", "method": "er", "memory_size": 100})
+    post("/v1/models/table/learn", {"examples": [{"x": {"length": float(n)}, "y": "ab"[n % 2]} for n in range(20)]})
+    page = open_page("#/memory")
+    held = page.locator("#held li")
+    expect(held).to_have_count(8)
+    page.click("#held-more")
+    expect(held).to_have_count(16)
+
+
+@pytest.mark.long
 def test_experts_have_memories_of_their_own_and_closed_forms_have_none(open_page, post):
     post("/v1/models", {"name": "auto", "method": "nearest-mean"})
     post("/v1/models/auto/learn", {"x": {"length": 1.0}, "y": "a"})

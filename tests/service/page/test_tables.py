@@ -14,6 +14,7 @@ def csv_file(tmp_path):
         lines.append(f"{n % 7 + 3 * tall}," + ("red,tall" if tall else '"blue, light",short'))
     lines[40] = "1,red"
     lines[250] = "high,red,tall"
+    lines[252] = "1,blue"
     path = tmp_path / "shapes.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -27,17 +28,20 @@ def test_a_table_is_learned_and_its_bad_rows_are_shown(open_page, tmp_path):
     expect(page.locator("#preview th")).to_have_count(3)
     assert page.input_value("#label") == "kind"
     page.click("#table-start")
-    expect(page.locator("#table-status")).to_contain_text("Done: 298 rows learned")
+    expect(page.locator("#table-status")).to_contain_text("Done: 297 rows learned")
     errors = page.locator("#table-errors")
     expect(errors).to_contain_text("Row 40: it has 2 values, expected 3")
     expect(errors).to_contain_text("Row 250: ")
     expect(errors).to_contain_text("'high', expected a number")
+    rows = [it.partition(": ") for it in errors.locator("li").all_inner_texts()]
+    assert [row for row, _, _ in rows] == ["Row 40", "Row 250", "Row 252"]
+    assert rows[1][2].startswith("column 'height' is")
     expect(page.locator("#table-classes li")).to_have_count(2)
     assert page.locator("#table-chart svg").get_attribute("aria-label").startswith("Right answers")
     page.click("#table-start")  # once more: nothing is learned twice
-    expect(page.locator("#table-status")).to_contain_text("298 rows had been learned before")
+    expect(page.locator("#table-status")).to_contain_text("297 rows had been learned before")
     page.click(".parts a[data-part=numbers]")
-    expect(page.locator("#stats")).to_contain_text("298")
+    expect(page.locator("#stats")).to_contain_text("297")
     expect(page.locator("#recall .bar")).to_have_count(2)
 
 

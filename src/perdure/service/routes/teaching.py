@@ -65,13 +65,15 @@ async def feedback(name: str, request: Request) -> Response:
     waiting = await run_in_threadpool(served.predictions.find, ids)
     learned = await run_in_threadpool(_learned_before, served, [it for it in ids if it not in waiting])
     _check_known(ids, {**waiting, **learned}, context.limits, place)
-    told: dict[str, dict[str, Any]] = {
-        id: {"position": at, "id": id, "known": True, "prediction": None} for id, at in learned.items()
-    }
+    told: list[dict[str, Any]] = []
     if new := [it for it in labels if it.prediction_id in waiting]:
-        told |= await _learn_labels(new, waiting, served, place)
+        told = await _learn_labels(new, waiting, served, place)
         context.metrics.examples.labels(name).inc(len(new))
-    answers = [told[id] for id in ids]
+    learned_now = iter(told)
+    answers = [
+        next(learned_now) if id in waiting else {"position": learned[id], "id": id, "known": True, "prediction": None}
+        for id in ids
+    ]
     return answer({"examples": answers} if place else answers[0])
 
 
@@ -117,14 +119,14 @@ def _check_known(ids: list[str], known: Container[str], limits: Limits, place: l
 
 async def _learn_labels(
     labels: list[Label], waiting: Mapping[str, Waiting], served: Served, place: list[str]
-) -> dict[str, dict[str, Any]]:
-    """Learn rows that wait, with their labels; return what is told of each, by the id of its prediction."""
+) -> list[dict[str, Any]]:
+    """Learn rows that wait, with their labels; return what is told of each."""
     ids = [it.prediction_id for it in labels]
     many = bool(place)
     rows = kept_request([waiting[id].x for id in ids], [it.y for it in labels], ids, *place, many=many)
     taught = await served.learn(rows, *place, many=many)
     await run_in_threadpool(served.predictions.drop, ids)
-    return {one["id"]: {**one, "predicted": waiting[one["id"]].predicted} for one in _told(taught, ids)}
+    return [{**one, "predicted": waiting[one["id"]].predicted} for one in _told(taught, ids)]
 
 
 def _told(taught: Taught, ids: list[str]) -> list[dict[str, Any]]:

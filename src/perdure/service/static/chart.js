@@ -60,7 +60,7 @@ function distinct(series) {
   const lines = new Map();
   for (const one of series) {
     const key = JSON.stringify(one.points), same = lines.get(key);
-    if (same) same.name = `${same.name} = ${one.name}`;
+    if (same) same.name = `${same.name} and ${one.name}`;
     else lines.set(key, { ...one });
   }
   return [...lines.values()];

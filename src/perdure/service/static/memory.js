@@ -4,6 +4,7 @@ import { call, get, post } from "./api.js";
 import { hideLines, showLines } from "./chart.js";
 import { $, bar, fill, h, percent, quoted, seconds, several, throttled, whole } from "./dom.js";
 import { pictureIn, thumbnail } from "./ink.js";
+import { kindOf } from "./models.js";
 
 const CHOSEN = ["online", "mer"]; // methods to compare, until others are chosen
 const KINDS = ["accent", "plain", "third", "fourth", "fifth"];
@@ -200,7 +201,7 @@ async function showInside() {
 /** Show examples that the chosen memory holds, the newest first; of `auto`, each expert that replays has a memory. */
 async function showHeld(from = null) {
   const name = app.model.name, wanted = $("memory-choice").hidden ? "" : $("memory-name").value;
-  const query = new URLSearchParams({ limit: 48 });
+  const query = new URLSearchParams({ limit: kindOf(app.model) === "drawings" ? 48 : 8 }); // of rows, each takes a line
   if (wanted) query.set("memory", wanted);
   if (from) query.set("before", from);
   const found = await get(`${path()}/memory?${query}`).catch(() => null);

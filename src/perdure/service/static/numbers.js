@@ -69,13 +69,13 @@ function showNow() {
   const points = curve(), drifts = state.drifts ?? [];
   $("curve-title").textContent = numbers ? "Mean error over time" : "Right answers over time";
   const top = numbers ? Math.max(1e-9, ...points.map((it) => Math.max(it.so ?? 0, it.lately ?? 0))) : 1;
-  if (points.length)
+  if (points.length > 1)
     showLines($("curve"), [
       { name: "so far", kind: "accent", points: points.map((it) => [it.counted, it.so]) },
       ...(points.at(-1).counted > WINDOW ? [{ name: `last ${WINDOW}`, kind: "plain", points: points.filter((it) => it.counted >= WINDOW).map((it) => [it.counted, it.lately]) }] : []),
     ], { label: `So far ${shown(state.metrics?.[main(state)])}, of the last ${WINDOW} ${shown(state.recent)}`, most: top,
       marks: drifts.map((it) => ({ x: counted(points, it), text: `errors changed after example ${it}`, kind: "drift" })).filter((it) => it.x !== null) });
-  else { hideLines($("curve")); $("curve").append(h("p", { class: "soft" }, "Teach the model, and a curve will grow here.")); }
+  else { hideLines($("curve")); $("curve").append(h("p", { class: "soft" }, "Teach the model while this page is open, and a curve will grow here.")); }
   $("drifts").textContent = drifts.length ? `The errors changed after ${drifts.length === 1 ? "example" : "examples"} ${drifts.slice(-8).map(whole).join(", ")}: something in the stream may be different since.` : "";
   fill($("recall"), ...(state.recall?.length ? state.recall.slice(0, MOST_CLASSES).map((it) => bar(String(it.class), it.recall)) : [h("p", { class: "soft" }, numbers ? "Numbers have no classes." : "Nothing counted yet.")]),
     state.recall?.length > MOST_CLASSES ? h("p", { class: "soft" }, `and ${whole(state.recall.length - MOST_CLASSES)} more`) : null);
@@ -116,7 +116,7 @@ async function showSnippets() {
   const ask = `curl ${location.origin}/v1/models/${model.name}/predict${token} \\\n  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
   const learn = `curl ${location.origin}/v1/models/${model.name}/learn${token} \\\n  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify({ x, y: examples[0]?.y ?? "work" }).replaceAll("'", "'\\''")}'`;
   const row = inPython(x);
-  const python = `import perdure\n\nmodel = perdure.Client("${location.origin}"${token ? ', "YOUR_TOKEN"' : ""}, model="${model.name}")\nmodel.learn_one(${row}, ${inPython(examples[0]?.y ?? "work")})\nmodel.predict_one(${row})`;
+  const python = `import perdure\n\nmodel = perdure.Client("${location.origin}"${token ? ', "YOUR_TOKEN"' : ""}, model="${model.name}")\nmodel.learn_one(${row}, ${inPython(examples[0]?.y ?? "work")})\nprint(model.predict_one(${row}))`;
   fill($("snippets"), ...[["Ask, with curl", ask], ["Teach, with curl", learn], ["Python", python]].map(([title, text]) => h("div", { class: "snippet" },
     h("div", { class: "row head" }, h("h4", {}, title), h("button", { type: "button", class: "quiet", "aria-label": `Copy: ${title}`, onclick: (event) => copy(event.target, text) }, "Copy")),
     h("pre", { tabindex: "0", role: "region", "aria-label": title }, h("code", {}, text)))));

@@ -199,7 +199,7 @@ function count(own, sent, answers) {
     [good, of] = own.numbers ? [good + it.error, of + it.answered] : [good + it.right, of + it.learned];
     own.known += it.known;
     own.nErrors += it.n_refused ?? 0;
-    for (const one of it.refused ?? []) if (own.errors.length < SHOWN_ERRORS) own.errors.push([sent[one.line - 1].number, one.detail.replace(/^row \d+, /, "")]);
+    for (const one of it.refused ?? []) if (own.errors.length < SHOWN_ERRORS) own.errors.push([sent[one.line - 1].number, one.detail.replace(/^line \d+(, | )/, "")]);
   }
   own.rows += sent.length;
   own.learned += learned;
@@ -231,5 +231,5 @@ function showRun(own) {
     own.classes.size > 30 ? h("li", { class: "soft" }, `and ${whole(own.classes.size - 30)} more`) : null);
   $("table-errors-part").hidden = !own.nErrors;
   const more = own.nErrors - own.errors.length;
-  fill($("table-errors"), ...own.errors.map(([row, why]) => h("li", {}, h("strong", {}, `Row ${whole(row)}: `), why)), more > 0 ? h("li", { class: "soft" }, `and ${whole(more)} more`) : null);
+  fill($("table-errors"), ...[...own.errors].sort((a, b) => a[0] - b[0]).map(([row, why]) => h("li", {}, h("strong", {}, `Row ${whole(row)}: `), why)), more > 0 ? h("li", { class: "soft" }, `and ${whole(more)} more`) : null);
 }
