@@ -107,7 +107,7 @@ def test_default_folder_is_under_runs(tmp_path, perdure):
 
 
 BAD = {
-    "nearest learner": (["run", "mre", *SMALL], "did you mean 'mer'"),
+    "nearest learner": (["run", "merr", *SMALL], "did you mean 'mer'"),
     "nearest benchmark": (["run", "mer", "digit-rotations"], "did you mean 'digits-rotations'"),
     "negative rate": (["run", "mer", *SMALL, "--learning-rate", "-0.1"], "learning_rate = -0.1"),
     "NaN rate": (["run", "mer", *SMALL, "--beta", "nan"], "beta = nan"),

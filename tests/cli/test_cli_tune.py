@@ -72,7 +72,7 @@ def test_help_names_hyperparameters_and_takes_lists(perdure):
 
 
 BAD = {
-    "learner": (["mre", *SMALL], "did you mean 'mer'"),
+    "learner": (["merr", *SMALL], "did you mean 'mer'"),
     "nothing to choose": (["online", *SMALL], "one combination only"),
     "text": (["online", *SMALL, "--learning-rate", "0.1,high"], "--learning-rate is '0.1,high', expected numbers"),
     "interval in a grid": (["online", *SMALL, "--learning-rate", "0.1..1"], "which only random search draws from"),

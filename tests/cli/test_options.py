@@ -33,7 +33,7 @@ def mistake(typed, tmp_path):
     ("command", "message"),
     [
         ("rnu er digits-rotations", "unknown command 'rnu'; did you mean 'run'? Known: run, stream, model, serve"),
-        ("run mre digits-rotations", "unknown learner 'mre'; did you mean 'mer'?"),
+        ("run merr digits-rotations", "unknown learner 'merr'; did you mean 'mer'?"),
         ("rl trian dqn catcher", "unknown command 'trian'; did you mean 'train'?"),
         ("rl train dqn-mr catcher", "unknown agent 'dqn-mr'; did you mean 'dqn-mer'?"),
         ("features evaluat sine", "unknown command 'evaluat'; did you mean 'evaluate'?"),

@@ -131,7 +131,7 @@ def test_plain_names_are_kept(name):
 def test_runs_of_equal_folder_names_have_figures_of_their_own(made_up_run, tmp_path):
     runs = [dataclasses.replace(made_up_run(), folder=Path(place) / "run") for place in "abc"]
     paths = save_figures(runs, tmp_path / "figures")
-    assert len(set(paths)) == 2 * (2 + 3)
+    assert len(set(paths)) == 2 * (3 + 3)
     assert {it.stem for it in paths if "matrix" in it.name} == {f"accuracy-matrix-run{end}" for end in ("", "-2", "-3")}
 
 

@@ -120,9 +120,11 @@ def test_a_part_of_omniglot_is_held_against_nothing_and_the_whole_is(made_up_run
 def test_time_and_hyperparameters_are_told(made_up_run):
     blocks = blocks_of({"retained": [made_up_run()]}, [made_up_run(seeds=1)])
     (time,) = tables_under(blocks, "Time of one seed")
-    assert time.rows == [["MNIST Rotations", "MER", "200", "1", "–", "12.3 s", "1.0 s", "700 MiB"]]
+    assert time.rows == [
+        ["MNIST Rotations", "MER", "200", "1", "–", "2,222 ms", "400 kB", "12.3 s", "1.0 s", "700 MiB"]
+    ]
     (cost,) = tables_under(blocks, "Time and memory")
-    assert cost.rows[0][3:6] == ["5", "–", "12.3 s"]
+    assert cost.rows[0][3:8] == ["5", "–", "444 ms", "400 kB", "12.3 s"]
     (values,) = tables_under(blocks, "Hyper-parameters")
     assert values.rows == [["MNIST Rotations", "MER", "200", "learning_rate 0.1"]]
 

@@ -13,7 +13,7 @@ from perdure.records.learner import RunRecord
 from perdure.records.summary import ALIGNMENTS
 from perdure.report.blocks import Table
 from perdure.report.names import benchmark_title, learner_title
-from perdure.report.tables import DASH, cpu_seconds_per_example, metric_of, published_figure
+from perdure.report.tables import DASH, cpu_milliseconds, metric_of, published_figure
 from perdure.storage.reading import MAX_INTEGER, shortened
 
 MER_TOLERANCE = 0.7
@@ -121,7 +121,7 @@ def _cost(record: RunRecord) -> list[str]:
     cpus = (record.environment or {}).get("usable_cpus")
     return [
         DASH if cpus is None else f"{cpus}",
-        f"{1000 * cpu_seconds_per_example(record):,.3g} ms",
+        f"{cpu_milliseconds(record)} ms",
         f"{summary.state_bytes / 1000:,.0f} kB",
         f"{summary.training_seconds:,.1f} s",
         f"{summary.compile_seconds:,.1f} s",

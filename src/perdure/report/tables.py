@@ -137,8 +137,14 @@ def cpu_seconds_per_example(record: RunRecord) -> float:
     return record.summary.training_cpu_seconds / (record.summary.examples_seen * len(record.seeds))
 
 
+def cpu_milliseconds(record: RunRecord) -> str:
+    """Return the CPU time per example of a finished run, in milliseconds, with three digits."""
+    milliseconds = 1000 * cpu_seconds_per_example(record)
+    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
+
+
 def _cpu_milliseconds(record: RunRecord) -> Cell:
-    return NOTHING if record.summary is None else Cell(f"{1000 * cpu_seconds_per_example(record):.3g}")
+    return NOTHING if record.summary is None else Cell(cpu_milliseconds(record))
 
 
 def _kept_kilobytes(record: RunRecord) -> Cell:
