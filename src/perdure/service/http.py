@@ -14,15 +14,15 @@ class BoundedHttp(HttpToolsProtocol):
 
     _in_message = False
     _in_head = False
-    _came_on = False
+    _progressed = False
     """Was there a piece of a body in what has come, or the end of a request?"""
     _other_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
-        self._came_on = False
+        self._progressed = False
         super().data_received(data)
-        self._other_bytes = self._other_bytes + len(data) if self._in_message and not self._came_on else 0
+        self._other_bytes = self._other_bytes + len(data) if self._in_message and not self._progressed else 0
         if self._other_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._give_up()
 
@@ -51,10 +51,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
-        self._came_on = True
+        self._progressed = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the message."""
-        self._in_message, self._came_on = False, True
+        self._in_message, self._progressed = False, True
         super().on_message_complete()
