@@ -63,7 +63,7 @@ def test_learners_stand_beside_the_published_figures():
 
 def test_a_training_tells_what_it_has_taken():
     config = {"method": {"name": "OML"}, "domain": {"name": "SinePool"}}
-    summary = TrainingSummary(2000, 0.123456, 12.34, 1.0, 700 * 2**20)
+    summary = TrainingSummary(2000, 0.123456, 12.34, 20.0, 1.0, 700 * 2**20)
     records = [
         TrainingRecord(Path("runs/[red]x"), config, summary),
         TrainingRecord(Path("runs/scratch"), config, replace(summary, best_score=-np.inf)),

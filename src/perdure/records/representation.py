@@ -30,6 +30,8 @@ class TrainingSummary:
     best_score: float
     """Of the network that validated best; minus infinity if none was validated."""
     training_seconds: float
+    training_cpu_seconds: float
+    """CPU time of the process meanwhile, all its threads together."""
     compile_seconds: float
     peak_memory_bytes: int
 
@@ -123,6 +125,7 @@ def _read_summary(path: Path) -> TrainingSummary | None:
         entry(content, "steps", int, path),
         float("-inf") if score is None else float(entry(content, "best_score", float, path)),
         float(entry(content, "training_seconds", float, path)),
+        float(entry(content, "training_cpu_seconds", float, path)),
         float(entry(content, "compile_seconds", float, path)),
         entry(content, "peak_memory_bytes", int, path),
     )

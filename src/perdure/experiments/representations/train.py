@@ -128,5 +128,5 @@ def _train_in_folder(job: TrainingJob, how: Driving, home: RunFolder, request: d
 
 
 def _summary(job: TrainingJob, costs: Costs) -> TrainingSummary:
-    seconds = costs.training_seconds, costs.compile_seconds
+    seconds = costs.training_seconds, costs.training_cpu_seconds, costs.compile_seconds
     return TrainingSummary(job.position, job.best_score, *seconds, peak_memory())
