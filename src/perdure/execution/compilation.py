@@ -23,7 +23,7 @@ def compiled(program: Any, *arguments: Any) -> Any:
     return program.lower(*arguments).compile(in_place_options())
 
 
-def bytes_of(tree: PyTree) -> int:
+def bytes_of(tree: Any) -> int:
     """Return how many bytes the arrays of a tree take."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Example, Info, Learner
-from perdure.execution.compilation import compiled, finite
+from perdure.execution.compilation import bytes_of, compiled, finite
 from perdure.execution.parts import Advanced
 from perdure.experiments.supervised.program import Evaluator, Keys, Log, Progress, advance, named_keys, start_state
 from perdure.experiments.supervised.spec import MakeModel
@@ -79,8 +79,7 @@ def score_side_by_side(
 def learners_that_fit(streams: SeedStreams, learner: Learner[Any], make_model: MakeModel) -> int:
     """Return how many learners like this one may learn side by side in the memory available, at least 1."""
     shapes = jax.eval_shape(_start(streams, make_model), _stack([learner]))
-    n_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-    return max(1, int(_MEMORY_SHARE * available_memory() / n_bytes))
+    return max(1, int(_MEMORY_SHARE * available_memory() / bytes_of(shapes)))
 
 
 def available_memory() -> int:
