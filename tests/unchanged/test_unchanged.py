@@ -29,12 +29,11 @@ pytestmark = pytest.mark.optimized
 # dozens of examples figures a little: an example that lies at a boundary falls on the other side. Of the smallest test
 # sets, 60 and 100 digits, that is one or two.
 FEW_EXAMPLES = 0.04
-# On some processors, the agent that sees pictures takes the other one of two actions of nearly equal value shortly
-# before the end; from there on it plays another game, learns other weights, and is scored otherwise: once in 28 times.
-MAY_PLAY_ANOTHER_GAME = "catcher-dqn-frames"
-MOST_SCORES = 0.9
 RELATIVE, ABSOLUTE = 1e-2, 1e-3
 """Of losses, errors and weights."""
+ANOTHER_PROCESSOR = "another-processor"
+"""Folder of a second recording, by the same code on another processor, of a run in which rounding flips an action: from
+there on an agent plays another game. A run must come to one of the two, within the same bounds."""
 
 
 def this_machine() -> bool:
@@ -65,20 +64,25 @@ def test_every_case_is_recorded():
 
 
 def test_unchanged(name, tmp_path):
-    there = record.DATA / name
-    recorded = json.loads((there / "figures.json").read_text())
     found = record.figures_of(runs.CASES[name], tmp_path)
-    exactly = this_machine()
-    if name == MAY_PLAY_ANOTHER_GAME and not exactly:
-        before, now = (pd.read_parquet(it / "scores.parquet") for it in (there, tmp_path))
-        assert now.drop(columns="score").equals(before.drop(columns="score"))
-        assert np.mean(now["score"].to_numpy() == before["score"].to_numpy()) > MOST_SCORES
+    there = record.DATA / name
+    if this_machine() or not (there / ANOTHER_PROCESSOR).exists():
+        check(there, found, tmp_path, exactly=this_machine())
         return
+    try:
+        check(there, found, tmp_path, exactly=False)
+    except AssertionError:  # what another processor came to counts as much
+        check(there / ANOTHER_PROCESSOR, found, tmp_path, exactly=False)
+
+
+def check(there: Path, found: dict[str, Any], folder: Path, *, exactly: bool) -> None:
+    """Compare a run, whose tables are in `folder`, with what was recorded."""
+    recorded = json.loads((there / "figures.json").read_text())
     assert recorded["figures"].keys() <= found["figures"].keys()
     for figure, value in recorded["figures"].items():
         compare(figure, found["figures"][figure], value, exactly=exactly)
     for table, path in record.tables_in(there).items():
-        before, now = pd.read_parquet(path), pd.read_parquet(tmp_path / table)
+        before, now = pd.read_parquet(path), pd.read_parquet(folder / table)
         for column in before:
             assert now[column].dtype == before[column].dtype
             compare(f"{table}: {column}", now[column].to_numpy(), before[column].to_numpy(), exactly=exactly)

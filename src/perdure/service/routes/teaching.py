@@ -120,7 +120,7 @@ def _check_known(ids: list[str], known: Container[str], limits: Limits, place: l
 async def _learn_labels(
     labels: list[Label], waiting: Mapping[str, Waiting], served: Served, place: list[str]
 ) -> list[dict[str, Any]]:
-    """Learn rows that wait, with their labels; return what is told of each."""
+    """Learn rows that wait, with their labels; return the answer for each."""
     ids = [it.prediction_id for it in labels]
     many = bool(place)
     rows = kept_request([waiting[id].x for id in ids], [it.y for it in labels], ids, *place, many=many)
