@@ -3,7 +3,9 @@
 A case has a folder: the Parquet tables of its run as they were written, and ``figures.json``, which holds other
 figures whole, and shape, dtype, checksum and first values of every array of the run's state and safetensors files.
 Arrays have no names there, so that a file may name them otherwise. ``machine.json`` holds what decides whether the same
-run comes to the same bits. Record anew only where figures are meant to change; PERDURE_DATA must name the real data.
+run comes to the same bits. A folder ``another-processor`` in that of a case holds what the same code came to elsewhere,
+where rounding flips an action. Record anew only where figures are meant to change; PERDURE_DATA must name the real
+data.
 """
 
 from __future__ import annotations
