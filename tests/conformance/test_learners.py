@@ -183,6 +183,8 @@ class Row(NamedTuple):
     """Does it need classes, and cannot learn numbers?"""
     needs_network: bool = True
     """Does it learn the weights of a network?"""
+    n_networks: int = 1
+    """Networks that answer together, leaves (networks, ...) if there are several."""
 
 
 REPLAY = {"learning_rate": 0.2, "memory_size": 4, "replay_batch_size": 3}
@@ -224,6 +226,11 @@ LEARNERS = {
     "mer": Row({**REPLAY, "beta": 0.5, "gamma": 0.7, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-6": Row({**REPLAY, "gamma": 0.5, "batches_per_example": 2}, check_reservoir),
     "mer-algorithm-7": Row({**REPLAY, "gamma": 0.5, "current_example_weight": 2.0}, check_reservoir),
+    "multi-timescale-mer": Row(
+        {"memory_size": 4, "replay_batch_size": 2, "batches_per_example": 2, "n_time_scales": 2},
+        check_reservoir,
+        n_networks=3,
+    ),
     "la-maml": Row({**LOOK_AHEAD, **LEARNED}, check_batches),
     "sync": Row({**LOOK_AHEAD, **LEARNED, "learning_rate": 0.2}, check_batches),
     "c-maml": Row({**LOOK_AHEAD, "learning_rate": 0.2, "inner_rate": 0.1}, check_batches),
@@ -279,7 +286,9 @@ def test_the_state_begins_with_the_model_as_given_or_with_weights_drawn_by_the_k
         assert_same(state, again)
         assert any((one != two).any() for one, two in zip(*map(jax.tree.leaves, (state, other)), strict=True))
     elif row.needs_network:
-        assert_same(learner.answering(state), network)
+        answering = learner.answering(state)
+        for one in [answering] if row.n_networks == 1 else [pick(answering, n) for n in range(row.n_networks)]:
+            assert_same(one, network)
 
 
 # --- whole runs

@@ -48,6 +48,9 @@ CATALOG = {
     "mer-algorithm-7": Entry(
         "perdure.learners.mer", "MERAlgorithm7", "MER with a higher rate for the arriving example (Algorithm 7)"
     ),
+    "multi-timescale-mer": Entry(
+        "perdure.learners.multi_timescale", "MultiTimescaleMER", "MER that answers over time scales and keeps answers"
+    ),
     "la-maml": Entry("perdure.learners.la_maml", "LaMAML", "Look-ahead steps on batches and memories, learned rates"),
     "sync": Entry("perdure.learners.la_maml", "Sync", "La-MAML whose weights step with a fixed rate"),
     "c-maml": Entry("perdure.learners.la_maml", "CMAML", "Look-ahead steps on batches and memories, fixed rates"),
