@@ -157,8 +157,9 @@ def tasks_of_classes(benchmark: Benchmark) -> tuple[int, ...] | None:
     shown = np.zeros((benchmark.n_outputs, benchmark.n_tasks), bool)
     shown[y, task] = True
     # A random training subset may miss a class, another seed's another one; a task's tests show all its classes.
-    for its_task, tested in enumerate(labels_of(benchmark.test)):
-        shown[tested, its_task] = True
+    if not benchmark.has_one_test:
+        for its_task, tested in enumerate(labels_of(benchmark.test)):
+            shown[tested, its_task] = True
     return tuple(map(int, shown.argmax(axis=1))) if (shown.sum(axis=1) == 1).all() else None
 
 
