@@ -48,11 +48,12 @@ class StreamInfo(NamedTuple):
     n_outputs: int
     """Number of classes, or of targets for regression."""
     n_tasks: int
-    """Number of tasks."""
-    task_sizes: tuple[int, ...]
-    """Training examples of each task."""
+    """Number of tasks; 1 where they are hidden."""
+    task_sizes: tuple[int, ...] | None
+    """Training examples of each task; None where they are hidden, or seeds that run side by side differ in them."""
     class_tasks: tuple[int, ...] | None = None
-    """For each output the only task that shows its class; None if some class is shown by several tasks, or by none."""
+    """For each output the only task that shows its class; None if some class is shown by several tasks, or by none, or
+    tasks are hidden."""
 
 
 class Info(NamedTuple):

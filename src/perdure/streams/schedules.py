@@ -25,9 +25,10 @@ def blurry_tasks(
     """Return the tasks with a part of some classes' examples dealt to all of them: i-Blurry-N-M.
 
     A share of the classes, drawn at random and spread over the tasks as evenly as can be, is disjoint: only their own
-    task shows them. Of the examples of the other classes a share `blur` is drawn in each task, mixed, and dealt back, to each task as many as it gave. So all tasks
-    keep their lengths, and a blurry class has on average 1 − blur · (1 − 1/T) of its examples in its own task where T
-    tasks give equally many. Within a task the order is random.
+    task shows them. Of the examples of the other classes a share `blur` is drawn in each task, mixed, and dealt back,
+    to each task as many as it gave. So all tasks keep their lengths, and a blurry class has on average
+    1 − blur · (1 − 1/T) of its examples in its own task where T tasks give equally many. Within a task the order is
+    random.
 
     Source: Koh et al. (2022), "Online Continual Learning on Class Incremental Blurry Task Configuration with Anytime
     Inference", arXiv:2110.10031, section 3, and the splits released with it.

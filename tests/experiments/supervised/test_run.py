@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import warnings
 from typing import ClassVar
 
 import jax
@@ -10,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.core import Learner, PerdureWarning
+from perdure.core import Learner
 from perdure.execution import drive
-from perdure.experiments.supervised import run as running
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
@@ -135,22 +133,18 @@ def test_memory_larger_than_the_stream_keeps_all_of_it(quick_run, make_benchmark
         assert not kept[20:].any()
 
 
-# --- what a run warns of
+# --- what a run refuses
 
 
 @pytest.mark.parametrize("learner", [EWC(0.1, 5, 1.0), Online(0.1)], ids=["ewc", "online"])
 @pytest.mark.parametrize("hides_tasks", [True, False])
-def test_a_learner_that_reads_hidden_task_numbers_is_warned_of(quick_run, learner, hides_tasks):
+def test_a_learner_that_needs_hidden_task_numbers_is_refused(quick_run, learner, hides_tasks):
     x, y = np.ones((3, 2), np.float32), np.asarray([0, 1, 0])
     benchmark = from_arrays([(x, y)] * 2, [(x, y)] * 2, name="unmarked", hides_tasks=hides_tasks)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    refused = learner.needs_task and hides_tasks
+    expected = pytest.raises(ValueError, match="ewc needs task numbers, which unmarked hides; choose a learner that")
+    with expected if refused else contextlib.nullcontext():
         quick_run(learner, benchmark)
-    told = [str(it.message) for it in caught if it.category is PerdureWarning]
-    assert len(told) == (learner.needs_task and hides_tasks)
-    for message in told:
-        assert message.startswith("ewc reads task numbers, which unmarked hides: ")
-        assert all(it.filename != running.__file__ for it in caught), "the warning points at the caller"
 
 
 # --- seeds

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 
 from perdure.core import AnyArray, Learner
 from perdure.execution.compilation import bytes_of
@@ -39,7 +39,7 @@ class Result:
     """`retained_accuracy` and the others as fractions; for classes `prequential_accuracy`, each arriving example
     predicted before it was learned; gradient alignments if requested."""
     losses: Float[np.ndarray, "seeds N"]
-    """Loss on each arriving example before its update."""
+    """Loss on each arriving example before its update; NaN after the end of a stream that is shorter than others."""
     correct: Float[np.ndarray, "seeds N"] | None
     """Was each arriving example predicted right before its update, 1 or 0? None for numbers. Its mean is
     `metrics["prequential_accuracy"]`; see `prequential_curve`."""
@@ -100,10 +100,12 @@ def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
     log = jax.tree.map(np.asarray, job.progress.log)
     metrics = metrics_over_seeds(job.accuracy)
     if log.correct is not None:
-        metrics[PREQUENTIAL] = mean_and_interval([float(it.mean(dtype=np.float64)) for it in log.correct])
+        metrics[PREQUENTIAL] = mean_and_interval(
+            [float(it[:n].mean(dtype=np.float64)) for it, n in zip(log.correct, job.streams.lengths, strict=True)]
+        )
     if log.alignment is not None:
         for name, values in zip(ALIGNMENTS, log.alignment, strict=True):
-            metrics[name] = mean_and_interval(_means_over_learning(values))
+            metrics[name] = mean_and_interval(_means_over_learning(values, job.streams.lengths))
     return Result(
         learner=job.learner,
         seeds=job.streams.seeds,
@@ -137,7 +139,7 @@ def write_record(folder: RunFolder, result: Result) -> None:
         training_cpu_seconds=result.training_cpu_seconds,
         compile_seconds=result.compile_seconds,
         peak_memory_bytes=peak_memory(),
-        examples_seen=result.losses.shape[1],
+        examples_seen=round(np.isfinite(result.losses).sum() / len(result.seeds)),
         state_bytes=result.state_bytes,
     )
     write_summary(folder.path, summary)
@@ -156,6 +158,8 @@ def warn_of_no_gradients(result: Result) -> None:
         )
 
 
-def _means_over_learning(values: Float[np.ndarray, "seeds N"]) -> list[float]:
+def _means_over_learning(values: Float[np.ndarray, "seeds N"], lengths: Int[np.ndarray, " seeds"]) -> list[float]:
     """Return each seed's mean over learning; the first example has no past and does not count."""
-    return [float(seed[1:].mean(dtype=np.float64)) if len(seed) > 1 else np.nan for seed in values]
+    return [
+        float(seed[1:n].mean(dtype=np.float64)) if n > 1 else np.nan for seed, n in zip(values, lengths, strict=True)
+    ]

@@ -10,11 +10,9 @@ from typing import Any
 from perdure.core import Learner
 from perdure.execution.drive import Driving, drive
 from perdure.execution.progress import Watch, say
-from perdure.execution.warnings import warn
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.result import Result, result_of, warn_of_no_gradients, write_record
 from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, run_spec
-from perdure.learners.catalog import learner_name
 from perdure.records.folder import check_folder, own_folder
 from perdure.streams.benchmark import Benchmark
 
@@ -59,8 +57,8 @@ def run(
     Raises:
         TypeError: if an argument is of the wrong kind, the learner does not keep the contract of `Learner`, or a part
             of learner, model or benchmark cannot be described in the record.
-        ValueError: if seeds are missing, negative or repeated, the seeds' benchmarks differ in shape, or the model does
-            not fit the examples.
+        ValueError: if seeds are missing, negative or repeated, the seeds' benchmarks differ in more than the lengths of
+            tasks, the learner needs task numbers that the benchmark hides, or the model does not fit the examples.
         DivergedError: if a loss or weight is NaN or infinite; earlier checkpoints remain.
         InterruptedRunError: after Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written if there is a folder.
         ResultsError: if the folder holds a run of another configuration, or of code that has changed.
@@ -78,7 +76,6 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
     if folder is not None:
         check_folder(folder, spec.config)  # before anything is computed
     job = LearnerJob(spec)
-    _warn_of_hidden_tasks(job)
     if folder is None:
         result = result_of(job, drive(job, how), from_record=False)
     else:
@@ -103,12 +100,3 @@ def _run_in_folder(spec: RunSpec, job: LearnerJob, how: Driving, folder: Path) -
 def _resume_command(spec: RunSpec, folder: Path) -> str:
     where_data_are = [] if spec.data_folder is None else ["--data-dir", str(spec.data_folder)]
     return shlex.join(["perdure", "resume", str(folder), *where_data_are])
-
-
-def _warn_of_hidden_tasks(job: LearnerJob) -> None:
-    name = job.streams.first.name
-    if job.learner.needs_task and job.streams.first.hides_tasks:
-        warn(
-            f"{learner_name(job.learner)} reads task numbers, which {name} hides: its figures tell what it "
-            "does when it knows the tasks; compare it with learners that know them too"
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import index
@@ -130,23 +130,49 @@ def default_model(benchmark: Benchmark | MakeBenchmark) -> MakeModel:
     return getattr(models, getattr(benchmark, "network", models.benchmark_mlp.__name__))
 
 
-def prepare(learner: Learner[Any], benchmark: Benchmark) -> Learner[Any]:
-    """Return the learner with the information about its stream, and with the loss that the benchmark's targets ask for.
+def prepare(learner: Learner[Any], *benchmarks: Benchmark) -> Learner[Any]:
+    """Return the learner with the information about its streams, and with the loss that their targets ask for.
 
     A loss that is None becomes cross entropy within the task where outputs belong to tasks, and mean squared error
     where targets are numbers; a loss that the learner has been given stays.
+
+    Args:
+        learner: method and hyper-parameters.
+        benchmarks: what it learns from, one per seed, alike but for the lengths of their tasks.
+
+    Raises:
+        ValueError: if it needs task numbers, which the benchmarks hide.
     """
+    first, name = benchmarks[0], learner_name(learner)
+    if learner.needs_task and first.hides_tasks:
+        raise ValueError(
+            f"{name} needs task numbers, which {first.name} hides; choose a learner that needs none, such as er or "
+            f"mer, or, to see what {name} does when it knows the tasks, give hides_tasks=False and sharp boundaries"
+        )
     changes: dict[str, Any] = {}
     if getattr(learner, "stream_info", "not wanted") is None:
-        sizes = np.diff(benchmark.task_ends, prepend=0)
-        class_tasks = tasks_of_classes(benchmark)
-        changes["stream_info"] = StreamInfo(benchmark.n_outputs, benchmark.n_tasks, tuple(map(int, sizes)), class_tasks)
+        changes["stream_info"] = _stream_info(benchmarks)
     if getattr(learner, "loss", "not wanted") is None:
-        if benchmark.regression:
+        if first.regression:
             changes["loss"] = mean_squared_error
-        elif benchmark.class_tasks is not None:
-            changes["loss"] = CrossEntropyWithinTask(benchmark.class_tasks)
+        elif first.class_tasks is not None:
+            changes["loss"] = CrossEntropyWithinTask(first.class_tasks)
     return dataclasses.replace(learner, **changes) if changes else learner
+
+
+def _stream_info(benchmarks: Sequence[Benchmark]) -> StreamInfo:
+    """Return what learners may know of streams that are learned side by side: what is so in all of them."""
+    first = benchmarks[0]
+    if first.hides_tasks:
+        return StreamInfo(first.n_outputs, 1, None)
+    sizes = {tuple(map(int, np.diff(it.task_ends, prepend=0))) for it in benchmarks}
+    of_classes = {tasks_of_classes(it) for it in ({id(it): it for it in benchmarks}).values()}
+    return StreamInfo(
+        first.n_outputs,
+        first.n_tasks,
+        sizes.pop() if len(sizes) == 1 else None,
+        of_classes.pop() if len(of_classes) == 1 else None,
+    )
 
 
 def tasks_of_classes(benchmark: Benchmark) -> tuple[int, ...] | None:
