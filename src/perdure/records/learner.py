@@ -1,6 +1,6 @@
 """The record of a learner on a benchmark, laid out as `perdure.records.folder` tells.
 
-accuracy.parquet   every accuracy that was evaluated, a row each
+accuracy.parquet   every accuracy that was evaluated, a row each; absent where there are no test sets
 alignment.parquet  gradient alignment over the stream, a row each seed and window; if it was logged
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ class RunRecord:
     environment: Mapping[str, Any] | None
     """None until it is written."""
     accuracy: Matrices | None
-    """One accuracy matrix per seed (seeds, T + 1, T), as in `perdure.metrics.transfer`; None until written."""
+    """One accuracy matrix per seed (seeds, T + 1, T), as in `perdure.metrics.transfer`; None until written, and for a
+    stream without test sets."""
     alignment: AlignmentCurves | None
     """Gradient alignment over the stream; None if it was not logged, or until written."""
     summary: Summary | None
@@ -50,7 +52,7 @@ class RunRecord:
             raise damaged(cause) from cause
         accuracy, alignment = folder / "accuracy.parquet", folder / "alignment.parquet"
         summary = read_summary(folder)
-        if summary is not None and not accuracy.exists():
+        if summary is not None and not accuracy.exists() and not isnan(summary.metrics["retained_accuracy"].mean):
             raise ResultsError(f"{folder} has a summary.json but no accuracy.parquet; {REPAIR}")
         return cls(
             folder=folder,

@@ -34,6 +34,10 @@ BENCHMARKS = {
         "perdure.streams.digits:digits_split",
         "handwritten digits of 8×8 pixels, two digits per task; 5 tasks × 284 to 291 examples, no download",
     ),
+    "digits-turning": Entry(
+        "perdure.streams.digits:digits_turning",
+        "handwritten digits of 8×8 pixels that turn continuously, no boundaries; 5,000 examples, no download",
+    ),
     "mnist-rotations": Entry(
         "perdure.streams.mnist:mnist_rotations",
         "MNIST at one angle per task; 20 tasks × 1,000 examples",
@@ -49,6 +53,10 @@ BENCHMARKS = {
     "mnist-split": Entry(
         "perdure.streams.mnist:mnist_split",
         "MNIST, two digits per task; 5 tasks × 1,000 examples",
+    ),
+    "mnist-turning": Entry(
+        "perdure.streams.mnist:mnist_turning",
+        "MNIST that turns continuously, no boundaries; 20,000 examples",
     ),
     "omniglot": Entry(
         "perdure.streams.omniglot:omniglot",

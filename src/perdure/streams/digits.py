@@ -14,6 +14,7 @@ import numpy as np
 
 from perdure.streams.benchmark import Benchmark, LabelledSet, pixel_map_benchmark
 from perdure.streams.classes import ClassData, split_benchmark
+from perdure.streams.drift import turning_benchmark
 from perdure.streams.split import split_of
 from perdure.streams.tasks import StreamSize, rotation_maps
 from perdure.streams.validation import stream_prefix
@@ -66,6 +67,46 @@ def digits_rotations(
         examples_per_task=examples_per_task,
         default_size=DEFAULT_SIZE,
         task_order=task_order,
+        validation=validation,
+    )
+
+
+def digits_turning(
+    seed: int,
+    *,
+    tasks: int = DEFAULT_SIZE.tasks,
+    examples_per_task: int = DEFAULT_SIZE.examples_per_task,
+    degrees: float | int = 180.0,
+    data_dir: Path | None = None,
+    validation: bool = False,
+) -> Benchmark:
+    """Return Digits that turn continuously: gradual drift without boundaries, see `turning_benchmark`.
+
+    x is uint8, (N, 8, 8); every stretch is tested on the same 355 test images, turned by the
+    angle in its middle.
+
+    Args:
+        seed: of the images and their order, ≥ 0.
+        tasks: number of stretches, between which nothing happens, ≥ 1.
+        examples_per_task: training examples of each stretch, 1 to 1442.
+        degrees: by how much images turn over the whole stream.
+        data_dir: not needed: the digits come with the package.
+        validation: for choosing hyper-parameters: a quarter of the training images are for testing and training is on
+            the others, which reported streams show too.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    train, test = load_digits()
+    return turning_benchmark(
+        "digits-turning",
+        train,
+        test,
+        seed=seed,
+        n_outputs=N_CLASSES,
+        tasks=tasks,
+        examples_per_task=examples_per_task,
+        degrees=degrees,
         validation=validation,
     )
 

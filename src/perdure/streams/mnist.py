@@ -11,6 +11,7 @@ from jaxtyping import Int, UInt8
 
 from perdure.streams.benchmark import Benchmark, LabelledSet, pixel_map_benchmark
 from perdure.streams.classes import ClassData, split_benchmark
+from perdure.streams.drift import turning_benchmark
 from perdure.streams.raw.files import load_idx
 from perdure.streams.split import split_of
 from perdure.streams.tasks import StreamSize, permutation_maps, rotation_maps
@@ -101,6 +102,48 @@ def mnist_many_permutations(
     maps = permutation_maps(seed, tasks, SIDE * SIDE, stream_prefix(validation))
     name = "mnist-many-permutations"
     return _mnist_benchmark(name, maps, DEFAULT_MANY, seed, examples_per_task, task_order, data_dir, validation)
+
+
+def mnist_turning(
+    seed: int,
+    *,
+    tasks: int = DEFAULT_SIZE.tasks,
+    examples_per_task: int = DEFAULT_SIZE.examples_per_task,
+    degrees: float | int = 180.0,
+    data_dir: Path | None = None,
+    validation: bool = False,
+) -> Benchmark:
+    """Return MNIST that turn continuously: gradual drift without boundaries, see `turning_benchmark`.
+
+    x is uint8, (N, 28, 28); every stretch is tested on all 10,000 test images, turned by the
+    angle in its middle.
+
+    Args:
+        seed: of the images and their order, ≥ 0.
+        tasks: number of stretches, between which nothing happens, ≥ 1.
+        examples_per_task: training examples of each stretch, 1 to 60,000.
+        degrees: by how much images turn over the whole stream.
+        data_dir: folder to search first for the files of MNIST.
+        validation: for choosing hyper-parameters: a quarter of the training images are for testing and training is on
+            the others, which reported streams show too.
+
+    Raises:
+        ValueError: if an argument is out of range.
+        DataError: if the files cannot be found or downloaded, or are not MNIST's.
+    """
+    train_x, train_y, test_x, test_y = load_mnist(data_dir)
+    train, test = LabelledSet(train_x, train_y), LabelledSet(test_x, test_y)
+    return turning_benchmark(
+        "mnist-turning",
+        train,
+        test,
+        seed=seed,
+        n_outputs=N_CLASSES,
+        tasks=tasks,
+        examples_per_task=examples_per_task,
+        degrees=degrees,
+        validation=validation,
+    )
 
 
 def mnist_split(

@@ -128,7 +128,8 @@ def write_record(folder: RunFolder, result: Result) -> None:
     Raises:
         StorageError: if something cannot be written.
     """
-    write_accuracy(folder.path, result.seeds, result.accuracy)
+    if not np.isnan(result.accuracy).all():  # there are test sets
+        write_accuracy(folder.path, result.seeds, result.accuracy)
     if result.alignments is not None:
         curves = alignment_curves(*map(np.asarray, result.alignments))
         write_alignment(folder.path, result.seeds, curves)
@@ -150,7 +151,7 @@ def warn_of_no_gradients(result: Result) -> None:
     if result.alignments is None:
         return
     before = np.asarray(result.alignments.before)[:, 1:]
-    if before.size and not before.any():
+    if before.size and not np.nan_to_num(before).any():
         warn(
             f"the gradient alignment of {learner_name(result.learner)} is 0 at every example: what it predicts for an "
             "arriving example does not depend on its weights, or not differentiably; leave its alignment out of "
