@@ -10,11 +10,15 @@ from typing import Any
 from perdure.core import Learner
 from perdure.execution.drive import Driving, drive
 from perdure.execution.progress import Watch, say
+from perdure.execution.warnings import warn
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.result import Result, result_of, warn_of_no_gradients, write_record
 from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, run_spec
+from perdure.learners.catalog import learner_name
+from perdure.learners.gdumb import GDumb
 from perdure.records.folder import check_folder, own_folder
 from perdure.streams.benchmark import Benchmark
+from perdure.updates.losses import CrossEntropyWithinTask
 
 CHECKPOINT_SECONDS = 30.0
 """Time between two checkpoints unless told otherwise."""
@@ -76,6 +80,7 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
     if folder is not None:
         check_folder(folder, spec.config)  # before anything is computed
     job = LearnerJob(spec)
+    _warn_of_misfits(job)
     if folder is None:
         result = result_of(job, drive(job, how), from_record=False)
     else:
@@ -100,3 +105,22 @@ def _run_in_folder(spec: RunSpec, job: LearnerJob, how: Driving, folder: Path) -
 def _resume_command(spec: RunSpec, folder: Path) -> str:
     where_data_are = [] if spec.data_folder is None else ["--data-dir", str(spec.data_folder)]
     return shlex.join(["perdure", "resume", str(folder), *where_data_are])
+
+
+def _warn_of_misfits(job: LearnerJob) -> None:
+    """Warn of what can be run but hardly is what was meant: a memory or a loss that does not fit the classes."""
+    learner, first = job.learner, job.streams.first
+    size = getattr(learner, "memory_size", None)
+    is_balanced = getattr(learner, "memory_rule", None) == "balanced" or isinstance(learner, GDumb)
+    if is_balanced and size is not None and size < first.n_outputs and not first.regression:
+        warn(
+            f"the memory of {learner_name(learner)} is balanced over classes and holds {size} examples, fewer than the "
+            f"{first.n_outputs} classes of {first.name}: some class is forgotten for each new one; give memory_size of "
+            f"at least {first.n_outputs}, or another memory_rule"
+        )
+    if isinstance(getattr(learner, "loss", None), CrossEntropyWithinTask) and first.class_tasks is None:
+        warn(
+            f"the loss of {learner_name(learner)} masks the outputs of other tasks, but {first.name} masks none when "
+            "it tests: outputs are compared that were never learned against each other; leave out the loss, or choose "
+            "scenario 'task'"
+        )

@@ -18,11 +18,12 @@ from perdure.core import Example, Learner, StreamInfo
 from perdure.experiments.supervised.streams import MakeBenchmark
 from perdure.learners.catalog import learner_name
 from perdure.learners.hyperparameters import hyperparameters
-from perdure.records.describe import describe, fields_of, fingerprint, name_of
+from perdure.records.describe import describe, digest, fields_of, fingerprint, name_of
 from perdure.records.folder import FORMAT, config_digest
 from perdure.records.learner import KIND
 from perdure.streams.benchmark import Benchmark, checksum, labels_of
 from perdure.streams.catalog import BenchmarkRecipe
+from perdure.streams.datasets import DatasetRecipe
 from perdure.streams.torch_file import DataFileRecipe
 from perdure.updates.losses import CrossEntropyWithinTask, mean_squared_error
 
@@ -203,6 +204,9 @@ def describe_benchmark(benchmark: Benchmark | MakeBenchmark) -> dict[str, Any]:
     """Return name and options of a benchmark, and the source of an own function that makes it."""
     if isinstance(benchmark, Benchmark):
         return {"name": benchmark.name, "options": {"sha256": checksum(benchmark)}}
+    if isinstance(benchmark, DatasetRecipe):
+        data = digest([it for it in (benchmark.data.train, benchmark.data.test) if it is not None])
+        return {"name": benchmark.name, "options": {**describe(dict(benchmark.options), "options"), "sha256": data}}
     if isinstance(benchmark, BenchmarkRecipe | DataFileRecipe):
         return {"name": benchmark.name, "options": describe(dict(benchmark.options), "options")}
     return {**describe_code(benchmark, "benchmark"), "options": {}}
