@@ -151,6 +151,16 @@ class TestLongTail:
         assert sorted(other.sum(axis=0).tolist(), reverse=True) == expected
         assert first.sum(axis=0).tolist() != other.sum(axis=0).tolist()
 
+    def test_what_stays_is_drawn_at_random(self):
+        """Places in four quarters of a task, of a class that keeps a tenth: chi-square, 3 degrees of freedom, 0.001."""
+        tasks, classes = [np.arange(800)], np.tile(np.arange(2), 400)
+        kept = [imbalanced(tasks, classes, 10, seed=seed, prefix="")[0] for seed in range(20)]
+        rare = np.concatenate([it[classes[it] == np.bincount(classes[it]).argmin()] for it in kept])
+        counts = np.bincount(rare // 200, minlength=4)
+        assert counts.sum() == 20 * 40
+        assert ((counts - 200) ** 2 / 200).sum() < chi2.ppf(0.999, 3)
+        assert all((np.diff(it) > 0).all() for it in kept)  # in the task's order
+
     def test_which_class_is_rare_is_equally_likely(self):
         """The rarest of six classes over 600 seeds: chi-square with 5 degrees of freedom, 0.001."""
         tasks = [np.arange(60)]

@@ -119,16 +119,17 @@ def imbalanced(
 ) -> list[Places]:
     """Return the tasks with so many examples of each class left out that there is a long tail.
 
-    Which class is how frequent the seed draws. Of each class in each task the first examples stay, at least one.
+    Which class is how frequent the seed draws, and which of its examples stay, of each class in each task at least one.
     """
     shown = np.unique(classes[np.concatenate(tasks)])
-    by_frequency = named_rng(seed, f"{prefix}imbalance").permutation(shown)
+    rng = named_rng(seed, f"{prefix}imbalance")
+    by_frequency = rng.permutation(shown)
     shares = dict(zip(by_frequency.tolist(), long_tail(len(shown), imbalance), strict=True))
     kept = []
     for places in tasks:
         stays = np.zeros(len(places), bool)
         for one in np.unique(classes[places]).tolist():
             members = np.flatnonzero(classes[places] == one)
-            stays[members[: max(1, round(shares[one] * len(members)))]] = True
+            stays[rng.permutation(members)[: max(1, round(shares[one] * len(members)))]] = True
         kept.append(places[stays])
     return kept
