@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from perdure.streams import drift
-from perdure.streams.benchmark import LabelledSet, checksum
+from perdure.streams.benchmark import LabelledSet, PixelMapSets, checksum
 from perdure.streams.catalog import make_benchmark
 from perdure.streams.digits import digits_turning, load_digits
 from perdure.streams.drift import turning_benchmark
@@ -73,6 +73,7 @@ def test_one_seed_one_stream():
 
 def test_validation_uses_training_images_only():
     benchmark = make(validation=True, tasks=2, examples_per_task=8)
+    assert isinstance(benchmark.test, PixelMapSets)
     tested = {it.tobytes() for it in benchmark.test.images}
     assert tested <= {it.tobytes() for it in images(N).x}
     assert not {images(N).x[number].tobytes() for number in numbers(benchmark)} & tested
@@ -82,6 +83,7 @@ def test_digits_turn_by_180_degrees():
     benchmark = digits_turning(0, tasks=2, examples_per_task=50)
     assert checksum(benchmark) == checksum(make_benchmark("digits-turning", 0, tasks=2, examples_per_task=50))
     assert benchmark.train.x.shape == (100, 8, 8)
+    assert isinstance(benchmark.test, PixelMapSets)
     np.testing.assert_array_equal(benchmark.test.images, load_digits()[1].x)
 
 

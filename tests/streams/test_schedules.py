@@ -111,7 +111,8 @@ class TestGaussian:
 
     def test_peaks_follow_the_order_of_tasks(self):
         y = np.tile(np.arange(6, dtype=np.int32), 50)
-        data = ClassData("six", *(LabelledSet(np.zeros((300, 1), np.float32), y),) * 2, np.arange(6) // 2)
+        digits = LabelledSet(np.zeros((300, 1), np.float32), y)
+        data = ClassData("six", digits, digits, np.arange(6) // 2)
         narrow = Split(boundaries="gaussian", width=1e-3)
         turned = split_benchmark(data, 0, narrow, task_order=[2, 0, 1])
         assert list(dict.fromkeys(np.asarray(turned.train.y).tolist())) == [4, 5, 0, 1, 2, 3]

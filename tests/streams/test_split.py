@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from perdure.core import AnyArray
 from perdure.streams.benchmark import LabelledSet, checksum
 from perdure.streams.catalog import BenchmarkRecipe, make_benchmark
 from perdure.streams.classes import ClassData, split_benchmark
@@ -28,7 +29,7 @@ def make(seed: int = 0, **options):
     return split_benchmark(DATA, seed, Split(**options), **own)
 
 
-def classes_of(x: np.ndarray) -> np.ndarray:
+def classes_of(x: AnyArray) -> np.ndarray:
     """The classes that examples had in the data set."""
     return np.asarray(x)[:, 2].astype(int)
 
@@ -80,7 +81,8 @@ def test_order_of_classes_is_the_seeds_and_labels_follow_it():
 
 def test_every_order_of_classes_is_as_likely():
     """Each of the 6 orders of three classes comes equally often: chi-square with 5 degrees of freedom, 0.001."""
-    data = ClassData("three", *(LabelledSet(np.eye(3, dtype=np.float32), np.arange(3)),) * 2, np.arange(3))
+    each_once = LabelledSet(np.eye(3, dtype=np.float32), np.arange(3))
+    data = ClassData("three", each_once, each_once, np.arange(3))
     orders = [
         tuple(np.asarray(split_benchmark(data, seed, Split(shuffle_classes=True)).train.x).argmax(axis=1))
         for seed in range(600)

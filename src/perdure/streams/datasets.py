@@ -275,6 +275,5 @@ def _numbered(where: str, x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> 
 def _largest_class(benchmark: Any) -> int | None:
     """Return the number of classes that the experiences tell of; None if they do not."""
     told = [getattr(it, "classes_in_this_experience", None) for it in benchmark.train_stream]
-    if not all(told):
-        return None
-    return 1 + max(int(one) for classes in told for one in classes)
+    classes = [int(one) for its_own in told for one in its_own or ()]
+    return 1 + max(classes) if all(told) else None

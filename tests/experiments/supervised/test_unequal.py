@@ -121,6 +121,7 @@ def test_a_run_broken_off_resumes_to_the_same(quick_run, recipe, tmp_path, power
     assert_same(resumed, whole)
     record = RunRecord.load(tmp_path / "run")
     np.testing.assert_array_equal(record.accuracy, whole.accuracy)
+    assert record.summary is not None
     assert record.summary.examples_seen == 16  # on average
 
 
