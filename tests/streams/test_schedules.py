@@ -104,7 +104,7 @@ class TestGaussian:
         assert rank[order].tolist() == sorted(rank)
 
     def test_the_stream_is_cut_into_as_many_stretches_as_tasks(self):
-        benchmark = made(boundaries="gaussian", width=0.2)
+        benchmark = made(boundaries="gaussian", gaussian_width=0.2)
         assert benchmark.hides_tasks
         assert benchmark.task_ends.tolist() == [100, 200, 300]
         assert sorted(numbers(benchmark)) == list(range(300))
@@ -113,7 +113,7 @@ class TestGaussian:
         y = np.tile(np.arange(6, dtype=np.int32), 50)
         digits = LabelledSet(np.zeros((300, 1), np.float32), y)
         data = ClassData("six", digits, digits, np.arange(6) // 2)
-        narrow = Split(boundaries="gaussian", width=1e-3)
+        narrow = Split(boundaries="gaussian", gaussian_width=1e-3)
         turned = split_benchmark(data, 0, narrow, task_order=[2, 0, 1])
         assert list(dict.fromkeys(np.asarray(turned.train.y).tolist())) == [4, 5, 0, 1, 2, 3]
         fewer = split_benchmark(data, 0, narrow, tasks=2)

@@ -140,9 +140,9 @@ def test_validation_of_shuffled_classes_uses_training_examples_only():
         ({"blur": 1.5}, ValueError, "blur is 1.5, expected a number from 0 to 1"),
         ({"disjoint_share": -0.1}, ValueError, "disjoint_share is -0.1, expected a number from 0 to 1"),
         (
-            {"width": 0},
+            {"gaussian_width": 0},
             ValueError,
-            "width is 0, expected a number from 1e-06 to 10; for classes one after",
+            "gaussian_width is 0, expected a number from 1e-06 to 10; leave out boundaries for",
         ),
         ({"imbalance": 0.5}, ValueError, "imbalance is 0.5, expected a number from 1 to 1,000,000"),
         ({"imbalance": float("inf")}, ValueError, "imbalance is inf, expected a number from 1"),

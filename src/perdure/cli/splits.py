@@ -50,7 +50,7 @@ SPLIT_OPTIONS: dict[str, Any] = {
     ],
     "disjoint_share": Annotated[float | None, _option("Of blurry boundaries: share of classes in one task.", "0.5")],
     "blur": Annotated[float | None, _option("Of blurry boundaries: share of examples dealt to all tasks.", "0.1")],
-    "width": Annotated[float | None, _option("Of Gaussian boundaries: standard deviation, in streams.", "0.05")],
+    "gaussian_width": Annotated[float | None, _option("Of Gaussian boundaries: deviation, in streams.", "0.05")],
     "imbalance": Annotated[float | None, _option("Examples of the commonest class for one of the rarest.", "1")],
     "rounds": Annotated[int | None, _option("How often all tasks come, with other examples each time.", "1", min=1)],
     "hides_tasks": Annotated[bool, _flag("--hide-tasks", "Hide task numbers, boundaries and lengths from learners.")],

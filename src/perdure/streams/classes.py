@@ -168,7 +168,7 @@ def _scheduled(
         in_order = shown[np.argsort(np.argsort(order)[task_of_class[shown]], kind="stable")]
         rng, rank = named_rng(seed, f"{prefix}gaussian"), np.argsort(in_order)
         ranks = rank[np.minimum(classes, len(rank) - 1)]  # of classes that are not shown the rank does not matter
-        places = gaussian_order(np.concatenate(tasks), ranks, n_classes=len(shown), width=split.width, rng=rng)
+        places = gaussian_order(np.concatenate(tasks), ranks, n_classes=len(shown), width=split.gaussian_width, rng=rng)
         tasks = np.array_split(places, len(tasks))
     return in_rounds(tasks, split.rounds) if split.rounds > 1 else tasks
 

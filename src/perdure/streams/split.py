@@ -39,7 +39,7 @@ class Split:
     blur: float | int = 0.1
     """Of blurry boundaries: share of the other classes' examples that is dealt to all tasks, 0..1 (M of
     i-Blurry-N-M)."""
-    width: float | int = 0.05
+    gaussian_width: float | int = 0.05
     """Of Gaussian boundaries: standard deviation of the times of a class, in lengths of the stream, > 0."""
     imbalance: float | int = 1.0
     """Examples of the most frequent class for one of the rarest, ≥ 1: a long tail in between."""
@@ -175,7 +175,9 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "boundaries": _choice(Boundaries),
     "disjoint_share": _SHARE,
     "blur": _SHARE,
-    "width": _number(1e-6, 10.0, "a number from 1e-06 to 10; for classes one after another leave out boundaries"),
+    "gaussian_width": _number(
+        1e-6, 10.0, "a number from 1e-06 to 10; for classes one after another leave out boundaries"
+    ),
     "imbalance": _number(1.0, 1e6, "a number from 1 to 1,000,000"),
     "rounds": _whole,
     "hides_tasks": _flag,

@@ -15,7 +15,7 @@ import perdure.experiments.tuning.tune as tuning
 from perdure.core import Info, Learner, Rate
 from perdure.execution.job import DivergedError
 from perdure.experiments.supervised.streams import SeedStreams
-from perdure.experiments.tuning.spec import tuning_spec
+from perdure.experiments.tuning.spec import FIRST_SEED, tuning_spec
 from perdure.learners.catalog import make_learner
 from perdure.learners.hyperparameters import rate
 from perdure.learners.online import Online
@@ -121,6 +121,23 @@ def test_a_learner_whose_predictions_need_a_rate_is_scored_with_its_own(quick_tu
     assert result.best.hyperparameters == {"sign": 1.0}
     assert right > 0.2
     assert wrong < 0.05
+
+
+@pytest.mark.parametrize("vectorized", [True, False])
+def test_streams_of_different_lengths_are_scored_as_runs(quick_tune, quick_run, vectorized):
+    class Chosen(Online):
+        pass
+
+    Chosen.vectorized = vectorized
+    options = {"tasks": 2, "classes_per_task": 1, "shuffle_classes": True}
+    result = quick_tune(Chosen, BenchmarkRecipe("digits-split", options), {"learning_rate": [0.05, 0.2]}, seeds=2)
+    recipe = BenchmarkRecipe("digits-split", {**options, "validation": True})
+    seeds = [FIRST_SEED, FIRST_SEED + 1]
+    assert recipe(seeds[0]).task_ends.tolist() != recipe(seeds[1]).task_ends.tolist()
+    for rate in (0.05, 0.2):
+        measured = quick_run(Online(rate), recipe, seeds=seeds).metrics["retained_accuracy"].per_seed
+        scores = next(it.score.per_seed for it in result.trials if it.hyperparameters["learning_rate"] == rate)
+        assert scores == pytest.approx(measured, abs=0.02)  # rounding may turn an answer
 
 
 # --- a problem whose best rate is known
