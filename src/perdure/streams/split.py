@@ -175,9 +175,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "boundaries": _choice(Boundaries),
     "disjoint_share": _SHARE,
     "blur": _SHARE,
-    "gaussian_width": _number(
-        1e-6, 10.0, "a number from 1e-06 to 10; for classes one after another leave out boundaries"
-    ),
+    "gaussian_width": _number(1e-6, 10.0, "a number from 1e-06 to 10; leave out boundaries for sharp ones"),
     "imbalance": _number(1.0, 1e6, "a number from 1 to 1,000,000"),
     "rounds": _whole,
     "hides_tasks": _flag,
