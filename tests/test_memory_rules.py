@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from perdure.core import Example, PerdureWarning
 from perdure.learners.er import ER
-from perdure.learners.gdumb import GDumb
 from perdure.learners.replay import MEMORY_RULES, Replay
-from perdure.models import MLP
 
 SEEDS = 4000
 
@@ -99,17 +96,6 @@ def test_each_content_of_the_memory_is_as_probable_as_its_law_says(rule):
     assert counts.keys() <= law.keys()
     observed, expected = zip(*((counts[held], SEEDS * probability) for held, probability in law.items()), strict=True)
     assert stats.chisquare(observed, expected).pvalue > 1e-4
-
-
-@pytest.mark.parametrize(
-    "learner", [ER(0.1, 4, 2, memory_rule="balanced"), GDumb(0.1, 4, 1, 2, 5)], ids=["balanced", "gdumb"]
-)
-def test_a_balanced_memory_smaller_than_the_classes_warns(learner):
-    example = Example(jnp.zeros(3), jnp.asarray(0, jnp.int32), jnp.asarray(0, jnp.int32))
-    key = jax.random.key(0)
-    with pytest.warns(PerdureWarning, match="balanced memory of 4 examples cannot hold one of each of 5 classes.*5"):
-        learner.init(MLP(3, 5, (2,), key=key), example, key)
-    learner.init(MLP(3, 4, (2,), key=key), example, key)
 
 
 @pytest.mark.parametrize("rule", MEMORY_RULES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
-from perdure.core import Example, PerdureWarning
+from perdure.core import Example
 
 AnyBuffer = TypeVar("AnyBuffer", "Buffer", "BalancedBuffer")
 
@@ -178,18 +177,7 @@ class BalancedBuffer(NamedTuple):
 
 
 def empty_balanced_buffer(example: tuple, size: int, n_classes: int) -> BalancedBuffer:
-    """Return an empty memory of `size` slots for examples like `example` of the classes 0 to `n_classes` − 1.
-
-    Warns by a `PerdureWarning` if there are fewer slots than classes.
-    """
-    if size < n_classes:
-        warnings.warn(
-            f"a balanced memory of {size} {'example' if size == 1 else 'examples'} cannot hold one of each of "
-            f"{n_classes} classes, so that the others are not replayed; give it a memory_size of at least {n_classes}, "
-            "better several times as many",
-            PerdureWarning,
-            stacklevel=2,
-        )
+    """Return an empty memory of `size` slots for examples like `example` of the classes 0 to `n_classes` − 1."""
     none = jnp.zeros(n_classes, jnp.int32)
     return BalancedBuffer(*empty_buffer(example, size), jnp.zeros(size, jnp.int32), none, none, none > 0)
 
