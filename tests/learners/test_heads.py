@@ -256,15 +256,15 @@ def test_blocks_of_fourier_features_come_to_the_regression_on_all_of_them(number
     """Two whole blocks, and some examples that wait; then others at once."""
     monkeypatch.setattr(fourier_ridge, "_BLOCK", 40)
     x, y, other = data()
-    y = np.stack([x @ np.arange(D), np.sin(x[:, 0])], axis=1) if numbers else y
+    given = np.stack([x @ np.arange(D), np.sin(x[:, 0])], axis=1) if numbers else y
     head = RandomFourierRidge(15, 0.5, 0.01, forgetting)
     state = started(head, 2 if numbers else CLASSES)
-    state = at_once(head, x[97:], y[97:], one_by_one(head, x[:97], y[:97], state))
+    state = at_once(head, x[97:], given[97:], one_by_one(head, x[:97], given[:97], state))
     angles = [it @ np.asarray(state.frequencies) / 0.5 for it in (x, other)]
     z, z_other = (np.concatenate([np.cos(it), np.sin(it)], axis=1) / 15**0.5 for it in angles)
     weights = (1 - forgetting) ** np.arange(N - 1, -1, -1.0)
     penalty = 0.01 * (weights @ (z - weights @ z / weights.sum()) ** 2).mean()
-    peer = RidgeOfScikit(penalty).fit(z, y if numbers else np.eye(CLASSES)[y], sample_weight=weights)
+    peer = RidgeOfScikit(penalty).fit(z, given if numbers else np.eye(CLASSES)[y], sample_weight=weights)
     np.testing.assert_allclose(scores(head, state, other), peer.predict(z_other), rtol=1e-6, atol=1e-9)
 
 
