@@ -14,6 +14,7 @@ from perdure.execution import drive
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
+from perdure.learners.gdumb import GDumb
 from perdure.learners.online import Online, OnlineState
 from perdure.metrics.transfer import METRICS
 from perdure.records.summary import ALIGNMENTS, PREQUENTIAL
@@ -166,6 +167,23 @@ def test_a_masked_loss_on_outputs_that_are_not_masked_is_told(quick_run):
     with pytest.warns(PerdureWarning, match="digits-split masks none when it tests: .* choose scenario 'task'"):
         quick_run(Online(0.1, loss=loss), by_class)
     quick_run(Online(0.1), BenchmarkRecipe("digits-split", {**by_class.options, "scenario": "task"}))
+
+
+@pytest.mark.parametrize(
+    ("learner", "told"),
+    [
+        (ER(0.1, 2, 1, memory_rule="balanced"), True),
+        (GDumb(0.1, 2, 1, 2, 5), True),
+        (ER(0.1, 3, 1, memory_rule="balanced"), False),
+        (ER(0.1, 2, 1), False),
+    ],
+    ids=["balanced", "gdumb", "large enough", "reservoir"],
+)
+def test_a_balanced_memory_smaller_than_the_classes_is_warned_of(quick_run, learner, told):
+    x, y = np.ones((3, 2), np.float32), np.asarray([0, 1, 2])
+    said = "balanced over classes, but its 2 slots cannot hold one example of each of 3 classes; give it a memory_size"
+    with pytest.warns(PerdureWarning, match=said) if told else contextlib.nullcontext():
+        quick_run(learner, from_arrays([(x, y)], [(x, y)]))
 
 
 # --- seeds

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from perdure.core import Learner
 from perdure.execution.drive import Driving, drive
 from perdure.execution.progress import Watch, say
@@ -15,7 +17,7 @@ from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.result import Result, result_of, warn_of_no_gradients, write_record
 from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, run_spec
 from perdure.learners.catalog import learner_name
-from perdure.learners.gdumb import GDumb
+from perdure.memory import BalancedBuffer
 from perdure.records.folder import check_folder, own_folder
 from perdure.streams.benchmark import Benchmark
 from perdure.updates.losses import CrossEntropyWithinTask
@@ -80,7 +82,8 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
     if folder is not None:
         check_folder(folder, spec.config)  # before anything is computed
     job = LearnerJob(spec)
-    _warn_of_misfits(job)
+    _warn_of_small_memory(job)
+    _warn_of_masked_loss(job)
     if folder is None:
         result = result_of(job, drive(job, how), from_record=False)
     else:
@@ -107,17 +110,20 @@ def _resume_command(spec: RunSpec, folder: Path) -> str:
     return shlex.join(["perdure", "resume", str(folder), *where_data_are])
 
 
-def _warn_of_misfits(job: LearnerJob) -> None:
-    """Warn of what can be run but hardly is what was meant: a memory or a loss that does not fit the classes."""
-    learner, first = job.learner, job.streams.first
-    size = getattr(learner, "memory_size", None)
-    is_balanced = getattr(learner, "memory_rule", None) == "balanced" or isinstance(learner, GDumb)
-    if is_balanced and size is not None and size < first.n_outputs and not first.regression:
+def _warn_of_small_memory(job: LearnerJob) -> None:
+    parts = jax.tree.leaves(job.progress.state, is_leaf=lambda part: isinstance(part, BalancedBuffer))
+    sizes = [part.labels.shape[-1] for part in parts if isinstance(part, BalancedBuffer)]
+    n_classes = job.streams.first.n_outputs
+    if sizes and min(sizes) < n_classes:
         warn(
-            f"the memory of {learner_name(learner)} is balanced over classes and holds {size} examples, fewer than the "
-            f"{first.n_outputs} classes of {first.name}: some class is forgotten for each new one; give memory_size of "
-            f"at least {first.n_outputs}, or another memory_rule"
+            f"the memory of {learner_name(job.learner)} is balanced over classes, but its {min(sizes)} slots cannot "
+            f"hold one example of each of {n_classes} classes; give it a memory_size of at least {n_classes}, better "
+            "several times as many"
         )
+
+
+def _warn_of_masked_loss(job: LearnerJob) -> None:
+    learner, first = job.learner, job.streams.first
     if isinstance(getattr(learner, "loss", None), CrossEntropyWithinTask) and first.class_tasks is None:
         warn(
             f"the loss of {learner_name(learner)} masks the outputs of other tasks, but {first.name} masks none when "
