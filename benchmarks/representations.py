@@ -178,7 +178,7 @@ def draw(kind: str, evaluations: Sequence[Evaluation]) -> None:
     titles = representations_page.TITLES | representations_page.SINE_TITLES
     curves = []
     for name, head in CURVES[kind].curves:
-        results = [it for its in evaluations if its.name == name for it in its.results if it.head == head]
+        results: list[Any] = [it for its in evaluations if its.name == name for it in its.results if it.head == head]
         if results:
             curves.append(Evaluation(f"{titles[name]}, {head}", {}, results))
     if curves:
