@@ -152,15 +152,6 @@ def test_a_learner_that_needs_hidden_task_numbers_is_refused(quick_run, learner,
 # --- what a run warns of
 
 
-@pytest.mark.parametrize(("memory_size", "is_told"), [(9, True), (10, False)])
-def test_a_balanced_memory_smaller_than_the_classes_is_told(quick_run, memory_size, is_told):
-    recipe = BenchmarkRecipe("digits-split", {"examples_per_task": 5})
-    expected = pytest.warns(PerdureWarning, match="holds 9 examples, fewer than the 10 classes of digits-split")
-    with expected if is_told else contextlib.nullcontext():
-        quick_run(ER(0.1, memory_size, 4, memory_rule="balanced"), recipe)
-    quick_run(ER(0.1, 9, 4), recipe)  # another rule has no share for each class
-
-
 def test_a_masked_loss_on_outputs_that_are_not_masked_is_told(quick_run):
     loss = CrossEntropyWithinTask((0, 0, 1, 1, 2, 2, 3, 3, 4, 4))
     by_class = BenchmarkRecipe("digits-split", {"examples_per_task": 5})
