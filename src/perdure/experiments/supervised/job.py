@@ -13,6 +13,7 @@ from jaxtyping import Array, Float64, Int
 from perdure.core import Learner
 from perdure.execution.compilation import finite
 from perdure.execution.job import DivergedError, Job
+from perdure.experiments.supervised.over_time import EvaluationOverTime, OverTime
 from perdure.experiments.supervised.program import (
     Advance,
     Alignment,
@@ -26,6 +27,7 @@ from perdure.experiments.supervised.program import (
 from perdure.experiments.supervised.spec import RunSpec, prepare
 from perdure.experiments.supervised.streams import SeedStreams
 from perdure.learners.catalog import learner_name
+from perdure.records.over_time import AccuracyOverTime
 from perdure.streams.benchmark import input_range
 
 
@@ -38,6 +40,8 @@ class LearnerSnapshot(NamedTuple):
     """Random keys of all seeds, leaves (seeds,)."""
     accuracy: Float64[np.ndarray, "seeds rows tasks"]
     """Accuracy matrices so far, as in `perdure.metrics.transfer`."""
+    over_time: OverTime | None
+    """Accuracy within tasks so far; None if it was not requested."""
 
 
 class LearnerJob(Job):
@@ -59,6 +63,8 @@ class LearnerJob(Job):
         self.length = self.streams.length
         self.position = 0
         self.accuracy = np.full((len(spec.seeds), len(self.streams.task_ends) + 1, len(self.streams.task_ends)), np.nan)
+        self.evaluation_over_time = None if spec.sampling is None else EvaluationOverTime(spec.sampling, self.streams)
+        self.over_time = None if self.evaluation_over_time is None else self.evaluation_over_time.start()
         self._traced = jax.device_put(self.learner)
         self._is_full = spec.evaluation == "full"
         self._keys, self._progress = self._start(spec)
@@ -67,8 +73,9 @@ class LearnerJob(Job):
 
     @property
     def boundaries(self) -> Sequence[int]:
-        """The ends of the tasks, and the beginning if all tasks are tested before it."""
-        return [*([0] if self._is_full else []), *map(int, self.streams.task_ends)]
+        """The ends of the tasks, the beginning if all tasks are tested before it, and evaluations within tasks."""
+        within = () if self.evaluation_over_time is None else self.evaluation_over_time.positions
+        return sorted({*([0] if self._is_full else []), *map(int, self.streams.task_ends), *map(int, within)})
 
     @property
     def ended(self) -> bool:
@@ -102,6 +109,14 @@ class LearnerJob(Job):
         self.position = stop
 
     def evaluate(self) -> None:
+        """Measure what there is to measure at this position: tasks at their ends, and whatever is within tasks."""
+        if self.evaluation_over_time is not None and self.over_time is not None:
+            state = self.progress.state
+            self.evaluation_over_time.evaluate(self._evaluator, state, self.position, self.over_time)
+        if self.position in (0, *self.streams.task_ends):
+            self._fill_row()
+
+    def _fill_row(self) -> None:
         """Fill the entries of a row of the accuracy matrices that the evaluation asks for."""
         n_tasks = len(self.streams.task_ends)
         row = int(np.searchsorted(self.streams.task_ends, self.position, side="right"))
@@ -117,13 +132,20 @@ class LearnerJob(Job):
         if not sound.all():
             raise self._diverged(int(np.argmin(sound)), f"a weight is not finite after example {self.position - 1:,}")
 
+    @property
+    def accuracy_over_time(self) -> AccuracyOverTime | None:
+        """What was measured within tasks; None if that was not requested."""
+        if self.evaluation_over_time is None or self.over_time is None:
+            return None
+        return AccuracyOverTime(self.evaluation_over_time.positions, *self.over_time)
+
     def snapshot(self) -> LearnerSnapshot:
         """Return states, log, keys and accuracies."""
-        return LearnerSnapshot(self.progress, self._keys, self.accuracy)
+        return LearnerSnapshot(self.progress, self._keys, self.accuracy, self.over_time)
 
     def restore(self, snapshot: LearnerSnapshot, position: int) -> None:
         """Go to a position."""
-        self._progress, self._keys, self.accuracy = snapshot
+        self._progress, self._keys, self.accuracy, self.over_time = snapshot
         self.position = position
 
     def report(self) -> str:
@@ -142,7 +164,7 @@ class LearnerJob(Job):
             empty = jnp.full(self.length, jnp.nan)
             log = Log(
                 loss=empty,
-                correct=None if self.streams.first.regression else empty,
+                correct=empty if spec.prequential and not self.streams.first.regression else None,
                 alignment=Alignment(empty, empty, empty) if spec.alignment else None,
             )
             return keys, Progress(state, log)

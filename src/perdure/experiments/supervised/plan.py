@@ -111,6 +111,9 @@ def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:
         model=getattr(models, model["name"]),
         evaluation=config["evaluation"],
         alignment=config["alignment"],
+        evaluate_every=config.get("evaluate", {}).get("every"),
+        evaluate_on=config.get("evaluate", {}).get("test_examples"),
+        prequential=config.get("prequential", True),
     )
 
 
