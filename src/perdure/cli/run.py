@@ -66,13 +66,6 @@ def _run(
     ] = False,
     evaluate_every: EvaluateEvery = None,
     evaluate_on: EvaluateOn = None,
-    no_prequential: Annotated[
-        bool,
-        typer.Option(
-            "--no-prequential",
-            help="Leave out prequential accuracy, which costs heads in closed form far more than learning.",
-        ),
-    ] = False,
     preset: Annotated[
         Path | None,
         typer.Option(help="TOML file of presets, such as perdure tune writes.", show_default="those of perdure"),
@@ -107,7 +100,6 @@ def _run(
         alignment=alignment,
         evaluate_every=evaluate_every,
         evaluate_on=evaluate_on,
-        prequential=not no_prequential,
     )
     folder = out or spec.default_folder()
     if is_finished(folder, spec.config):

@@ -8,11 +8,9 @@ import pytest
 from perdure.experiments.supervised.plan import spec_of
 from perdure.experiments.supervised.spec import run_spec
 from perdure.learners.online import Online
-from perdure.learners.ridge import Ridge
 from perdure.metrics.anytime import ANYTIME, anytime_over_seeds
 from perdure.records.errors import ResultsError
 from perdure.records.learner import RunRecord
-from perdure.records.summary import PREQUENTIAL
 from perdure.streams.arrays import from_arrays
 from perdure.streams.catalog import BenchmarkRecipe
 
@@ -107,23 +105,13 @@ def test_a_run_broken_off_has_the_same_evaluations(to_disk, power_cut_at, watche
 
 
 def test_what_is_requested_is_in_the_config_and_resumed_from_it(tmp_path):
-    spec = run_spec(Online(0.1), DIGITS, evaluate_every=20, evaluate_on=7, prequential=False)
+    spec = run_spec(Online(0.1), DIGITS, evaluate_every=20, evaluate_on=7)
     assert spec.config["evaluate"] == {"every": 20, "test_examples": 7}
-    assert spec.config["prequential"] is False
     plain = run_spec(Online(0.1), DIGITS).config
     assert spec.config | plain == spec.config
-    assert set(spec.config) - set(plain) == {"evaluate", "prequential"}
+    assert set(spec.config) - set(plain) == {"evaluate"}
     record = RunRecord(tmp_path, spec.config, None, None, None, None, None)
     assert dataclasses.replace(spec_of(record), learner=spec.learner) == spec
-
-
-def test_without_prequential_accuracy_nothing_of_it_is_logged(quick_run):
-    kept, left_out = (quick_run(Ridge(), DIGITS, model=None, prequential=prequential) for prequential in (True, False))
-    assert left_out.correct is None
-    assert set(kept.metrics) - set(left_out.metrics) == {PREQUENTIAL}
-    np.testing.assert_array_equal(kept.accuracy, left_out.accuracy)
-    with pytest.raises(ValueError, match="prequential=False"):
-        left_out.prequential_curve()
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ class LearnerJob(Job):
             empty = jnp.full(self.length, jnp.nan)
             log = Log(
                 loss=empty,
-                correct=empty if spec.prequential and not self.streams.first.regression else None,
+                correct=None if self.streams.first.regression else empty,
                 alignment=Alignment(empty, empty, empty) if spec.alignment else None,
             )
             return keys, Progress(state, log)

@@ -43,8 +43,8 @@ class Result:
     losses: Float[np.ndarray, "seeds N"]
     """Loss on each arriving example before its update."""
     correct: Float[np.ndarray, "seeds N"] | None
-    """Was each arriving example predicted right before its update, 1 or 0? None for numbers, and if it was not logged.
-    Its mean is `metrics["prequential_accuracy"]`; see `prequential_curve`."""
+    """Was each arriving example predicted right before its update, 1 or 0? None for numbers. Its mean is
+    `metrics["prequential_accuracy"]`; see `prequential_curve`."""
     alignments: Alignment | None
     """Gradient alignment at each example, leaves (seeds, N); None if not requested."""
     over_time: AccuracyOverTime | None
@@ -90,14 +90,12 @@ class Result:
             window: examples that count, at least 1; at the beginning there are fewer.
 
         Raises:
-            ValueError: if the run learned numbers or has not logged it, or the window is out of range.
+            ValueError: if the run learned numbers, or the window is out of range.
 
         Source: Gama, Sebastião & Rodrigues (2013), "On evaluating stream learning algorithms", Machine Learning 90.
         """
         if self.correct is None:
-            raise ValueError(
-                "the run learned numbers, which have no accuracy, or had prequential=False; look at losses"
-            )
+            raise ValueError("the run learned numbers, which have no accuracy; look at losses")
         return windowed_means(self.correct, window)
 
 

@@ -32,7 +32,6 @@ def run(
     alignment: bool = False,
     evaluate_every: int | None = None,
     evaluate_on: int | None = None,
-    prequential: bool = True,
     folder: Path | str | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     previous: bool = False,
@@ -57,8 +56,6 @@ def run(
             the ends of tasks.
         evaluate_on: test examples of each task that count in evaluations within tasks, drawn at random once per seed;
             None for all. What is measured at the ends of tasks does not change.
-        prequential: log whether each arriving example is predicted right before it is learned. That costs nothing,
-            except for a head in closed form, whose every answer is a solution of its equations.
         folder: where the record and checkpoints go; a run that is unfinished there resumes from its last
             checkpoint and ends bit-identical to an uninterrupted one; a finished one is read. None keeps nothing.
         checkpoint_seconds: time between two checkpoints.
@@ -86,7 +83,6 @@ def run(
         alignment=alignment,
         evaluate_every=evaluate_every,
         evaluate_on=evaluate_on,
-        prequential=prequential,
     )
     how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=progress)
     return run_of(spec, how, None if folder is None else Path(folder))

@@ -48,8 +48,6 @@ class RunSpec:
     alignment: bool
     sampling: Sampling | None = None
     """When to evaluate within tasks; None for only at their ends."""
-    prequential: bool = True
-    """Log whether each arriving example was predicted right before it was learned?"""
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -68,7 +66,6 @@ class RunSpec:
             "evaluation": self.evaluation,
             "alignment": self.alignment,
             **({} if self.sampling is None else {"evaluate": self.sampling._asdict()}),
-            **({} if self.prequential else {"prequential": False}),
         }
 
     def default_folder(self, root: Path = RUNS) -> Path:
@@ -94,7 +91,6 @@ def run_spec(
     alignment: bool = False,
     evaluate_every: int | None = None,
     evaluate_on: int | None = None,
-    prequential: bool = True,
 ) -> RunSpec:
     """Return what a run is, given the arguments of `perdure.run`.
 
@@ -121,7 +117,6 @@ def run_spec(
         evaluation,
         alignment,
         _sampling(evaluate_every, evaluate_on),
-        prequential,
     )
 
 
