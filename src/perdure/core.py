@@ -79,6 +79,9 @@ class Learner(eqx.Module, Generic[State]):
     vectorized: ClassVar[bool] = True
     """Do seeds run side by side by vmap? Else one after another: for methods whose branches save much work, since under
     vmap all seeds take all branches."""
+    costly_outputs: ClassVar[bool] = False
+    """Is answering far more work than learning? Then a run does not ask for `Info.outputs` before each example, and
+    reports no prequential accuracy."""
 
     @abstractmethod
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> State:

@@ -89,7 +89,10 @@ def _studies(records: Sequence[Any], figures: Path | None) -> Report:
     from perdure.report.study import study_blocks
     from perdure.report.terminal_page import terminal_page
 
-    pages = [study_blocks(it.tables, it.timing, it.command, quick=it.config["quick"]) for it in records]
+    pages = [
+        study_blocks(it.tables, it.timing, it.command, study=it.config["study"], quick=it.config["quick"])
+        for it in records
+    ]
     return Report([terminal_page(page) for page in pages])
 
 

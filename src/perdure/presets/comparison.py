@@ -12,7 +12,7 @@ METHODS = (
     "cls-er",
     "la-maml",
     "mer",
-    "ridge",
+    "random-fourier-ridge",
 )
 """Nothing kept, a penalty, a projection, a control, six kinds of replay, MER, and a head in closed form."""
 BASELINE = "er"

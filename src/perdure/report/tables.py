@@ -117,7 +117,7 @@ def _percent(name: str) -> Callable[[RunRecord], Cell]:
 
 def _published(record: RunRecord) -> Cell:
     figure = published_figure(record)
-    return NOTHING if figure is None else Cell(f"{figure.mean:.2f}", f"{figure.std:.2f}")
+    return NOTHING if figure is None else Cell(f"{figure.mean:.2f}", "" if figure.std is None else f"{figure.std:.2f}")
 
 
 def _difference(record: RunRecord) -> Cell:

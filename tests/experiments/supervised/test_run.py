@@ -16,6 +16,7 @@ from perdure.experiments.supervised import run as running
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
+from perdure.learners.gdumb import GDumb
 from perdure.learners.online import Online, OnlineState
 from perdure.metrics.transfer import METRICS
 from perdure.records.summary import ALIGNMENTS, PREQUENTIAL
@@ -151,6 +152,23 @@ def test_a_learner_that_reads_hidden_task_numbers_is_warned_of(quick_run, learne
     for message in told:
         assert message.startswith("ewc reads task numbers, which unmarked hides: ")
         assert all(it.filename != running.__file__ for it in caught), "the warning points at the caller"
+
+
+@pytest.mark.parametrize(
+    ("learner", "told"),
+    [
+        (ER(0.1, 2, 1, memory_rule="balanced"), True),
+        (GDumb(0.1, 2, 1, 2, 5), True),
+        (ER(0.1, 3, 1, memory_rule="balanced"), False),
+        (ER(0.1, 2, 1), False),
+    ],
+    ids=["balanced", "gdumb", "large enough", "reservoir"],
+)
+def test_a_balanced_memory_smaller_than_the_classes_is_warned_of(quick_run, learner, told):
+    x, y = np.ones((3, 2), np.float32), np.asarray([0, 1, 2])
+    said = "balanced over classes, but its 2 slots cannot hold one example of each of 3 classes; give it a memory_size"
+    with pytest.warns(PerdureWarning, match=said) if told else contextlib.nullcontext():
+        quick_run(learner, from_arrays([(x, y)], [(x, y)]))
 
 
 # --- seeds

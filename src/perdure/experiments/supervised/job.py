@@ -164,7 +164,7 @@ class LearnerJob(Job):
             empty = jnp.full(self.length, jnp.nan)
             log = Log(
                 loss=empty,
-                correct=None if self.streams.first.regression else empty,
+                correct=None if self.streams.first.regression or self.learner.costly_outputs else empty,
                 alignment=Alignment(empty, empty, empty) if spec.alignment else None,
             )
             return keys, Progress(state, log)

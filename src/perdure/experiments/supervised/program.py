@@ -20,6 +20,7 @@ from perdure.core import AnyArray, Example, Learner
 from perdure.execution.compilation import compiled
 from perdure.execution.division import Division, by_axis, seed_devices
 from perdure.experiments.supervised.contract import check_contract
+from perdure.learners.head import Fitted, LinearHead, flat
 from perdure.metrics.alignment import gradient_alignment, gradient_cosine
 from perdure.models import array_model
 from perdure.streams.benchmark import LabelledSet
@@ -224,6 +225,8 @@ class Evaluator:
             class_tasks: for each output the task that it belongs to; other tasks' outputs are masked. None masks none.
         """
         self._outputs = eqx.filter_jit(partial(_outputs, learner, class_tasks))
+        self._fitted = eqx.filter_jit(partial(_fitted, learner)) if isinstance(learner, LinearHead) else None
+        self._last: tuple[Any, int, Any] = None, -1, None
 
     def score(self, states: Any, seed: int, task: int, test: LabelledSet) -> float:
         """Return how well the state of one seed does on a test set; all of it counts.
@@ -247,22 +250,37 @@ class Evaluator:
         return self._test_outputs(states, seed, task, test.x).argmax(axis=1) == test.y
 
     def _test_outputs(self, states: Any, seed: int, task: int, x: np.ndarray) -> Float[np.ndarray, "n outputs"]:
-        parts = []
+        parts, answers = [], self._answers(states, seed)
         # A power of two, so that test sets of many sizes share few compiled programs.
         size = min(_TEST_BATCH, 1 << (len(x) - 1).bit_length())
         for first in range(0, len(x), size):
             batch = x[first : first + size]
             padded = np.pad(batch, [(0, size - len(batch))] + [(0, 0)] * (x.ndim - 1))
-            outputs = self._outputs(states, np.asarray(seed), np.asarray(task, np.int32), padded)
+            outputs = self._outputs(answers, np.asarray(seed), np.asarray(task, np.int32), padded)
             parts.append(np.asarray(outputs)[: len(batch)])
         return np.concatenate(parts)
+
+    def _answers(self, states: Any, seed: int) -> Any:
+        """Return what answers: the states, or the weights of a head that are found once for all test sets."""
+        if self._fitted is None:
+            return states
+        if self._last[0] is not states or self._last[1] != seed:
+            self._last = states, seed, self._fitted(states, np.asarray(seed))
+        return self._last[2]
+
+
+def _fitted(learner: LinearHead[Any], states: Any, seed: AnyArray) -> Fitted:
+    return learner.fitted(jax.tree.map(lambda leaf: leaf[seed], states))
 
 
 def _outputs(
     learner: Learner[Any], class_tasks: tuple[int, ...] | None, states: Any, seed: AnyArray, task: AnyArray, x: AnyArray
 ) -> Float[Array, "batch outputs"]:
-    state = jax.tree.map(lambda leaf: leaf[seed], states)
-    outputs = learner.predict(state, x, jnp.broadcast_to(task, (len(x),)))
+    if isinstance(learner, LinearHead):
+        outputs = learner.scores_of(states, jax.vmap(flat)(x))
+    else:
+        state = jax.tree.map(lambda leaf: leaf[seed], states)
+        outputs = learner.predict(state, x, jnp.broadcast_to(task, (len(x),)))
     return outputs if class_tasks is None else within_task(outputs, class_tasks, task)
 
 

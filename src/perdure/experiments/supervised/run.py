@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from perdure.core import Learner
 from perdure.execution.drive import Driving, drive
 from perdure.execution.progress import Watch, say
@@ -15,6 +17,7 @@ from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.result import Result, result_of, warn_of_no_gradients, write_record
 from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, run_spec
 from perdure.learners.catalog import learner_name
+from perdure.memory import BalancedBuffer
 from perdure.records.folder import check_folder, own_folder
 from perdure.streams.benchmark import Benchmark
 
@@ -94,6 +97,7 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
         check_folder(folder, spec.config)  # before anything is computed
     job = LearnerJob(spec)
     _warn_of_hidden_tasks(job)
+    _warn_of_small_memory(job)
     if folder is None:
         result = result_of(job, drive(job, how), from_record=False)
     else:
@@ -126,4 +130,16 @@ def _warn_of_hidden_tasks(job: LearnerJob) -> None:
         warn(
             f"{learner_name(job.learner)} reads task numbers, which {name} hides: its figures tell what it "
             "does when it knows the tasks; compare it with learners that know them too"
+        )
+
+
+def _warn_of_small_memory(job: LearnerJob) -> None:
+    parts = jax.tree.leaves(job.progress.state, is_leaf=lambda part: isinstance(part, BalancedBuffer))
+    sizes = [part.labels.shape[-1] for part in parts if isinstance(part, BalancedBuffer)]
+    n_classes = job.streams.first.n_outputs
+    if sizes and min(sizes) < n_classes:
+        warn(
+            f"the memory of {learner_name(job.learner)} is balanced over classes, but its {min(sizes)} slots cannot "
+            f"hold one example of each of {n_classes} classes; give it a memory_size of at least {n_classes}, better "
+            "several times as many"
         )
