@@ -101,7 +101,8 @@ class MethodsRecord:
     @property
     def title(self) -> str:
         """The comparison in a few words: "12 methods on mnist-rotations"."""
-        return f"{len(self.request.methods)} methods on {self.benchmark}"
+        n = len(self.request.methods)
+        return f"{n} {'method' if n == 1 else 'methods'} on {self.benchmark}"
 
     @cached_property
     def runs(self) -> list[RunRecord]:

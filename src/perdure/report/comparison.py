@@ -40,7 +40,7 @@ def comparison_blocks(record: MethodsRecord) -> list[Block]:
     """Return the page of a comparison, from the runs that are finished."""
     runs = best_first(record.runs)
     blocks: list[Block] = [
-        Heading(1, f"{len(runs)} methods on {benchmark_title(record.benchmark)}"),
+        Heading(1, f"{_n_methods(runs)} on {benchmark_title(record.benchmark)}"),
         Paragraph(f"Written by `{record.request.command}`. Do not edit: run the command again."),
         Paragraph(measured_with(runs)),
     ]
@@ -75,6 +75,10 @@ def comparison_blocks(record: MethodsRecord) -> list[Block]:
     if sources := _sources(runs):
         blocks.append(Paragraph(f"Sources: {sources}."))
     return blocks
+
+
+def _n_methods(runs: Sequence[RunRecord]) -> str:
+    return f"{len(runs)} {'method' if len(runs) == 1 else 'methods'}"
 
 
 def best_first(runs: Sequence[RunRecord]) -> list[RunRecord]:

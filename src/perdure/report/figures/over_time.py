@@ -44,15 +44,17 @@ def accuracy_over_time(records: Sequence[RunRecord]) -> Figure:
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.add_subplot()
     _mark_boundaries(axes, curves[0])
+    heights: list[float] = []
     for place, (record, curve) in enumerate(zip(records, curves, strict=True)):
         seen = 100 * np.nanmean(curve.accuracy, axis=2)
         mean = np.nanmean(seen, axis=0)
+        heights += mean.tolist()
         style = {"color": colour_of(place), "linestyle": line_style_of(place)}
         axes.plot(curve.positions, mean, **style, linewidth=1.5, label=name_among(record, records))
         if len(records) <= _MOST_BANDS and len(seen) > 1:
             half = _half_widths(seen)
             axes.fill_between(curve.positions, mean - half, mean + half, color=style["color"], alpha=0.2, linewidth=0)
-    axes.set_ylim(lower_limit([height for line in axes.lines for height in np.asarray(line.get_ydata())]), 100)
+    axes.set_ylim(lower_limit(heights), 100)
     axes.set_xlim(0, curves[0].positions[-1])
     axes.set_xlabel("Examples learned")
     axes.set_title(heading("Mean accuracy on the tasks seen so far", records), loc="left", size=11)
