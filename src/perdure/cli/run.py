@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from perdure.cli.commands import examples, group, required
-from perdure.cli.console import DataDir, ExamplesPerTask, Previous, Quiet, Tasks, note, say
+from perdure.cli.console import (
+    DataDir,
+    EvaluateEvery,
+    EvaluateOn,
+    ExamplesPerTask,
+    Previous,
+    Quiet,
+    Tasks,
+    note,
+    say,
+)
 from perdure.cli.learners import learner_commands
 from perdure.cli.report import report_run
 from perdure.cli.splits import with_split_options
@@ -57,6 +67,8 @@ def _run(
             "--alignment", help="At every example, log how its gradient agrees with that of a random past example."
         ),
     ] = False,
+    evaluate_every: EvaluateEvery = None,
+    evaluate_on: EvaluateOn = None,
     preset: Annotated[
         Path | None,
         typer.Option(help="TOML file of presets, such as perdure tune writes.", show_default="those of perdure"),
@@ -90,6 +102,8 @@ def _run(
         seeds=range(first_seed, first_seed + seeds),
         evaluation="full" if full_matrix else "needed",
         alignment=alignment,
+        evaluate_every=evaluate_every,
+        evaluate_on=evaluate_on,
     )
     folder = out or spec.default_folder()
     if is_finished(folder, spec.config):

@@ -15,6 +15,7 @@ from perdure.records.errors import REPAIR, ResultsError
 from perdure.records.evaluation import EvaluationRecord
 from perdure.records.folder import CHECKPOINTS, OLD_CONFIGS, has_config, read_config
 from perdure.records.learner import RunRecord
+from perdure.records.methods import MethodsRecord
 from perdure.records.representation import TrainingRecord
 from perdure.records.reproduction import ReproductionRecord
 from perdure.records.stream import StreamRecord
@@ -33,6 +34,7 @@ Record = (
     | AgentRecord
     | StreamRecord
     | EmbeddingsRecord
+    | MethodsRecord
 )
 
 _LOADERS: Mapping[str, Callable[[Path], Record]] = {
@@ -45,6 +47,7 @@ _LOADERS: Mapping[str, Callable[[Path], Record]] = {
     "agent": AgentRecord.load,
     "stream": StreamRecord.load,
     "embeddings": EmbeddingsRecord.load,
+    "methods": MethodsRecord.load,
 }
 
 _MAX_CAUSE = 200  # characters
@@ -125,7 +128,7 @@ def _row(record: Record) -> ListedRun:
 def _progress(record: Record) -> str:
     if isinstance(record, TuningRecord):
         return f"{record.n_tried} of {len(record.request.combinations)} combinations"
-    if isinstance(record, ReproductionRecord):
+    if isinstance(record, ReproductionRecord | MethodsRecord):
         return f"{record.n_finished} of {len(record.request.runs)} runs"
     if isinstance(record, EvaluationRecord):
         return f"{record.n_done} of {record.n_parts} parts"

@@ -57,7 +57,7 @@ def study_blocks(
     blocks: list[Block] = [
         Heading(1, title),
         Paragraph(f"Written by `{command}`. Do not edit: run the command again."),
-        Paragraph(_where([*records, *timing])),
+        Paragraph(measured_with([*records, *timing])),
     ]
     if quick:
         blocks.append(
@@ -97,7 +97,7 @@ def study_blocks(
     return blocks
 
 
-def _where(records: Sequence[RunRecord]) -> str:
+def measured_with(records: Sequence[RunRecord]) -> str:
     """Return what the runs were measured with."""
 
     def words(environment: Mapping) -> str:

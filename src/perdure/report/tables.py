@@ -171,6 +171,9 @@ _LEGEND = {
     "Forg.": "Forg.: forgetting",
     "PA": "PA: prequential accuracy, each example predicted before it was learned",
     "Align.": "Align.: gradient alignment, a dot product",
+    "AAA": "AAA: average anytime accuracy",
+    "WC": "WC: worst-case accuracy",
+    "Gap": "Gap: stability gap",
     "Training s\nCPU ms\nKept kB": "CPU ms: CPU time per example and seed; Kept kB: kept between examples, per seed",
 }
 """What the headers of a comparison stand for."""
@@ -192,6 +195,9 @@ _MEASURED = [
     Column("FWT", _percent("forward_transfer")),
     Column("Forg.", _percent("forgetting")),
     Column("Align.", _scaled("gradient_alignment", 1.0, 3)),
+    Column("AAA", _percent("average_anytime_accuracy")),
+    Column("WC", _percent("worst_case_accuracy")),
+    Column("Gap", _percent("stability_gap")),
 ]
 
 

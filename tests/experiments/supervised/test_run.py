@@ -152,6 +152,12 @@ def test_a_learner_that_needs_hidden_task_numbers_is_refused(quick_run, learner,
 # --- what a run warns of
 
 
+def test_a_stream_without_tests_cannot_be_evaluated_within_tasks(quick_run):
+    recipe = BenchmarkRecipe("digits-split", {"examples_per_task": 5, "tests": "none"})
+    with pytest.raises(ValueError, match="evaluate_every = 5 is given, but digits-split has no test sets; leave it"):
+        quick_run(Online(0.1), recipe, evaluate_every=5)
+
+
 def test_a_masked_loss_on_outputs_that_are_not_masked_is_told(quick_run):
     loss = CrossEntropyWithinTask((0, 0, 1, 1, 2, 2, 3, 3, 4, 4))
     by_class = BenchmarkRecipe("digits-split", {"examples_per_task": 5})

@@ -342,3 +342,10 @@ def test_every_search_has_a_folder_of_its_own(tmp_path):
     assert all(
         folder.name.startswith(("tune-er-digits-rotations-", "tune-mer-digits-rotations-")) for folder in folders
     )
+
+
+@pytest.mark.parametrize("learner", ["ridge", "random-fourier-ridge"])
+def test_heads_whose_states_have_empty_parts_are_tuned(learner):
+    result = tuning.tune(learner, RECIPE, {"penalty": [0.001, 0.1]}, seeds=1, progress=False)
+    assert len(result.trials) == 2
+    assert result.best.score.mean > 0.3

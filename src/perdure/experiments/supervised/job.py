@@ -14,6 +14,7 @@ from jaxtyping import Array, Float64, Int
 from perdure.core import Learner
 from perdure.execution.compilation import finite
 from perdure.execution.job import DivergedError, Job
+from perdure.experiments.supervised.over_time import EvaluationOverTime, OverTime
 from perdure.experiments.supervised.program import (
     Advance,
     Alignment,
@@ -27,6 +28,7 @@ from perdure.experiments.supervised.program import (
 from perdure.experiments.supervised.spec import RunSpec, prepare
 from perdure.experiments.supervised.streams import SeedStreams
 from perdure.learners.catalog import learner_name
+from perdure.records.over_time import AccuracyOverTime
 from perdure.streams.benchmark import Benchmark, input_range
 
 
@@ -39,6 +41,8 @@ class LearnerSnapshot(NamedTuple):
     """Random keys of all seeds, leaves (seeds,)."""
     accuracy: Float64[np.ndarray, "seeds rows tasks"]
     """Accuracy matrices so far, as in `perdure.metrics.transfer`."""
+    over_time: OverTime | None
+    """Accuracy within tasks so far; None if it was not requested."""
 
 
 class LearnerJob(Job):
@@ -61,6 +65,8 @@ class LearnerJob(Job):
         self.position = 0
         n_tasks = self.streams.first.n_tasks
         self.accuracy = np.full((len(spec.seeds), n_tasks + 1, n_tasks), np.nan)
+        self.evaluation_over_time = None if spec.sampling is None else EvaluationOverTime(spec.sampling, self.streams)
+        self.over_time = None if self.evaluation_over_time is None else self.evaluation_over_time.start()
         self._traced = jax.device_put(self.learner)
         self._is_full = spec.evaluation == "full"
         self._keys, self._progress = self._start(spec)
@@ -69,8 +75,10 @@ class LearnerJob(Job):
 
     @property
     def boundaries(self) -> Sequence[int]:
-        """The ends of the tasks, and the beginning if all tasks are tested before it."""
-        return [*([0] if self._is_full else []), *map(int, np.unique(self.streams.task_ends))]
+        """The ends of the tasks, the beginning if all tasks are tested before it, and evaluations within tasks."""
+        within = () if self.evaluation_over_time is None else self.evaluation_over_time.positions
+        ends = np.unique(self.streams.task_ends)
+        return sorted({*([0] if self._is_full else []), *map(int, ends), *map(int, within)})
 
     @property
     def ended(self) -> bool:
@@ -105,6 +113,13 @@ class LearnerJob(Job):
         self.position = stop
 
     def evaluate(self) -> None:
+        """Measure what there is to measure at this position: tasks at their ends, and whatever is within tasks."""
+        if self.evaluation_over_time is not None and self.over_time is not None:
+            state = self.progress.state
+            self.evaluation_over_time.evaluate(self._evaluator, state, self.position, self.over_time)
+        self._fill_rows()
+
+    def _fill_rows(self) -> None:
         """Fill the entries that the evaluation asks for, of the rows of seeds that have just ended a task."""
         state = self.progress.state
         for seed, (benchmark, ends) in enumerate(zip(self.streams.benchmarks, self.streams.task_ends, strict=True)):
@@ -130,13 +145,20 @@ class LearnerJob(Job):
         if not sound.all():
             raise self._diverged(int(np.argmin(sound)), f"a weight is not finite after example {self.position - 1:,}")
 
+    @property
+    def accuracy_over_time(self) -> AccuracyOverTime | None:
+        """What was measured within tasks; None if that was not requested."""
+        if self.evaluation_over_time is None or self.over_time is None:
+            return None
+        return AccuracyOverTime(self.evaluation_over_time.positions, *self.over_time)
+
     def snapshot(self) -> LearnerSnapshot:
         """Return states, log, keys and accuracies."""
-        return LearnerSnapshot(self.progress, self._keys, self.accuracy)
+        return LearnerSnapshot(self.progress, self._keys, self.accuracy, self.over_time)
 
     def restore(self, snapshot: LearnerSnapshot, position: int) -> None:
         """Go to a position."""
-        self._progress, self._keys, self.accuracy = snapshot
+        self._progress, self._keys, self.accuracy, self.over_time = snapshot
         self.position = position
 
     def report(self) -> str:

@@ -267,10 +267,14 @@ class Evaluator:
             task: number of the task, for learners that need it.
             test: the task's test set.
         """
-        outputs = self._test_outputs(states, seed, task, test.x)
         if np.issubdtype(test.y.dtype, np.integer):
-            return float(np.mean(outputs.argmax(axis=1) == test.y))
+            return float(np.mean(self.right(states, seed, task, test)))
+        outputs = self._test_outputs(states, seed, task, test.x)
         return float(1 - np.sum((outputs - test.y) ** 2) / np.sum((test.y - test.y.mean(axis=0)) ** 2))
+
+    def right(self, states: Any, seed: int, task: int, test: LabelledSet) -> Bool[np.ndarray, " n"]:
+        """Tell which examples of a test set of labels are answered right; arguments as of `score`."""
+        return self._test_outputs(states, seed, task, test.x).argmax(axis=1) == test.y
 
     def _test_outputs(self, states: Any, seed: int, task: int, x: np.ndarray) -> Float[np.ndarray, "n outputs"]:
         parts, answers = [], self._answers(states, seed)

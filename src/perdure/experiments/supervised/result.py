@@ -19,10 +19,12 @@ from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.program import Alignment
 from perdure.learners.catalog import learner_name
 from perdure.machine.process import peak_memory
+from perdure.metrics.anytime import anytime_over_seeds
 from perdure.metrics.prequential import windowed_means
 from perdure.metrics.transfer import Statistic, mean_and_interval, metrics_over_seeds
 from perdure.records.folder import RunFolder
 from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
+from perdure.records.over_time import AccuracyOverTime, write_over_time
 from perdure.records.summary import ALIGNMENTS, PREQUENTIAL, Summary, write_summary
 
 
@@ -45,6 +47,8 @@ class Result:
     `metrics["prequential_accuracy"]`; see `prequential_curve`."""
     alignments: Alignment | None
     """Gradient alignment at each example, leaves (seeds, N); None if not requested."""
+    over_time: AccuracyOverTime | None
+    """Accuracy within tasks; None if it was not requested (`evaluate_every`)."""
     states: Any
     """Final states, leaves (seeds, ...)."""
     training_seconds: float
@@ -106,6 +110,10 @@ def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
     if log.alignment is not None:
         for name, values in zip(ALIGNMENTS, log.alignment, strict=True):
             metrics[name] = mean_and_interval(_means_over_learning(values, job.streams.lengths))
+    over_time = job.accuracy_over_time
+    if over_time is not None:
+        ends = np.stack([it.task_ends for it in job.streams.benchmarks])
+        metrics |= anytime_over_seeds(over_time.positions, over_time.accuracy, ends)
     return Result(
         learner=job.learner,
         seeds=job.streams.seeds,
@@ -114,6 +122,7 @@ def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
         losses=log.loss,
         correct=log.correct,
         alignments=log.alignment,
+        over_time=over_time,
         states=job.progress.state,
         training_seconds=costs.training_seconds,
         training_cpu_seconds=costs.training_cpu_seconds,
@@ -133,6 +142,8 @@ def write_record(folder: RunFolder, result: Result) -> None:
     if result.alignments is not None:
         curves = alignment_curves(*map(np.asarray, result.alignments))
         write_alignment(folder.path, result.seeds, curves)
+    if result.over_time is not None:
+        write_over_time(folder.path, result.seeds, result.over_time)
     folder.log(f"finished: {result.training_seconds:.1f} s of training")
     summary = Summary(
         metrics=result.metrics,

@@ -34,6 +34,8 @@ def run(
     model: MakeModel | None = None,
     evaluation: Evaluation = "needed",
     alignment: bool = False,
+    evaluate_every: int | None = None,
+    evaluate_on: int | None = None,
     folder: Path | str | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     previous: bool = False,
@@ -54,6 +56,10 @@ def run(
             and after each task, for forward transfer and forgetting too.
         alignment: log how the gradients on each example and on a random past one agree: their dot product before and
             after the update, and their cosine.
+        evaluate_every: examples between two evaluations within tasks, for metrics over time; None evaluates only at
+            the ends of tasks.
+        evaluate_on: test examples of each task that count in evaluations within tasks, drawn at random once per seed;
+            None for all. What is measured at the ends of tasks does not change.
         folder: where the record and checkpoints go; a run that is unfinished there resumes from its last
             checkpoint and ends bit-identical to an uninterrupted one; a finished one is read. None keeps nothing.
         checkpoint_seconds: time between two checkpoints.
@@ -72,7 +78,16 @@ def run(
         CheckpointError: if the newest checkpoint is damaged.
         StorageError: if the record or a checkpoint cannot be written.
     """
-    spec = run_spec(learner, benchmark, seeds=seeds, model=model, evaluation=evaluation, alignment=alignment)
+    spec = run_spec(
+        learner,
+        benchmark,
+        seeds=seeds,
+        model=model,
+        evaluation=evaluation,
+        alignment=alignment,
+        evaluate_every=evaluate_every,
+        evaluate_on=evaluate_on,
+    )
     how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=progress)
     return run_of(spec, how, None if folder is None else Path(folder))
 

@@ -15,6 +15,7 @@ from jaxtyping import PRNGKeyArray
 
 from perdure import models
 from perdure.core import Example, Learner, StreamInfo
+from perdure.experiments.supervised.over_time import Sampling
 from perdure.experiments.supervised.streams import MakeBenchmark
 from perdure.learners.catalog import learner_name
 from perdure.learners.hyperparameters import hyperparameters
@@ -46,6 +47,8 @@ class RunSpec:
     model: MakeModel
     evaluation: Evaluation
     alignment: bool
+    sampling: Sampling | None = None
+    """When to evaluate within tasks; None for only at their ends."""
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -63,6 +66,7 @@ class RunSpec:
             "seeds": list(self.seeds),
             "evaluation": self.evaluation,
             "alignment": self.alignment,
+            **({} if self.sampling is None else {"evaluate": self.sampling._asdict()}),
         }
 
     def default_folder(self, root: Path = RUNS) -> Path:
@@ -86,6 +90,8 @@ def run_spec(
     model: MakeModel | None = None,
     evaluation: Evaluation = "needed",
     alignment: bool = False,
+    evaluate_every: int | None = None,
+    evaluate_on: int | None = None,
 ) -> RunSpec:
     """Return what a run is, given the arguments of `perdure.run`.
 
@@ -104,7 +110,29 @@ def run_spec(
         raise TypeError(f"model is {model!r}, expected a function of one example, the number of outputs and a key")
     if evaluation not in get_args(Evaluation):
         raise ValueError(f"evaluation = {evaluation!r}, expected one of {', '.join(map(repr, get_args(Evaluation)))}")
-    return RunSpec(learner, benchmark, chosen_seeds(seeds), model or default_model(benchmark), evaluation, alignment)
+    return RunSpec(
+        learner,
+        benchmark,
+        chosen_seeds(seeds),
+        model or default_model(benchmark),
+        evaluation,
+        alignment,
+        _sampling(evaluate_every, evaluate_on),
+    )
+
+
+def _sampling(every: int | None, test_examples: int | None) -> Sampling | None:
+    if every is None:
+        if test_examples is not None:
+            raise ValueError(
+                f"evaluate_on = {test_examples} is given without evaluate_every; give both, or leave it out: at the "
+                "ends of tasks all test examples count"
+            )
+        return None
+    for name, value in (("evaluate_every", every), ("evaluate_on", 1 if test_examples is None else test_examples)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} = {value!r}, expected a whole number of examples ≥ 1")
+    return Sampling(int(every), None if test_examples is None else int(test_examples))
 
 
 def chosen_seeds(seeds: Any) -> tuple[int, ...]:

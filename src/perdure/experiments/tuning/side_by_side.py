@@ -191,8 +191,8 @@ def _scores(
 
 
 def _apart(progress: Progress, n_learners: int) -> Progress:
-    return jax.tree.map(lambda leaf: leaf.reshape(n_learners, -1, *leaf.shape[1:]), progress)
+    return jax.tree.map(lambda leaf: leaf.reshape(n_learners, len(leaf) // n_learners, *leaf.shape[1:]), progress)
 
 
 def _together(progress: Progress) -> Progress:
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), progress)
+    return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), progress)
