@@ -1,9 +1,13 @@
 """What each memory rule keeps, against its law."""
 
+from collections import Counter
+from itertools import combinations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from perdure.learners.er import ER
 from perdure.learners.replay import MEMORY_RULES, Replay
@@ -62,6 +66,36 @@ def test_a_balanced_memory_keeps_the_rare_class_whole_and_samples_the_others_eve
     for label in (0, 1):
         of_class = found[:, labels == label].mean(axis=0)
         assert_probability(of_class, np.full(len(of_class), of_class.mean()))
+
+
+def biased_law(n, size):
+    """Return the probability of each content after n examples, by going through all that may happen."""
+    law = {frozenset(): 1.0}
+    for example in range(n):
+        after = Counter()
+        for held, probability in law.items():
+            for replaced in held:
+                after[held - {replaced} | {example}] += probability / size
+            after[held | {example}] += probability * (1 - len(held) / size)
+        law = {held: probability for held, probability in after.items() if probability > 0}
+    return law
+
+
+BIG = 6
+WHOLE_LAWS = {
+    "reservoir": ([0] * 6, 3, {frozenset(held): 1 / 20 for held in combinations(range(6), 3)}),
+    "recent": ([0] * 5, 3, biased_law(5, 3)),
+    "balanced": ([0] * BIG + [1], 3, {frozenset((*held, BIG)): 1 / 15 for held in combinations(range(BIG), 2)}),
+}
+
+
+@pytest.mark.parametrize("rule", WHOLE_LAWS)
+def test_each_content_of_the_memory_is_as_probable_as_its_law_says(rule):
+    labels, size, law = WHOLE_LAWS[rule]
+    counts = Counter(frozenset(np.flatnonzero(held).tolist()) for held in kept(rule, labels, size))
+    assert counts.keys() <= law.keys()
+    observed, expected = zip(*((counts[held], SEEDS * probability) for held, probability in law.items()), strict=True)
+    assert stats.chisquare(observed, expected).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("rule", MEMORY_RULES)

@@ -106,6 +106,13 @@ def check_sums(state, stream):
     np.testing.assert_allclose(state.mean, x.mean(axis=0), atol=1e-5)
 
 
+def check_waiting(state, stream):
+    x = stream.x.reshape(len(stream.y), -1) / (255 if stream.x.dtype == np.uint8 else 1)
+    assert state.n_waiting == len(stream.y)
+    np.testing.assert_allclose(state.x[: len(stream.y)], x, rtol=1e-6)
+    np.testing.assert_allclose(state.weight, len(stream.y), rtol=1e-5)
+
+
 def check_rings(state, stream):
     examples, seen = state.memory
     for task, n in enumerate(seen):
@@ -242,6 +249,7 @@ LEARNERS = {
     "lda": Row({"shrinkage": 0.1, "forgetting": 0.001}, check_weighted_means, needs_labels=True, needs_network=False),
     "slda": Row({"shrinkage": 0.1}, check_statistics, needs_labels=True, needs_network=False),
     "ridge": Row({"penalty": 0.1}, check_sums, needs_network=False),
+    "random-fourier-ridge": Row({"frequencies": 8, "penalty": 0.1}, check_waiting, needs_network=False),
 }
 
 

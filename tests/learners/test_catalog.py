@@ -73,6 +73,7 @@ def test_the_names_lead_to_the_papers_algorithms():
         "lda": "LDA",
         "slda": "SLDA",
         "ridge": "Ridge",
+        "random-fourier-ridge": "RandomFourierRidge",
     }
 
 

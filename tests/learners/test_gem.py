@@ -165,6 +165,27 @@ def test_gem_evaluates_only_the_memories_of_tasks_seen(seeds):
         assert len(evaluated) == 1 + task
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_gem_looks_at_no_memory_in_the_first_task(seeds):
+    """Side by side too. Empty slots have label 0, which the stream does not have."""
+    labels = []
+
+    def telling(outputs, y):
+        jax.debug.callback(lambda y: labels.extend(np.ravel(y).tolist()), y)
+        return cross_entropy(outputs, y)
+
+    learner, stream = agem(2, loss=telling), stream_of(2, 2)._replace(y=jnp.asarray([1, 1, 2, 2], jnp.int32))
+    models = jax.vmap(lambda key: MLP(4, 3, (5,), key=key))(jax.random.split(KEY, seeds))
+    states = jax.vmap(lambda model: learner.init(model, at(stream, 0), KEY))(models)
+    learn = jax.jit(jax.vmap(lambda state, example: learner.observe(state, example, KEY)[0], in_axes=(0, None)))
+    for n, expected in enumerate([{1}, {1}, {1, 2}, {1, 2}]):
+        labels.clear()
+        states = learn(states, at(stream, n))
+        jax.block_until_ready(states)
+        jax.effects_barrier()
+        assert set(labels) == expected
+
+
 def test_past_gradients_leave_later_rows_zero(x64):
     stream = stream_of(3, 6)
     last = at(states_along(gem(), network(), stream), -1)

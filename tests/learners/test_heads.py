@@ -16,7 +16,10 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 
 from perdure.core import Example, StreamInfo
+from perdure.learners import fourier_ridge
+from perdure.learners.fourier_ridge import RandomFourierRidge
 from perdure.learners.gaussian import GaussianHead
+from perdure.learners.head import Fitted
 from perdure.learners.lda import LDA
 from perdure.learners.nearest_mean import NearestMean
 from perdure.learners.ridge import Ridge
@@ -34,6 +37,7 @@ EXACT = {
     "lda": LDA(0.1),
     "ridge": Ridge(0.01),
     "ridge on random features": Ridge(0.01, random_features=30),
+    "ridge on random Fourier features": RandomFourierRidge(15, 0.5, 0.01),
 }
 """Heads for which the order of the examples does not matter."""
 PARTS = [
@@ -244,6 +248,42 @@ def test_discounted_ridge_is_the_regression_with_those_weights(labels, discount,
         learn = at_once if n > 1 else one_by_one
         state = learn(head, x[start : start + n], given[start : start + n], state)
     np.testing.assert_allclose(scores(head, state, other), peer.predict(other), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("forgetting", [0.0, 0.01])
+@pytest.mark.parametrize("numbers", [False, True], ids=["classes", "numbers"])
+def test_blocks_of_fourier_features_come_to_the_regression_on_all_of_them(numbers, forgetting, monkeypatch):
+    """Two whole blocks, and some examples that wait; then others at once."""
+    monkeypatch.setattr(fourier_ridge, "_BLOCK", 40)
+    x, y, other = data()
+    given = np.stack([x @ np.arange(D), np.sin(x[:, 0])], axis=1) if numbers else y
+    head = RandomFourierRidge(15, 0.5, 0.01, forgetting)
+    state = started(head, 2 if numbers else CLASSES)
+    state = at_once(head, x[97:], given[97:], one_by_one(head, x[:97], given[:97], state))
+    angles = [it @ np.asarray(state.frequencies) / 0.5 for it in (x, other)]
+    z, z_other = (np.concatenate([np.cos(it), np.sin(it)], axis=1) / 15**0.5 for it in angles)
+    weights = (1 - forgetting) ** np.arange(N - 1, -1, -1.0)
+    penalty = 0.01 * (weights @ (z - weights @ z / weights.sum()) ** 2).mean()
+    peer = RidgeOfScikit(penalty).fit(z, given if numbers else np.eye(CLASSES)[y], sample_weight=weights)
+    np.testing.assert_allclose(scores(head, state, other), peer.predict(z_other), rtol=1e-6, atol=1e-9)
+
+
+def test_the_loss_on_an_example_is_of_all_before_it(monkeypatch):
+    monkeypatch.setattr(fourier_ridge, "_BLOCK", 40)
+    x, y, _ = data()
+    heads = Ridge(0.01, 0.02), RandomFourierRidge(15, 0.5, 0.01, 0.02)
+    example = jnp.asarray(x[97]), jnp.asarray(y[97])
+    plain, fourier = (head.loss_before(one_by_one(head, x[:97], y[:97]), *example) for head in heads)
+    np.testing.assert_allclose(plain, fourier, rtol=1e-12)
+
+
+def test_products_of_fourier_features_are_the_gaussian_kernel():
+    x, _, _ = data()
+    n, scale = 100_000, 0.7
+    frequencies = jax.random.normal(KEY, (D, n)) / D**0.5  # as `start` draws them
+    z = np.asarray(RandomFourierRidge(n, scale).features(Fitted(None, None, frequencies), jnp.asarray(x[:30])))  # pyright: ignore
+    distances = ((x[:30, None] - x[None, :30]) ** 2).sum(axis=-1)
+    np.testing.assert_allclose(z @ z.T, np.exp(-distances / (2 * D * scale**2)), rtol=0, atol=0.02)
 
 
 def test_more_than_half_is_not_forgotten_at_once():

@@ -156,7 +156,7 @@ def test_figures_without_presets_are_known():
     assert published("ewc", "omniglot", None) == Published(4.63, 0.14)
     assert find_preset("online", "mnist-rotations") is not None
     assert len([key for key in published_figures() if key[1] == "omniglot"]) == 5
-    assert len(published_figures()) == 3 + 3 + 8 + 8 + 5
+    assert len(published_figures()) == 3 + 3 + 8 + 8 + 5 + 9
 
 
 def test_a_figure_holds_for_the_published_stream_only():

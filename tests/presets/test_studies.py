@@ -6,7 +6,7 @@ import pytest
 
 from perdure.learners.catalog import CATALOG, make_learner
 from perdure.presets import studies
-from perdure.presets.learners import load_presets
+from perdure.presets.learners import load_presets, published
 from perdure.presets.studies import load_study, study_names
 from perdure.streams.catalog import BenchmarkRecipe
 
@@ -25,9 +25,23 @@ def test_retained_holds_every_published_memory_size(learner):
     assert settings(load_study("mer").tables["retained"], learner) == MEMORIES
 
 
-@pytest.mark.parametrize("learner", ["online", "independent", "ewc"])
+@pytest.mark.parametrize(
+    "learner", ["online", "independent", "ewc", "nearest-mean", "lda", "ridge", "random-fourier-ridge"]
+)
 def test_retained_holds_learners_without_memory(learner):
     assert settings(load_study("mer").tables["retained"], learner) == {(name, None) for name in MNIST}
+
+
+@pytest.mark.parametrize("learner", ["la-maml", "c-maml", "sync"])
+def test_looking_ahead_is_measured_in_the_settings_of_its_paper(learner):
+    cells = load_study("la-maml").tables["look-ahead"]
+    memory = {"mnist-rotations": 200, "mnist-permutations": 200, "mnist-many-permutations": 500}
+    assert settings(cells, learner) == set(memory.items())
+    assert {it.n_seeds for it in cells} == {5}
+    for cell in cells:
+        figure = published(cell.preset.learner, cell.preset.benchmark, cell.preset.memory_size)
+        assert figure is not None
+        assert figure.remembered == ((cell.preset.learner, cell.preset.benchmark) != ("la-maml", "mnist-rotations"))
 
 
 @pytest.mark.parametrize("learner", ["er", "er-algorithm-5", "mer", "mer-algorithm-6", "mer-algorithm-7"])
@@ -117,8 +131,8 @@ def test_the_costliest_runs_have_fewer_seeds_but_never_more_than_asked_for():
 
 
 def test_unknown_studies_are_refused():
-    assert study_names() == ["mer"]
-    with pytest.raises(ValueError, match="there is no study 'gem', expected: mer"):
+    assert study_names() == ["mer", "la-maml"]
+    with pytest.raises(ValueError, match="there is no study 'gem', expected: mer, la-maml"):
         load_study("gem")
 
 

@@ -3,6 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
+from perdure.presets.learners import Published
 from perdure.records.listing import list_records
 from perdure.report.tables import comparison_table, published_figure, runs_table
 
@@ -76,7 +77,7 @@ def test_tables_of_no_runs_are_empty():
 
 
 def test_a_published_figure_holds_for_its_own_stream_only(made_up_run):
-    assert published_figure(made_up_run(options={"tasks": 20})) == (77.24, 0.47)
+    assert published_figure(made_up_run(options={"tasks": 20})) == Published(77.24, 0.47)
     assert published_figure(made_up_run(options={"tasks": 5})) is None
     assert published_figure(made_up_run(benchmark="digits-rotations")) is None
 
@@ -97,6 +98,6 @@ def test_a_published_figure_holds_for_its_own_network_loss_and_optimizer_only(ma
 
 def test_omniglot_has_a_network_of_its_own_and_all_its_examples(made_up_run):
     run = {"benchmark": "omniglot", "hyperparameters": {"memory_size": 500}}
-    assert published_figure(made_up_run(**run)) == (32.05, 0.69)
+    assert published_figure(made_up_run(**run)) == Published(32.05, 0.69)
     assert published_figure(made_up_run(**run, model="benchmark_mlp")) is None
     assert published_figure(made_up_run(**run, options={"examples_per_task": 100})) is None

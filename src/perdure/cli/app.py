@@ -44,6 +44,10 @@ COMMANDS = {
     "tune": LazyCommand("Choose a learner's hyper-parameters on validation streams.", _from("tune", "tune_app")),
     "results": LazyCommand("List runs of every kind, finished and unfinished.", _from("report", "results_command")),
     "report": LazyCommand("Show and compare finished runs: tables, and figures.", _from("report", "report_command")),
+    "compare": LazyCommand(
+        "Compare methods on one benchmark: accuracy, cost, table, figures and page.",
+        _from("compare", "compare_command"),
+    ),
     "reproduce": LazyCommand(
         "Measure a published study, beside its published figures.", _from("reproduce", "reproduce_command")
     ),
@@ -56,7 +60,20 @@ COMMANDS = {
 """In the order in which a newcomer needs them."""
 
 
-_COMPUTING = ("run", "stream", "model", "serve", "teach", "resume", "tune", "reproduce", "features", "oml", "rl")
+_COMPUTING = (
+    "run",
+    "stream",
+    "model",
+    "serve",
+    "teach",
+    "resume",
+    "tune",
+    "compare",
+    "reproduce",
+    "features",
+    "oml",
+    "rl",
+)
 """Commands that load JAX."""
 _FORMER_NAMES = {"oml": "features"}
 """Names that still work, of commands that have others now."""

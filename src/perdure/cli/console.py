@@ -29,6 +29,18 @@ Tasks = Annotated[int | None, typer.Option(help="Number of tasks.", show_default
 ExamplesPerTask = Annotated[
     int | None, typer.Option(help="Training examples of each task.", show_default="of the benchmark")
 ]
+EvaluateEvery = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Examples between two tests of all tasks seen so far, for metrics over time.",
+        show_default="at the ends of tasks only",
+    ),
+]
+EvaluateOn = Annotated[
+    int | None,
+    typer.Option(min=1, help="Test examples of each task that count in --evaluate-every.", show_default="all"),
+]
 
 
 def say(text: str) -> None:

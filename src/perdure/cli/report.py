@@ -89,7 +89,10 @@ def _studies(records: Sequence[Any], figures: Path | None) -> Report:
     from perdure.report.study import study_blocks
     from perdure.report.terminal_page import terminal_page
 
-    pages = [study_blocks(it.tables, it.timing, it.command, quick=it.config["quick"]) for it in records]
+    pages = [
+        study_blocks(it.tables, it.timing, it.command, study=it.config["study"], quick=it.config["quick"])
+        for it in records
+    ]
     return Report([terminal_page(page) for page in pages])
 
 
@@ -158,6 +161,22 @@ def _embeddings(records: Sequence[Any], figures: Path | None) -> Report:
     return Report([embeddings_table(record) for record in records], figures=drawn)
 
 
+def _methods(records: Sequence[Any], figures: Path | None) -> Report:
+    from perdure.report.comparison import best_first, comparison_table
+    from perdure.report.figures import save_figures
+    from perdure.report.notes import comparison_notes
+    from perdure.report.terminal_page import terminal_page
+
+    places = _places(records, figures)
+    drawn = [
+        path
+        for folder, record in zip(places, records, strict=False)
+        for path in save_figures(best_first(record.runs), folder)
+    ]
+    tables = [terminal_page([comparison_table(best_first(it.runs), it.request.baseline)]) for it in records]
+    return Report(tables, [it for record in records for it in comparison_notes(record.runs)], drawn)
+
+
 def _places(records: Sequence[Any], figures: Path | None) -> list[Path]:
     """Return a folder for the figures of each of several runs that are drawn alone; none if none are drawn."""
     if figures is None:
@@ -179,6 +198,7 @@ _BY_KIND: Mapping[str, Callable[[Sequence[Any], Path | None], Report]] = {
     "agent": _agents,
     "stream": _streams,
     "embeddings": _embeddings,
+    "methods": _methods,
 }
 
 results_command = command(results, epilog=examples("perdure results", "perdure results other/runs"))

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 def reproduce(
-    study: Annotated[str, typer.Argument(help="The study: mer.")],
+    study: Annotated[str, typer.Argument(help="The study: mer or la-maml.")],
     table: Annotated[
-        str, typer.Option(help="Tables, separated by commas: retained, alignment, variants, omniglot; or all.")
+        str,
+        typer.Option(
+            help="Tables, separated by commas: retained, alignment, variants, omniglot of mer; look-ahead of la-maml; "
+            "or all."
+        ),
     ] = "all",
     seeds: Annotated[
         int | None,
@@ -71,7 +75,8 @@ def write_pages(measured: Measured, typed: str, page: Path, html: Path) -> None:
     from perdure.storage.files import make_folder, write_atomically
 
     record = measured.record
-    blocks = study_blocks(record.tables, record.timing, typed, quick=record.config["quick"])
+    names = {"study": record.config["study"], "quick": record.config["quick"]}
+    blocks = study_blocks(record.tables, record.timing, typed, **names)
     for path, render in ((page, markdown_page), (html, html_page)):
         make_folder(path.parent)
         write_atomically(path, render(blocks).encode())
@@ -82,5 +87,9 @@ def write_pages(measured: Measured, typed: str, page: Path, html: Path) -> None:
 
 reproduce_command = command(
     reproduce,
-    epilog=examples("perdure reproduce mer --quick", "perdure reproduce mer --table retained,alignment --seeds 5"),
+    epilog=examples(
+        "perdure reproduce mer --quick",
+        "perdure reproduce mer --table retained,alignment --seeds 5",
+        "perdure reproduce la-maml --page docs/la-maml.md",
+    ),
 )

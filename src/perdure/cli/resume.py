@@ -91,6 +91,14 @@ def _embeddings(folder: Path, data_dir: Path | None, previous: bool, progress: b
     resume_embeddings(folder, progress=progress)
 
 
+def _methods(folder: Path, data_dir: Path | None, previous: bool, progress: bool) -> None:
+    from perdure.experiments.methods.compare import resume_methods
+    from perdure.report.comparison import save_comparison
+
+    compared = resume_methods(folder, data_dir, progress=progress)
+    save_comparison(compared.record, folder / "results.md", folder / "results.html")
+
+
 _BY_KIND: Mapping[str, Callable[[Path, Path | None, bool, bool], None]] = {
     "learner": _learner,
     "tuning": _search,
@@ -101,6 +109,7 @@ _BY_KIND: Mapping[str, Callable[[Path, Path | None, bool, bool], None]] = {
     "agent": _agent,
     "stream": _stream,
     "embeddings": _embeddings,
+    "methods": _methods,
 }
 
 resume_command = command(resume, epilog=examples("perdure resume runs/mer"))

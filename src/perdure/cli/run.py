@@ -8,12 +8,24 @@ from typing import Annotated, Any
 import typer
 
 from perdure.cli.commands import examples, group, required
-from perdure.cli.console import DataDir, ExamplesPerTask, Previous, Quiet, Tasks, note, say
+from perdure.cli.console import (
+    DataDir,
+    EvaluateEvery,
+    EvaluateOn,
+    ExamplesPerTask,
+    Previous,
+    Quiet,
+    Tasks,
+    note,
+    say,
+)
 from perdure.cli.learners import learner_commands
 from perdure.cli.report import report_run
+from perdure.cli.splits import with_split_options
 from perdure.streams.catalog import benchmark_names
 
 
+@with_split_options
 def _run(
     learner_name: str,
     given: dict[str, float | int],
@@ -22,6 +34,7 @@ def _run(
         typer.Argument(help=f"One of: {', '.join(benchmark_names())}.", show_default="that of --data-file"),
     ] = None,
     *,
+    split: dict[str, Any],
     data_file: Annotated[
         Path | None,
         typer.Option(
@@ -54,6 +67,8 @@ def _run(
             "--alignment", help="At every example, log how its gradient agrees with that of a random past example."
         ),
     ] = False,
+    evaluate_every: EvaluateEvery = None,
+    evaluate_on: EvaluateOn = None,
     preset: Annotated[
         Path | None,
         typer.Option(help="TOML file of presets, such as perdure tune writes.", show_default="those of perdure"),
@@ -75,6 +90,7 @@ def _run(
         "examples_per_task": examples_per_task,
         "task_order": _numbers(task_order),
         "validation": validation or None,
+        **split,
     }
     recipe = _recipe(benchmark, data_file, {name: it for name, it in options.items() if it is not None}, data_dir)
     learner, notes = choose_learner(learner_name, recipe.name, given, preset, options=recipe.options)
@@ -86,6 +102,8 @@ def _run(
         seeds=range(first_seed, first_seed + seeds),
         evaluation="full" if full_matrix else "needed",
         alignment=alignment,
+        evaluate_every=evaluate_every,
+        evaluate_on=evaluate_on,
     )
     folder = out or spec.default_folder()
     if is_finished(folder, spec.config):
@@ -101,7 +119,11 @@ run_app = group(
     learner_commands(
         _run,
         {
-            "": ["perdure run NAME digits-rotations", "perdure run NAME digits-rotations --seeds 5 --full-matrix"],
+            "": [
+                "perdure run NAME digits-rotations",
+                "perdure run NAME digits-rotations --seeds 5 --full-matrix",
+                "perdure run NAME digits-split --scenario class --classes-per-task 2 --shuffle-classes",
+            ],
             "mer": [
                 "perdure run mer digits-rotations --seeds 3",
                 "perdure run mer mnist-rotations --memory-size 200",

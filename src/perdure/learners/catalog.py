@@ -68,6 +68,11 @@ CATALOG = {
     "lda": Entry("perdure.learners.lda", "LDA", "Linear discriminant analysis, exact; no network"),
     "slda": Entry("perdure.learners.slda", "SLDA", "Streaming linear discriminant analysis; no network"),
     "ridge": Entry("perdure.learners.ridge", "Ridge", "Ridge regression on all examples so far; no network"),
+    "random-fourier-ridge": Entry(
+        "perdure.learners.fourier_ridge",
+        "RandomFourierRidge",
+        "Ridge regression on random Fourier features; no network",
+    ),
 }
 
 

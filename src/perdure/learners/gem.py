@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -24,7 +23,8 @@ from perdure.models import split_trainable
 from perdure.updates.branches import for_as_many_as
 from perdure.updates.gradient import example_gradient, predict_one, sgd_step, weighted_gradient
 from perdure.updates.losses import Loss, or_cross_entropy
-from perdure.updates.projection import average_projection, project
+from perdure.updates.projection import project
+from perdure.updates.reference import projected_step
 from perdure.updates.weights import equal_weights
 
 
@@ -57,25 +57,6 @@ class EpisodicLearner(NetworkLearner[GEMState]):
         """Return the network."""
         return state.model
 
-    def step(
-        self,
-        state: GEMState,
-        example: Example,
-        projected: Callable[[Float[Array, " p"], TaskRings], Float[Array, " p"]],
-    ) -> tuple[GEMState, Info]:
-        """Store the example, then take one step of SGD along its gradient as `projected` changes it.
-
-        Args:
-            state: before the example.
-            example: the arriving example.
-            projected: from the gradient, flat, and the memory that holds the example to the direction of the step.
-        """
-        memory = store_in_ring(state.memory, example)
-        gradient = example_gradient(state.model, example.x, example.y, or_cross_entropy(self.loss))
-        flat, restore = ravel_pytree(gradient.grads)
-        model = sgd_step(gradient.model, restore(projected(flat, memory)), self.learning_rate)
-        return GEMState(model, memory), Info(gradient.loss, predict_one(state.model, example.x))
-
 
 class GEM(EpisodicLearner):
     """Gradient episodic memory (Lopez-Paz & Ranzato 2017, Algorithm 1), one example at a time.
@@ -91,16 +72,18 @@ class GEM(EpisodicLearner):
 
     def observe(self, state: GEMState, example: Example, key: PRNGKeyArray) -> tuple[GEMState, Info]:
         """Store the example, then take one step of SGD along its gradient, projected if it harms a past task."""
-        n_past = jnp.asarray(example.task, jnp.int32)
+        loss, n_past = or_cross_entropy(self.loss), jnp.asarray(example.task, jnp.int32)
+        memory = store_in_ring(state.memory, example)
+        gradient = example_gradient(state.model, example.x, example.y, loss)
+        flat, restore = ravel_pytree(gradient.grads)
 
-        def projected(flat: Float[Array, " p"], memory: TaskRings) -> Float[Array, " p"]:
-            def among(most: int) -> Float[Array, " p"]:
-                past = past_gradients(state.model, memory, n_past, most, or_cross_entropy(self.loss))
-                return project(past, flat, self.margin, jnp.arange(most, dtype=jnp.int32) < n_past)
+        def among(most: int) -> Float[Array, " p"]:
+            past = past_gradients(state.model, memory, n_past, most, loss)
+            return project(past, flat, self.margin, jnp.arange(most, dtype=jnp.int32) < n_past)
 
-            return for_as_many_as(n_past, known_stream_info(self).n_tasks - 1, among, flat)
-
-        return self.step(state, example, projected)
+        direction = for_as_many_as(n_past, known_stream_info(self).n_tasks - 1, among, flat)
+        model = sgd_step(gradient.model, restore(direction), self.learning_rate)
+        return GEMState(model, memory), Info(gradient.loss, predict_one(state.model, example.x))
 
 
 class AGEM(EpisodicLearner):
@@ -119,14 +102,17 @@ class AGEM(EpisodicLearner):
 
     def observe_with(self, state: GEMState, example: Example, drawn: Example) -> tuple[GEMState, Info]:
         """`observe` with the batch of past tasks' memories given, leaves (replay_batch_size, ...)."""
-        mean = jnp.full(self.replay_batch_size, 1 / self.replay_batch_size)
-        past = weighted_gradient(state.model, drawn.x, drawn.y, mean, or_cross_entropy(self.loss))
-        reference, _ = ravel_pytree(past.grads)
+        loss, outputs = or_cross_entropy(self.loss), predict_one(state.model, example.x)
 
-        def projected(flat: Float[Array, " p"], memory: TaskRings) -> Float[Array, " p"]:
-            return jnp.where(example.task > 0, average_projection(flat, reference), flat)
+        def plain(model: PyTree) -> PyTree:
+            gradient = example_gradient(model, example.x, example.y, loss)
+            return sgd_step(gradient.model, gradient.grads, self.learning_rate)
 
-        return self.step(state, example, projected)
+        def projected(model: PyTree) -> PyTree:
+            return projected_step(model, example, drawn, self.learning_rate, loss)
+
+        model = jax.lax.cond(jnp.asarray(example.task) > 0, projected, plain, state.model)
+        return GEMState(model, store_in_ring(state.memory, example)), Info(loss(outputs, example.y), outputs)
 
 
 def divided_memory(example: Example, memory_size: int, n_tasks: int) -> TaskRings:

@@ -7,7 +7,7 @@ the order of the examples, and examples that are learned all at once come to the
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -83,6 +83,40 @@ class Head(Learner[State]):
         return self.scores(state, jax.vmap(flat)(x))
 
 
+class Fitted(NamedTuple):
+    """What a linear head answers with."""
+
+    weight: Float[Array, "outputs m"]
+    bias: Float[Array, " outputs"]
+    random: Float[Array, "d random"] | None = None
+    """What features are made with that are not the inputs themselves."""
+
+
+class LinearHead(Head[State]):
+    """A head whose scores are linear in features of the input; to find their weights takes m³ operations.
+
+    Who asks one state about several batches finds the weights once (`fitted`).
+    """
+
+    costly_outputs: ClassVar[bool] = True
+
+    @abstractmethod
+    def fitted(self, state: State) -> Fitted:
+        """Return what answers."""
+
+    @abstractmethod
+    def features(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch m"]:
+        """Return the features that the weights are for."""
+
+    def scores_of(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch outputs"]:
+        """Return the scores, given what answers."""
+        return self.features(fitted, x) @ fitted.weight.T + fitted.bias[None]
+
+    def scores(self, state: State, x: Float[Array, "batch d"]) -> Float[Array, "batch outputs"]:
+        """Return how well each class fits each input, up to a number of the input's own: logits; or the numbers."""
+        return self.scores_of(self.fitted(state), x)
+
+
 def flat(x: AnyArray) -> Float[Array, " d"]:
     """Return an input as a vector."""
     return as_features(x).ravel()
@@ -113,6 +147,13 @@ def class_sums(values: Float[Array, "n d"], y: Int[Array, " n"], n_classes: int)
 def class_counts(y: Int[Array, " n"], n_classes: int) -> Int[Array, " classes"]:
     """Return the number of examples of each class."""
     return jnp.zeros(n_classes, jnp.int32).at[y].add(1)
+
+
+def ruled_out_if_unseen(fitted: Fitted, counts: Shaped[Array, " classes"]) -> Fitted:
+    """Return what answers so that classes whose count, or weight, is zero are ruled out."""
+    seen = counts > 0
+    bias = jnp.where(seen, fitted.bias, jnp.asarray(MASKED, fitted.bias.dtype))
+    return fitted._replace(weight=jnp.where(seen[:, None], fitted.weight, 0), bias=bias)
 
 
 def if_seen(scores: Float[Array, "batch classes"], counts: Shaped[Array, " classes"]) -> Float[Array, "batch classes"]:

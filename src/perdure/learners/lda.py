@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
 from perdure.core import Rate, StreamInfo
-from perdure.learners.head import Head, away_from, class_sums, half_distance, if_seen
+from perdure.learners.head import Fitted, LinearHead, away_from, class_sums, half_distance, ruled_out_if_unseen
 from perdure.learners.hyperparameters import check_hyperparameters, flag, rate, stream_info_field
 from perdure.updates.scatter import Scatter, faded, matrix, no_scatter, with_row, with_rows
 
@@ -24,7 +24,7 @@ class CommonNormals(NamedTuple):
     """Sum of the outer products of the distances of all examples from the means of their classes."""
 
 
-class LDA(Head[CommonNormals]):
+class LDA(LinearHead[CommonNormals]):
     """Linear discriminant analysis of all examples so far, exactly, with a covariance that is shrunk to a sphere.
 
     With W the mean outer product of the examples' distances from the means of their classes, the covariance is
@@ -81,16 +81,20 @@ class LDA(Head[CommonNormals]):
         """Return half the squared distance from the mean of the class."""
         return half_distance(x, state.mean[y])
 
-    def scores(self, state: CommonNormals, x: Float[Array, "batch d"]) -> Float[Array, "batch classes"]:
+    def fitted(self, state: CommonNormals) -> Fitted:
         """Return the linear discriminants."""
         mean, weights, scatter = state
         total = matrix(scatter, jnp.asarray(1 - self.forgetting, mean.dtype))
         within = total / jnp.where(jnp.any(weights > 0), jnp.sum(weights), 1)
         weight = solved(shrunk(within, self.shrinkage), mean)
-        known = -jnp.sum(mean * weight, axis=1) / 2
+        bias = -jnp.sum(mean * weight, axis=1) / 2
         if self.priors:
-            known += jnp.log(jnp.where(weights > 0, weights, 1))
-        return if_seen(x @ weight.T + known[None], weights)
+            bias += jnp.log(jnp.where(weights > 0, weights, 1))
+        return ruled_out_if_unseen(Fitted(weight, bias), weights)
+
+    def features(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch d"]:
+        """Return the inputs."""
+        return x
 
 
 def _faded(weights: Float[Array, " classes"], keep: Float[Array, ""]) -> Float[Array, " classes"]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray, Shaped
 
 from perdure.core import Rate, StreamInfo
-from perdure.learners.head import Head
+from perdure.learners.head import Fitted, LinearHead
 from perdure.learners.hyperparameters import check_hyperparameters, integer, rate, stream_info_field
 from perdure.learners.lda import mean_variance, solved
 from perdure.updates.branches import where_needed
@@ -33,7 +33,7 @@ class RidgeSums(NamedTuple):
     """Weights of random features; none if features are the inputs themselves."""
 
 
-class Ridge(Head[RidgeSums]):
+class Ridge(LinearHead[RidgeSums]):
     """Ridge regression, whose answers are those of all examples so far at once: recursive least squares.
 
     A class has the target 1 where it is that of the example, and else 0; for regression the targets are the numbers.
@@ -73,9 +73,9 @@ class Ridge(Head[RidgeSums]):
 
     def learn(self, state: RidgeSums, x: Float[Array, " d"], y: Shaped[Array, ...]) -> RidgeSums:
         """Move the means, and add to the sums."""
-        x, keep = self._features(state, x), jnp.asarray(1 - self.forgetting, x.dtype)
+        x, keep = self._features(state.random, x), jnp.asarray(1 - self.forgetting, x.dtype)
         before = keep * state.weight
-        away, targets = x - state.mean, _targets(y, len(state.targets), x.dtype)
+        away, targets = x - state.mean, targets_of(y, len(state.targets), x.dtype)
         scatter = with_row(state.scatter, jnp.sqrt(before / (before + 1)) * away, keep)
         # What comes while rows wait is made larger by as much as all of it is made smaller once none does.
         part = x / keep ** (state.scatter.n_waiting + 1).astype(x.dtype)
@@ -92,8 +92,8 @@ class Ridge(Head[RidgeSums]):
 
     def learn_all(self, state: RidgeSums, x: Float[Array, "n d"], y: Shaped[Array, "n ..."]) -> RidgeSums:
         """Move the means, and add to the sums."""
-        x, keep = self._features(state, x), jnp.asarray(1 - self.forgetting, x.dtype)
-        n, targets = len(x), _targets(y, len(state.targets), x.dtype)
+        x, keep = self._features(state.random, x), jnp.asarray(1 - self.forgetting, x.dtype)
+        n, targets = len(x), targets_of(y, len(state.targets), x.dtype)
         weights = faded(n, keep, x.dtype)
         before, new = keep**n * state.weight, jnp.sum(weights)
         own, own_targets = weights @ x / new, weights @ targets / new
@@ -109,12 +109,17 @@ class Ridge(Head[RidgeSums]):
 
     def loss_before(self, state: RidgeSums, x: Float[Array, " d"], y: Shaped[Array, ...]) -> Float[Array, ""]:
         """Return half the squared distance of the target from the mean target."""
-        return jnp.sum((_targets(y, len(state.targets), x.dtype) - state.targets) ** 2) / 2
+        return jnp.sum((targets_of(y, len(state.targets), x.dtype) - state.targets) ** 2) / 2
 
-    def scores(self, state: RidgeSums, x: Float[Array, "batch d"]) -> Float[Array, "batch outputs"]:
-        """Return the regression's answers."""
+    def fitted(self, state: RidgeSums) -> Fitted:
+        """Return the weights, and the constant."""
         weight = self.weights(state)
-        return self._features(state, x) @ weight.T + (state.targets - weight @ state.mean)[None]
+        return Fitted(weight, state.targets - weight @ state.mean, state.random)
+
+    def features(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch m"]:
+        """Return the inputs, or random features of them."""
+        assert fitted.random is not None
+        return self._features(fitted.random, x)
 
     def weights(self, state: RidgeSums) -> Float[Array, "outputs m"]:
         """Return the weights of the features."""
@@ -127,11 +132,12 @@ class Ridge(Head[RidgeSums]):
         keep = jnp.asarray(1 - self.forgetting, state.mean.dtype)
         return state.cross * keep ** state.scatter.n_waiting.astype(keep.dtype)
 
-    def _features(self, state: RidgeSums, x: Float[Array, "*batch d"]) -> Float[Array, "*batch m"]:
-        return jax.nn.relu(x @ state.random) if self.random_features else x
+    def _features(self, random: Float[Array, "d random"], x: Float[Array, "*batch d"]) -> Float[Array, "*batch m"]:
+        return jax.nn.relu(x @ random) if self.random_features else x
 
 
-def _targets(y: Any, n_outputs: int, dtype: DTypeLike) -> Float[Array, "*n outputs"]:
+def targets_of(y: Any, n_outputs: int, dtype: DTypeLike) -> Float[Array, "*n outputs"]:
+    """Return targets of examples: for classes 1 where it is that of the example, and else 0; or the numbers."""
     if jnp.issubdtype(y.dtype, jnp.integer):
         return jax.nn.one_hot(y, n_outputs, dtype=dtype)
     return y.astype(dtype)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
 from perdure.core import Rate, StreamInfo
-from perdure.learners.head import Head, away_from, counted, half_distance
+from perdure.learners.head import Fitted, LinearHead, away_from, counted, half_distance
 from perdure.learners.hyperparameters import check_hyperparameters, rate, stream_info_field
 from perdure.learners.lda import solved
 from perdure.learners.nearest_mean import Means
@@ -24,7 +24,7 @@ class SLDAState(NamedTuple):
     """Sum of the outer products that the covariance is the mean of."""
 
 
-class SLDA(Head[SLDAState]):
+class SLDA(LinearHead[SLDAState]):
     """Streaming linear discriminant analysis as published, which depends a little on the order of the examples.
 
     Each example adds to the covariance the outer product of its distance from the mean that its class has had before
@@ -64,14 +64,18 @@ class SLDA(Head[SLDAState]):
         """Return half the squared distance from the mean of the class."""
         return half_distance(x, state.means.mean[y])
 
-    def scores(self, state: SLDAState, x: Float[Array, "batch d"]) -> Float[Array, "batch classes"]:
+    def fitted(self, state: SLDAState) -> Fitted:
         """Return the linear discriminants."""
         mean = state.means.mean
         weight = solved(
             (1 - self.shrinkage) * covariance(state) + self.shrinkage * jnp.eye(mean.shape[1], dtype=mean.dtype),
             mean,
         )
-        return x @ weight.T - jnp.sum(mean * weight, axis=1)[None] / 2
+        return Fitted(weight, -jnp.sum(mean * weight, axis=1) / 2)
+
+    def features(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch d"]:
+        """Return the inputs."""
+        return x
 
 
 def covariance(state: SLDAState) -> Float[Array, "d d"]:

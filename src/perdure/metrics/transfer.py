@@ -146,6 +146,20 @@ def mean_and_interval(values: Sequence[float] | Float[np.ndarray, " seeds"]) -> 
     return Statistic(float(np.mean(sample)), std, quantile * std / len(sample) ** 0.5, per_seed)
 
 
+def paired_difference(one: Statistic, other: Statistic) -> Statistic:
+    """Return the differences of two figures of the same seeds, which share their streams, seed by seed.
+
+    Raises:
+        ValueError: if there is not one value of each for each seed.
+    """
+    if len(one.per_seed) != len(other.per_seed):
+        raise ValueError(
+            f"there are {len(one.per_seed)} and {len(other.per_seed)} values, expected one of each for each seed; "
+            "compare runs of the same seeds"
+        )
+    return mean_and_interval([a - b for a, b in zip(one.per_seed, other.per_seed, strict=True)])
+
+
 def _trained(accuracy: Accuracy) -> Float64[np.ndarray, "tasks tasks"]:
     """Return R (T, T), the rows after each task, once the matrix has passed its checks."""
     rows, tasks = accuracy.shape

@@ -60,7 +60,7 @@ def _row(preset: Preset) -> dict[str, Any]:
     if preset.options:
         row["options"] = dict(preset.options)
     if preset.retained_accuracy is not None:
-        row["retained_accuracy"] = list(preset.retained_accuracy)
+        row["retained_accuracy"] = [preset.retained_accuracy.mean, preset.retained_accuracy.std]
     return row
 
 

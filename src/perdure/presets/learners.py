@@ -16,7 +16,10 @@ class Published(NamedTuple):
     """A published figure: mean and standard deviation over five runs."""
 
     mean: float
-    std: float
+    std: float | None = None
+    """None where it is not known here."""
+    remembered: bool = False
+    """Has it not been held against the publication yet?"""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def find_preset(
 def published(learner: str, benchmark: str, memory_size: int | None) -> Published | None:
     """Return the published retained accuracy in percent for exactly this memory size, None if there is none.
 
-    Source: Riemer et al. 2019, tables 1 and 2.
+    Source: Riemer et al. 2019, tables 1 and 2; Gupta et al. 2020, the table of MNIST.
     """
     return published_figures().get((learner, benchmark, memory_size))
 
@@ -101,7 +104,7 @@ def published(learner: str, benchmark: str, memory_size: int | None) -> Publishe
 def published_figures() -> dict[tuple[str, str, int | None], Published]:
     """Return all published retained accuracies in percent, by learner, benchmark and memory size.
 
-    Source: Riemer et al. 2019, tables 1 and 2.
+    Source: Riemer et al. 2019, tables 1 and 2; Gupta et al. 2020, the table of MNIST.
     """
     of_presets = {(it.learner, it.benchmark, it.memory_size): it.retained_accuracy for it in load_presets()}
     figures = {key: figure for key, figure in of_presets.items() if figure is not None}
@@ -109,7 +112,13 @@ def published_figures() -> dict[tuple[str, str, int | None], Published]:
         (row["learner"], row["benchmark"], row.get("memory_size")): Published(*row["retained_accuracy"])
         for row in _file()["published_only"]
     }
-    return figures | without_presets
+    means = {
+        (row["learner"], row["benchmark"], row["memory_size"]): Published(
+            row["retained_accuracy"], remembered=row["remembered"]
+        )
+        for row in _file()["published_means"]
+    }
+    return figures | without_presets | means
 
 
 def published_alignment(learner: str, benchmark: str) -> Published | None:
@@ -167,7 +176,8 @@ def _published(figure: Any, where: str) -> Published:
     numbers = [float(checked(it, float, where)) for it in checked(figure, list, where)]
     if len(numbers) != 2:
         raise ContentError(f"{where} has {len(numbers)} numbers, expected a mean and a standard deviation")
-    return Published(*numbers)
+    mean, std = numbers
+    return Published(mean, std)
 
 
 @cache

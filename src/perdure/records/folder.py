@@ -43,9 +43,10 @@ KINDS = (
     "agent",
     "stream",
     "embeddings",
+    "methods",
 )
-"""Of `perdure run`, `tune`, `reproduce`, `oml train`, `oml evaluate`, `oml learners`, `rl train`, `stream`, and
-`features compare`."""
+"""Of `perdure run`, `tune`, `reproduce`, `features train`, `features evaluate`, `features learners`, `rl train`,
+`stream`, `features compare` and `compare`."""
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 CHECKPOINTS = "checkpoints"

@@ -1,19 +1,23 @@
 """The record of a learner on a benchmark, laid out as `perdure.records.folder` tells.
 
-accuracy.parquet   every accuracy that was evaluated, a row each
+accuracy.parquet   every accuracy that was evaluated, a row each; absent where there are no test sets
 alignment.parquet  gradient alignment over the stream, a row each seed and window; if it was logged
+over-time.parquet  accuracy within tasks, a row each seed, evaluation and task seen; if it was requested
+classes.parquet    the same of each class on all tasks seen
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 from perdure.records.errors import REPAIR, ResultsError, damaged
 from perdure.records.folder import CONFIG, read_config, read_environment, seeds_in
 from perdure.records.measurements import AlignmentCurves, Matrices, read_accuracy, read_alignment
+from perdure.records.over_time import AccuracyOverTime, has_over_time, read_over_time
 from perdure.records.summary import Summary, read_summary
 from perdure.storage.reading import ContentError, entry
 
@@ -29,9 +33,12 @@ class RunRecord:
     environment: Mapping[str, Any] | None
     """None until it is written."""
     accuracy: Matrices | None
-    """One accuracy matrix per seed (seeds, T + 1, T), as in `perdure.metrics.transfer`; None until written."""
+    """One accuracy matrix per seed (seeds, T + 1, T), as in `perdure.metrics.transfer`; None until written, and for a
+    stream without test sets."""
     alignment: AlignmentCurves | None
     """Gradient alignment over the stream; None if it was not logged, or until written."""
+    over_time: AccuracyOverTime | None
+    """Accuracy within tasks; None if it was not requested, or until written."""
     summary: Summary | None
     """None while the run is unfinished."""
 
@@ -50,7 +57,7 @@ class RunRecord:
             raise damaged(cause) from cause
         accuracy, alignment = folder / "accuracy.parquet", folder / "alignment.parquet"
         summary = read_summary(folder)
-        if summary is not None and not accuracy.exists():
+        if summary is not None and not accuracy.exists() and not isnan(summary.metrics["retained_accuracy"].mean):
             raise ResultsError(f"{folder} has a summary.json but no accuracy.parquet; {REPAIR}")
         return cls(
             folder=folder,
@@ -58,6 +65,7 @@ class RunRecord:
             environment=read_environment(folder),
             accuracy=read_accuracy(accuracy, config["seeds"]) if accuracy.exists() else None,
             alignment=read_alignment(alignment, config["seeds"]) if alignment.exists() else None,
+            over_time=read_over_time(folder, config["seeds"]) if has_over_time(folder) else None,
             summary=summary,
         )
 

@@ -15,9 +15,11 @@ from perdure.records.errors import REPAIR, ResultsError
 from perdure.records.evaluation import EvaluationRecord
 from perdure.records.folder import CHECKPOINTS, OLD_CONFIGS, has_config, read_config
 from perdure.records.learner import RunRecord
+from perdure.records.methods import MethodsRecord
 from perdure.records.representation import TrainingRecord
 from perdure.records.reproduction import ReproductionRecord
 from perdure.records.stream import StreamRecord
+from perdure.records.summary import PREQUENTIAL
 from perdure.records.tuning import TuningRecord
 from perdure.storage.checkpoints import checkpoint_files
 from perdure.storage.reading import shortened
@@ -32,6 +34,7 @@ Record = (
     | AgentRecord
     | StreamRecord
     | EmbeddingsRecord
+    | MethodsRecord
 )
 
 _LOADERS: Mapping[str, Callable[[Path], Record]] = {
@@ -44,6 +47,7 @@ _LOADERS: Mapping[str, Callable[[Path], Record]] = {
     "agent": AgentRecord.load,
     "stream": StreamRecord.load,
     "embeddings": EmbeddingsRecord.load,
+    "methods": MethodsRecord.load,
 }
 
 _MAX_CAUSE = 200  # characters
@@ -124,7 +128,7 @@ def _row(record: Record) -> ListedRun:
 def _progress(record: Record) -> str:
     if isinstance(record, TuningRecord):
         return f"{record.n_tried} of {len(record.request.combinations)} combinations"
-    if isinstance(record, ReproductionRecord):
+    if isinstance(record, ReproductionRecord | MethodsRecord):
         return f"{record.n_finished} of {len(record.request.runs)} runs"
     if isinstance(record, EvaluationRecord):
         return f"{record.n_done} of {record.n_parts} parts"
@@ -148,6 +152,9 @@ def _figure(record: Record) -> str:
         if record.summary is None:
             return ""
         retained = record.summary.metrics["retained_accuracy"]
+        if isinstance(record, RunRecord) and math.isnan(retained.mean) and PREQUENTIAL in record.summary.metrics:
+            alone = record.summary.metrics[PREQUENTIAL]
+            return _with_interval("PA", 100 * alone.mean, 100 * alone.ci95, 2)
         return _score(retained) if isinstance(record, AgentRecord) else _percent(retained)
     if isinstance(record, TuningRecord):
         return _percent(record.result.best.score) if record.trials and record.n_tried else ""

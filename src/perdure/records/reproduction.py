@@ -128,11 +128,15 @@ def _request(content: Mapping[str, Any], where: Path) -> ReproductionRequest:
 
 def _runs(names: Any, where: str) -> list[str]:
     """Return names of folders, which lie in the study's own."""
-    listed = [checked(name, str, where) for name in checked(names, list, where)]
-    if strange := [name for name in listed if not _is_folder_name(name)]:
-        raise ContentError(f"{where} has {shortened(repr(strange[0]))}, expected names of folders in the study's own")
-    return listed
+    return [folder_name(checked(name, str, where), where) for name in checked(names, list, where)]
 
 
-def _is_folder_name(name: str) -> bool:
-    return name not in ("", ".", "..") and Path(name).name == name and len(name.encode()) <= _MAX_NAME_BYTES
+def folder_name(name: str, where: object) -> str:
+    """Return a name of a folder that lies in a study's own.
+
+    Raises:
+        ContentError: if it is none, or leads elsewhere.
+    """
+    if name in ("", ".", "..") or Path(name).name != name or len(name.encode()) > _MAX_NAME_BYTES:
+        raise ContentError(f"{where} has {shortened(repr(name))}, expected names of folders in the study's own")
+    return name

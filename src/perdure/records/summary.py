@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from perdure.metrics.anytime import ANYTIME
 from perdure.metrics.transfer import METRICS, Statistic
 from perdure.records.errors import damaged
 from perdure.records.folder import SUMMARY
@@ -26,7 +27,7 @@ class Summary:
     """What came of a finished run, over its seeds."""
 
     metrics: Mapping[str, Statistic]
-    """Transfer metrics, NaN where not evaluated; `PREQUENTIAL` for classes, and `ALIGNMENTS` if they were logged."""
+    """Transfer metrics, NaN where not evaluated; `PREQUENTIAL` for classes; `ALIGNMENTS` and `ANYTIME` if requested."""
     training_seconds: float
     """Time in training, all seeds together, compilation and evaluation apart."""
     training_cpu_seconds: float
@@ -70,7 +71,7 @@ def read_summary(folder: Path) -> Summary | None:
         return None
     try:
         content = read_json(path)
-        names = [*METRICS, *(name for name in (PREQUENTIAL, *ALIGNMENTS) if name in content)]
+        names = [*METRICS, *(name for name in (PREQUENTIAL, *ALIGNMENTS, *ANYTIME) if name in content)]
         return Summary(
             {name: _statistic_from_json(entry(content, name, dict, path), f"{path}, {name!r}") for name in names},
             float(entry(content, "training_seconds", float, path)),

@@ -28,6 +28,8 @@ class Table(NamedTuple):
     """As many cells each as there are headers."""
     text_columns: Collection[int]
     """Numbers of the columns that stand on the left; the others, numbers, stand on the right."""
+    bold: Collection[tuple[int, int]] = ()
+    """Row and column of cells that stand out."""
 
 
 class Picture(NamedTuple):

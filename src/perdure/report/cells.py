@@ -26,12 +26,14 @@ _DECIMALS = {"gradient_alignment": 3, "gradient_alignment_after_update": 3, "gra
 
 def accuracy_table(records: Sequence[RunRecord], *, with_published: bool) -> Table:
     """Return retained accuracies in percent, and how they compare with what was published."""
-    headers = ["learner", "memory", "seeds", "measured"]
-    rows = [[*_names(it), f"{len(it.seeds)}", _percent(metric_of(it, "retained_accuracy"))] for it in records]
+    headers = ["learner", "memory", "kept", "seeds", "measured"]
+    rows = [
+        [*_names(it), _kept(it), f"{len(it.seeds)}", _percent(metric_of(it, "retained_accuracy"))] for it in records
+    ]
     if with_published:
         headers += ["published", "difference", "verdict"]
         rows = [row + _comparison(record) for row, record in zip(rows, records, strict=True)]
-    return Table(headers, rows, text_columns=(0, 6))
+    return Table(headers, rows, text_columns=(0, 7))
 
 
 def alignment_table(records: Sequence[RunRecord], *, with_published: bool) -> Table:
@@ -104,6 +106,11 @@ def _memory(size: int | None) -> str:
     return DASH if size is None else f"{size}"
 
 
+def _kept(record: RunRecord) -> str:
+    """Return what a finished run's method keeps between examples, of one seed."""
+    return DASH if record.summary is None else f"{record.summary.state_bytes / 1000:,.0f} kB"
+
+
 def _comparison(record: RunRecord) -> list[str]:
     """Return the published figure, the difference from it and the verdict."""
     measured, published = metric_of(record, "retained_accuracy"), published_figure(record)
@@ -122,7 +129,7 @@ def _cost(record: RunRecord) -> list[str]:
     return [
         DASH if cpus is None else f"{cpus}",
         f"{cpu_milliseconds(record)} ms",
-        f"{summary.state_bytes / 1000:,.0f} kB",
+        _kept(record),
         f"{summary.training_seconds:,.1f} s",
         f"{summary.compile_seconds:,.1f} s",
         f"{summary.peak_memory_bytes / 2**20:,.0f} MiB",
@@ -144,7 +151,10 @@ def _value(value: Any) -> str:
 
 
 def _plus_minus(figure: Published | None, style: str) -> str:
-    return DASH if figure is None else f"{figure.mean:{style}} ± {figure.std:{style.lstrip('+')}}"
+    if figure is None:
+        return DASH
+    spread = "" if figure.std is None else f" ± {figure.std:{style.lstrip('+')}}"
+    return f"{figure.mean:{style}}{spread}" + (" (remembered)" if figure.remembered else "")
 
 
 def _percent(statistic: Statistic | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 
 from perdure.report.blocks import Block, Heading, Paragraph, Picture, Table
@@ -66,16 +66,21 @@ def _html(block: Block) -> str:
 
 
 def _table(table: Table) -> str:
-    def row(tag: str, cells: Sequence[str]) -> str:
+    def row(tag: str, cells: Sequence[str], bold: Collection[int]) -> str:
         inside = (
-            f"<{tag}{_attribute(cell, number in table.text_columns)}>{_inline(cell)}</{tag}>"
+            f"<{tag}{_attribute(cell, number in table.text_columns)}>{_cell(cell, bold=number in bold)}</{tag}>"
             for number, cell in enumerate(cells)
         )
         return f"<tr>{''.join(inside)}</tr>"
 
-    rows = "\n".join(row("td", cells) for cells in table.rows)
-    head = f"<thead>{row('th', table.headers)}</thead>"
+    bold = [[column for at, column in table.bold if at == place] for place in range(len(table.rows))]
+    rows = "\n".join(row("td", cells, its) for cells, its in zip(table.rows, bold, strict=True))
+    head = f"<thead>{row('th', table.headers, ())}</thead>"
     return f'<div class="wide"><table>\n{head}\n<tbody>\n{rows}\n</tbody>\n</table></div>'
+
+
+def _cell(text: str, *, bold: bool) -> str:
+    return f"<strong>{_inline(text)}</strong>" if bold else _inline(text)
 
 
 def _attribute(cell: str, is_text: bool) -> str:

@@ -39,4 +39,8 @@ def _markdown(block: Heading | Paragraph | Table) -> str:
         return f"{'#' * block.level} {block.text}"
     if isinstance(block, Paragraph):
         return block.text
-    return aligned_markdown(*block)
+    rows = [
+        [f"**{cell}**" if (place, column) in block.bold else cell for column, cell in enumerate(cells)]
+        for place, cells in enumerate(block.rows)
+    ]
+    return aligned_markdown(block.headers, rows, block.text_columns)

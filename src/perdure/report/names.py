@@ -35,6 +35,12 @@ _LEARNERS = {
     "la-maml-task-incremental": "La-MAML (task-incremental)",
     "sync-task-incremental": "Sync (task-incremental)",
     "c-maml-task-incremental": "C-MAML (task-incremental)",
+    "nearest-mean": "Nearest mean",
+    "gaussian": "Normal distributions",
+    "lda": "LDA",
+    "slda": "Streaming LDA",
+    "ridge": "Ridge",
+    "random-fourier-ridge": "Ridge on random Fourier features",
 }
 _BENCHMARKS = {
     "mnist-rotations": "MNIST Rotations",

@@ -115,9 +115,15 @@ def _percent(name: str) -> Callable[[RunRecord], Cell]:
     return _scaled(name, 100.0, 2)
 
 
+def _without_tests(record: RunRecord) -> Cell:
+    """Return the prequential accuracy of a run without test sets, which has no other."""
+    has_other = metric_of(record, "retained_accuracy") is not None
+    return NOTHING if has_other else _percent("prequential_accuracy")(record)
+
+
 def _published(record: RunRecord) -> Cell:
     figure = published_figure(record)
-    return NOTHING if figure is None else Cell(f"{figure.mean:.2f}", f"{figure.std:.2f}")
+    return NOTHING if figure is None else Cell(f"{figure.mean:.2f}", "" if figure.std is None else f"{figure.std:.2f}")
 
 
 def _difference(record: RunRecord) -> Cell:
@@ -163,7 +169,11 @@ _LEGEND = {
     "BTI": "BTI: backward transfer and interference",
     "FWT": "FWT: forward transfer",
     "Forg.": "Forg.: forgetting",
+    "PA": "PA: prequential accuracy, each example predicted before it was learned",
     "Align.": "Align.: gradient alignment, a dot product",
+    "AAA": "AAA: average anytime accuracy",
+    "WC": "WC: worst-case accuracy",
+    "Gap": "Gap: stability gap",
     "Training s\nCPU ms\nKept kB": "CPU ms: CPU time per example and seed; Kept kB: kept between examples, per seed",
 }
 """What the headers of a comparison stand for."""
@@ -177,6 +187,7 @@ _CPU_MILLISECONDS = Column("CPU ms", _cpu_milliseconds)
 _KEPT_KILOBYTES = Column("Kept kB", _kept_kilobytes)
 _MEASURED = [
     Column("RA", _percent("retained_accuracy")),
+    Column("PA", _without_tests),
     Column("Publ.\nRA", _published),
     Column("Diff.", _difference),
     Column("LA", _percent("learning_accuracy")),
@@ -184,6 +195,9 @@ _MEASURED = [
     Column("FWT", _percent("forward_transfer")),
     Column("Forg.", _percent("forgetting")),
     Column("Align.", _scaled("gradient_alignment", 1.0, 3)),
+    Column("AAA", _percent("average_anytime_accuracy")),
+    Column("WC", _percent("worst_case_accuracy")),
+    Column("Gap", _percent("stability_gap")),
 ]
 
 

@@ -29,6 +29,6 @@ def _table(block: Table) -> rich_table.Table:
     table = rich_table.Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for place, header in enumerate(block.headers):
         table.add_column(Text(header), justify="left" if place in block.text_columns else "right", overflow="fold")
-    for row in block.rows:
-        table.add_row(*map(Text, row))
+    for place, row in enumerate(block.rows):
+        table.add_row(*(Text(it, style="bold" if (place, n) in block.bold else "") for n, it in enumerate(row)))
     return table

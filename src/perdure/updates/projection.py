@@ -61,9 +61,13 @@ def average_projection(gradient: Float[Array, " p"], reference: Float[Array, " p
         gradient: g, of the current loss.
         reference: g_ref, of the mean loss on memories of all past tasks (Chaudhry et al. 2019, equation 11).
     """
-    product, square = gradient @ reference, reference @ reference
+    return gradient - share_of_reference(gradient @ reference, reference @ reference) * reference
+
+
+def share_of_reference(product: Float[Array, ""], square: Float[Array, ""]) -> Float[Array, ""]:
+    """Return the factor of g_ref in what `average_projection` takes away, given g · g_ref and g_ref · g_ref."""
     harmful = (product < 0) & (square > 0)
-    return gradient - jnp.where(harmful, product / jnp.where(harmful, square, 1), 0) * reference
+    return jnp.where(harmful, product / jnp.where(harmful, square, 1), 0)
 
 
 def dual_solution(

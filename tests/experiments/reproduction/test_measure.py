@@ -10,13 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-import perdure.experiments.reproduction.measure as measuring
 from perdure.experiments.reproduction.measure import default_study_folder, find_tables, measure
 from perdure.machine.signals import InterruptedRunError
 from perdure.presets.learners import Preset
 from perdure.presets.studies import Cell, Study
 from perdure.records.errors import ResultsError
-from perdure.storage.lock import FolderInUseError, FolderLock
 
 SHORT = {"tasks": 2, "examples_per_task": 20}
 
@@ -149,20 +147,6 @@ def test_a_restart_beside_the_workers_of_a_killed_measurement_ends_as_if_nothing
     assert printed == untouched, errors
     assert "[]" in printed  # no failure
     assert list((tmp_path / "killed").rglob(".*.tmp")) == []
-
-
-def test_a_run_whose_folder_somebody_else_owns_fails_in_words(tmp_path, monkeypatch):
-    cell = ONLINE
-    folder = tmp_path / "run"
-    folder.mkdir()
-    monkeypatch.setattr(measuring, "_PATIENCE", 0.1)
-    with (
-        FolderLock(folder),
-        pytest.raises(FolderInUseError, match=rf"is in use by another run in this process \({os.getpid()}\)"),
-    ):
-        measuring._measure_cell(cell, folder, None, lambda update: None)
-    measuring._measure_cell(cell, folder, None, lambda update: None)
-    assert (folder / "summary.json").exists()
 
 
 def test_unknown_tables_are_refused_with_those_there_are():

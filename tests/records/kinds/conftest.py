@@ -6,9 +6,20 @@ import numpy as np
 import pytest
 
 from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
-from perdure.records import agent, comparison, embeddings, evaluation, representation, reproduction, stream, tuning
+from perdure.records import (
+    agent,
+    comparison,
+    embeddings,
+    evaluation,
+    methods,
+    representation,
+    reproduction,
+    stream,
+    tuning,
+)
 from perdure.records.folder import FORMAT, KINDS, own_folder
 from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
+from perdure.records.over_time import AccuracyOverTime, write_over_time
 from perdure.records.requested import note_request, write_finished
 from perdure.records.summary import Summary, write_summary
 
@@ -17,6 +28,13 @@ NAN = np.nan
 FIRST = [[NAN, 0.2, 0.1], [0.8, 0.3, NAN], [NAN, 0.7, 0.4], [0.6, 0.5, 0.9]]
 SECOND = [[NAN, 0.1, 0.1], [0.9, 0.3, NAN], [NAN, 0.9, 0.4], [0.6, 0.6, 0.9]]
 MATRICES = np.array([FIRST, SECOND])
+OVER_TIME = AccuracyOverTime(
+    np.array([10, 20, 30]),
+    np.array(
+        [[[0.8, NAN, NAN], [0.7, 0.7, NAN], [0.6, 0.5, 0.9]], [[0.9, NAN, NAN], [0.5, 0.9, NAN], [0.6, 0.6, 0.9]]]
+    ),
+    np.array([[[0.5, NAN], [0.5, 0.25], [0.75, 1.0]], [[0.5, 0.5], [0.25, 0.25], [1.0, 1.0]]]),
+)
 LEARNER = {
     "learner": {"name": "mer", "hyperparameters": {"memory_size": 200, "learning_rate": 0.1}},
     "benchmark": {"name": "mnist-rotations", "options": {"tasks": 3}},
@@ -32,6 +50,7 @@ def _learner(home):
     write_accuracy(home.path, SEEDS, MATRICES)
     values = np.random.default_rng(0).normal(size=(3, 2, 90)).astype(np.float32)
     write_alignment(home.path, SEEDS, alignment_curves(*values))
+    write_over_time(home.path, SEEDS, OVER_TIME)
     logged = {"gradient_alignment": mean_and_interval([0.02, 0.04])}
     write_summary(home.path, Summary(metrics_over_seeds(MATRICES) | logged, *COST))
 
@@ -51,6 +70,15 @@ def _study(home):
         _learner(cell)
     note_request(home, reproduction.ReproductionRequest({"retained": ["cell"]}, ["cell"]).to_json())
     write_finished(home, {"runs": 1})
+
+
+def _methods(home):
+    with own_folder(home.path / "mer-run", {"format": FORMAT, "kind": "learner", **LEARNER}) as run:
+        run.begin("run", {})
+        _learner(run)
+    one = methods.Method("mer", LEARNER["learner"]["hyperparameters"], "mer-run")
+    note_request(home, methods.MethodsRequest([one], "mer", "perdure compare mer mnist-rotations").to_json())
+    write_finished(home, {"methods": 1})
 
 
 def _training(home):
@@ -183,6 +211,7 @@ CONFIGS = {
         "seeds": [0],
         "answered": 200,
     },
+    "methods": {name: LEARNER[name] for name in ("benchmark", "model", "seeds", "evaluation")},
 }
 WRITERS = {
     "learner": _learner,
@@ -194,6 +223,7 @@ WRITERS = {
     "agent": _agent,
     "stream": _stream,
     "embeddings": _embeddings,
+    "methods": _methods,
 }
 assert tuple(CONFIGS) == tuple(WRITERS) == KINDS
 

@@ -17,10 +17,22 @@ WORDS = {
     "comparison": ["1×50 online", "37.5 ± ", "64.7 ± 2.6"],
     "agent": ["agent", "7.50 ± "],
     "stream": ["300 rows of rows.csv", "auto 75.0 70.0 0.500 0.250 1", "er 75.0 70.0 –"],
+    "methods": ["MER 200 68.33 ± 21.18"],
     "embeddings": ["own.npz: 2 examples learned in one pass, one class after another", "lda 75.0 50.0 30 1 er 50.0"],
 }
 FIGURES = {
-    "learner": ["accuracy-over-stream-mnist-rotations", "metrics-mnist-rotations"],
+    "learner": [
+        "accuracy-over-stream-mnist-rotations",
+        "accuracy-over-time-mnist-rotations",
+        "class-accuracy-learner",
+        "metrics-mnist-rotations",
+    ],
+    "methods": [
+        "accuracy-over-stream-mnist-rotations",
+        "accuracy-over-time-mnist-rotations",
+        "class-accuracy-mer-run",
+        "metrics-mnist-rotations",
+    ],
     "tuning": ["search"],
     "evaluation": ["classes", "sine"],
     "agent": ["scores-over-frames"],
@@ -37,6 +49,7 @@ RESUMED = {
     "agent": "experiments.agents.plan.resume_agent",
     "stream": "online.stream.resume_stream",
     "embeddings": "experiments.representations.embeddings.resume_embeddings",
+    "methods": "experiments.methods.compare.resume_methods",
 }
 
 
@@ -82,6 +95,7 @@ def test_each_kind_is_resumed_by_its_own_function(kind, record_of, monkeypatch, 
     monkeypatch.setattr(resuming, "report_run", lambda folder: calls.append("reported"))
     monkeypatch.setattr("perdure.cli.reproduce.write_pages", lambda *given: None)
     monkeypatch.setattr("perdure.presets.file.add_preset", lambda *given: None)
+    monkeypatch.setattr("perdure.report.comparison.save_comparison", lambda *given: None)
     folder = record_of(kind)
     resuming.resume(folder, data_dir=tmp_path)
     assert calls == ["reported"]  # it is finished

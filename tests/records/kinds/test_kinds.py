@@ -31,9 +31,10 @@ JSON_FILES = {
     "agent": ["config.json", "summary.json"],
     "stream": ["config.json", "summary.json"],
     "embeddings": ["config.json", "embeddings.json", "summary.json"],
+    "methods": ["config.json", "request.json", "summary.json"],
 }
 TABLES = {
-    "learner": ["accuracy.parquet", "alignment.parquet"],
+    "learner": ["accuracy.parquet", "alignment.parquet", "over-time.parquet", "classes.parquet"],
     "agent": ["scores.parquet"],
     "stream": ["curves.parquet"],
 }
@@ -49,6 +50,7 @@ FIGURES = {
     "agent": "score 7.5\n± 38.1",
     "stream": "auto 75.0 %",
     "embeddings": "lda 75.0 %",
+    "methods": "",
 }
 WHAT = {
     "learner": "mer, memory 200, on mnist-rotations",
@@ -60,6 +62,7 @@ WHAT = {
     "agent": "dqn on catcher",
     "stream": "auto, er on rows.csv",
     "embeddings": "er, lda on own.npz",
+    "methods": "1 method on mnist-rotations",
 }
 UNFINISHED = {
     "learner": "0 examples",
@@ -71,6 +74,7 @@ UNFINISHED = {
     "agent": "0 of 20 frames",
     "stream": "",
     "embeddings": "2 of 2 methods and seeds",
+    "methods": "1 of 1 runs",
 }
 
 
@@ -218,6 +222,7 @@ HOSTILE = {
     "one seed less": ("tuning", "trials.json", "0.5,", "", "1 scores of a combination, expected one for each"),
     "a value that is not searched": ("tuning", "request.json", '"memory_size": 5', '"learning_rate": 7', "not among"),
     "no values": ("tuning", "request.json", '"learning_rate": [', '"learning_rate": [], "a": [', "empty list"),
+    "a run elsewhere": ("methods", "request.json", '"mer-run"', '"../x"', "expected names of folders in"),
     "a folder elsewhere": ("reproduction", "request.json", '"cell"', '"../x"', "expected names of folders in"),
     "an accuracy beyond float32": ("evaluation", "evaluation.json", "0.75", "1e39", "numbers that fit 32 bits"),
     "a run less": ("evaluation", "evaluation.json", "0.75,", "", "list of length 1, expected 2"),

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perdure.execution.drive import Driving
-from perdure.execution.parts import resume_command
-from perdure.execution.pool import Failure, Job, run_jobs
-from perdure.execution.progress import Watch
-from perdure.experiments.supervised.run import run_of
+from perdure.execution.pool import Failure
+from perdure.experiments.supervised.many import by_folder, run_missing
 from perdure.experiments.supervised.spec import RUNS, RunSpec, run_spec
 from perdure.learners.catalog import make_learner
 from perdure.machine.cores import usable_cpus
-from perdure.machine.signals import InterruptedRunError
 from perdure.presets.studies import Cell, Study, load_study
-from perdure.records.folder import FORMAT, RunFolder, is_finished, own_folder
+from perdure.records.folder import FORMAT, own_folder
 from perdure.records.reproduction import KIND, ReproductionRecord, ReproductionRequest
 from perdure.records.requested import note_request, write_finished
-from perdure.storage.lock import FolderInUseError
 from perdure.streams.catalog import BenchmarkRecipe
-
-_PATIENCE = 30.0  # seconds in which a run's folder may still be owned by a worker of a measurement that was killed
 
 
 class Measured(NamedTuple):
@@ -70,16 +61,17 @@ def measure(
         FolderInUseError: if another process owns the folder.
     """
     chosen = {name: study.tables[name] for name in find_tables(study, tables)}
-    cells = _by_folder(cell for cells in chosen.values() for cell in cells)
-    benchmarks = {cell.preset.benchmark for cell in cells.values()}
-    timing = _by_folder(cell for cell in study.timing if cell.preset.benchmark in benchmarks)
-    request = ReproductionRequest({name: list(_by_folder(cells)) for name, cells in chosen.items()}, list(timing))
+    benchmarks = {cell.preset.benchmark for cells in chosen.values() for cell in cells}
+    in_tables = {name: by_folder(_spec(cell, data_dir) for cell in cells) for name, cells in chosen.items()}
+    runs = {name: spec for table in in_tables.values() for name, spec in table.items()}
+    timing = by_folder(_spec(cell, data_dir) for cell in study.timing if cell.preset.benchmark in benchmarks)
+    request = ReproductionRequest({name: list(table) for name, table in in_tables.items()}, list(timing))
     with own_folder(folder, _config(study)) as home:
         home.begin(f"study {study.name}: {', '.join(chosen)}", {})
         note_request(home, request.to_json())
         failures: list[Failure] = []
-        for runs, at_a_time in ((cells, workers or usable_cpus()), (timing, 1)):
-            failures += _run_missing(home, runs, at_a_time, data_dir, show=progress)
+        for some, at_a_time in ((runs, workers or usable_cpus()), (timing, 1)):
+            failures += run_missing(home, some, at_a_time, show=progress)
         if not failures and home.is_there() and not home.finished:
             home.log(f"finished: {len(request.runs)} runs")
             write_finished(home, {"runs": len(request.runs)})
@@ -115,27 +107,7 @@ def _config(study: Study) -> dict[str, Any]:
     return {"format": FORMAT, "kind": KIND, "study": study.name, "quick": study.quick, "seeds": study.seeds}
 
 
-def _run_missing(
-    home: RunFolder, cells: dict[str, Cell], workers: int, data_dir: Path | None, *, show: bool
-) -> list[Failure]:
-    """Do the runs that are not finished yet, and return those that failed."""
-    missing = {name: cell for name, cell in cells.items() if not is_finished(home.path / name, _spec(cell).config)}
-    _fetch({cell.preset.benchmark for cell in missing.values()}, data_dir)
-    jobs = [_job(cell, home.path / name, data_dir) for name, cell in missing.items()]
-    try:
-        return run_jobs(jobs, workers, show=show)
-    except InterruptedRunError as stopped:
-        home.log("stopped")
-        how = f"resume with `{resume_command(home.path)}`, or with the command that began it"
-        raise InterruptedRunError(f"stopped; {how}", stopped.signal_number) from stopped
-
-
-def _by_folder(cells: Iterable[Cell]) -> dict[str, Cell]:
-    """Return the cells by the names of their folders, those of one configuration once."""
-    return {_spec(cell).default_folder().name: cell for cell in cells}
-
-
-def _spec(cell: Cell, data_dir: Path | None = None) -> RunSpec:
+def _spec(cell: Cell, data_dir: Path | None) -> RunSpec:
     """Return what a cell's run is."""
     preset = cell.preset
     return run_spec(
@@ -145,40 +117,3 @@ def _spec(cell: Cell, data_dir: Path | None = None) -> RunSpec:
         evaluation=cell.evaluation,
         alignment=cell.alignment,
     )
-
-
-def _job(cell: Cell, folder: Path, data_dir: Path | None) -> Job:
-    memory = cell.preset.memory_size
-    name = folder.name if memory is None else f"{folder.name}, memory {memory}"
-    return Job(name, _effort(cell), partial(_measure_cell, cell, folder, data_dir))
-
-
-def _measure_cell(cell: Cell, folder: Path, data_dir: Path | None, watch: Watch) -> None:
-    """Do or resume a cell's run.
-
-    Workers end with the process that started them, but not in the same instant: if one still owns the folder, wait.
-    """
-    spec, until = _spec(cell, data_dir), time.monotonic() + _PATIENCE
-    while True:
-        try:
-            run_of(spec, Driving(progress=watch), folder)
-            return
-        except FolderInUseError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.5)
-
-
-def _effort(cell: Cell) -> float:
-    """Return about how many gradients a run takes for each example, as a measure of its time."""
-    values = cell.preset.hyperparameters
-    batches, batch = values.get("batches_per_example", 1), 1 + values.get("replay_batch_size", 0)
-    if cell.preset.learner == "gem":
-        batch += values["memory_size"] / 2  # tasks learned so far, on average
-    return float(cell.n_seeds * (batches * batch + 5 * cell.alignment + 5 * (cell.evaluation == "full")))
-
-
-def _fetch(benchmarks: Iterable[str], data_dir: Path | None) -> None:
-    """Make sure of the raw files before any run needs them: all at once they would all download."""
-    for benchmark in sorted(benchmarks):
-        BenchmarkRecipe(benchmark, {"tasks": 1}, data_dir)(0)

@@ -31,6 +31,25 @@ class Choice(NamedTuple):
     notes: list[str]
 
 
+class MissingValuesError(TypeError):
+    """A learner lacks hyper-parameters, for which there is no preset."""
+
+    def __init__(self, name: str, benchmark: str, missing: list[str]):
+        """Say which, and how to have them.
+
+        Args:
+            name: name of the learner.
+            benchmark: name of the benchmark.
+            missing: names of the hyper-parameters.
+        """
+        self.missing = missing
+        options = ", ".join(f"--{it.replace('_', '-')}" for it in missing)
+        super().__init__(
+            f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; give them "
+            f"({options}), or choose them with perdure tune {name} {benchmark}"
+        )
+
+
 def choose_learner(
     name: str,
     benchmark: str,
@@ -51,7 +70,7 @@ def choose_learner(
     Raises:
         ValueError: if there is no such learner, a value is out of range, or the preset file is not one or holds no
             preset of the learner for the benchmark.
-        TypeError: if a hyper-parameter is neither given nor in a preset.
+        MissingValuesError: if a hyper-parameter is neither given nor in a preset.
     """
     known = [it.name for it in hyperparameters(learner_class(name))]
     memory_size = given.get("memory_size") if "memory_size" in known else None
@@ -63,11 +82,7 @@ def choose_learner(
     values = {**(preset.hyperparameters if preset else {}), **given}
     required, _ = required_and_known(learner_class(name))
     if missing := [it for it in required if it not in values]:
-        options_missing = ", ".join(f"--{it.replace('_', '-')}" for it in missing)
-        raise TypeError(
-            f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; give them "
-            f"({options_missing}), or choose them with perdure tune {name} {benchmark}"
-        )
+        raise MissingValuesError(name, benchmark, missing)
     notes = []
     if preset is not None and set(preset.hyperparameters) - set(given):
         if not preset.exact:
@@ -111,6 +126,8 @@ def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:
         model=getattr(models, model["name"]),
         evaluation=config["evaluation"],
         alignment=config["alignment"],
+        evaluate_every=config.get("evaluate", {}).get("every"),
+        evaluate_on=config.get("evaluate", {}).get("test_examples"),
     )
 
 

@@ -20,6 +20,7 @@ from perdure.core import AnyArray, Example, Learner
 from perdure.execution.compilation import compiled
 from perdure.execution.division import Division, by_axis, seed_devices
 from perdure.experiments.supervised.contract import check_contract
+from perdure.learners.head import Fitted, LinearHead, flat
 from perdure.metrics.alignment import gradient_alignment, gradient_cosine
 from perdure.models import array_model
 from perdure.streams.benchmark import LabelledSet
@@ -141,6 +142,29 @@ def advance(
     return jax.lax.fori_loop(start, stop, learn, progress)
 
 
+def advance_to_its_end(
+    learner: Learner[Any],
+    progress: Progress,
+    stream: Example,
+    keys: Keys,
+    length: Int[AnyArray, ""] | None,
+    start: Int[AnyArray, ""],
+    stop: Int[AnyArray, ""],
+    *,
+    class_tasks: tuple[int, ...] | None = None,
+) -> Progress:
+    """`advance` for a seed whose stream may have ended; what is computed beyond its end is thrown away as a whole.
+
+    Whether it is depends on the stretch only, so that the whole state is looked at once in a stretch, not at each
+    example. `length` is that of the stream, which does not end within the stretch; None if it ends after it. The other
+    arguments are those of `advance`.
+    """
+    after = advance(learner, progress, stream, keys, jnp.asarray(start), jnp.asarray(stop), class_tasks=class_tasks)
+    if length is None:
+        return after
+    return jax.tree.map(lambda new, old: jnp.where(start < length, new, old), after, progress)
+
+
 class Advance:
     """`advance` compiled for all seeds side by side, divided among the devices: CPU cores or accelerators."""
 
@@ -152,6 +176,7 @@ class Advance:
         keys: Keys,
         *,
         shared_stream: bool,
+        lengths: Int[np.ndarray, " seeds"] | None = None,
         class_tasks: tuple[int, ...] | None = None,
     ) -> None:
         """Compile, and begin at a progress.
@@ -159,23 +184,26 @@ class Advance:
         Args:
             learner: shared by the seeds.
             progress: leaves (seeds, ...); consumed.
-            stream: x and y (seeds, N, ...), or (N, ...) if `shared_stream`; task (N,).
+            stream: x and y (seeds, N, ...), or (N, ...) if `shared_stream`; task (N,), or (seeds, N).
             keys: leaves (seeds,).
             shared_stream: do all seeds learn from the same stream?
+            lengths: examples in each seed's stream, where some are shorter than N; no stretch may cross an end of one.
             class_tasks: as in `advance`.
         """
         # Seeds change tasks together. With one task number for all of them, what a learner does at a change of task,
         # or once a task seen, stays a branch or a loop, where a number a seed would make it a selection over the
         # whole state.
         seeds: Any = None if shared_stream else 0
-        one_for_all: Any = None
-        axes = (None, 0, Example(x=seeds, y=seeds, task=one_for_all), 0, None, None)
+        tasks: Any = 0 if np.ndim(stream.task) == 2 else None
+        ends: Any = None if lengths is None else 0
+        axes = (None, 0, Example(x=seeds, y=seeds, task=tasks), 0, ends, None, None)
         n_seeds = len(progress.log.loss)
         self._division = division = Division(seed_devices(n_seeds), n_seeds)
-        self._learner, self._stream, self._keys = division.spread(axes[:1] + axes[2:4], (learner, stream, keys))
+        fixed = (learner, stream, keys, lengths)
+        self._learner, self._stream, self._keys, self._lengths = division.spread(axes[:1] + axes[2:5], fixed)
         self.begin(progress)
         alone = not learner.vectorized or division.n_seeds_each == 1
-        one = partial(advance, class_tasks=class_tasks)
+        one = partial(advance_to_its_end, class_tasks=class_tasks)
         each = partial(_advance_each, one, axes) if alone else jax.vmap(one, axes)
         program = jax.jit(division.on_each(each, axes), donate_argnums=1)
         self.program = compiled(program, *self._arguments(0, 0))
@@ -198,7 +226,7 @@ class Advance:
     def _arguments(self, start: int, stop: int) -> tuple[Any, ...]:
         ends = (np.int32(start), np.int32(stop))
         spread = self._division.spread((None, None), ends)
-        return self._learner, self._progress, self._stream, self._keys, *spread
+        return self._learner, self._progress, self._stream, self._keys, self._lengths, *spread
 
 
 def _advance_each(advance: Callable[..., Progress], axes: tuple[Any, ...], *arguments: Any) -> Progress:
@@ -224,6 +252,8 @@ class Evaluator:
             class_tasks: for each output the task that it belongs to; other tasks' outputs are masked. None masks none.
         """
         self._outputs = eqx.filter_jit(partial(_outputs, learner, class_tasks))
+        self._fitted = eqx.filter_jit(partial(_fitted, learner)) if isinstance(learner, LinearHead) else None
+        self._last: tuple[Any, int, Any] = None, -1, None
 
     def score(self, states: Any, seed: int, task: int, test: LabelledSet) -> float:
         """Return how well the state of one seed does on a test set; all of it counts.
@@ -237,28 +267,47 @@ class Evaluator:
             task: number of the task, for learners that need it.
             test: the task's test set.
         """
-        outputs = self._test_outputs(states, seed, task, test.x)
         if np.issubdtype(test.y.dtype, np.integer):
-            return float(np.mean(outputs.argmax(axis=1) == test.y))
+            return float(np.mean(self.right(states, seed, task, test)))
+        outputs = self._test_outputs(states, seed, task, test.x)
         return float(1 - np.sum((outputs - test.y) ** 2) / np.sum((test.y - test.y.mean(axis=0)) ** 2))
 
+    def right(self, states: Any, seed: int, task: int, test: LabelledSet) -> Bool[np.ndarray, " n"]:
+        """Tell which examples of a test set of labels are answered right; arguments as of `score`."""
+        return self._test_outputs(states, seed, task, test.x).argmax(axis=1) == test.y
+
     def _test_outputs(self, states: Any, seed: int, task: int, x: np.ndarray) -> Float[np.ndarray, "n outputs"]:
-        parts = []
+        parts, answers = [], self._answers(states, seed)
         # A power of two, so that test sets of many sizes share few compiled programs.
         size = min(_TEST_BATCH, 1 << (len(x) - 1).bit_length())
         for first in range(0, len(x), size):
             batch = x[first : first + size]
             padded = np.pad(batch, [(0, size - len(batch))] + [(0, 0)] * (x.ndim - 1))
-            outputs = self._outputs(states, np.asarray(seed), np.asarray(task, np.int32), padded)
+            outputs = self._outputs(answers, np.asarray(seed), np.asarray(task, np.int32), padded)
             parts.append(np.asarray(outputs)[: len(batch)])
         return np.concatenate(parts)
+
+    def _answers(self, states: Any, seed: int) -> Any:
+        """Return what answers: the states, or the weights of a head that are found once for all test sets."""
+        if self._fitted is None:
+            return states
+        if self._last[0] is not states or self._last[1] != seed:
+            self._last = states, seed, self._fitted(states, np.asarray(seed))
+        return self._last[2]
+
+
+def _fitted(learner: LinearHead[Any], states: Any, seed: AnyArray) -> Fitted:
+    return learner.fitted(jax.tree.map(lambda leaf: leaf[seed], states))
 
 
 def _outputs(
     learner: Learner[Any], class_tasks: tuple[int, ...] | None, states: Any, seed: AnyArray, task: AnyArray, x: AnyArray
 ) -> Float[Array, "batch outputs"]:
-    state = jax.tree.map(lambda leaf: leaf[seed], states)
-    outputs = learner.predict(state, x, jnp.broadcast_to(task, (len(x),)))
+    if isinstance(learner, LinearHead):
+        outputs = learner.scores_of(states, jax.vmap(flat)(x))
+    else:
+        state = jax.tree.map(lambda leaf: leaf[seed], states)
+        outputs = learner.predict(state, x, jnp.broadcast_to(task, (len(x),)))
     return outputs if class_tasks is None else within_task(outputs, class_tasks, task)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from perdure.core import Learner
 from perdure.execution.drive import Driving, drive
 from perdure.execution.progress import Watch, say
@@ -15,8 +17,10 @@ from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.result import Result, result_of, warn_of_no_gradients, write_record
 from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, run_spec
 from perdure.learners.catalog import learner_name
+from perdure.memory import BalancedBuffer
 from perdure.records.folder import check_folder, own_folder
 from perdure.streams.benchmark import Benchmark
+from perdure.updates.losses import CrossEntropyWithinTask
 
 CHECKPOINT_SECONDS = 30.0
 """Time between two checkpoints unless told otherwise."""
@@ -30,6 +34,8 @@ def run(
     model: MakeModel | None = None,
     evaluation: Evaluation = "needed",
     alignment: bool = False,
+    evaluate_every: int | None = None,
+    evaluate_on: int | None = None,
     folder: Path | str | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     previous: bool = False,
@@ -50,6 +56,10 @@ def run(
             and after each task, for forward transfer and forgetting too.
         alignment: log how the gradients on each example and on a random past one agree: their dot product before and
             after the update, and their cosine.
+        evaluate_every: examples between two evaluations within tasks, for metrics over time; None evaluates only at
+            the ends of tasks.
+        evaluate_on: test examples of each task that count in evaluations within tasks, drawn at random once per seed;
+            None for all. What is measured at the ends of tasks does not change.
         folder: where the record and checkpoints go; a run that is unfinished there resumes from its last
             checkpoint and ends bit-identical to an uninterrupted one; a finished one is read. None keeps nothing.
         checkpoint_seconds: time between two checkpoints.
@@ -59,8 +69,8 @@ def run(
     Raises:
         TypeError: if an argument is of the wrong kind, the learner does not keep the contract of `Learner`, or a part
             of learner, model or benchmark cannot be described in the record.
-        ValueError: if seeds are missing, negative or repeated, the seeds' benchmarks differ in shape, or the model does
-            not fit the examples.
+        ValueError: if seeds are missing, negative or repeated, the seeds' benchmarks differ in more than the lengths of
+            tasks, the learner needs task numbers that the benchmark hides, or the model does not fit the examples.
         DivergedError: if a loss or weight is NaN or infinite; earlier checkpoints remain.
         InterruptedRunError: after Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written if there is a folder.
         ResultsError: if the folder holds a run of another configuration, or of code that has changed.
@@ -68,7 +78,16 @@ def run(
         CheckpointError: if the newest checkpoint is damaged.
         StorageError: if the record or a checkpoint cannot be written.
     """
-    spec = run_spec(learner, benchmark, seeds=seeds, model=model, evaluation=evaluation, alignment=alignment)
+    spec = run_spec(
+        learner,
+        benchmark,
+        seeds=seeds,
+        model=model,
+        evaluation=evaluation,
+        alignment=alignment,
+        evaluate_every=evaluate_every,
+        evaluate_on=evaluate_on,
+    )
     how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=progress)
     return run_of(spec, how, None if folder is None else Path(folder))
 
@@ -78,7 +97,8 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
     if folder is not None:
         check_folder(folder, spec.config)  # before anything is computed
     job = LearnerJob(spec)
-    _warn_of_hidden_tasks(job)
+    _warn_of_small_memory(job)
+    _warn_of_masked_loss(job)
     if folder is None:
         result = result_of(job, drive(job, how), from_record=False)
     else:
@@ -105,10 +125,23 @@ def _resume_command(spec: RunSpec, folder: Path) -> str:
     return shlex.join(["perdure", "resume", str(folder), *where_data_are])
 
 
-def _warn_of_hidden_tasks(job: LearnerJob) -> None:
-    name = job.streams.first.name
-    if job.learner.needs_task and job.streams.first.hides_tasks:
+def _warn_of_small_memory(job: LearnerJob) -> None:
+    parts = jax.tree.leaves(job.progress.state, is_leaf=lambda part: isinstance(part, BalancedBuffer))
+    sizes = [part.labels.shape[-1] for part in parts if isinstance(part, BalancedBuffer)]
+    n_classes = job.streams.first.n_outputs
+    if sizes and min(sizes) < n_classes:
         warn(
-            f"{learner_name(job.learner)} reads task numbers, which {name} hides: its figures tell what it "
-            "does when it knows the tasks; compare it with learners that know them too"
+            f"the memory of {learner_name(job.learner)} is balanced over classes, but its {min(sizes)} slots cannot "
+            f"hold one example of each of {n_classes} classes; give it a memory_size of at least {n_classes}, better "
+            "several times as many"
+        )
+
+
+def _warn_of_masked_loss(job: LearnerJob) -> None:
+    learner, first = job.learner, job.streams.first
+    if isinstance(getattr(learner, "loss", None), CrossEntropyWithinTask) and first.class_tasks is None:
+        warn(
+            f"the loss of {learner_name(learner)} masks the outputs of other tasks, but {first.name} masks none when "
+            "it tests: outputs are compared that were never learned against each other; leave out the loss, or choose "
+            "scenario 'task'"
         )

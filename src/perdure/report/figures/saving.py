@@ -13,6 +13,7 @@ from perdure.records.learner import RunRecord
 from perdure.report.figures.bars import metric_bars
 from perdure.report.figures.frontier import accuracy_against_cost
 from perdure.report.figures.matrix import accuracy_matrix
+from perdure.report.figures.over_time import accuracy_over_time, class_accuracy
 from perdure.report.figures.stream import accuracy_over_stream
 from perdure.report.figures.style import accuracies, image_of, knows_the_past
 from perdure.storage.files import make_folder, write_atomically
@@ -43,8 +44,10 @@ def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
     """Write every figure that finished runs allow, as PNG (200 dpi) and SVG, and return the paths.
 
     Runs are compared within their benchmark: `accuracy-over-stream-BENCHMARK`, `metrics-BENCHMARK` and, of several,
-    `accuracy-against-cost-BENCHMARK`; `accuracy-matrix-RUN`, for runs with the full matrix, is named after the run's
-    folder. Names are those of `file_names`. The same records give the same files, byte for byte.
+    `accuracy-against-cost-BENCHMARK`; of those evaluated within tasks `accuracy-over-time-BENCHMARK`.
+    `accuracy-matrix-RUN`, for runs with the full matrix, and `class-accuracy-RUN`, for runs evaluated within tasks, are
+    named after the run's folder. Runs without test sets have no figures. Names are those of `file_names`. The same
+    records give the same files, byte for byte.
 
     Raises:
         StorageError: if a file cannot be written.
@@ -54,7 +57,7 @@ def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
 
 
 def _figures(records: Sequence[RunRecord]) -> Iterator[tuple[str, Figure]]:
-    finished = [record for record in records if record.finished]
+    finished = [record for record in records if record.finished and record.accuracy is not None]
     benchmarks = list(dict.fromkeys(record.benchmark for record in finished))
     for benchmark, name in zip(benchmarks, file_names(benchmarks), strict=True):
         runs = [record for record in finished if record.benchmark == benchmark]
@@ -62,9 +65,13 @@ def _figures(records: Sequence[RunRecord]) -> Iterator[tuple[str, Figure]]:
         yield f"metrics-{name}", metric_bars(runs)
         if len(runs) > 1:
             yield f"accuracy-against-cost-{name}", accuracy_against_cost(runs)
+        if watched := [record for record in runs if record.over_time is not None]:
+            yield f"accuracy-over-time-{name}", accuracy_over_time(watched)
     for record, name in zip(finished, file_names([record.folder.name for record in finished]), strict=True):
         if knows_the_past(accuracies(record)):
             yield f"accuracy-matrix-{name}", accuracy_matrix(record)
+        if record.over_time is not None and record.over_time.of_classes.shape[2]:
+            yield f"class-accuracy-{name}", class_accuracy(record)
 
 
 def save_figure(figure: Figure, stem: Path) -> Iterator[Path]:

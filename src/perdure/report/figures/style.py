@@ -23,6 +23,7 @@ Arguments = ParamSpec("Arguments")
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe & Ito, which the colour-blind can tell apart."""
+_LINE_STYLES: tuple[tuple[int, tuple[float, ...]], ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 GREY = "#555555"
 WIDTH = 7.0
 _DPI = 200
@@ -79,6 +80,11 @@ def knows_the_past(matrices: Float64[np.ndarray, "seeds rows tasks"]) -> bool:
 def colour_of(place: int) -> str:
     """Return the colour of the run at a place among others."""
     return COLOURS[place % len(COLOURS)]
+
+
+def line_style_of(place: int) -> tuple[int, tuple[float, ...]]:
+    """Return the style of the line of the run at a place among others: another for every round of the colours."""
+    return _LINE_STYLES[place // len(COLOURS) % len(_LINE_STYLES)]
 
 
 def colour_of_learner(name: str) -> str:

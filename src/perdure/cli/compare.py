@@ -1,0 +1,172 @@
+"""perdure compare: methods side by side on one benchmark."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from perdure.cli.commands import command, examples
+from perdure.cli.console import (
+    DataDir,
+    EvaluateEvery,
+    EvaluateOn,
+    ExamplesPerTask,
+    Quiet,
+    Tasks,
+    complain,
+    note,
+    print_table,
+    say,
+)
+from perdure.learners.catalog import CATALOG
+from perdure.presets.comparison import METHODS
+from perdure.streams.catalog import BENCHMARKS, benchmark_names
+
+if TYPE_CHECKING:
+    from perdure.experiments.methods.compare import Compared
+
+
+def compare(
+    methods: Annotated[
+        str | None, typer.Argument(help="Learners, separated by commas.", show_default=", ".join(METHODS))
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Argument(help=f"One of: {', '.join(benchmark_names())}.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, the same streams for all methods.")] = 5,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.")] = 0,
+    memory_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Examples that each method may keep, if it keeps any.", show_default="of the preset"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="METHOD.NAME=VALUE", help="A hyper-parameter of a method; may be repeated."),
+    ] = None,
+    preset: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of presets, used before perdure's own.", show_default="those of perdure"),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Method that the others are held against.", show_default="er, or the first")
+    ] = None,
+    tasks: Tasks = None,
+    examples_per_task: ExamplesPerTask = None,
+    full_matrix: Annotated[bool, typer.Option("--full-matrix", help="Test all tasks after each one.")] = False,
+    evaluate_every: EvaluateEvery = None,
+    evaluate_on: EvaluateOn = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per CPU core")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the record.", show_default="in runs/")] = None,
+    page: Annotated[Path | None, typer.Option(help="Markdown page to write.", show_default="results.md in OUT")] = None,
+    html: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="results.html in OUT")] = None,
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare methods on one benchmark: table, figures and a page of accuracy against cost.
+
+    Each method has its preset for the memory requested, or the values given. What the folder already holds is not run
+    again; after Ctrl-C the same command continues. If a run failed, the exit status is 1.
+    """
+    from perdure.experiments.methods.compare import choose_methods, compare, comparison
+    from perdure.streams.catalog import BenchmarkRecipe
+
+    names, name = _names(methods, benchmark)
+    options = {"tasks": tasks, "examples_per_task": examples_per_task}
+    recipe = BenchmarkRecipe(name, {option: it for option, it in options.items() if it is not None}, data_dir)
+    chosen = choose_methods(
+        names or METHODS,
+        recipe,
+        memory_size=memory_size,
+        given=_values(set_ or []),
+        preset_file=preset,
+        lenient=names is None,
+    )
+    for remark in chosen.notes:
+        note(remark)
+    what = comparison(
+        chosen.learners,
+        recipe,
+        seeds=range(first_seed, first_seed + seeds),
+        full_matrix=full_matrix,
+        evaluate_every=evaluate_every,
+        evaluate_on=evaluate_on,
+        baseline=baseline,
+    )
+    typed = shlex.join(["perdure", *sys.argv[1:]])
+    folder = out or what.default_folder()
+    compared = compare(what, folder, command=typed, workers=workers, progress=not quiet)
+    report_comparison(compared, page, html)
+    if compared.failures:
+        raise typer.Exit(1)
+
+
+def report_comparison(compared: Compared, page: Path | None = None, html: Path | None = None) -> None:
+    """Show the table of a comparison, write its pages and figures, and say what failed.
+
+    Args:
+        compared: what came of it.
+        page: of Markdown; None for results.md in its folder.
+        html: the same as HTML; None for results.html in its folder.
+    """
+    from perdure.report.comparison import best_first, comparison_table, save_comparison
+    from perdure.report.terminal_page import terminal_page
+
+    record = compared.record
+    if record.runs:
+        print_table(terminal_page([comparison_table(best_first(record.runs), record.request.baseline)]))
+    for path in save_comparison(record, page or record.folder / "results.md", html or record.folder / "results.html"):
+        say(str(path))
+    for failure in compared.failures:
+        complain(f"{failure.name}: {failure.reason}", "failed:")
+
+
+def _names(methods: str | None, benchmark: str | None) -> tuple[list[str] | None, str]:
+    """Return the methods, None for those compared unless told otherwise, and the benchmark."""
+    if benchmark is None and methods in BENCHMARKS:
+        methods, benchmark = None, methods
+    if benchmark is None:
+        given = "" if methods is None else f" after {methods}"
+        raise ValueError(f"give a benchmark{given}: {', '.join(benchmark_names())}")
+    return None if methods is None else [it.strip() for it in methods.split(",") if it.strip()], benchmark
+
+
+def _values(texts: list[str]) -> dict[str, dict[str, Any]]:
+    """Return hyper-parameters by learner, given texts like "er.learning_rate=0.1"."""
+    from perdure.learners.catalog import learner_class
+    from perdure.learners.hyperparameters import hyperparameters
+
+    values: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        where, is_given, value = text.partition("=")
+        name, dot, field = where.partition(".")
+        if not (is_given and dot) or name not in CATALOG:
+            raise ValueError(f"--set is {text!r}, expected METHOD.NAME=VALUE, as er.learning_rate=0.1")
+        known = {it.name: it for it in hyperparameters(learner_class(name))}
+        wanted = known.get(field.replace("-", "_"))
+        if wanted is None:
+            raise ValueError(f"--set is {text!r}, but {name} has no {field}; it has {', '.join(known)}")
+        values.setdefault(name, {})[wanted.name] = _parsed(wanted.kind, value, text)
+    return values
+
+
+def _parsed(kind: type, value: str, text: str) -> Any:
+    words = {"true": True, "false": False}
+    try:
+        return words[value.lower()] if kind is bool else kind(value)
+    except (ValueError, KeyError):
+        expected = {float: "a number", int: "a whole number", bool: "true or false"}.get(kind, "a word")
+        raise ValueError(f"--set is {text!r}, expected {expected} after the equals sign") from None
+
+
+compare_command = command(
+    compare,
+    epilog=examples(
+        "perdure compare digits-rotations --seeds 3",
+        "perdure compare er,mer,der++ mnist-rotations --memory-size 200 --out compare/rotations",
+        "perdure compare er,mer mnist-rotations --set er.learning_rate=0.05 --evaluate-every 500 --evaluate-on 500",
+    ),
+)

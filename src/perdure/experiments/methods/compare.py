@@ -1,0 +1,220 @@
+"""Methods side by side on one benchmark: the same streams, one folder, runs spread over the cores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from perdure.execution.pool import Failure
+from perdure.experiments.supervised.many import by_folder, run_missing
+from perdure.experiments.supervised.plan import Choice, MissingValuesError, choose_learner
+from perdure.experiments.supervised.spec import RUNS, RunSpec, describe_benchmark, describe_learner, run_spec
+from perdure.learners.catalog import learner_class, learner_name, make_learner
+from perdure.learners.hyperparameters import hyperparameters
+from perdure.machine.cores import usable_cpus
+from perdure.presets.comparison import BASELINE
+from perdure.presets.file import read_presets
+from perdure.records.folder import FORMAT, config_digest, own_folder
+from perdure.records.methods import KIND, Method, MethodsRecord, MethodsRequest
+from perdure.records.requested import note_request, write_finished
+from perdure.streams.catalog import BenchmarkRecipe
+
+
+class Compared(NamedTuple):
+    """What came of a comparison."""
+
+    record: MethodsRecord
+    failures: list[Failure]
+    """Runs that came to nothing."""
+
+
+class Chosen(NamedTuple):
+    """Methods with hyper-parameters, and what a careful colleague would say about them."""
+
+    learners: list[Any]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared."""
+
+    runs: Sequence[RunSpec]
+    """One per method, on one benchmark, with the same seeds and evaluation."""
+    baseline: str
+    """Name of the learner that the others are held against."""
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The comparison's config.json: all that its runs share."""
+        shared = self.runs[0].config
+        parts = ("model", "seeds", "evaluation", "evaluate")
+        own = {name: shared[name] for name in parts if name in shared}
+        return {"format": FORMAT, "kind": KIND, "benchmark": describe_benchmark(self.runs[0].benchmark), **own}
+
+    def default_folder(self, root: Path = RUNS) -> Path:
+        """Return where the comparison goes unless told otherwise: one folder for each configuration."""
+        return root / f"compare-{self.config['benchmark']['name']}-{config_digest(self.config)}"
+
+
+def choose_methods(
+    names: Sequence[str],
+    benchmark: BenchmarkRecipe,
+    *,
+    memory_size: int | None = None,
+    given: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    preset_file: Path | None = None,
+    lenient: bool = False,
+) -> Chosen:
+    """Return the methods with the hyper-parameters given and, for the others, those of their presets.
+
+    Args:
+        names: names of learners.
+        benchmark: what they will learn.
+        memory_size: examples that each may keep, if it keeps examples; None for what its preset has.
+        given: hyper-parameters by learner.
+        preset_file: whose presets to use where it has one, before perdure's own; None for perdure's own.
+        lenient: leave out learners without a preset, and tell so in a note.
+
+    Raises:
+        ValueError: if a learner is named twice or there is none of a name, a value is out of range, or learners lack
+            hyper-parameters.
+    """
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise ValueError(f"{twice} is named twice, expected different methods; compare two settings with perdure run")
+    if unused := sorted(set(given) - set(names)):
+        raise ValueError(f"values are given for {', '.join(unused)}, not among the methods: {', '.join(names)}")
+    own = {} if preset_file is None else {(it.learner, it.benchmark) for it in read_presets(preset_file)}
+    learners, notes, missing = [], [], {}
+    for name in names:
+        values = dict(given.get(name, {}))
+        if memory_size is not None and any(it.name == "memory_size" for it in hyperparameters(learner_class(name))):
+            values.setdefault("memory_size", memory_size)
+        file = preset_file if (name, benchmark.name) in own else None
+        try:
+            choice: Choice = choose_learner(name, benchmark.name, values, file, options=benchmark.options)
+        except MissingValuesError as error:
+            missing[name] = error.missing
+            continue
+        learners.append(choice.learner)
+        notes += [f"{name}: {it}" for it in choice.notes]
+    if missing and not (lenient and learners):
+        raise ValueError(_without_values(missing, benchmark.name))
+    if missing:
+        notes.append(f"left out, since there is no preset for {benchmark.name}: {', '.join(missing)}")
+    return Chosen(learners, notes)
+
+
+def _without_values(missing: Mapping[str, Sequence[str]], benchmark: str) -> str:
+    name, values = next(iter(missing.items()))
+    listed = "; ".join(f"{it} (needs {', '.join(values)})" for it, values in missing.items())
+    return (
+        f"there is no preset for {benchmark} of {listed}. Leave them out; give values, as --set {name}.{values[0]}=…; "
+        f"or choose them with perdure tune {name} {benchmark} … --preset FILE, and give --preset FILE here"
+    )
+
+
+def comparison(
+    learners: Iterable[Any],
+    benchmark: BenchmarkRecipe,
+    *,
+    seeds: Any = 5,
+    full_matrix: bool = False,
+    evaluate_every: int | None = None,
+    evaluate_on: int | None = None,
+    baseline: str | None = None,
+) -> Comparison:
+    """Return what is compared.
+
+    Args:
+        learners: with hyper-parameters; different ones, of the catalogue.
+        benchmark: what they learn.
+        seeds: how many (0, 1, …), or which ones; the same streams for all learners.
+        full_matrix: test all tasks after each one.
+        evaluate_every: as in `perdure.run`.
+        evaluate_on: as in `perdure.run`.
+        baseline: name of the learner that the others are held against; None for ER, or the first if ER is not there.
+
+    Raises:
+        ValueError: if there are no learners, the baseline is none of them, or another argument is out of range.
+    """
+    runs = [
+        run_spec(
+            it,
+            benchmark,
+            seeds=seeds,
+            evaluation="full" if full_matrix else "needed",
+            evaluate_every=evaluate_every,
+            evaluate_on=evaluate_on,
+        )
+        for it in learners
+    ]
+    names = [learner_name(it.learner) for it in runs]
+    if not names:
+        raise ValueError("there are no methods to compare; give at least one")
+    chosen = baseline or (BASELINE if BASELINE in names else names[0])
+    if chosen not in names:
+        raise ValueError(f"the baseline is {chosen}, expected one of the methods: {', '.join(names)}")
+    return Comparison(runs, chosen)
+
+
+def compare(
+    what: Comparison, folder: Path, *, command: str, workers: int | None = None, progress: bool = True
+) -> Compared:
+    """Run each method with all seeds, and return the records.
+
+    What `folder` already holds is not run again, and what was interrupted is resumed; methods may be added later.
+
+    Args:
+        what: to compare.
+        folder: of the comparison; each run has a folder in it.
+        command: what requests it, for its page.
+        workers: runs at a time, ≥ 1; None for one each core.
+        progress: show how far the runs are.
+
+    Raises:
+        DataError: if a benchmark's raw files cannot be had.
+        InterruptedRunError: after Ctrl-C or SIGTERM; comparing the same again resumes.
+        ResultsError: if the folder holds another run, or a comparison on other streams.
+        FolderInUseError: if another process owns the folder.
+    """
+    runs = by_folder(what.runs)
+    methods = [_method(name, spec) for name, spec in runs.items()]
+    with own_folder(folder, what.config) as home:
+        home.begin(f"comparison: {', '.join(it.learner for it in methods)}", {})
+        note_request(home, MethodsRequest(methods, what.baseline, command).to_json())
+        failures = run_missing(home, runs, workers or usable_cpus(), show=progress)
+        if not failures and home.is_there() and not home.finished:
+            home.log(f"finished: {len(methods)} methods")
+            write_finished(home, {"methods": len(methods)})
+    return Compared(MethodsRecord.load(folder), failures)
+
+
+def resume_methods(folder: Path, data_dir: Path | None = None, *, progress: bool = True) -> Compared:
+    """Resume the comparison in a folder that `perdure compare` has begun; see `compare`.
+
+    Raises:
+        ResultsError: if the folder holds no comparison.
+    """
+    record = MethodsRecord.load(folder)
+    config, evaluate = record.config, record.config.get("evaluate", {})
+    what = comparison(
+        [make_learner(it.learner, **it.hyperparameters) for it in record.request.methods],
+        BenchmarkRecipe(record.benchmark, config["benchmark"]["options"], data_dir),
+        seeds=config["seeds"],
+        full_matrix=config["evaluation"] == "full",
+        evaluate_every=evaluate.get("every"),
+        evaluate_on=evaluate.get("test_examples"),
+        baseline=record.request.baseline,
+    )
+    return compare(what, folder, command=record.request.command, progress=progress)
+
+
+def _method(folder: str, spec: RunSpec) -> Method:
+    described = describe_learner(spec.learner)
+    return Method(described["name"], described["hyperparameters"], folder)

@@ -1,0 +1,101 @@
+"""Runs of one study spread over the cores, each in a folder of its own within the study's."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+from perdure.execution.drive import Driving
+from perdure.execution.parts import resume_command
+from perdure.execution.pool import Failure, Job, run_jobs
+from perdure.execution.progress import Watch
+from perdure.experiments.supervised.run import run_of
+from perdure.experiments.supervised.spec import RunSpec
+from perdure.learners.hyperparameters import hyperparameters
+from perdure.machine.signals import InterruptedRunError
+from perdure.records.folder import RunFolder, is_finished
+from perdure.storage.lock import FolderInUseError
+from perdure.streams.catalog import BenchmarkRecipe
+
+_PATIENCE = 30.0  # seconds in which a run's folder may still be owned by a worker of a study that was killed
+
+
+def by_folder(specs: Iterable[RunSpec]) -> dict[str, RunSpec]:
+    """Return the runs by the names of their folders, those of one configuration once."""
+    return {spec.default_folder().name: spec for spec in specs}
+
+
+def run_missing(home: RunFolder, runs: Mapping[str, RunSpec], workers: int, *, show: bool) -> list[Failure]:
+    """Do the runs that are not finished yet, and return those that failed.
+
+    Each run is a process of its own, so that its peak memory is its own; the longest begin first.
+
+    Args:
+        home: folder of the study.
+        runs: by the names of their folders in it.
+        workers: runs at a time, ≥ 1.
+        show: show how far they are.
+
+    Raises:
+        DataError: if a benchmark's raw files cannot be had.
+        InterruptedRunError: after Ctrl-C or SIGTERM; doing the same again resumes.
+        ResultsError: if a folder holds another run.
+    """
+    missing = {name: spec for name, spec in runs.items() if not is_finished(home.path / name, spec.config)}
+    _fetch(missing.values())
+    jobs = [Job(_title(name, it), effort(it), partial(_do, it, home.path / name)) for name, it in missing.items()]
+    try:
+        return run_jobs(jobs, workers, show=show)
+    except InterruptedRunError as stopped:
+        home.log("stopped")
+        how = f"resume with `{resume_command(home.path)}`, or with the command that began it"
+        raise InterruptedRunError(f"stopped; {how}", stopped.signal_number) from stopped
+
+
+def effort(spec: RunSpec) -> float:
+    """Return about how many gradients a run takes for each example of its stream, as a measure of its time."""
+    values = {it.name: getattr(spec.learner, it.name) for it in hyperparameters(spec.learner)}
+    measured = 5 * spec.alignment + 5 * (spec.evaluation == "full") + 5 * (spec.sampling is not None)
+    return float(len(spec.seeds) * (_gradients(values) + measured))
+
+
+def _gradients(values: Mapping[str, float]) -> float:
+    """Return for how many gradients of one example a learner takes time at each example."""
+    batches = values.get("batches_per_example", 1) * values.get("glances", 1)
+    batch = 1 + values.get("replay_batch_size", 0)
+    if "margin" in values:  # GEM takes a gradient of each past task's memories
+        batch += values["memory_size"] / 2
+    trained_again = values.get("epochs", 0) * values.get("memory_size", 0) / values.get("retrain_every", 1)
+    others = 2 * values.get("candidates", 0) + 10 * values.get("compared", 0) + values.get("random_features", 0) / 50
+    return batches * batch + trained_again + others
+
+
+def _title(name: str, spec: RunSpec) -> str:
+    memory = getattr(spec.learner, "memory_size", None)
+    return name if memory is None else f"{name}, memory {memory}"
+
+
+def _do(spec: RunSpec, folder: Path, watch: Watch) -> None:
+    """Do or resume a run.
+
+    Workers end with the process that started them, but not in the same instant: if one still owns the folder, wait.
+    """
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            run_of(spec, Driving(progress=watch), folder)
+            return
+        except FolderInUseError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+
+
+def _fetch(specs: Iterable[RunSpec]) -> None:
+    """Make sure of the raw files before any run needs them: all at once they would all download."""
+    recipes = {it.benchmark.name: it.benchmark for it in specs if isinstance(it.benchmark, BenchmarkRecipe)}
+    for name in sorted(recipes):
+        dataclasses.replace(recipes[name], options={"tasks": 1})(0)

@@ -1,0 +1,137 @@
+"""Evaluation within tasks: what it measures, that it changes nothing else, and that it survives being broken off."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from perdure.experiments.supervised.plan import spec_of
+from perdure.experiments.supervised.spec import run_spec
+from perdure.learners.online import Online
+from perdure.metrics.anytime import ANYTIME, anytime_over_seeds
+from perdure.records.errors import ResultsError
+from perdure.records.learner import RunRecord
+from perdure.streams.arrays import from_arrays
+from perdure.streams.catalog import BenchmarkRecipe
+
+DIGITS = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 50})
+
+
+@pytest.fixture(scope="module")
+def watched(quick_run, er, benchmark):
+    """Two seeds, evaluated after every 20 examples of tasks of 30."""
+    return quick_run(er, benchmark, seeds=2, evaluation="full", alignment=True, evaluate_every=20)
+
+
+def test_positions_are_every_n_examples_and_the_ends_of_tasks(watched):
+    assert watched.over_time.positions.tolist() == [20, 30, 40, 60, 80, 90]
+    assert watched.over_time.accuracy.shape == (2, 6, 3)
+    assert watched.over_time.task_ends == [30, 60, 90]
+
+
+def test_tasks_are_tested_from_their_first_example_on(watched):
+    n_seen = (~np.isnan(watched.over_time.accuracy[1])).sum(axis=1)
+    assert n_seen.tolist() == [1, 1, 2, 2, 3, 3]
+
+
+def test_at_the_ends_of_tasks_it_is_the_accuracy_matrix(watched):
+    for row, place in enumerate((1, 3, 5)):
+        np.testing.assert_array_equal(
+            watched.over_time.accuracy[:, place, : row + 1], watched.accuracy[:, row + 1, : row + 1]
+        )
+
+
+def test_it_changes_nothing_else(watched, uninterrupted, as_bytes):
+    for part in ("states", "losses", "alignments", "accuracy", "correct"):
+        assert as_bytes(getattr(watched, part)) == as_bytes(getattr(uninterrupted, part)), part
+    assert set(watched.metrics) - set(uninterrupted.metrics) == set(ANYTIME)
+
+
+def test_each_class_counts_in_all_tasks_seen(quick_run, benchmark, numpy_accuracy):
+    """A learner that stands still: the accuracy of each class, worked out without the library."""
+    still = quick_run(Online(learning_rate=0.0), benchmark, evaluate_every=45)
+    for place, seen in ((0, 1), (1, 2), (3, 3)):  # after 30, 45 and 90 examples
+        x, y = (np.concatenate([test[part] for test in benchmark.test[:seen]]) for part in (0, 1))
+        for label in range(benchmark.n_outputs):
+            of_class = type(benchmark.test[0])(x[y == label], y[y == label])
+            expected = numpy_accuracy(still.states.model, 0, of_class)
+            assert still.over_time.of_classes[0, place, label] == pytest.approx(expected, abs=1e-12)
+
+
+def test_classes_weighed_by_their_tests_are_the_accuracy_on_all_tasks_seen(watched, benchmark):
+    n_tests = np.array([np.bincount(test.y, minlength=3) for test in benchmark.test])
+    pooled = (np.nan_to_num(watched.over_time.of_classes[:, -1]) * n_tests.sum(axis=0)).sum(axis=1) / n_tests.sum()
+    np.testing.assert_allclose(pooled, watched.over_time.accuracy[:, -1].mean(axis=1), rtol=0, atol=1e-12)
+
+
+def test_a_sample_of_the_tests_is_drawn_once_per_seed(quick_run, online, benchmark):
+    some = quick_run(Online(learning_rate=0.0), benchmark, seeds=2, evaluate_every=10, evaluate_on=4)
+    accuracy = some.over_time.accuracy
+    assert (np.nanmax(accuracy, axis=1) == np.nanmin(accuracy, axis=1)).all()  # the same tests at every evaluation
+    assert np.isin(accuracy[~np.isnan(accuracy)], [0, 0.25, 0.5, 0.75, 1]).all()
+    everything = quick_run(online, benchmark, evaluate_every=10)
+    np.testing.assert_equal(
+        quick_run(online, benchmark, evaluate_every=10, evaluate_on=11).over_time, everything.over_time
+    )
+    assert (quick_run(online, benchmark, evaluate_every=10, evaluate_on=4).accuracy == everything.accuracy)[
+        ~np.isnan(everything.accuracy)
+    ].all()
+
+
+def test_metrics_are_those_of_the_matrix(watched):
+    expected = anytime_over_seeds(watched.over_time.positions, watched.over_time.accuracy, np.array([[30, 60, 90]] * 2))
+    np.testing.assert_equal({name: watched.metrics[name] for name in ANYTIME}, expected)
+
+
+def test_regression_is_measured_by_r2(quick_run):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 40, 3)).astype(np.float32)
+    y = (x @ np.array([1.0, -2.0, 0.5], np.float32))[..., None]
+    tasks = list(zip(x, y, strict=True))
+    result = quick_run(Online(learning_rate=0.01), from_arrays(tasks, tasks), evaluate_every=15)
+    assert result.over_time.of_classes.shape == (1, 7, 0)
+    np.testing.assert_array_equal(result.over_time.accuracy[0, -1], result.accuracy[0, -1])
+
+
+@pytest.mark.parametrize("position", [40, 30])
+def test_a_run_broken_off_has_the_same_evaluations(to_disk, power_cut_at, watched, position, tmp_path):
+    power_cut_at(position, lambda: to_disk(evaluate_every=20))
+    resumed = to_disk(evaluate_every=20)
+    np.testing.assert_equal(resumed.over_time, watched.over_time)
+    np.testing.assert_equal(resumed.metrics, watched.metrics)
+    record = RunRecord.load(tmp_path / "run")
+    np.testing.assert_equal(record.over_time, watched.over_time)
+    np.testing.assert_equal(dict(record.summary.metrics), watched.metrics)
+
+
+def test_what_is_requested_is_in_the_config_and_resumed_from_it(tmp_path):
+    spec = run_spec(Online(0.1), DIGITS, evaluate_every=20, evaluate_on=7)
+    assert spec.config["evaluate"] == {"every": 20, "test_examples": 7}
+    plain = run_spec(Online(0.1), DIGITS).config
+    assert spec.config | plain == spec.config
+    assert set(spec.config) - set(plain) == {"evaluate"}
+    record = RunRecord(tmp_path, spec.config, None, None, None, None, None)
+    assert dataclasses.replace(spec_of(record), learner=spec.learner) == spec
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"evaluate_every": 0}, "evaluate_every = 0, expected a whole number of examples ≥ 1"),
+        ({"evaluate_every": -5}, "evaluate_every = -5"),
+        ({"evaluate_every": 5, "evaluate_on": 0}, "evaluate_on = 0"),
+        ({"evaluate_on": 5}, "evaluate_on = 5 is given without evaluate_every"),
+    ],
+)
+def test_bad_requests_are_refused(online, benchmark, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        run_spec(online, benchmark, **arguments)
+
+
+@pytest.mark.parametrize("name", ["over-time.parquet", "classes.parquet"])
+def test_a_damaged_table_is_refused(quick_run, online, benchmark, tmp_path, name):
+    quick_run(online, benchmark, evaluate_every=40, folder=tmp_path)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ResultsError, match=name):
+        RunRecord.load(tmp_path)
