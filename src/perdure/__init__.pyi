@@ -51,6 +51,7 @@ from .learners.mer import MER as MER
 from .learners.mer import MERAlgorithm6 as MERAlgorithm6
 from .learners.mer import MERAlgorithm7 as MERAlgorithm7
 from .learners.mir import MIR as MIR
+from .learners.multi_timescale import MultiTimescaleMER as MultiTimescaleMER
 from .learners.nearest_mean import NearestMean as NearestMean
 from .learners.online import Online as Online
 from .learners.ridge import Ridge as Ridge

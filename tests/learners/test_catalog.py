@@ -62,6 +62,7 @@ def test_the_names_lead_to_the_papers_algorithms():
         "mer": "MER",
         "mer-algorithm-6": "MERAlgorithm6",
         "mer-algorithm-7": "MERAlgorithm7",
+        "multi-timescale-mer": "MultiTimescaleMER",
         "la-maml": "LaMAML",
         "sync": "Sync",
         "c-maml": "CMAML",

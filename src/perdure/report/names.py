@@ -29,6 +29,7 @@ _LEARNERS = {
     "mer": "MER",
     "mer-algorithm-6": "MER (Algorithm 6)",
     "mer-algorithm-7": "MER (Algorithm 7)",
+    "multi-timescale-mer": "Multi-timescale MER",
     "la-maml": "La-MAML",
     "sync": "Sync",
     "c-maml": "C-MAML",
