@@ -1,4 +1,4 @@
-"""MER, ER, EWC, GEM, La-MAML as loops of plain PyTorch, written the obvious way: what perdure's speed is compared to.
+"""Methods as loops of plain PyTorch, written the obvious way: what perdure's speed is compared to.
 
 Each function learns a stream once, one example after another, and changes the network in place. They are the
 published algorithms, with nothing left out and nothing made faster than a careful reader of the papers would. Examples
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
 import quadprog
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
 
 class Stream(NamedTuple):
@@ -63,6 +64,10 @@ class Buffer:
     def draw(self, n: int) -> list[int]:
         """Draw `n` of those held, with replacement, at most as many as there are."""
         return random.choices(self.held, k=min(n, len(self.held))) if self.held else []
+
+    def draw_different(self, n: int) -> list[int]:
+        """Draw `n` of those held, no one twice, at most as many as there are."""
+        return random.sample(self.held, min(n, len(self.held)))
 
 
 def sgd_step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
@@ -127,6 +132,106 @@ def er(
         memory.add(n)
 
 
+def der_plus_plus(
+    network: nn.Module,
+    stream: Stream,
+    *,
+    learning_rate: float,
+    memory_size: int,
+    replay_batch_size: int,
+    alpha: float,
+    beta: float,
+    first: int = 0,
+) -> None:
+    """DER++ (Buzzega et al. 2020): memories keep the outputs given for them, and labels."""
+    optimizer = torch.optim.SGD(network.parameters(), learning_rate)
+    memory = Buffer(memory_size, first)
+    with torch.no_grad():
+        stored = {n: network(stream.x[n]) for n in memory.held}
+    for n in range(first, len(stream.y)):
+        optimizer.zero_grad()
+        outputs = network(stream.x[n : n + 1])
+        loss = cross_entropy(outputs, stream.y[n : n + 1])
+        if memory.held:
+            drawn = memory.draw_different(replay_batch_size)
+            kept = torch.stack([stored[it] for it in drawn])
+            loss = loss + alpha * mse_loss(network(stream.x[drawn]), kept)
+            drawn = memory.draw_different(replay_batch_size)
+            loss = loss + beta * cross_entropy(network(stream.x[drawn]), stream.y[drawn])
+        loss.backward()
+        optimizer.step()
+        stored[n] = outputs[0].detach()
+        memory.add(n)
+
+
+def er_ace(
+    network: nn.Module,
+    stream: Stream,
+    *,
+    learning_rate: float,
+    memory_size: int,
+    replay_batch_size: int,
+    first: int = 0,
+) -> None:
+    """ER-ACE (Caccia et al. 2022): the arriving example among its own class alone, memories among all classes."""
+    optimizer = torch.optim.SGD(network.parameters(), learning_rate)
+    memory = Buffer(memory_size, first)
+    for n in range(first, len(stream.y)):
+        optimizer.zero_grad()
+        outputs = network(stream.x[n : n + 1])
+        absent = torch.ones_like(outputs, dtype=torch.bool)
+        absent[:, stream.y[n]] = False
+        loss = cross_entropy(outputs.masked_fill(absent, -1e9), stream.y[n : n + 1])
+        if memory.held:
+            drawn = memory.draw_different(replay_batch_size)
+            loss = loss + cross_entropy(network(stream.x[drawn]), stream.y[drawn])
+        loss.backward()
+        optimizer.step()
+        memory.add(n)
+
+
+def cls_er(
+    network: nn.Module,
+    stream: Stream,
+    *,
+    learning_rate: float,
+    memory_size: int,
+    replay_batch_size: int,
+    consistency: float,
+    plastic_probability: float,
+    plastic_decay: float,
+    stable_probability: float,
+    stable_decay: float,
+    first: int = 0,
+) -> nn.Module:
+    """CLS-ER (Arani, Sarfraz & Zonooz 2022): replay kept near a quick and a slow average; return the slow one."""
+    optimizer = torch.optim.SGD(network.parameters(), learning_rate)
+    plastic, stable = deepcopy(network), deepcopy(network)
+    averages = ((plastic, plastic_probability, plastic_decay), (stable, stable_probability, stable_decay))
+    memory = Buffer(memory_size, first)
+    for step, n in enumerate(range(first, len(stream.y)), start=1):
+        optimizer.zero_grad()
+        drawn = memory.draw_different(replay_batch_size)
+        batch = [n, *drawn]
+        loss = cross_entropy(network(stream.x[batch]), stream.y[batch])
+        if drawn:
+            x, y = stream.x[drawn], stream.y[drawn]
+            with torch.no_grad():
+                quick, slow = plastic(x), stable(x)
+                better = cross_entropy(slow, y, reduction="none") < cross_entropy(quick, y, reduction="none")
+                target = torch.where(better[:, None], slow, quick)
+            loss = loss + consistency * mse_loss(network(x), target)
+        loss.backward()
+        optimizer.step()
+        memory.add(n)
+        for average, probability, decay in averages:
+            if random.random() < probability:
+                with torch.no_grad():
+                    for old, new in zip(average.parameters(), network.parameters(), strict=True):
+                        old.lerp_(new, 1 - min(1 - 1 / (step + 1), decay))
+    return stable
+
+
 def ewc(network: nn.Module, stream: Stream, *, learning_rate: float, fisher_examples: int, strength: float) -> None:
     """Elastic weight consolidation (Kirkpatrick et al. 2017), one penalty a past task."""
     optimizer = torch.optim.SGD(network.parameters(), learning_rate)
@@ -171,6 +276,31 @@ def gem(
             own = projected(own, torch.stack(past), margin)
         set_gradient(network, own)
         optimizer.step()
+
+
+def a_gem(
+    network: nn.Module,
+    stream: Stream,
+    *,
+    learning_rate: float,
+    memories_per_task: int,
+    replay_batch_size: int,
+    first: int = 0,
+) -> None:
+    """Averaged GEM (Chaudhry et al. 2019): one constraint, from memories of all past tasks."""
+    optimizer = torch.optim.SGD(network.parameters(), learning_rate)
+    memories: list[list[int]] = [[] for _ in range(stream.task[-1] + 1)]
+    for n, task in enumerate(stream.task):
+        if n >= first:
+            own = gradient(network, stream.x[n : n + 1], stream.y[n : n + 1])
+            if task:
+                drawn = random.choices([it for held in memories[:task] for it in held], k=replay_batch_size)
+                past = gradient(network, stream.x[drawn], stream.y[drawn])
+                if (product := past @ own) < 0:
+                    own = own - product / (past @ past) * past
+            set_gradient(network, own)
+            optimizer.step()
+        memories[task] = [*memories[task], n][-memories_per_task:]
 
 
 def gradient(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:

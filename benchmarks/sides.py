@@ -17,9 +17,12 @@ import torch
 from perdure.core import Example, Learner
 from perdure.experiments.supervised.program import Advance, Log, Progress, named_keys
 from perdure.experiments.supervised.spec import prepare
+from perdure.learners.cls_er import CLSER
+from perdure.learners.der import DERPlusPlus
 from perdure.learners.er import ER
+from perdure.learners.er_ace import ERACE
 from perdure.learners.ewc import EWC
-from perdure.learners.gem import GEM
+from perdure.learners.gem import AGEM, GEM
 from perdure.learners.la_maml import LaMAML
 from perdure.learners.mer import MER
 from perdure.models import MLP
@@ -61,6 +64,39 @@ def er(drawn: int) -> Method:
     values: dict[str, Any] = {"learning_rate": 0.1, "memory_size": 500, "replay_batch_size": drawn}
     name = f"ER, {drawn} memories drawn"
     return Method(name, ER(**values), partial(eager.er, **values), (8200,), 200, 2000, 8000)
+
+
+def der_plus_plus(drawn: int) -> Method:
+    """Return DER++, with `drawn` memories for their outputs and as many for their labels."""
+    values: dict[str, Any] = {"learning_rate": 0.03, "memory_size": 500, "replay_batch_size": drawn}
+    values |= {"alpha": 0.3, "beta": 0.5}
+    name = f"DER++, {drawn} memories drawn twice"
+    return Method(name, DERPlusPlus(**values), partial(eager.der_plus_plus, **values), (4200,), 200, 1000, 4000)
+
+
+def er_ace(drawn: int) -> Method:
+    """Return ER-ACE, with `drawn` memories an example."""
+    values: dict[str, Any] = {"learning_rate": 0.03, "memory_size": 500, "replay_batch_size": drawn}
+    name = f"ER-ACE, {drawn} memories drawn"
+    return Method(name, ERACE(**values), partial(eager.er_ace, **values), (4200,), 200, 1000, 4000)
+
+
+def cls_er(drawn: int) -> Method:
+    """Return CLS-ER, with `drawn` memories an example and averages that move as often as on MNIST in its code."""
+    values: dict[str, Any] = {"learning_rate": 0.03, "memory_size": 500, "replay_batch_size": drawn}
+    values |= {"consistency": 1.0, "plastic_probability": 1.0, "plastic_decay": 0.99}
+    values |= {"stable_probability": 0.9, "stable_decay": 0.99}
+    name = f"CLS-ER, {drawn} memories drawn"
+    return Method(name, CLSER(**values), partial(eager.cls_er, **values), (4200,), 200, 1000, 4000)
+
+
+def a_gem(drawn: int) -> Method:
+    """Return A-GEM in its second task, with `drawn` memories an example: beside ER, what its constraint costs."""
+    values: dict[str, Any] = {"learning_rate": 0.01, "replay_batch_size": drawn}
+    plain = partial(eager.a_gem, memories_per_task=250, **values)
+    return Method(
+        f"A-GEM, {drawn} memories drawn", AGEM(memory_size=500, **values), plain, (250, 4050), 300, 1000, 4000
+    )
 
 
 def ewc(n_tasks: int) -> Method:

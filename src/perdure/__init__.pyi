@@ -80,5 +80,7 @@ from .streams.arrays import from_arrays as from_arrays
 from .streams.benchmark import Benchmark as Benchmark
 from .streams.catalog import BenchmarkRecipe as BenchmarkRecipe
 from .streams.catalog import make_benchmark as make_benchmark
+from .streams.datasets import from_avalanche as from_avalanche
+from .streams.datasets import from_dataset as from_dataset
 from .streams.raw.registry import DataError as DataError
 from .streams.torch_file import DataFileRecipe as DataFileRecipe

@@ -48,11 +48,12 @@ class StreamInfo(NamedTuple):
     n_outputs: int
     """Number of classes, or of targets for regression."""
     n_tasks: int
-    """Number of tasks."""
-    task_sizes: tuple[int, ...]
-    """Training examples of each task."""
+    """Number of tasks; 1 where they are hidden."""
+    task_sizes: tuple[int, ...] | None
+    """Training examples of each task; None where they are hidden, or seeds that run side by side differ in them."""
     class_tasks: tuple[int, ...] | None = None
-    """For each output the only task that shows its class; None if some class is shown by several tasks, or by none."""
+    """For each output the only task that shows its class; None if some class is shown by several tasks, or by none, or
+    tasks are hidden."""
 
 
 class Info(NamedTuple):
@@ -129,11 +130,11 @@ def check_example(example: Example, stream_info: StreamInfo) -> Example:
     """
     x, y, task = map(np.asarray, example)
     if x.dtype != np.uint8:
-        _check_finite("x", x)
+        check_finite("x", x)
     if np.issubdtype(y.dtype, np.integer):
         _check_range("y", y, stream_info.n_outputs, "label", "outputs")
     else:
-        _check_finite("y", y)
+        check_finite("y", y)
         if y.shape[-1:] != (stream_info.n_outputs,):
             raise ValueError(
                 f"y has shape {y.shape}, expected {stream_info.n_outputs} numbers for each example, one for each "
@@ -143,7 +144,13 @@ def check_example(example: Example, stream_info: StreamInfo) -> Example:
     return example
 
 
-def _check_finite(name: str, values: np.ndarray) -> None:
+def check_finite(name: str, values: np.ndarray) -> None:
+    """Check that all numbers are finite in the precision of learning.
+
+    Raises:
+        TypeError: if they are no floats.
+        ValueError: naming the first that is not finite.
+    """
     if not np.issubdtype(values.dtype, np.floating):
         raise TypeError(f"{name} has dtype {values.dtype}, expected floats; convert it: {name}.astype('float32')")
     learned = jnp.zeros(()).dtype

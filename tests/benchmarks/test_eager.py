@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.core import Example
+from perdure.core import Example, StreamInfo
 from perdure.experiments.supervised.run import run
+from perdure.learners.cls_er import CLSER, CLSERDraws
+from perdure.learners.der import DERPlusPlus
 from perdure.learners.er import ER
+from perdure.learners.er_ace import ERACE
 from perdure.learners.ewc import EWC
-from perdure.learners.gem import GEM
+from perdure.learners.gem import AGEM, GEM
 from perdure.learners.la_maml import LaMAML
 from perdure.learners.look_ahead import Draws as DrawsForBatch
 from perdure.learners.mer import MER
@@ -100,6 +103,57 @@ def test_er_and_mer_with_the_first_example_as_their_only_memory(eager, plainly, 
             state, _ = learner.observe_with(state, example, Draws(slots, jnp.asarray(0), jnp.asarray(n)))
         assert state is not None
         assert_close(plainly(loop, **values), jax.tree.leaves(state.model))
+
+
+ONE_MEMORY: dict[str, Any] = {"learning_rate": 0.05, "memory_size": 1, "replay_batch_size": 1}
+AVERAGES = {"plastic_probability": 1.0, "plastic_decay": 0.8, "stable_probability": 1.0, "stable_decay": 0.95}
+REPLAYED: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "der++": (DERPlusPlus, "der_plus_plus", {**ONE_MEMORY, "alpha": 0.4, "beta": 0.7}),
+    "er-ace": (ERACE, "er_ace", ONE_MEMORY),
+    "cls-er": (CLSER, "cls_er", {**ONE_MEMORY, "consistency": 0.6, **AVERAGES}),
+}
+
+
+@pytest.mark.parametrize("name", REPLAYED)
+def test_replay_with_the_first_example_as_its_only_memory(name, eager, plainly, tasks, model, monkeypatch):
+    """Without chance: each draw is the first example, which no other ever replaces."""
+    monkeypatch.setattr(eager.random, "randrange", lambda n: n - 1)
+    make, loop, values = REPLAYED[name]
+    learner, state = make(**values), None
+    slots = jnp.zeros((learner.replay().n_batches, 1), jnp.int32)
+
+    def observe(state, example, place):
+        if name != "cls-er":
+            return learner.observe_with(state, example, Draws(slots, jnp.asarray(0), place))[0]
+        batch, draws = jax.tree.map(lambda leaf: leaf[None], example), CLSERDraws(slots, jnp.zeros(()), jnp.zeros(()))
+        after = learner.update(state, batch, draws)[0]
+        return after._replace(memory=learner.replay().store(state.memory, example, place))
+
+    observe = jax.jit(observe)
+    for n, (x, y) in enumerate(zip(*map(np.concatenate, zip(*tasks, strict=True)), strict=True)):
+        example = Example(jnp.asarray(x), jnp.asarray(y), jnp.asarray(0))
+        state = learner.init(model, example, jax.random.key(0)) if state is None else state
+        state = observe(state, example, jnp.asarray(n))
+    assert state is not None
+    learned = state.working.model if name == "cls-er" else state.model
+    assert_close(plainly(getattr(eager, loop), **values), jax.tree.leaves(learned))
+
+
+def test_a_gem_with_one_memory_a_task(eager, plainly, tasks, model, monkeypatch):
+    """Without chance: the memory of a task is its last example, and what is drawn is the last task's."""
+    monkeypatch.setattr(eager.random, "choices", lambda held, k: [held[-1]] * k)
+    values: dict[str, Any] = {"learning_rate": 0.1, "replay_batch_size": 2}
+    info = StreamInfo(CLASSES, TASKS, (LENGTH,) * TASKS)
+    learner, state = AGEM(memory_size=TASKS, stream_info=info, **values), None
+    observe = jax.jit(learner.observe_with)
+    for task, (xs, ys) in enumerate(tasks):
+        last = [jnp.stack([jnp.asarray(leaf[-1])] * 2) for leaf in tasks[max(task - 1, 0)]]
+        for x, y in zip(xs, ys, strict=True):
+            example = Example(jnp.asarray(x), jnp.asarray(y), jnp.asarray(task, jnp.int32))
+            state = learner.init(model, example, jax.random.key(0)) if state is None else state
+            state, _ = observe(state, example, Example(*last, jnp.zeros(2, jnp.int32)))
+    assert state is not None
+    assert_close(plainly(eager.a_gem, memories_per_task=1, **values), jax.tree.leaves(state.model))
 
 
 def test_la_maml_with_the_first_example_as_its_only_memory(eager, plainly, tasks, model, monkeypatch):

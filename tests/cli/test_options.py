@@ -49,7 +49,7 @@ def mistake(typed, tmp_path):
         ("reproduce mer --fast", "there is no option --fast; --help lists the options that there are"),
         ("features train sine --step 3", "there is no option --step; did you mean --steps"),
         ("run er digits-rotations -x", "there is no option -x; --help lists the options that there are"),
-        ("run mer", "give a benchmark: digits-rotations, mnist-rotations, "),
+        ("run mer", "give a benchmark: digits-rotations, digits-split, "),
         ("run mer", "or a file of your own with --data-file"),
         ("tune mer", "give a benchmark: digits-rotations"),
         ("rl train dqn", "give a game: catcher, flappy-bird"),

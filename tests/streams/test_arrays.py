@@ -336,3 +336,19 @@ def test_inputs_beyond_64_bits_are_refused_with_a_remedy_that_works(largest):
         from_arrays([(x, y)], [(x, y)])
     scaled = eval(str(error.value).rpartition(": ")[2], {"np": np, "x": x})
     assert np.abs(from_arrays([(scaled, y)], [(scaled, y)]).train.x).max() == 1
+
+
+def test_without_tests_arriving_examples_are_all_that_is_tested_on():
+    x, y = np.eye(3, dtype=np.float32), np.arange(3)
+    made = from_arrays([(x, y), (x, y)], None)
+    assert made.n_tasks == 2
+    assert len(made.test) == 0
+    with pytest.raises(ValueError, match=r"train has 2 tasks and test has 0, .* or test=None to test on arriving"):
+        from_arrays([(x, y), (x, y)], [])
+
+
+def test_one_test_set_given_for_all_tasks_stays_one():
+    x, y = np.eye(3, dtype=np.float32), np.arange(3)
+    assert not from_arrays([(x, y), (x, y)], [(x, y), (x, y)]).has_one_test  # two that are equal
+    one = (x, y)
+    assert from_arrays([(x, y), (x, y)], [one, one]).has_one_test

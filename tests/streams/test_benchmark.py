@@ -176,10 +176,17 @@ def test_refuses_bad_pixel_map_tests(part, damage, error, message):
         Benchmark("b", train, PixelMapSets(**{**parts, part: damage(parts[part])}), 3)
 
 
-def test_refuses_no_test_sets_and_no_outputs():
+def test_without_test_sets_the_stream_tells_the_tasks():
     train, test = arrays()
-    with pytest.raises(ValueError, match="test has no test sets, expected one for every task"):
-        Benchmark("b", train, [], 3)
+    alone = Benchmark("b", train, [], 3)
+    assert alone.n_tasks == len(test)
+    assert alone.task_ends.tolist() == Benchmark("b", train, test, 3).task_ends.tolist()
+    with pytest.raises(ValueError, match=r"train has no example of task 0, expected at least one of each"):
+        Benchmark("b", train._replace(task=np.asarray(train.task) + 1), [], 3)
+
+
+def test_refuses_no_outputs():
+    train, test = arrays()
     with pytest.raises(ValueError, match="n_outputs is 0, expected 1 or more"):
         Benchmark("b", train, test, 0)
 

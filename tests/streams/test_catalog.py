@@ -9,10 +9,13 @@ from perdure.streams import catalog, digits
 def test_every_entry_leads_to_its_maker():
     assert catalog.benchmark_names() == [
         "digits-rotations",
+        "digits-split",
+        "digits-turning",
         "mnist-rotations",
         "mnist-permutations",
         "mnist-many-permutations",
         "mnist-split",
+        "mnist-turning",
         "omniglot",
         "cifar100",
     ]
@@ -50,7 +53,7 @@ def test_passes_seed_and_options_on():
     ("name", "message"),
     [
         ("mnist-rotation", "there is no benchmark 'mnist-rotation'; did you mean 'mnist-rotations'[?]"),
-        ("qqqq", "there is no benchmark 'qqqq'; choose one of: digits-rotations, mnist-rotations, "),
+        ("qqqq", "there is no benchmark 'qqqq'; choose one of: digits-rotations, digits-split, digits-turning, "),
     ],
 )
 def test_suggests_the_nearest_name(name, message):

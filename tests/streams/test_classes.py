@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from perdure.core import AnyArray
 from perdure.streams.benchmark import LabelledSet
 from perdure.streams.classes import class_benchmark
+from perdure.streams.split import Split
 
 TASK_OF_CLASS = np.array([0, 0, 1, 2, 2, 2])
 AVAILABLE = np.array([16, 8, 24])
@@ -20,7 +21,7 @@ def make(seed: int = 0, **changes):
         y = np.tile(np.arange(6), each)
         parts.append(LabelledSet(np.stack([np.full(len(y), part), np.arange(len(y))], axis=1).astype(np.uint8), y))
     sizes = {"sizes": AVAILABLE, "default_sizes": AVAILABLE}
-    options = {"tasks": 3, **sizes, "task_order": None, "validation": False, **changes}
+    options = {"tasks": 3, **sizes, "task_order": None, "validation": False, "split": Split(), **changes}
     return class_benchmark("b", parts[0], parts[1], TASK_OF_CLASS, seed=seed, **options)
 
 
@@ -60,14 +61,14 @@ def test_fewer_examples_are_the_first_of_more():
 
 
 def test_outputs_are_the_classes_of_the_tasks_shown():
-    made = make(tasks=2, masked=True)
+    made = make(tasks=2, split=Split(scenario="task"))
     assert made.n_outputs == 3
     assert made.class_tasks == (0, 0, 1)
 
 
 @given(st.permutations(range(3)))
 def test_task_order_moves_whole_tasks_and_the_mask_with_them(order):
-    plain, ordered = make(), make(task_order=order, masked=True)
+    plain, ordered = make(), make(task_order=order, split=Split(scenario="task"))
     for position, task in enumerate(order):
         here, there = ordered.train.task == position, plain.train.task == task
         np.testing.assert_array_equal(ordered.train.x[here], plain.train.x[there])

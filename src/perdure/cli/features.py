@@ -163,7 +163,7 @@ def learners(
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compare Online, EWC, ER and MER on top of fixed representations of Omniglot, beside the published figures.
+    """Compare Online, EWC, ER, MER and heads in closed form on representations of Omniglot, beside published figures.
 
     The same command again continues after the last figure that was measured.
     """

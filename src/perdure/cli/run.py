@@ -21,9 +21,11 @@ from perdure.cli.console import (
 )
 from perdure.cli.learners import learner_commands
 from perdure.cli.report import report_run
+from perdure.cli.splits import with_split_options
 from perdure.streams.catalog import benchmark_names
 
 
+@with_split_options
 def _run(
     learner_name: str,
     given: dict[str, float | int],
@@ -32,6 +34,7 @@ def _run(
         typer.Argument(help=f"One of: {', '.join(benchmark_names())}.", show_default="that of --data-file"),
     ] = None,
     *,
+    split: dict[str, Any],
     data_file: Annotated[
         Path | None,
         typer.Option(
@@ -87,6 +90,7 @@ def _run(
         "examples_per_task": examples_per_task,
         "task_order": _numbers(task_order),
         "validation": validation or None,
+        **split,
     }
     recipe = _recipe(benchmark, data_file, {name: it for name, it in options.items() if it is not None}, data_dir)
     learner, notes = choose_learner(learner_name, recipe.name, given, preset, options=recipe.options)
@@ -115,7 +119,11 @@ run_app = group(
     learner_commands(
         _run,
         {
-            "": ["perdure run NAME digits-rotations", "perdure run NAME digits-rotations --seeds 5 --full-matrix"],
+            "": [
+                "perdure run NAME digits-rotations",
+                "perdure run NAME digits-rotations --seeds 5 --full-matrix",
+                "perdure run NAME digits-split --scenario class --classes-per-task 2 --shuffle-classes",
+            ],
             "mer": [
                 "perdure run mer digits-rotations --seeds 3",
                 "perdure run mer mnist-rotations --memory-size 200",

@@ -6,13 +6,14 @@ import shlex
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from perdure.cli.commands import examples, group, required
 from perdure.cli.console import DataDir, ExamplesPerTask, Quiet, Tasks, note, print_table, say
 from perdure.cli.learners import learner_commands
+from perdure.cli.splits import option_given, with_split_options
 from perdure.streams.catalog import benchmark_names
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class _SearchKind(StrEnum):
     random = "random"
 
 
+@with_split_options
 def _tune(
     learner_name: str,
     given: dict[str, str],
@@ -31,6 +33,7 @@ def _tune(
         str | None, typer.Argument(help=f"One of: {', '.join(benchmark_names())}.", show_default=False)
     ] = None,
     *,
+    split: dict[str, Any],
     search: Annotated[_SearchKind, typer.Option(help="Try every combination, or some at random.")] = _SearchKind.grid,
     trials: Annotated[
         int | None, typer.Option(min=2, help="Combinations to draw at random.", show_default="30")
@@ -55,7 +58,7 @@ def _tune(
 
     if trials is not None and search is _SearchKind.grid:
         raise ValueError(f"--trials is {trials}, but a grid is tried whole; leave it out, or add --search random")
-    options = {"tasks": tasks, "examples_per_task": examples_per_task}
+    options = {"tasks": tasks, "examples_per_task": examples_per_task, **split}
     name = required(benchmark, "benchmark", benchmark_names())
     recipe = BenchmarkRecipe(name, {option: it for option, it in options.items() if it is not None}, data_dir)
     known = {it.name: it for it in hyperparameters(learner_class(learner_name))}
@@ -97,6 +100,6 @@ def _report_search(result: TuningResult, folder: Path, preset: Path, data_dir: P
     for remark in edge_notes(result):
         note(remark)
     options = {"preset": preset, "seeds": 5, **result.options, "data_dir": data_dir}
-    given = [(f"--{name.replace('_', '-')}", str(value)) for name, value in options.items() if value is not None]
+    given = [option_given(name, value) for name, value in options.items() if value is not None]
     command = shlex.join(["perdure", "run", result.learner, result.benchmark, *chain.from_iterable(given)])
     say(f"\nrecord and figure: {folder}\nmeasure the chosen: {command}")

@@ -86,7 +86,7 @@ class ICaRL(Learner[ICaRLState]):
                 f"memory_size = {self.memory_size} for {classes} classes is less than one exemplar for each; "
                 f"give it at least {classes}"
             )
-        current = empty_buffer(example, max(known_stream_info(self).task_sizes))
+        current = empty_buffer(example, max(self._task_sizes()))
         return ICaRLState(model, current, no_exemplars(example, self._plan()), jnp.zeros((), jnp.int32))
 
     def observe(self, state: ICaRLState, example: Example, key: PRNGKeyArray) -> tuple[ICaRLState, Info]:
@@ -103,7 +103,7 @@ class ICaRL(Learner[ICaRLState]):
         current = emptied_if(task != state.task, state.current)
         current = store(current, example, first_slot(current))
         state = ICaRLState(state.model, current, state.exemplars, task)
-        ended = current.seen == jnp.asarray(known_stream_info(self).task_sizes, jnp.int32)[task]
+        ended = current.seen == jnp.asarray(self._task_sizes(), jnp.int32)[task]
         complete = ended | (current.seen % self.batch_size == 0)
         state = state._replace(model=where_needed(complete, lambda: self._stepped(state, drawn), state.model))
         after = where_needed(ended, lambda: self._remembered(state), (state.model, state.exemplars))
@@ -134,8 +134,17 @@ class ICaRL(Learner[ICaRLState]):
             )
         return class_tasks
 
+    def _task_sizes(self) -> tuple[int, ...]:
+        task_sizes = known_stream_info(self).task_sizes
+        if task_sizes is None:
+            raise ValueError(
+                "iCaRL must know when a task ends, but the streams of the seeds have tasks of different lengths; run "
+                "the seeds one by one, or give each task the same number of examples (examples_per_task)"
+            )
+        return task_sizes
+
     def _plan(self) -> ExemplarPlan:
-        return plan_exemplars(self._class_tasks(), known_stream_info(self).task_sizes, self.memory_size)
+        return plan_exemplars(self._class_tasks(), self._task_sizes(), self.memory_size)
 
     def _loss(self) -> Loss:
         return CrossEntropyWithinTask(self._class_tasks())

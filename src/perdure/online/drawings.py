@@ -107,7 +107,7 @@ def _of_array(drawings: np.ndarray, encoder: DrawingEncoder) -> UInt8[np.ndarray
     if drawings.shape[1:] != wanted or drawings.dtype != np.uint8:
         raise RowError(
             f"drawings have shape {drawings.shape[1:]} and type {drawings.dtype}, expected {wanted} and uint8, ink "
-            "bright; resize and convert them"
+            "bright, without an axis of channels; resize and convert them"
         )
     return drawings
 

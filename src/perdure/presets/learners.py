@@ -176,7 +176,8 @@ def _published(figure: Any, where: str) -> Published:
     numbers = [float(checked(it, float, where)) for it in checked(figure, list, where)]
     if len(numbers) != 2:
         raise ContentError(f"{where} has {len(numbers)} numbers, expected a mean and a standard deviation")
-    return Published(*numbers)
+    mean, std = numbers
+    return Published(mean, std)
 
 
 @cache

@@ -43,8 +43,8 @@ class LearnerFigure:
     learner: str
     tasks: str
     """Classes a task × number of tasks, "5×20"."""
-    rate: float
-    """Learning rate that was chosen on validation classes."""
+    rate: float | None
+    """Learning rate that was chosen on validation classes; None for a head in closed form, which has none."""
     retained: tuple[float, ...]
     """Retained accuracy of each seed, a fraction."""
     published: tuple[float, float] | None
@@ -165,7 +165,7 @@ def _figure(row: Mapping[str, Any], n_seeds: int, where: str) -> LearnerFigure:
         _features(entry(row, "features", dict, where), where),
         entry(row, "learner", str, where),
         entry(row, "tasks", str, where),
-        float(entry(row, "rate", float, where)),
+        None if row.get("rate", 0) is None else float(entry(row, "rate", float, where)),
         tuple(retained),
         published,
     )

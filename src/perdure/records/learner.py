@@ -1,6 +1,6 @@
 """The record of a learner on a benchmark, laid out as `perdure.records.folder` tells.
 
-accuracy.parquet   every accuracy that was evaluated, a row each
+accuracy.parquet   every accuracy that was evaluated, a row each; absent where there are no test sets
 alignment.parquet  gradient alignment over the stream, a row each seed and window; if it was logged
 over-time.parquet  accuracy within tasks, a row each seed, evaluation and task seen; if it was requested
 classes.parquet    the same of each class on all tasks seen
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ class RunRecord:
     environment: Mapping[str, Any] | None
     """None until it is written."""
     accuracy: Matrices | None
-    """One accuracy matrix per seed (seeds, T + 1, T), as in `perdure.metrics.transfer`; None until written."""
+    """One accuracy matrix per seed (seeds, T + 1, T), as in `perdure.metrics.transfer`; None until written, and for a
+    stream without test sets."""
     alignment: AlignmentCurves | None
     """Gradient alignment over the stream; None if it was not logged, or until written."""
     over_time: AccuracyOverTime | None
@@ -55,7 +57,7 @@ class RunRecord:
             raise damaged(cause) from cause
         accuracy, alignment = folder / "accuracy.parquet", folder / "alignment.parquet"
         summary = read_summary(folder)
-        if summary is not None and not accuracy.exists():
+        if summary is not None and not accuracy.exists() and not isnan(summary.metrics["retained_accuracy"].mean):
             raise ResultsError(f"{folder} has a summary.json but no accuracy.parquet; {REPAIR}")
         return cls(
             folder=folder,

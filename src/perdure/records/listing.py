@@ -19,6 +19,7 @@ from perdure.records.methods import MethodsRecord
 from perdure.records.representation import TrainingRecord
 from perdure.records.reproduction import ReproductionRecord
 from perdure.records.stream import StreamRecord
+from perdure.records.summary import PREQUENTIAL
 from perdure.records.tuning import TuningRecord
 from perdure.storage.checkpoints import checkpoint_files
 from perdure.storage.reading import shortened
@@ -151,6 +152,9 @@ def _figure(record: Record) -> str:
         if record.summary is None:
             return ""
         retained = record.summary.metrics["retained_accuracy"]
+        if isinstance(record, RunRecord) and math.isnan(retained.mean) and PREQUENTIAL in record.summary.metrics:
+            alone = record.summary.metrics[PREQUENTIAL]
+            return _with_interval("PA", 100 * alone.mean, 100 * alone.ci95, 2)
         return _score(retained) if isinstance(record, AgentRecord) else _percent(retained)
     if isinstance(record, TuningRecord):
         return _percent(record.result.best.score) if record.trials and record.n_tried else ""

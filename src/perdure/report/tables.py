@@ -115,6 +115,12 @@ def _percent(name: str) -> Callable[[RunRecord], Cell]:
     return _scaled(name, 100.0, 2)
 
 
+def _without_tests(record: RunRecord) -> Cell:
+    """Return the prequential accuracy of a run without test sets, which has no other."""
+    has_other = metric_of(record, "retained_accuracy") is not None
+    return NOTHING if has_other else _percent("prequential_accuracy")(record)
+
+
 def _published(record: RunRecord) -> Cell:
     figure = published_figure(record)
     return NOTHING if figure is None else Cell(f"{figure.mean:.2f}", "" if figure.std is None else f"{figure.std:.2f}")
@@ -163,6 +169,7 @@ _LEGEND = {
     "BTI": "BTI: backward transfer and interference",
     "FWT": "FWT: forward transfer",
     "Forg.": "Forg.: forgetting",
+    "PA": "PA: prequential accuracy, each example predicted before it was learned",
     "Align.": "Align.: gradient alignment, a dot product",
     "AAA": "AAA: average anytime accuracy",
     "WC": "WC: worst-case accuracy",
@@ -180,6 +187,7 @@ _CPU_MILLISECONDS = Column("CPU ms", _cpu_milliseconds)
 _KEPT_KILOBYTES = Column("Kept kB", _kept_kilobytes)
 _MEASURED = [
     Column("RA", _percent("retained_accuracy")),
+    Column("PA", _without_tests),
     Column("Publ.\nRA", _published),
     Column("Diff.", _difference),
     Column("LA", _percent("learning_accuracy")),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from perdure.core import AnyArray
+from perdure.core import AnyArray, check_finite
 from perdure.learners.nearest_mean import NearestMean
 from perdure.models import MLP
 from perdure.representation.blocks import GEMCL_BLOCKS, Block, BlockEncoder
@@ -83,6 +83,9 @@ class ImageClasses(Domain):
                 f"validation classes have shape {self.held_out.shape} and training classes {self.images.shape}, "
                 f"expected as many images of one size, and at most {n_outputs} classes; prepare both alike"
             )
+        for name in ("images", "held_out"):
+            if (pixels := np.asarray(getattr(self, name))).dtype != np.uint8:
+                check_finite(name, pixels)
 
     @property
     def loss(self) -> Loss:

@@ -16,7 +16,7 @@ from perdure.models import MLP
 from perdure.models.convolution import convolve
 from perdure.representation.blocks import BlockEncoder
 from perdure.representation.gated import GatedEncoder
-from perdure.representation.images import as_channels_last, image_shape
+from perdure.representation.images import as_channels_last, check_depth, image_shape
 
 STRIDES = (2, 1, 2, 1, 2, 2)
 """Of the published network's convolutions."""
@@ -206,7 +206,13 @@ def learning_network(model: Representation, n_classes: int) -> MLP:
 
 
 def encode(encoder: Encoder, x: Shaped[AnyArray, "n ..."]) -> Float[Array, "n features"]:
-    """Return the features of inputs, pixels or floats, however many there are."""
+    """Return the features of inputs, pixels or floats, however many there are.
+
+    Raises:
+        ValueError: if the inputs have another size or depth than the encoder was made for.
+    """
+    if not isinstance(encoder, DenseEncoder):
+        check_depth(x.shape[1:], encoder.input_shape)
     return jax.lax.map(lambda one: encoder(as_features(one)), jnp.asarray(x), batch_size=_ENCODED_TOGETHER)
 
 

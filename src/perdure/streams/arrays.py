@@ -17,7 +17,7 @@ MAX_LABEL = np.iinfo(np.int32).max
 
 def from_arrays(
     train: Sequence[Any],
-    test: Sequence[Any],
+    test: Sequence[Any] | None,
     *,
     name: str = "arrays",
     n_outputs: int | None = None,
@@ -30,11 +30,12 @@ def from_arrays(
         train: one pair (x, y) per task: x (n, ...) `uint8` pixels 0..255, `float32` or `float64`; y (n,)
             integer labels ≥ 0; or, for regression, y (n,) or (n, k) floats everywhere. Shape per example and
             dtype are the same everywhere; n may differ.
-        test: likewise, one pair per task.
+        test: likewise, one pair per task, which may all be the same one; None if arriving examples, predicted before
+            they are learned, are all that is tested on.
         name: of the benchmark, for reports.
         n_outputs: number of classes; the largest label + 1 if None, which must then be at most 100,000, with a
             `PerdureWarning` if some labels below it are never used. For regression k, also if None.
-        hides_tasks: are tasks there for evaluation only? A learner that reads their numbers is then warned of.
+        hides_tasks: are tasks there for evaluation only? A learner that needs their numbers is then refused.
         regression: are targets numbers to predict rather than labels of classes? If None, floats are numbers and
             integers labels. Floats that are whole numbers ≥ 0, at most 100 different ones or one for ten examples, and
             one-hot rows, may be either and are refused unless it is given: `np.loadtxt` reads labels as floats.
@@ -47,10 +48,12 @@ def from_arrays(
     """
     check_name(name)
     _check_tasks(train, test)
+    test = [] if test is None else test
     if n_outputs is not None:
         check_output_count(n_outputs)
     train_sets = [_task_arrays(f"train[{task}]", pair) for task, pair in enumerate(train)]
-    test_sets = [_task_arrays(f"test[{task}]", pair) for task, pair in enumerate(test)]
+    made = {id(pair): _task_arrays(f"test[{task}]", pair) for task, pair in reversed([*enumerate(test)])}
+    test_sets = [made[id(pair)] for pair in test]
     targets = [y for _, y in (*train_sets, *test_sets)]
     if regression is None:
         refuse_labels_as_floats("train[0].y", targets)
@@ -64,7 +67,9 @@ def from_arrays(
     if regression:
         return Benchmark(name, stream_of(train_sets), test_sets, known, hides_tasks=hides_tasks)
     n_classes = int(n_outputs or count_outputs(targets))
-    train_sets, test_sets = ([LabelledSet(x, y.astype(np.int32)) for x, y in it] for it in (train_sets, test_sets))
+    train_sets = [LabelledSet(x, y.astype(np.int32)) for x, y in train_sets]
+    once = {id(it): LabelledSet(it.x, it.y.astype(np.int32)) for it in test_sets}
+    test_sets = [once[id(it)] for it in test_sets]
     benchmark = Benchmark(name, stream_of(train_sets), test_sets, n_classes, hides_tasks=hides_tasks)
     if n_outputs is None:
         warn_unused(targets, n_classes)
@@ -72,15 +77,16 @@ def from_arrays(
 
 
 def _check_tasks(train: Any, test: Any) -> None:
-    for part, pairs in (("train", train), ("test", test)):
+    for part, pairs in (("train", train), ("test", [] if test is None else test)):
         if not isinstance(pairs, Sized):
             raise TypeError(
                 f"{part} is a {type(pairs).__name__}, expected a list of pairs (x, y), one per task; give list({part})"
             )
-    if len(train) != len(test) or len(train) == 0:
+    n_tests = len(train) if test is None else len(test)
+    if len(train) != n_tests or len(train) == 0:
         raise ValueError(
-            f"train has {len(train)} tasks and test has {len(test)}, expected the same number, at least one; "
-            "give one (x, y) pair per task in both"
+            f"train has {len(train)} tasks and test has {n_tests}, expected the same number, at least one; "
+            "give one (x, y) pair per task in both, or test=None to test on arriving examples only"
         )
 
 

@@ -90,7 +90,7 @@ class Benchmark:
     train: Example
     """Training stream in order of arrival: x (N, ...), y (N,) or for regression (N, n_outputs), task (N,)."""
     test: Sequence[LabelledSet]
-    """One test set per task."""
+    """One test set per task, which may all be one; or empty if arriving examples are all that is tested on."""
     n_outputs: int
     """Number of classes, so that 0 ≤ y < n_outputs; or of targets, for regression."""
     class_tasks: tuple[int, ...] | None = None
@@ -102,7 +102,8 @@ class Benchmark:
         train = Example(*(_array(f"train.{name}", it) for name, it in zip(Example._fields, self.train, strict=True)))
         object.__setattr__(self, "train", train)
         if isinstance(self.test, list | tuple):
-            object.__setattr__(self, "test", [_array_pair(f"test[{task}]", it) for task, it in enumerate(self.test)])
+            made = {id(it): _array_pair(f"test[{task}]", it) for task, it in reversed([*enumerate(self.test)])}
+            object.__setattr__(self, "test", [made[id(it)] for it in self.test])
         validate(self)
 
     @property
@@ -113,7 +114,12 @@ class Benchmark:
     @property
     def n_tasks(self) -> int:
         """Number of tasks."""
-        return len(self.test)
+        return len(self.test) or int(np.asarray(self.train.task)[-1]) + 1
+
+    @property
+    def has_one_test(self) -> bool:
+        """Is there one test set for all tasks?"""
+        return isinstance(self.test, list) and len(self.test) > 1 and all(it is self.test[0] for it in self.test)
 
     @property
     def task_ends(self) -> np.ndarray:
@@ -210,7 +216,7 @@ def validate(benchmark: Benchmark) -> None:
     check_output_count(benchmark.n_outputs)
     train_x, train_y, train_task = (np.asarray(leaf) for leaf in benchmark.train)
     check_examples("train", train_x, train_y, benchmark.n_outputs, regression=benchmark.regression)
-    check_tasks(train_task, len(train_y), benchmark.n_tasks)
+    check_tasks(train_task, len(train_y), len(benchmark.test) or None)
     for where, x, y in _distinct_tests(benchmark.test):
         check_examples(where, x, y, benchmark.n_outputs, regression=benchmark.regression)
         check_like_train(where, x, train_x)
@@ -218,6 +224,7 @@ def validate(benchmark: Benchmark) -> None:
             check_varied(where, y)
     if benchmark.class_tasks is not None:
         _check_class_tasks(benchmark, benchmark.class_tasks)
+        _check_known_tasks(benchmark)
     warn_unscaled("train.x", train_x)
     warn_merged("train.x", train_x)
     warn_merged("train.y", train_y)
@@ -239,6 +246,8 @@ def _distinct_tests(test: Sequence[LabelledSet]) -> Iterator[tuple[str, np.ndarr
         yield "test", test.images, test.labels
     else:
         for task, (x, y) in enumerate(test):
+            if task and test[task] is test[task - 1]:  # one for all tasks
+                continue
             yield f"test[{task}]", as_array(f"test[{task}].x", x), as_array(f"test[{task}].y", y)
 
 
@@ -257,6 +266,14 @@ def _check_class_tasks(benchmark: Benchmark, class_tasks: tuple[int, ...]) -> No
     for where, y, task in labels:
         expected = "a label whose task in class_tasks is that of the example; correct the label or class_tasks"
         refuse_first(f"{where}.y", y, tasks_of[y] != task, expected)
+
+
+def _check_known_tasks(benchmark: Benchmark) -> None:
+    if benchmark.hides_tasks:
+        raise ValueError(
+            f"{benchmark.name} hides tasks and has class_tasks, by which outputs of other tasks are masked, so that "
+            "nobody knows which; leave out class_tasks, or give hides_tasks=False"
+        )
 
 
 def labels_of(test: Sequence[LabelledSet]) -> list[np.ndarray]:

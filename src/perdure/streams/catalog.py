@@ -30,6 +30,14 @@ BENCHMARKS = {
         "perdure.streams.digits:digits_rotations",
         "handwritten digits of 8×8 pixels at one angle per task; 10 tasks × 500 examples, no download",
     ),
+    "digits-split": Entry(
+        "perdure.streams.digits:digits_split",
+        "handwritten digits of 8×8 pixels, two digits per task; 5 tasks × 284 to 291 examples, no download",
+    ),
+    "digits-turning": Entry(
+        "perdure.streams.digits:digits_turning",
+        "handwritten digits of 8×8 pixels that turn continuously, no boundaries; 5,000 examples, no download",
+    ),
     "mnist-rotations": Entry(
         "perdure.streams.mnist:mnist_rotations",
         "MNIST at one angle per task; 20 tasks × 1,000 examples",
@@ -44,7 +52,11 @@ BENCHMARKS = {
     ),
     "mnist-split": Entry(
         "perdure.streams.mnist:mnist_split",
-        "MNIST, two digits per task, one head for all; 5 tasks × 1,000 examples",
+        "MNIST, two digits per task; 5 tasks × 1,000 examples",
+    ),
+    "mnist-turning": Entry(
+        "perdure.streams.mnist:mnist_turning",
+        "MNIST that turns continuously, no boundaries; 20,000 examples",
     ),
     "omniglot": Entry(
         "perdure.streams.omniglot:omniglot",
@@ -57,6 +69,13 @@ BENCHMARKS = {
         network="reduced_resnet18",
     ),
 }
+OTHER_NAMES = {
+    "split-digits": "digits-split",
+    "split-mnist": "mnist-split",
+    "split-omniglot": "omniglot",
+    "split-cifar100": "cifar100",
+}
+"""Names by which benchmarks are known too."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +83,16 @@ class BenchmarkRecipe:
     """A benchmark of the catalogue before its seed is known: call it with a seed."""
 
     name: str
-    """One of `benchmark_names()`."""
+    """One of `benchmark_names()`, or one of `OTHER_NAMES`, which is then replaced."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of its maker: `tasks`, `examples_per_task`, `task_order`, `validation`."""
+    """Options of its maker: `tasks`, `examples_per_task`, `task_order`, `validation`; where tasks are classes, also
+    those of `perdure.streams.split.Split`: `scenario`, `classes_per_task` and others."""
     data_dir: Path | None = None
     """Where to look for raw files first; it decides nothing else."""
 
     def __post_init__(self) -> None:
         """Raise what `make_benchmark` would raise for the name and the options, of which `data_dir` is none here."""
+        object.__setattr__(self, "name", OTHER_NAMES.get(self.name, self.name))
         _check_options(self.name, _maker(_entry(self.name).maker), self.options)
         if "data_dir" in self.options:
             raise TypeError(
@@ -109,7 +130,7 @@ def make_benchmark(name: str, seed: int, **options: Any) -> Benchmark:
     Args:
         name: one of `benchmark_names()`.
         seed: of everything random in the benchmark, ≥ 0.
-        **options: of its maker: `tasks`, `examples_per_task`, `task_order`, `data_dir`, `validation`.
+        **options: of its maker, as those of `BenchmarkRecipe`, and `data_dir`.
 
     Raises:
         ValueError: if there is no such benchmark, or an option's value is out of range.
@@ -122,6 +143,7 @@ def make_benchmark(name: str, seed: int, **options: Any) -> Benchmark:
 
 
 def _entry(name: str) -> Entry:
+    name = OTHER_NAMES.get(name, name)
     if name not in BENCHMARKS:
         near = get_close_matches(name, BENCHMARKS, n=1)
         guess = f"did you mean {near[0]!r}? otherwise " if near else ""
@@ -135,11 +157,22 @@ def _maker(path: str) -> Callable[..., Benchmark]:
 
 
 def _check_options(name: str, make: Callable[..., Benchmark], options: Mapping[str, Any]) -> None:
+    from perdure.streams.split import OPTIONS, split_of
+
     parameters = signature(make).parameters.values()
     taken = [parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY]
-    unknown = [option for option in options if option not in taken]
+    splits = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
+    known = [*taken, *(it for it in OPTIONS if splits and it not in taken)]
+    unknown = [option for option in options if option not in known]
     if unknown:
+        about_split = f"; {_WITH_SPLIT} take these" if set(unknown) <= set(OPTIONS) else ""
         raise TypeError(
-            f"{name} has no option {', '.join(unknown)}, expected some of: {', '.join(taken)}; "
+            f"{name} has no option {', '.join(unknown)}, expected some of: {', '.join(known)}{about_split}; "
             "leave it out or correct its spelling"
         )
+    if splits:
+        defaults = {it.name: it.default for it in parameters if it.name in OPTIONS}
+        split_of({**defaults, **{option: it for option, it in options.items() if option in OPTIONS}})
+
+
+_WITH_SPLIT = "digits-split, mnist-split, omniglot and cifar100"

@@ -138,16 +138,20 @@ def check_maps(images: np.ndarray, maps: np.ndarray) -> None:
     refuse_first("maps", maps, wrong, f"a pixel from 0 to {n_pixels - 1}, or -1 for a zero; correct the map")
 
 
-def check_tasks(task: np.ndarray, n_examples: int, n_tasks: int) -> None:
+def check_tasks(task: np.ndarray, n_examples: int, n_tests: int | None) -> None:
     """Check the task numbers of a stream.
 
+    Args:
+        task: of each example.
+        n_examples: in the stream.
+        n_tests: number of test sets, one for each task; None if there are none, so that the stream tells the tasks.
+
     Raises:
-        ValueError: if there are no tasks, numbers are missing, out of range or out of order, or a task is empty.
+        ValueError: if numbers are missing, out of range or out of order, or a task is empty.
         TypeError: if they are not integers.
     """
-    if n_tasks == 0:
-        raise ValueError("test has no test sets, expected one for every task; add them")
     _check_integers("train.task", task, n_examples, "as train.x has")
+    n_tasks = int(task.max()) + 1 if n_tests is None else n_tests
     out_of_range = (task < 0) | (task >= n_tasks)
     refuse_first(
         "train.task",

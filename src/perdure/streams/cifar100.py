@@ -13,16 +13,17 @@ import numpy as np
 from jaxtyping import UInt8
 
 from perdure.streams.benchmark import Benchmark, LabelledSet
-from perdure.streams.classes import class_benchmark
+from perdure.streams.classes import ClassData, split_benchmark
 from perdure.streams.raw.archives import tar_members
 from perdure.streams.raw.files import find_one, read_verified
 from perdure.streams.raw.reading import GET_ANOTHER
 from perdure.streams.raw.registry import DataError, RawFile
-from perdure.streams.tasks import StreamSize
+from perdure.streams.split import Scenario, split_of
 
 N_CLASSES = 100
 CLASSES_PER_TASK = 5
-DEFAULT_SIZE = StreamSize(tasks=N_CLASSES // CLASSES_PER_TASK, examples_per_task=2500)
+EXAMPLES_PER_CLASS = 500
+"""For training: all that there are."""
 SHAPE = (3, 32, 32)
 RECORD = 2 + 3 * 32 * 32
 """Bytes of an example in the binary archive: coarse label, fine label, pixels."""
@@ -40,11 +41,13 @@ class Cifar100(NamedTuple):
 def cifar100(
     seed: int,
     *,
-    tasks: int = DEFAULT_SIZE.tasks,
-    examples_per_task: int = DEFAULT_SIZE.examples_per_task,
+    tasks: int | None = None,
+    examples_per_task: int | None = None,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
+    scenario: Scenario = "task",
+    **split: Any,
 ) -> Benchmark:
     """Return Incremental CIFAR-100: five new classes per task, and the outputs of the other tasks' classes masked.
 
@@ -54,31 +57,29 @@ def cifar100(
     Source: Lopez-Paz and Ranzato (2017), section 5.1; Krizhevsky (2009).
 
     Args:
-        seed: of the subsets and the order within a task, ≥ 0.
-        tasks: number of tasks, the first n, 1 to 20.
-        examples_per_task: training examples of each task, 1 to 2,500.
+        seed: of the subsets, the order within a task and what `split` leaves to chance, ≥ 0.
+        tasks: number of tasks, the first n, 1 to 20 of five classes; all if None.
+        examples_per_task: training examples of each task, 1 to 2,500 of five classes; all 500 of each class if None.
         task_order: at position i of the stream, which task to show there; in order if None.
         data_dir: folder to search first for the archive.
         validation: for choosing hyper-parameters: a part of the training images are for testing and training is on
-            the others, at most 1,875 per task, which reported streams show too unless these leave enough.
+            the others, at most 375 for each class, which reported streams show too unless these leave enough.
+        scenario: "task" masks the outputs of the other tasks' classes, "class" none; see `Split`.
+        **split: other fields of `perdure.streams.split.Split`: classes per task, boundaries and others.
 
     Raises:
         ValueError: if an argument is out of range.
         DataError: if no archive can be found or downloaded, or it is not CIFAR-100's.
     """
     train, test = load_cifar100(data_dir)
-    return class_benchmark(
-        "cifar100",
-        train,
-        test,
-        np.arange(N_CLASSES) // CLASSES_PER_TASK,
-        seed=seed,
+    return split_benchmark(
+        ClassData("cifar100", train, test, np.arange(N_CLASSES) // CLASSES_PER_TASK, EXAMPLES_PER_CLASS),
+        seed,
+        split_of({"scenario": scenario, **split}),
         tasks=tasks,
-        sizes=np.full(DEFAULT_SIZE.tasks, examples_per_task),
-        default_sizes=np.full(DEFAULT_SIZE.tasks, DEFAULT_SIZE.examples_per_task),
+        examples_per_task=examples_per_task,
         task_order=task_order,
         validation=validation,
-        masked=True,
     )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from perdure.streams.benchmark import Benchmark, LabelledSet, pixel_map_benchmark
-from perdure.streams.classes import class_benchmark
+from perdure.streams.classes import ClassData, split_benchmark
+from perdure.streams.drift import turning_benchmark
 from perdure.streams.raw.files import load_idx
+from perdure.streams.split import split_of
 from perdure.streams.tasks import StreamSize, permutation_maps, rotation_maps
 from perdure.streams.validation import stream_prefix
 
@@ -22,7 +25,7 @@ DEFAULT_SIZE = StreamSize(tasks=20, examples_per_task=1000)
 """Of Rotations and Permutations."""
 DEFAULT_MANY = StreamSize(tasks=100, examples_per_task=200)
 """Of Many Permutations."""
-DEFAULT_SPLIT = StreamSize(tasks=N_CLASSES // CLASSES_PER_TASK, examples_per_task=1000)
+EXAMPLES_PER_CLASS = 500
 """Of Split MNIST."""
 
 
@@ -101,34 +104,89 @@ def mnist_many_permutations(
     return _mnist_benchmark(name, maps, DEFAULT_MANY, seed, examples_per_task, task_order, data_dir, validation)
 
 
-def mnist_split(
+def mnist_turning(
     seed: int,
     *,
-    tasks: int = DEFAULT_SPLIT.tasks,
-    examples_per_task: int = DEFAULT_SPLIT.examples_per_task,
-    task_order: Sequence[int] | None = None,
+    tasks: int = DEFAULT_SIZE.tasks,
+    examples_per_task: int = DEFAULT_SIZE.examples_per_task,
+    degrees: float | int = 180.0,
     data_dir: Path | None = None,
     validation: bool = False,
 ) -> Benchmark:
-    """Return Split MNIST with a single head: two new digits per task, 0 and 1, then 2 and 3, and so on.
+    """Return MNIST that turn continuously: gradual drift without boundaries, see `turning_benchmark`.
 
-    A task trains on a random subset of its digits' training images, 1,000 by default (our choice), and is
-    tested on all test images of its digits. x is uint8, (N, 28, 28); no output is masked, and there are as many
-    outputs as digits in the first `tasks` tasks, 10 in all. Arguments and errors: see `mnist_rotations`.
+    x is uint8, (N, 28, 28); every stretch is tested on all 10,000 test images, turned by the
+    angle in its middle.
 
-    Source: Zenke et al. (2017), section 4.1, who give each task a head of its own.
+    Args:
+        seed: of the images and their order, ≥ 0.
+        tasks: number of stretches, between which nothing happens, ≥ 1.
+        examples_per_task: training examples of each stretch, 1 to 60,000.
+        degrees: by how much images turn over the whole stream.
+        data_dir: folder to search first for the files of MNIST.
+        validation: for choosing hyper-parameters: a quarter of the training images are for testing and training is on
+            the others, which reported streams show too.
+
+    Raises:
+        ValueError: if an argument is out of range.
+        DataError: if the files cannot be found or downloaded, or are not MNIST's.
     """
     train_x, train_y, test_x, test_y = load_mnist(data_dir)
-    task_of_class = np.arange(N_CLASSES) // CLASSES_PER_TASK
-    return class_benchmark(
+    train, test = LabelledSet(train_x, train_y), LabelledSet(test_x, test_y)
+    return turning_benchmark(
+        "mnist-turning",
+        train,
+        test,
+        seed=seed,
+        n_outputs=N_CLASSES,
+        tasks=tasks,
+        examples_per_task=examples_per_task,
+        degrees=degrees,
+        validation=validation,
+    )
+
+
+def mnist_split(
+    seed: int,
+    *,
+    tasks: int | None = None,
+    examples_per_task: int | None = None,
+    task_order: Sequence[int] | None = None,
+    data_dir: Path | None = None,
+    validation: bool = False,
+    **split: Any,
+) -> Benchmark:
+    """Return Split MNIST: two new digits per task, 0 and 1, then 2 and 3, and so on, with a single head for all.
+
+    A task trains on a random subset of its digits' training images, by default 500 for each of its digits (our
+    choice), and is tested on all test images of its digits. x is uint8, (N, 28, 28); there are as many outputs as
+    digits in the first `tasks` tasks, 10 in all. Other arguments and errors: see `mnist_rotations`.
+
+    Source: Zenke et al. (2017), section 4.1, who give each task a head of its own: `scenario="task"`.
+
+    Args:
+        seed: of the subsets, the order within a task and what `split` leaves to chance, ≥ 0.
+        tasks: number of tasks, the first n; all if None.
+        examples_per_task: training examples of each task; 500 for each of its digits if None.
+        task_order: at position i of the stream, which task to show there; in order if None.
+        data_dir: folder to search first for the files of MNIST.
+        validation: as in `mnist_rotations`.
+        **split: fields of `perdure.streams.split.Split`: scenario, classes per task, boundaries and others.
+    """
+    train_x, train_y, test_x, test_y = load_mnist(data_dir)
+    data = ClassData(
         "mnist-split",
         LabelledSet(train_x, train_y),
         LabelledSet(test_x, test_y),
-        task_of_class,
-        seed=seed,
+        np.arange(N_CLASSES) // CLASSES_PER_TASK,
+        EXAMPLES_PER_CLASS,
+    )
+    return split_benchmark(
+        data,
+        seed,
+        split_of(split),
         tasks=tasks,
-        sizes=np.full(DEFAULT_SPLIT.tasks, examples_per_task),
-        default_sizes=np.full(DEFAULT_SPLIT.tasks, DEFAULT_SPLIT.examples_per_task),
+        examples_per_task=examples_per_task,
         task_order=task_order,
         validation=validation,
     )

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -17,17 +17,17 @@ from PIL import Image
 
 from perdure.storage.files import whole_file
 from perdure.streams.benchmark import Benchmark, LabelledSet
-from perdure.streams.classes import class_benchmark
+from perdure.streams.classes import ClassData, split_benchmark
 from perdure.streams.raw.archives import MAX_PICTURES, zip_pictures
 from perdure.streams.raw.files import cache_folder, find_file, raw_file, verified
 from perdure.streams.raw.reading import read_bytes
 from perdure.streams.raw.registry import DataError
+from perdure.streams.split import split_of
 
 Split = Literal["background", "evaluation"]
 
 SPLITS: tuple[Split, ...] = ("background", "evaluation")
 SIDE = 28
-N_ALPHABETS = 50
 N_DRAWERS = 20
 N_TRAIN = 18
 """Of the drawings of a character, the first 18 are for training, the others for testing."""
@@ -51,11 +51,12 @@ class Drawings(NamedTuple):
 def omniglot(
     seed: int,
     *,
-    tasks: int = N_ALPHABETS,
+    tasks: int | None = None,
     examples_per_task: int | None = None,
     task_order: Sequence[int] | None = None,
     data_dir: Path | None = None,
     validation: bool = False,
+    **split: Any,
 ) -> Benchmark:
     """Return Incremental Omniglot: one alphabet per task, one output for each character.
 
@@ -67,30 +68,27 @@ def omniglot(
     Source: Riemer et al. (2019), section 5; Lake et al. (2015).
 
     Args:
-        seed: of the subsets and the order within a task, ≥ 0.
-        tasks: number of alphabets, the first n, 1 to 50.
+        seed: of the subsets, the order within a task and what `split` leaves to chance, ≥ 0.
+        tasks: number of tasks, the first n, 1 to 50 alphabets; all if None.
         examples_per_task: largest number of training examples of each task; all that the alphabet has if None.
         task_order: at position i of the stream, which task to show there; in order if None.
         data_dir: folder to search first for the archives.
         validation: for choosing hyper-parameters: a quarter of each alphabet's training drawings are for testing and
             training is on the others, which reported streams show too.
+        **split: fields of `perdure.streams.split.Split`: scenario, classes per task, boundaries and others.
 
     Raises:
         ValueError: if an argument is out of range.
         DataError: if the archives cannot be found or downloaded, or are not Omniglot's.
     """
     images, alphabet, _ = load_omniglot(data_dir=data_dir)
-    available = N_TRAIN * np.bincount(alphabet)
     train, test = (_labelled(part) for part in (images[:, :N_TRAIN], images[:, N_TRAIN:]))
-    return class_benchmark(
-        "omniglot",
-        train,
-        test,
-        alphabet,
-        seed=seed,
+    return split_benchmark(
+        ClassData("omniglot", train, test, alphabet, takes_fewer=True),
+        seed,
+        split_of(split),
         tasks=tasks,
-        sizes=available if examples_per_task is None else np.minimum(available, examples_per_task),
-        default_sizes=available,
+        examples_per_task=examples_per_task,
         task_order=task_order,
         validation=validation,
     )

@@ -96,6 +96,7 @@ def test_the_oracle_sees_everything_several_times(images, model):
         ([2], {"n_train": 20}, "at least one on either side"),
         ([2], {"runs": 0}, "expected numbers ≥ 1"),
         ([2], {"iid_passes": 0}, "expected numbers ≥ 1"),
+        ([2], {"order": "reversed"}, "order = 'reversed', expected one of sorted, random"),
     ],
 )
 def test_bad_input(counts, options, message, images, model):
@@ -111,6 +112,34 @@ def test_more_classes_than_outputs(images, model):
 def test_images_of_another_size(images, model):
     with pytest.raises(ValueError, match="resize them, or train an encoder for their size"):
         evaluate_classes(model, images[..., :8], [2])
+
+
+@pytest.mark.parametrize(
+    ("axis", "depth", "message"),
+    [
+        (2, 3, r"images with 3 channels were given, .* make them grey, for example with x.mean\(axis=-3\)"),
+        (-1, 1, r"here the channels come last: move them with numpy.moveaxis\(x, -1, -3\)"),
+        (-1, 3, r"here the channels come last, and there are 3: make the images grey, .* x.mean\(axis=-1\)"),
+    ],
+)
+def test_images_of_another_depth(images, model, axis, depth, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_classes(model, np.repeat(np.expand_dims(images, axis), depth, axis), [2])
+
+
+def test_images_with_one_channel_are_those_without(images, model):
+    (with_channel,), (without,) = (
+        evaluate_classes(model, it, [2], runs=2, head="lda") for it in (images[:, :, None], images)
+    )
+    np.testing.assert_array_equal(with_channel.held_out, without.held_out)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_named_with_their_image(images, model, bad):
+    images = images / np.float32(255)
+    images[4, 3, 2, 1] = bad
+    with pytest.raises(ValueError, match="image 3 of class 4, counted from 0, has features that are not finite"):
+        evaluate_classes(model, images, [2], head="lda")
 
 
 def test_the_rate_that_wins_most_often():
@@ -152,6 +181,11 @@ def test_the_penalty_of_ridge_regression_is_chosen(waves):
     result = evaluate_sines(waves, runs=2, head="ridge", rates=(1e6, 1e-3), trajectory=trajectory)
     assert (result.head, result.rate) == ("ridge", 1e-3)
     assert result.errors.shape == (2, 2, 2)
+
+
+def test_a_representation_of_images_knows_no_sine_waves(model):
+    with pytest.raises(ValueError, match=r"takes images of shape .*; evaluate it on images, with evaluate_classes"):
+        evaluate_sines(model, runs=1)
 
 
 def test_what_no_head_can_do_on_sine_waves_is_refused(waves):

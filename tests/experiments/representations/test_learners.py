@@ -11,6 +11,8 @@ from perdure.experiments.representations import learners as feature_learners
 from perdure.experiments.representations.learners import class_tasks_benchmark, compare_learners, linear_head
 from perdure.experiments.supervised.run import run
 from perdure.learners.er import ER
+from perdure.learners.lda import LDA
+from perdure.learners.nearest_mean import NearestMean
 from perdure.learners.online import Online
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.comparison import ComparisonRecord
@@ -47,6 +49,7 @@ def little(monkeypatch, features):
     monkeypatch.setattr(feature_learners, "TASKS", {"2×4": (2, 4)})
     monkeypatch.setattr(feature_learners, "RATES", (0.1, 0.01))
     monkeypatch.setattr(feature_learners, "_LEARNERS", {"online": Online, "again": Online})
+    monkeypatch.setattr(feature_learners, "_HEADS", {})
     monkeypatch.setattr(feature_learners, "_PUBLISHED", {("2×4", name): {} for name in ("online", "again")})
 
     def on_features(name, data_dir):
@@ -147,6 +150,19 @@ def test_a_rate_that_diverges_is_no_choice(little, monkeypatch):
     refused[0.01] = [2]
     with pytest.raises(DivergedError, match=r"online on a, 2×4, diverges at all rates from 0\.01 to 0\.1"):
         compare_learners(["a"], raw=False, seeds=3)
+
+
+def test_heads_in_closed_form_are_learners_without_a_rate(little, tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_learners, "_LEARNERS", {})
+    monkeypatch.setattr(feature_learners, "_HEADS", {"nearest-mean": NearestMean(), "lda": LDA()})
+    figures = compare_learners(["a"], raw=False, seeds=2, folder=tmp_path / "compared")
+    assert [(it.learner, it.rate, it.published) for it in figures] == [
+        ("nearest-mean", None, None),
+        ("lda", None, None),
+    ]
+    assert min(min(it.retained) for it in figures) > 0.95
+    record = ComparisonRecord.load(tmp_path / "compared")
+    assert (record.finished, record.figures) == (True, figures)
 
 
 def test_stopping_without_a_folder_says_that_nothing_is_kept(little, monkeypatch):

@@ -172,6 +172,23 @@ def test_validation_classes_of_another_size():
         split_classes(images, 12)
 
 
+@pytest.mark.parametrize("shape", [(12, 8, 9, 9, 1), (12, 8, 9, 9, 3)])
+def test_channels_that_come_last_are_named(shape, tmp_path):
+    images = np.zeros(shape, np.uint8)
+    domain = ImageClasses(images, images[:2], ClassEpisodes(2, 2, 2, 3), strides=(2,))
+    with pytest.raises(ValueError, match=r"here the channels come last: move them with numpy.moveaxis\(x, -1, -3\)"):
+        train_representation(domain, METHODS[0], steps=1, folder=tmp_path)
+
+
+def test_pixels_that_are_not_finite_are_named():
+    images = np.zeros((12, 8, 9, 9), np.float32)
+    bad = images.copy()
+    bad[3, 2, 1, 0] = np.nan
+    for train, held_out, name in ((bad, images, "images"), (images, bad, "held_out")):
+        with pytest.raises(ValueError, match=rf"{name}\[3, 2, 1, 0\] is nan, expected a finite number"):
+            ImageClasses(train, held_out, ClassEpisodes(2, 2, 2, 3), strides=(2,))
+
+
 def test_the_record_tells_what_was_requested(tmp_path):
     train_representation(image_domain(), METHODS[0], steps=1, folder=tmp_path, progress=False)
     config = json.loads((tmp_path / "config.json").read_text())

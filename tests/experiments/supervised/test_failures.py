@@ -102,5 +102,5 @@ def test_network_of_another_size_is_refused(quick_run, online, benchmark):
 
 
 def test_streams_of_different_shape_cannot_run_side_by_side(quick_run, online, make_benchmark):
-    with pytest.raises(ValueError, match=r"the stream of seed 1 has .*task ends.*run them one by one"):
-        quick_run(online, lambda seed: make_benchmark(sizes=(10 + seed,)), seeds=2)
+    with pytest.raises(ValueError, match=r"the stream of seed 1 has .*2 tasks.*run them one by one"):
+        quick_run(online, lambda seed: make_benchmark(sizes=(10,) * (1 + seed)), seeds=2)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import warnings
 from typing import ClassVar
 
 import jax
@@ -12,7 +11,6 @@ import pytest
 
 from perdure.core import Learner, PerdureWarning
 from perdure.execution import drive
-from perdure.experiments.supervised import run as running
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
@@ -23,6 +21,7 @@ from perdure.records.summary import ALIGNMENTS, PREQUENTIAL
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import checksum
 from perdure.streams.catalog import BenchmarkRecipe
+from perdure.updates.losses import CrossEntropyWithinTask
 
 DIGITS = BenchmarkRecipe("digits-rotations", {"tasks": 3, "examples_per_task": 60})
 
@@ -136,22 +135,35 @@ def test_memory_larger_than_the_stream_keeps_all_of_it(quick_run, make_benchmark
         assert not kept[20:].any()
 
 
-# --- what a run warns of
+# --- what a run refuses
 
 
 @pytest.mark.parametrize("learner", [EWC(0.1, 5, 1.0), Online(0.1)], ids=["ewc", "online"])
 @pytest.mark.parametrize("hides_tasks", [True, False])
-def test_a_learner_that_reads_hidden_task_numbers_is_warned_of(quick_run, learner, hides_tasks):
+def test_a_learner_that_needs_hidden_task_numbers_is_refused(quick_run, learner, hides_tasks):
     x, y = np.ones((3, 2), np.float32), np.asarray([0, 1, 0])
     benchmark = from_arrays([(x, y)] * 2, [(x, y)] * 2, name="unmarked", hides_tasks=hides_tasks)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    refused = learner.needs_task and hides_tasks
+    expected = pytest.raises(ValueError, match="ewc needs task numbers, which unmarked hides; choose a learner that")
+    with expected if refused else contextlib.nullcontext():
         quick_run(learner, benchmark)
-    told = [str(it.message) for it in caught if it.category is PerdureWarning]
-    assert len(told) == (learner.needs_task and hides_tasks)
-    for message in told:
-        assert message.startswith("ewc reads task numbers, which unmarked hides: ")
-        assert all(it.filename != running.__file__ for it in caught), "the warning points at the caller"
+
+
+# --- what a run warns of
+
+
+def test_a_stream_without_tests_cannot_be_evaluated_within_tasks(quick_run):
+    recipe = BenchmarkRecipe("digits-split", {"examples_per_task": 5, "tests": "none"})
+    with pytest.raises(ValueError, match="evaluate_every = 5 is given, but digits-split has no test sets; leave it"):
+        quick_run(Online(0.1), recipe, evaluate_every=5)
+
+
+def test_a_masked_loss_on_outputs_that_are_not_masked_is_told(quick_run):
+    loss = CrossEntropyWithinTask((0, 0, 1, 1, 2, 2, 3, 3, 4, 4))
+    by_class = BenchmarkRecipe("digits-split", {"examples_per_task": 5})
+    with pytest.warns(PerdureWarning, match="digits-split masks none when it tests: .* choose scenario 'task'"):
+        quick_run(Online(0.1, loss=loss), by_class)
+    quick_run(Online(0.1), BenchmarkRecipe("digits-split", {**by_class.options, "scenario": "task"}))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The streams of a run's seeds, side by side."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,8 @@ def test_a_shared_benchmark_stands_for_every_seed(make_benchmark):
     assert [it is benchmark for it in streams.benchmarks] == [True, True]
     assert streams.stream.x.shape == (10, 2, 3)
     assert streams.length == 10
-    np.testing.assert_array_equal(streams.task_ends, [4, 10])
+    np.testing.assert_array_equal(streams.task_ends, [[4, 10], [4, 10]])
+    assert not streams.are_padded
     assert streams.checksums() == {"benchmark": checksum(benchmark)}
 
 
@@ -46,7 +49,7 @@ def test_streams_of_different_targets_are_refused(differing):
         train = Example(x[:2], np.asarray([first, second]), np.asarray([0, 1]))
         return Benchmark("classes", train, tests if seed == 0 else tests[::-1], 2, class_tasks=(first, second))
 
-    difference = r"targets float32\[4, 2\]" if differing == "targets" else r"2 outputs of tasks \[1, 0\]"
+    difference = r"targets float32\[2\]" if differing == "targets" else r"2 outputs of tasks \[1, 0\]"
     with pytest.raises(ValueError, match=rf"the stream of seed 1 has .*{difference}.*run them one by one"):
         SeedStreams.of(make, [0, 1])
 
@@ -54,21 +57,45 @@ def test_streams_of_different_targets_are_refused(differing):
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
-        ({"sizes": (5, 5)}, r"task ends \[5, 10\]"),
-        ({"sizes": (4, 7)}, r"inputs uint8\[11, 2, 3\]"),
+        ({"sizes": (4, 6, 2)}, "3 tasks, 3 test sets"),
+        ({"hides_tasks": True}, "2 tasks that are hidden"),
     ],
 )
-def test_streams_of_different_shape_are_refused(make_benchmark, change, difference):
+def test_streams_that_differ_in_more_than_lengths_are_refused(make_benchmark, change, difference):
     def make(seed):
-        return make_benchmark(**({"sizes": (4, 6)} | (change if seed == 8 else {})))
+        changed = change if seed == 8 else {}
+        made = make_benchmark(sizes=changed.get("sizes", (4, 6)))
+        return dataclasses.replace(made, hides_tasks=changed.get("hides_tasks", False))
 
-    with pytest.raises(
-        ValueError, match="run side by side and need streams of one shape: run them one by one"
-    ) as error:
+    with pytest.raises(ValueError, match="differ in the lengths of tasks only: run them one by one") as error:
         SeedStreams.of(make, [7, 9, 8])
-    assert error.match(
-        rf"the stream of seed 8 has .*{difference}.* and 3 outputs, that of seed 7 .*task ends \[4, 10\]"
-    )
+    assert error.match(rf"the stream of seed 8 has .*{difference}.* and 3 outputs, that of seed 7 ")
+
+
+def test_shorter_streams_are_padded_at_their_end(make_benchmark):
+    sizes = {0: (4, 6), 1: (2, 5), 2: (3, 7)}
+    streams = SeedStreams.of(lambda seed: make_benchmark(sizes=sizes[seed]), [0, 1, 2])
+    assert streams.lengths.tolist() == [10, 7, 10]
+    assert streams.length == 10
+    assert streams.are_padded
+    assert streams.is_real.sum(axis=1).tolist() == [10, 7, 10]
+    assert np.asarray(streams.stream.task).tolist() == [
+        [0] * 4 + [1] * 6,
+        [0] * 2 + [1] * 5 + [0] * 3,
+        [0] * 3 + [1] * 7,
+    ]
+    for seed in range(3):
+        own = make_benchmark(sizes=sizes[seed]).train
+        np.testing.assert_array_equal(streams.stream.x[seed, : sum(sizes[seed])], own.x)
+        np.testing.assert_array_equal(streams.stream.y[seed, : sum(sizes[seed])], own.y)
+    assert streams.label("online").endswith("7 to 10 examples, seeds 0 to 2")
+
+
+def test_hidden_task_numbers_are_zeros(make_benchmark):
+    hidden = dataclasses.replace(make_benchmark(sizes=(4, 6)), hides_tasks=True)
+    for streams in (SeedStreams.of(hidden, [0]), SeedStreams.of(lambda _: hidden, [0, 1])):
+        assert np.asarray(streams.stream.task).tolist() == [0] * 10
+        assert streams.task_ends[0].tolist() == [4, 10]
 
 
 def test_label_says_what_learns_what():

@@ -15,7 +15,7 @@ import perdure.experiments.tuning.tune as tuning
 from perdure.core import Info, Learner, Rate
 from perdure.execution.job import DivergedError
 from perdure.experiments.supervised.streams import SeedStreams
-from perdure.experiments.tuning.spec import tuning_spec
+from perdure.experiments.tuning.spec import FIRST_SEED, tuning_spec
 from perdure.learners.catalog import make_learner
 from perdure.learners.hyperparameters import rate
 from perdure.learners.online import Online
@@ -121,6 +121,30 @@ def test_a_learner_whose_predictions_need_a_rate_is_scored_with_its_own(quick_tu
     assert result.best.hyperparameters == {"sign": 1.0}
     assert right > 0.2
     assert wrong < 0.05
+
+
+def make_unequal(seed, *, data_dir=None, validation=False):
+    """Three classes that are told apart by their largest input; 40 examples with an even seed, 150 with an odd one."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, 150)
+    x = (rng.normal(size=(150, 3)) + 2 * np.eye(3)[y]).astype(np.float32)
+    n = 150 if seed % 2 else 40
+    return from_arrays([(x[:n], y[:n])], [(x, y)], name="unequal")
+
+
+@pytest.mark.parametrize("vectorized", [True, False])
+def test_streams_of_different_lengths_are_scored_as_runs(quick_tune, quick_run, monkeypatch, vectorized):
+    class Chosen(Online):
+        pass
+
+    Chosen.vectorized = vectorized
+    monkeypatch.setitem(BENCHMARKS, "unequal", Entry(f"{__name__}:make_unequal", "unequal"))
+    recipe = BenchmarkRecipe("unequal")
+    result = quick_tune(Chosen, recipe, {"learning_rate": [0.05, 0.2]}, seeds=2)
+    for trial in result.trials:
+        learner = Online(trial.hyperparameters["learning_rate"])
+        measured = quick_run(learner, recipe, seeds=[FIRST_SEED, FIRST_SEED + 1]).metrics["retained_accuracy"]
+        assert trial.score.per_seed == pytest.approx(measured.per_seed, abs=0.02)  # rounding may turn an answer
 
 
 # --- a problem whose best rate is known

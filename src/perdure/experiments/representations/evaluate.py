@@ -17,7 +17,7 @@ from perdure.core import AnyArray
 from perdure.execution.division import Division, seed_devices
 from perdure.learners.ridge import Ridge
 from perdure.models import MLP
-from perdure.records.evaluation import ClassResult, SineResult
+from perdure.records.evaluation import ORDERS, ClassResult, SineResult
 from perdure.representation.class_protocol import N_TRAIN, RATES, ClassScores, class_run, closed_form_run
 from perdure.representation.file import load_representation
 from perdure.representation.heads import HEADS_OF_NUMBERS, RIDGE, SGD, closed_form_head
@@ -87,9 +87,12 @@ def evaluate_classes(
         report: is called after every few runs with their number; there are as many as `n_runs` says.
 
     Raises:
-        ValueError: if there are too few classes, images or outputs, or images of another size.
+        ValueError: if there are too few classes, images or outputs, images of another size or depth, or features that
+            are not finite.
     """
     check_classes(model, images, counts, heads=[head], runs=runs, n_train=n_train, iid_passes=iid_passes)
+    if order not in ORDERS:
+        raise ValueError(f"order = {order!r}, expected one of {', '.join(ORDERS)}")
     options = {"runs": runs, "n_train": n_train, "order": order, "seed": seed}
     features = features_by_class(model, images)
     if head == SGD:
@@ -232,8 +235,14 @@ def evaluate_sines(
         report: is called after every few runs with their number; there are as many as `n_runs` says.
 
     Raises:
-        ValueError: if the head learns no numbers, or learns the same in any order and a random one was requested.
+        ValueError: if the representation is none of numbers, the head learns no numbers, or learns the same in any
+            order and a random one was requested.
     """
+    if not isinstance(model.encoder, DenseEncoder):
+        raise ValueError(
+            f"the representation takes images of shape {model.encoder.input_shape}, expected one of sine waves; "
+            "evaluate it on images, with evaluate_classes"
+        )
     check_sine_heads([head], oracle=oracle)
     rates = rates or sine_rates(head)
 
@@ -309,9 +318,20 @@ def features_of(name: str, data_dir: Path | None = None) -> Float[np.ndarray, "n
 def features_by_class(
     model: Representation, images: Shaped[AnyArray, "classes images ..."]
 ) -> Float[Array, "classes images d"]:
-    """Return the features of all images, by class."""
+    """Return the features of all images, by class.
+
+    Raises:
+        ValueError: if the images have another size or depth than the encoder takes, or features are not finite.
+    """
     flat = jnp.asarray(images).reshape(-1, *images.shape[2:])
-    return jax.jit(encode)(model.encoder, flat).reshape(*images.shape[:2], -1)
+    features = jax.jit(encode)(model.encoder, flat)
+    if (bad := ~jnp.isfinite(features).all(axis=1)).any():
+        class_number, image = divmod(int(bad.argmax()), images.shape[1])
+        raise ValueError(
+            f"image {image} of class {class_number}, counted from 0, has features that are not finite; look for such "
+            "numbers in it, and in the weights of the representation"
+        )
+    return features.reshape(*images.shape[:2], -1)
 
 
 def _play(

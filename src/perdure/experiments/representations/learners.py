@@ -23,7 +23,10 @@ from perdure.experiments.supervised.run import run
 from perdure.experiments.supervised.spec import RUNS, describe_learner
 from perdure.learners.er import ER
 from perdure.learners.ewc import EWC
+from perdure.learners.head import Head
+from perdure.learners.lda import LDA
 from perdure.learners.mer import MER
+from perdure.learners.nearest_mean import NearestMean
 from perdure.learners.online import Online
 from perdure.models import MLP
 from perdure.records.comparison import (
@@ -60,6 +63,9 @@ _LEARNERS: Mapping[str, Callable[[float], Learner[Any]]] = {
     "mer": partial(MER, memory_size=MEMORY_SIZE, replay_batch_size=10, beta=0.1, gamma=1.0, batches_per_example=5),
 }
 """From a learning rate to the learner."""
+
+_HEADS: Mapping[str, Head[Any]] = {"nearest-mean": NearestMean(), "lda": LDA()}
+"""Learners that have no rate to choose."""
 
 _PUBLISHED = {
     ("1×50", "online"): {"raw": (4.64, 2.61), "oml": (64.72, 2.57), "pretraining": (21.16, 2.71)},
@@ -98,9 +104,9 @@ def compare_learners(
 ) -> list[LearnerFigure]:
     """Return the retained accuracy of every learner on every representation, for both task sizes.
 
-    The learning rate is chosen for each by retained accuracy on background characters, over two seeds, among those with
-    which no seed diverges; the figures are of evaluation characters. 15 drawings of a character are learned, 5 are held
-    out.
+    The learning rate, unless they are heads in closed form, is chosen for each by retained accuracy on background
+    characters, over two seeds, among those with which no seed diverges; the figures are of evaluation characters. 15
+    drawings of a character are learned, 5 are held out.
 
     Args:
         names: of representations of Omniglot.
@@ -166,6 +172,7 @@ def comparison_config(seeds: int) -> dict[str, Any]:
     learners = {name: describe_learner(make(RATES[0])) for name, make in _LEARNERS.items()}
     for described in learners.values():
         described["hyperparameters"].pop("learning_rate")  # chosen among the rates
+    learners |= {name: describe_learner(it) for name, it in _HEADS.items()}
     return {
         "format": FORMAT,
         "kind": KIND,
@@ -209,7 +216,7 @@ def _measure_missing(
     """Return the figures requested, which are kept as they are measured."""
     features = {it.kind: it.features for it in given}
     by_key = {(it.representation, it.tasks, it.learner): it for it in known}
-    wanted = [(it, tasks, learner) for it in given for tasks in TASKS for learner in _LEARNERS]
+    wanted = [(it, tasks, learner) for it in given for tasks in TASKS for learner in (*_LEARNERS, *_HEADS)]
     missing = [it for it in wanted if (it[0].kind, *it[1:]) not in by_key]
     if not missing:
         return [by_key[it.kind, tasks, learner] for it, tasks, learner in wanted]
@@ -217,7 +224,7 @@ def _measure_missing(
     def how_far() -> str:
         return f"{sum((it.kind, *others) in by_key for it, *others in wanted)} of {len(wanted)} figures"
 
-    label, n_runs = "learners on representations", len(missing) * (len(RATES) + 1)
+    label, n_runs = "learners on representations", sum(1 if it[2] in _HEADS else len(RATES) + 1 for it in missing)
     with parts_progress(label, n_runs, "runs", how_far, folder=home, show=progress) as advanced:
         for inputs, tasks, learner in missing:
             by_key[inputs.kind, tasks, learner] = _figure(
@@ -249,25 +256,28 @@ def class_tasks_benchmark(
 def _figure(
     inputs: _Inputs, features: FeatureSet, tasks: str, learner: str, seeds: int, advanced: Advanced
 ) -> LearnerFigure:
-    def retained(rate: float, examples: np.ndarray, chosen: Sequence[int]) -> tuple[float, ...] | None:
+    def retained(learns: Learner[Any], examples: np.ndarray, chosen: Sequence[int]) -> tuple[float, ...] | None:
         """Return the retained accuracy of each seed, or None if one diverges: such a rate is no choice."""
         benchmark = partial(class_tasks_benchmark, examples, *TASKS[tasks])
         try:
-            result = run(
-                _LEARNERS[learner](rate), benchmark, seeds=chosen, model=inputs.model, progress=_still(advanced)
-            )
+            result = run(learns, benchmark, seeds=chosen, model=inputs.model, progress=_still(advanced))
         except DivergedError:
             return None
         return result.metrics["retained_accuracy"].per_seed
 
+    if learner in _HEADS:
+        figures = retained(_HEADS[learner], inputs.evaluation, range(seeds))
+        assert figures is not None  # nothing is learned by gradient steps
+        advanced(1)
+        return LearnerFigure(features, learner, tasks, None, figures, None)
     validated = {}
     for rate in RATES:
-        validated[rate] = retained(rate, inputs.validation, _VALIDATION_SEEDS)
+        validated[rate] = retained(_LEARNERS[learner](rate), inputs.validation, _VALIDATION_SEEDS)
         advanced(1)
     means = {rate: float(np.mean(figures)) for rate, figures in validated.items() if figures is not None}
     published = _PUBLISHED[tasks, learner].get(inputs.kind)
     for rate in sorted(means, key=means.__getitem__, reverse=True):
-        if (figures := retained(rate, inputs.evaluation, range(seeds))) is not None:
+        if (figures := retained(_LEARNERS[learner](rate), inputs.evaluation, range(seeds))) is not None:
             advanced(1)
             return LearnerFigure(features, learner, tasks, rate, figures, published)
     raise DivergedError(f"{learner} on {inputs.kind}, {tasks}, diverges at all rates from {RATES[-1]} to {RATES[0]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,7 +29,7 @@ from perdure.experiments.supervised.spec import RunSpec, prepare
 from perdure.experiments.supervised.streams import SeedStreams
 from perdure.learners.catalog import learner_name
 from perdure.records.over_time import AccuracyOverTime
-from perdure.streams.benchmark import input_range
+from perdure.streams.benchmark import Benchmark, input_range
 
 
 class LearnerSnapshot(NamedTuple):
@@ -58,11 +59,12 @@ class LearnerJob(Job):
             ValueError: if the seeds' benchmarks differ in shape, or the model does not fit the examples.
         """
         self.streams = SeedStreams.of(spec.benchmark, spec.seeds)
-        self.learner: Learner[Any] = prepare(spec.learner, self.streams.first)
+        self.learner: Learner[Any] = prepare(spec.learner, *self.streams.benchmarks)
         self.label = self.streams.label(learner_name(spec.learner))
         self.length = self.streams.length
         self.position = 0
-        self.accuracy = np.full((len(spec.seeds), len(self.streams.task_ends) + 1, len(self.streams.task_ends)), np.nan)
+        n_tasks = self.streams.first.n_tasks
+        self.accuracy = np.full((len(spec.seeds), n_tasks + 1, n_tasks), np.nan)
         self.evaluation_over_time = None if spec.sampling is None else EvaluationOverTime(spec.sampling, self.streams)
         self.over_time = None if self.evaluation_over_time is None else self.evaluation_over_time.start()
         self._traced = jax.device_put(self.learner)
@@ -75,7 +77,8 @@ class LearnerJob(Job):
     def boundaries(self) -> Sequence[int]:
         """The ends of the tasks, the beginning if all tasks are tested before it, and evaluations within tasks."""
         within = () if self.evaluation_over_time is None else self.evaluation_over_time.positions
-        return sorted({*([0] if self._is_full else []), *map(int, self.streams.task_ends), *map(int, within)})
+        ends = np.unique(self.streams.task_ends)
+        return sorted({*([0] if self._is_full else []), *map(int, ends), *map(int, within)})
 
     @property
     def ended(self) -> bool:
@@ -95,6 +98,7 @@ class LearnerJob(Job):
             self.streams.stream,
             self._keys,
             shared_stream=self.streams.shared,
+            lengths=self.streams.lengths.astype(np.int32) if self.streams.are_padded else None,
             class_tasks=self.streams.first.class_tasks,
         )
 
@@ -102,7 +106,7 @@ class LearnerJob(Job):
         """Learn from the examples up to `stop`."""
         assert self._advance is not None
         losses = self._advance(self.position, stop)
-        bad = np.argwhere(~np.isfinite(losses.T))
+        bad = np.argwhere(~np.isfinite(losses.T) & (self.position < self.streams.lengths))
         if len(bad):
             n, seed = bad[0]
             raise self._diverged(int(seed), f"the loss is {losses[seed, n]} at example {self.position + n:,}")
@@ -113,18 +117,27 @@ class LearnerJob(Job):
         if self.evaluation_over_time is not None and self.over_time is not None:
             state = self.progress.state
             self.evaluation_over_time.evaluate(self._evaluator, state, self.position, self.over_time)
-        if self.position in (0, *self.streams.task_ends):
-            self._fill_row()
+        self._fill_rows()
 
-    def _fill_row(self) -> None:
-        """Fill the entries of a row of the accuracy matrices that the evaluation asks for."""
-        n_tasks = len(self.streams.task_ends)
-        row = int(np.searchsorted(self.streams.task_ends, self.position, side="right"))
-        whole_row = self._is_full or row == n_tasks
+    def _fill_rows(self) -> None:
+        """Fill the entries that the evaluation asks for, of the rows of seeds that have just ended a task."""
         state = self.progress.state
-        for seed, benchmark in enumerate(self.streams.benchmarks):
-            for task in range(n_tasks) if whole_row else [row - 1]:
-                self.accuracy[seed, row, task] = self._evaluator.score(state, seed, task, benchmark.test[task])
+        for seed, (benchmark, ends) in enumerate(zip(self.streams.benchmarks, self.streams.task_ends, strict=True)):
+            if self.position and self.position not in ends:
+                continue
+            row = int(np.searchsorted(ends, self.position, side="right"))
+            whole_row = self._is_full or row == benchmark.n_tasks
+            tasks = range(benchmark.n_tasks) if whole_row else [row - 1]
+            self.accuracy[seed, row, tasks] = self._scores(state, seed, benchmark, tasks)
+
+    def _scores(self, state: Any, seed: int, benchmark: Benchmark, tasks: Sequence[int]) -> list[float]:
+        """Return how well one seed does on the test sets of some tasks; NaN where there are none."""
+        if not len(benchmark.test):
+            return [math.nan] * len(tasks)
+        if benchmark.has_one_test and not self.learner.needs_task:
+            return [self._evaluator.score(state, seed, 0, benchmark.test[0])] * len(tasks)
+        known = not benchmark.hides_tasks
+        return [self._evaluator.score(state, seed, task if known else 0, benchmark.test[task]) for task in tasks]
 
     def check(self) -> None:
         """Check that all weights are finite."""

@@ -47,9 +47,18 @@ class EvaluationOverTime:
         return np.union1d(np.arange(self.sampling.every, ends.max(), self.sampling.every), ends).astype(np.int64)
 
     def start(self) -> OverTime:
-        """Return what there is before the first evaluation."""
+        """Return what there is before the first evaluation.
+
+        Raises:
+            ValueError: if there is nothing to evaluate on.
+        """
         shape = (len(self.streams.seeds), len(self.positions))
         first = self.streams.first
+        if not len(first.test):
+            raise ValueError(
+                f"evaluate_every = {self.sampling.every} is given, but {first.name} has no test sets; leave it out: "
+                "prequential accuracy is measured on every example as it comes"
+            )
         n_classes = 0 if first.regression else first.n_outputs
         return OverTime(np.full((*shape, len(first.test)), np.nan), np.full((*shape, n_classes), np.nan))
 

@@ -142,6 +142,29 @@ def advance(
     return jax.lax.fori_loop(start, stop, learn, progress)
 
 
+def advance_to_its_end(
+    learner: Learner[Any],
+    progress: Progress,
+    stream: Example,
+    keys: Keys,
+    length: Int[AnyArray, ""] | None,
+    start: Int[AnyArray, ""],
+    stop: Int[AnyArray, ""],
+    *,
+    class_tasks: tuple[int, ...] | None = None,
+) -> Progress:
+    """`advance` for a seed whose stream may have ended; what is computed beyond its end is thrown away as a whole.
+
+    Whether it is depends on the stretch only, so that the whole state is looked at once in a stretch, not at each
+    example. `length` is that of the stream, which does not end within the stretch; None if it ends after it. The other
+    arguments are those of `advance`.
+    """
+    after = advance(learner, progress, stream, keys, jnp.asarray(start), jnp.asarray(stop), class_tasks=class_tasks)
+    if length is None:
+        return after
+    return jax.tree.map(lambda new, old: jnp.where(start < length, new, old), after, progress)
+
+
 class Advance:
     """`advance` compiled for all seeds side by side, divided among the devices: CPU cores or accelerators."""
 
@@ -153,6 +176,7 @@ class Advance:
         keys: Keys,
         *,
         shared_stream: bool,
+        lengths: Int[np.ndarray, " seeds"] | None = None,
         class_tasks: tuple[int, ...] | None = None,
     ) -> None:
         """Compile, and begin at a progress.
@@ -160,23 +184,26 @@ class Advance:
         Args:
             learner: shared by the seeds.
             progress: leaves (seeds, ...); consumed.
-            stream: x and y (seeds, N, ...), or (N, ...) if `shared_stream`; task (N,).
+            stream: x and y (seeds, N, ...), or (N, ...) if `shared_stream`; task (N,), or (seeds, N).
             keys: leaves (seeds,).
             shared_stream: do all seeds learn from the same stream?
+            lengths: examples in each seed's stream, where some are shorter than N; no stretch may cross an end of one.
             class_tasks: as in `advance`.
         """
         # Seeds change tasks together. With one task number for all of them, what a learner does at a change of task,
         # or once a task seen, stays a branch or a loop, where a number a seed would make it a selection over the
         # whole state.
         seeds: Any = None if shared_stream else 0
-        one_for_all: Any = None
-        axes = (None, 0, Example(x=seeds, y=seeds, task=one_for_all), 0, None, None)
+        tasks: Any = 0 if np.ndim(stream.task) == 2 else None
+        ends: Any = None if lengths is None else 0
+        axes = (None, 0, Example(x=seeds, y=seeds, task=tasks), 0, ends, None, None)
         n_seeds = len(progress.log.loss)
         self._division = division = Division(seed_devices(n_seeds), n_seeds)
-        self._learner, self._stream, self._keys = division.spread(axes[:1] + axes[2:4], (learner, stream, keys))
+        fixed = (learner, stream, keys, lengths)
+        self._learner, self._stream, self._keys, self._lengths = division.spread(axes[:1] + axes[2:5], fixed)
         self.begin(progress)
         alone = not learner.vectorized or division.n_seeds_each == 1
-        one = partial(advance, class_tasks=class_tasks)
+        one = partial(advance_to_its_end, class_tasks=class_tasks)
         each = partial(_advance_each, one, axes) if alone else jax.vmap(one, axes)
         program = jax.jit(division.on_each(each, axes), donate_argnums=1)
         self.program = compiled(program, *self._arguments(0, 0))
@@ -199,7 +226,7 @@ class Advance:
     def _arguments(self, start: int, stop: int) -> tuple[Any, ...]:
         ends = (np.int32(start), np.int32(stop))
         spread = self._division.spread((None, None), ends)
-        return self._learner, self._progress, self._stream, self._keys, *spread
+        return self._learner, self._progress, self._stream, self._keys, self._lengths, *spread
 
 
 def _advance_each(advance: Callable[..., Progress], axes: tuple[Any, ...], *arguments: Any) -> Progress:

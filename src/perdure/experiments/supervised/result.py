@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 
 from perdure.core import AnyArray, Learner
 from perdure.execution.compilation import bytes_of
@@ -41,7 +41,7 @@ class Result:
     """`retained_accuracy` and the others as fractions; for classes `prequential_accuracy`, each arriving example
     predicted before it was learned; gradient alignments if requested."""
     losses: Float[np.ndarray, "seeds N"]
-    """Loss on each arriving example before its update."""
+    """Loss on each arriving example before its update; NaN after the end of a stream that is shorter than others."""
     correct: Float[np.ndarray, "seeds N"] | None
     """Was each arriving example predicted right before its update, 1 or 0? None for numbers. Its mean is
     `metrics["prequential_accuracy"]`; see `prequential_curve`."""
@@ -104,10 +104,12 @@ def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
     log = jax.tree.map(np.asarray, job.progress.log)
     metrics = metrics_over_seeds(job.accuracy)
     if log.correct is not None:
-        metrics[PREQUENTIAL] = mean_and_interval([float(it.mean(dtype=np.float64)) for it in log.correct])
+        metrics[PREQUENTIAL] = mean_and_interval(
+            [float(it[:n].mean(dtype=np.float64)) for it, n in zip(log.correct, job.streams.lengths, strict=True)]
+        )
     if log.alignment is not None:
         for name, values in zip(ALIGNMENTS, log.alignment, strict=True):
-            metrics[name] = mean_and_interval(_means_over_learning(values))
+            metrics[name] = mean_and_interval(_means_over_learning(values, job.streams.lengths))
     over_time = job.accuracy_over_time
     if over_time is not None:
         ends = np.stack([it.task_ends for it in job.streams.benchmarks])
@@ -135,7 +137,8 @@ def write_record(folder: RunFolder, result: Result) -> None:
     Raises:
         StorageError: if something cannot be written.
     """
-    write_accuracy(folder.path, result.seeds, result.accuracy)
+    if not np.isnan(result.accuracy).all():  # there are test sets
+        write_accuracy(folder.path, result.seeds, result.accuracy)
     if result.alignments is not None:
         curves = alignment_curves(*map(np.asarray, result.alignments))
         write_alignment(folder.path, result.seeds, curves)
@@ -148,7 +151,7 @@ def write_record(folder: RunFolder, result: Result) -> None:
         training_cpu_seconds=result.training_cpu_seconds,
         compile_seconds=result.compile_seconds,
         peak_memory_bytes=peak_memory(),
-        examples_seen=result.losses.shape[1],
+        examples_seen=round(np.isfinite(result.losses).sum() / len(result.seeds)),
         state_bytes=result.state_bytes,
     )
     write_summary(folder.path, summary)
@@ -159,7 +162,7 @@ def warn_of_no_gradients(result: Result) -> None:
     if result.alignments is None:
         return
     before = np.asarray(result.alignments.before)[:, 1:]
-    if before.size and not before.any():
+    if before.size and not np.nan_to_num(before).any():
         warn(
             f"the gradient alignment of {learner_name(result.learner)} is 0 at every example: what it predicts for an "
             "arriving example does not depend on its weights, or not differentiably; leave its alignment out of "
@@ -167,6 +170,8 @@ def warn_of_no_gradients(result: Result) -> None:
         )
 
 
-def _means_over_learning(values: Float[np.ndarray, "seeds N"]) -> list[float]:
+def _means_over_learning(values: Float[np.ndarray, "seeds N"], lengths: Int[np.ndarray, " seeds"]) -> list[float]:
     """Return each seed's mean over learning; the first example has no past and does not count."""
-    return [float(seed[1:].mean(dtype=np.float64)) if len(seed) > 1 else np.nan for seed in values]
+    return [
+        float(seed[1:n].mean(dtype=np.float64)) if n > 1 else np.nan for seed, n in zip(values, lengths, strict=True)
+    ]

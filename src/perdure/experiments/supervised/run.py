@@ -20,6 +20,7 @@ from perdure.learners.catalog import learner_name
 from perdure.memory import BalancedBuffer
 from perdure.records.folder import check_folder, own_folder
 from perdure.streams.benchmark import Benchmark
+from perdure.updates.losses import CrossEntropyWithinTask
 
 CHECKPOINT_SECONDS = 30.0
 """Time between two checkpoints unless told otherwise."""
@@ -68,8 +69,8 @@ def run(
     Raises:
         TypeError: if an argument is of the wrong kind, the learner does not keep the contract of `Learner`, or a part
             of learner, model or benchmark cannot be described in the record.
-        ValueError: if seeds are missing, negative or repeated, the seeds' benchmarks differ in shape, or the model does
-            not fit the examples.
+        ValueError: if seeds are missing, negative or repeated, the seeds' benchmarks differ in more than the lengths of
+            tasks, the learner needs task numbers that the benchmark hides, or the model does not fit the examples.
         DivergedError: if a loss or weight is NaN or infinite; earlier checkpoints remain.
         InterruptedRunError: after Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written if there is a folder.
         ResultsError: if the folder holds a run of another configuration, or of code that has changed.
@@ -96,8 +97,8 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
     if folder is not None:
         check_folder(folder, spec.config)  # before anything is computed
     job = LearnerJob(spec)
-    _warn_of_hidden_tasks(job)
     _warn_of_small_memory(job)
+    _warn_of_masked_loss(job)
     if folder is None:
         result = result_of(job, drive(job, how), from_record=False)
     else:
@@ -124,15 +125,6 @@ def _resume_command(spec: RunSpec, folder: Path) -> str:
     return shlex.join(["perdure", "resume", str(folder), *where_data_are])
 
 
-def _warn_of_hidden_tasks(job: LearnerJob) -> None:
-    name = job.streams.first.name
-    if job.learner.needs_task and job.streams.first.hides_tasks:
-        warn(
-            f"{learner_name(job.learner)} reads task numbers, which {name} hides: its figures tell what it "
-            "does when it knows the tasks; compare it with learners that know them too"
-        )
-
-
 def _warn_of_small_memory(job: LearnerJob) -> None:
     parts = jax.tree.leaves(job.progress.state, is_leaf=lambda part: isinstance(part, BalancedBuffer))
     sizes = [part.labels.shape[-1] for part in parts if isinstance(part, BalancedBuffer)]
@@ -142,4 +134,14 @@ def _warn_of_small_memory(job: LearnerJob) -> None:
             f"the memory of {learner_name(job.learner)} is balanced over classes, but its {min(sizes)} slots cannot "
             f"hold one example of each of {n_classes} classes; give it a memory_size of at least {n_classes}, better "
             "several times as many"
+        )
+
+
+def _warn_of_masked_loss(job: LearnerJob) -> None:
+    learner, first = job.learner, job.streams.first
+    if isinstance(getattr(learner, "loss", None), CrossEntropyWithinTask) and first.class_tasks is None:
+        warn(
+            f"the loss of {learner_name(learner)} masks the outputs of other tasks, but {first.name} masks none when "
+            "it tests: outputs are compared that were never learned against each other; leave out the loss, or choose "
+            "scenario 'task'"
         )

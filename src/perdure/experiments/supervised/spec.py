@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import index
@@ -19,11 +19,12 @@ from perdure.experiments.supervised.over_time import Sampling
 from perdure.experiments.supervised.streams import MakeBenchmark
 from perdure.learners.catalog import learner_name
 from perdure.learners.hyperparameters import hyperparameters
-from perdure.records.describe import describe, fields_of, fingerprint, name_of
+from perdure.records.describe import describe, digest, fields_of, fingerprint, name_of
 from perdure.records.folder import FORMAT, config_digest
 from perdure.records.learner import KIND
 from perdure.streams.benchmark import Benchmark, checksum, labels_of
 from perdure.streams.catalog import BenchmarkRecipe
+from perdure.streams.datasets import DatasetRecipe
 from perdure.streams.torch_file import DataFileRecipe
 from perdure.updates.losses import CrossEntropyWithinTask, mean_squared_error
 
@@ -158,23 +159,49 @@ def default_model(benchmark: Benchmark | MakeBenchmark) -> MakeModel:
     return getattr(models, getattr(benchmark, "network", models.benchmark_mlp.__name__))
 
 
-def prepare(learner: Learner[Any], benchmark: Benchmark) -> Learner[Any]:
-    """Return the learner with the information about its stream, and with the loss that the benchmark's targets ask for.
+def prepare(learner: Learner[Any], *benchmarks: Benchmark) -> Learner[Any]:
+    """Return the learner with the information about its streams, and with the loss that their targets ask for.
 
     A loss that is None becomes cross entropy within the task where outputs belong to tasks, and mean squared error
     where targets are numbers; a loss that the learner has been given stays.
+
+    Args:
+        learner: method and hyper-parameters.
+        benchmarks: what it learns from, one per seed, alike but for the lengths of their tasks.
+
+    Raises:
+        ValueError: if it needs task numbers, which the benchmarks hide.
     """
+    first, name = benchmarks[0], learner_name(learner)
+    if learner.needs_task and first.hides_tasks:
+        raise ValueError(
+            f"{name} needs task numbers, which {first.name} hides; choose a learner that needs none, such as er or "
+            f"mer, or, to see what {name} does when it knows the tasks, give hides_tasks=False and sharp boundaries"
+        )
     changes: dict[str, Any] = {}
     if getattr(learner, "stream_info", "not wanted") is None:
-        sizes = np.diff(benchmark.task_ends, prepend=0)
-        class_tasks = tasks_of_classes(benchmark)
-        changes["stream_info"] = StreamInfo(benchmark.n_outputs, benchmark.n_tasks, tuple(map(int, sizes)), class_tasks)
+        changes["stream_info"] = _stream_info(benchmarks)
     if getattr(learner, "loss", "not wanted") is None:
-        if benchmark.regression:
+        if first.regression:
             changes["loss"] = mean_squared_error
-        elif benchmark.class_tasks is not None:
-            changes["loss"] = CrossEntropyWithinTask(benchmark.class_tasks)
+        elif first.class_tasks is not None:
+            changes["loss"] = CrossEntropyWithinTask(first.class_tasks)
     return dataclasses.replace(learner, **changes) if changes else learner
+
+
+def _stream_info(benchmarks: Sequence[Benchmark]) -> StreamInfo:
+    """Return what learners may know of streams that are learned side by side: what is so in all of them."""
+    first = benchmarks[0]
+    if first.hides_tasks:
+        return StreamInfo(first.n_outputs, 1, None)
+    sizes = {tuple(map(int, np.diff(it.task_ends, prepend=0))) for it in benchmarks}
+    of_classes = {tasks_of_classes(it) for it in ({id(it): it for it in benchmarks}).values()}
+    return StreamInfo(
+        first.n_outputs,
+        first.n_tasks,
+        sizes.pop() if len(sizes) == 1 else None,
+        of_classes.pop() if len(of_classes) == 1 else None,
+    )
 
 
 def tasks_of_classes(benchmark: Benchmark) -> tuple[int, ...] | None:
@@ -185,8 +212,9 @@ def tasks_of_classes(benchmark: Benchmark) -> tuple[int, ...] | None:
     shown = np.zeros((benchmark.n_outputs, benchmark.n_tasks), bool)
     shown[y, task] = True
     # A random training subset may miss a class, another seed's another one; a task's tests show all its classes.
-    for its_task, tested in enumerate(labels_of(benchmark.test)):
-        shown[tested, its_task] = True
+    if not benchmark.has_one_test:
+        for its_task, tested in enumerate(labels_of(benchmark.test)):
+            shown[tested, its_task] = True
     return tuple(map(int, shown.argmax(axis=1))) if (shown.sum(axis=1) == 1).all() else None
 
 
@@ -204,6 +232,9 @@ def describe_benchmark(benchmark: Benchmark | MakeBenchmark) -> dict[str, Any]:
     """Return name and options of a benchmark, and the source of an own function that makes it."""
     if isinstance(benchmark, Benchmark):
         return {"name": benchmark.name, "options": {"sha256": checksum(benchmark)}}
+    if isinstance(benchmark, DatasetRecipe):
+        data = digest([it for it in (benchmark.data.train, benchmark.data.test) if it is not None])
+        return {"name": benchmark.name, "options": {**describe(dict(benchmark.options), "options"), "sha256": data}}
     if isinstance(benchmark, BenchmarkRecipe | DataFileRecipe):
         return {"name": benchmark.name, "options": describe(dict(benchmark.options), "options")}
     return {**describe_code(benchmark, "benchmark"), "options": {}}

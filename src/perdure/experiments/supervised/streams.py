@@ -9,21 +9,26 @@ from operator import attrgetter
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Int
 
-from perdure.core import Example
+from perdure.core import AnyArray, Example
 from perdure.streams.benchmark import Benchmark, checksum
 
 MakeBenchmark = Callable[[int], Benchmark]
 
-_X, _Y = attrgetter("x"), attrgetter("y")
+_X, _Y, _TASK = attrgetter("x"), attrgetter("y"), attrgetter("task")
 
 
 @dataclass(frozen=True)
 class SeedStreams:
-    """What each seed learns from and is tested on."""
+    """What each seed learns from and is tested on.
+
+    Seeds run side by side, each through its own stream example by example: the n-th of one beside the n-th of another,
+    whatever tasks they are in. Shorter streams are padded at their end with examples that nobody learns from.
+    """
 
     benchmarks: list[Benchmark]
-    """One per seed, all of one shape."""
+    """One per seed, alike but for the lengths of their tasks."""
     seeds: tuple[int, ...]
     shared: bool
     """Do all seeds learn from the same stream?"""
@@ -34,7 +39,8 @@ class SeedStreams:
 
         Raises:
             TypeError: if what should make a benchmark returns something else.
-            ValueError: if the streams differ in shape, so that the seeds cannot run side by side.
+            ValueError: if the streams differ in more than the lengths of tasks, so that the seeds cannot run side by
+                side.
         """
         if isinstance(benchmark, Benchmark):
             return cls([benchmark] * len(seeds), tuple(seeds), shared=True)
@@ -43,7 +49,7 @@ class SeedStreams:
             if _shape(other) != _shape(made[0]):
                 raise ValueError(
                     f"the stream of seed {seed} has {_shape(other)}, that of seed {seeds[0]} {_shape(made[0])}; "
-                    "seeds run side by side and need streams of one shape: run them one by one"
+                    "seeds run side by side and may differ in the lengths of tasks only: run them one by one"
                 )
         return cls(made, tuple(seeds), shared=False)
 
@@ -54,27 +60,56 @@ class SeedStreams:
 
     @cached_property
     def stream(self) -> Example:
-        """The training streams on the device, x and y (seeds, N, ...), or (N, ...) if shared; task (N,)."""
-        first = jax.device_put(self.first.train)
+        """The training streams on the device, x and y (seeds, N, ...), or (N, ...) if shared; task (N,).
+
+        Tasks are (seeds, N) where seeds change tasks at different times; they are 0 where they are hidden.
+        """
         if self.shared:
-            return first
-        x, y = jax.device_put([np.stack([leaf(it.train) for it in self.benchmarks]) for leaf in (_X, _Y)])
-        return Example(x, y, first.task)
+            return jax.device_put(self._shown(self.first))
+        shown = [self._shown(it) for it in self.benchmarks]
+        x, y, task = ([_padded(leaf(it), self.length) for it in shown] for leaf in (_X, _Y, _TASK))
+        one_for_all = not self.has_tasks_by_seed
+        return Example(*jax.device_put([np.stack(x), np.stack(y), task[0] if one_for_all else np.stack(task)]))
+
+    @property
+    def has_tasks_by_seed(self) -> bool:
+        """Do seeds change tasks at different times, so that each has task numbers of its own?"""
+        return not self.first.hides_tasks and bool((self.task_ends != self.task_ends[:1]).any())
 
     @property
     def first_example(self) -> Example:
         """The first example of the first seed's stream."""
-        return Example(*jax.device_put([np.asarray(leaf)[0] for leaf in self.first.train]))
+        return Example(*jax.device_put([np.asarray(leaf)[0] for leaf in self._shown(self.first)]))
+
+    @cached_property
+    def task_ends(self) -> Int[np.ndarray, "seeds tasks"]:
+        """Position just after each task's last example."""
+        return np.stack([it.task_ends for it in self.benchmarks])
 
     @property
-    def task_ends(self) -> np.ndarray:
-        """Position just after each task's last example."""
-        return self.first.task_ends
+    def lengths(self) -> Int[np.ndarray, " seeds"]:
+        """Examples in each stream."""
+        return self.task_ends[:, -1]
 
     @property
     def length(self) -> int:
-        """Examples in the stream."""
-        return int(self.task_ends[-1])
+        """Examples in the longest stream."""
+        return int(self.lengths.max())
+
+    @property
+    def are_padded(self) -> bool:
+        """Is some stream shorter than others?"""
+        return bool((self.lengths < self.length).any())
+
+    @property
+    def is_real(self) -> Bool[np.ndarray, "seeds N"]:
+        """Which examples are the streams' own, not padding."""
+        return np.arange(self.length) < self.lengths[:, None]
+
+    def _shown(self, benchmark: Benchmark) -> Example:
+        """Return a training stream as a learner sees it."""
+        train = benchmark.train
+        return train._replace(task=np.zeros_like(np.asarray(train.task))) if benchmark.hides_tasks else train
 
     def label(self, learner: str) -> str:
         """Return in a few words what a learner does with them."""
@@ -82,7 +117,8 @@ class SeedStreams:
         in_a_row = len(self.seeds) > 2 and self.seeds == tuple(range(first, last + 1))
         seeds = f"{first} to {last}" if in_a_row else ", ".join(map(str, self.seeds))
         word = "seed" if len(self.seeds) == 1 else "seeds"
-        return f"{learner} on {self.first.name}: {self.length:,} examples, {word} {seeds}"
+        shortest = f"{self.lengths.min():,} to " if self.are_padded else ""
+        return f"{learner} on {self.first.name}: {shortest}{self.length:,} examples, {word} {seeds}"
 
     def checksums(self) -> dict[str, str]:
         """Return the SHA-256 of each seed's benchmark by name."""
@@ -101,10 +137,18 @@ def _made(make: MakeBenchmark, seed: int) -> Benchmark:
     return benchmark
 
 
+def _padded(leaf: AnyArray, length: int) -> np.ndarray:
+    """Return one stream's leaf, (n, ...), with zeros up to a length."""
+    values = np.asarray(leaf)
+    return np.pad(values, [(0, length - len(values)), *[(0, 0)] * (values.ndim - 1)])
+
+
 def _shape(benchmark: Benchmark) -> str:
+    """Say what must be the same for seeds that run side by side."""
     x, y, _ = (np.asarray(leaf) for leaf in benchmark.train)
-    ends = ", ".join(map(str, benchmark.task_ends))
+    each = f"inputs {x.dtype}{list(x.shape[1:])}, targets {y.dtype}{list(y.shape[1:])}"
     outputs = f"{benchmark.n_outputs} outputs"
     if benchmark.class_tasks is not None:
         outputs += f" of tasks {list(benchmark.class_tasks)}"
-    return f"inputs {x.dtype}{list(x.shape)}, targets {y.dtype}{list(y.shape)}, task ends [{ends}] and {outputs}"
+    hidden = " that are hidden" if benchmark.hides_tasks else ""
+    return f"{each} an example, {benchmark.n_tasks} tasks{hidden}, {len(benchmark.test)} test sets and {outputs}"

@@ -11,10 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
 
-from perdure.core import AnyArray, Example, Info, Learner
+from perdure.core import Example, Info, Learner
 from perdure.execution.compilation import bytes_of, compiled, finite
 from perdure.execution.parts import Advanced
-from perdure.experiments.supervised.program import Evaluator, Keys, Log, Progress, advance, named_keys, start_state
+from perdure.experiments.supervised.program import (
+    Evaluator,
+    Keys,
+    Log,
+    Progress,
+    advance_to_its_end,
+    named_keys,
+    start_state,
+)
 from perdure.experiments.supervised.spec import MakeModel
 from perdure.experiments.supervised.streams import SeedStreams
 from perdure.machine.process import free_memory
@@ -71,7 +79,8 @@ def score_side_by_side(
     evaluator = Evaluator(SideBySide(learners[0]), streams.first.class_tasks)
     first = jax.jit(_start(streams, make_model))(_stack(learners))
     progress = _learn(streams, SideBySide(learners[0]), first, len(learners), advanced)
-    learned = np.isfinite(np.asarray(progress.log.loss)).all(axis=1) & finite(progress.state)
+    losses = np.asarray(progress.log.loss).reshape(len(learners), *streams.is_real.shape)
+    learned = (np.isfinite(losses) | ~streams.is_real).all(axis=2).ravel() & finite(progress.state)
     scores = _scores(streams, evaluator, progress, learned, advanced)
     return scores.reshape(len(learners), -1)
 
@@ -112,19 +121,22 @@ def _learn(
 ) -> Progress:
     """Return the progress after the last example."""
     stream, keys = streams.stream, jax.vmap(named_keys)(jnp.asarray(streams.seeds))
+    lengths = jnp.asarray(streams.lengths, jnp.int32)
     of_all = _vectorized if learner.learner.vectorized else _one_by_one
 
-    def advance_all(progress: Progress, stream: Example, keys: Keys, start: Array, stop: Array) -> Progress:
-        return _together(of_all(learner, _apart(progress, n_learners), stream, keys, start, stop))
+    def advance_all(
+        progress: Progress, stream: Example, keys: Keys, lengths: Array, start: Array, stop: Array
+    ) -> Progress:
+        return _together(of_all(learner, _apart(progress, n_learners), stream, keys, lengths, start, stop))
 
     zero = jnp.zeros((), jnp.int32)
-    program = compiled(jax.jit(advance_all, donate_argnums=0), progress, stream, keys, zero, zero)
+    program = compiled(jax.jit(advance_all, donate_argnums=0), progress, stream, keys, lengths, zero, zero)
     position, stretch = 0, _FIRST_STRETCH
     while position < streams.length:
-        stop = min(position + stretch, streams.length)
+        stop = min(position + stretch, int(streams.lengths[streams.lengths > position].min()))
         began = time.perf_counter()
         ends = (jnp.asarray(it, jnp.int32) for it in (position, stop))
-        progress = jax.block_until_ready(program(progress, stream, keys, *ends))
+        progress = jax.block_until_ready(program(progress, stream, keys, lengths, *ends))
         stretch = max(1, int(_STRETCH_SECONDS * (stop - position) / (time.perf_counter() - began)))
         advanced(n_learners * (stop - position))
         position = stop
@@ -132,25 +144,30 @@ def _learn(
 
 
 def _vectorized(
-    learner: SideBySide, progress: Progress, stream: Example, keys: Keys, start: Array, stop: Array
+    learner: SideBySide, progress: Progress, stream: Example, keys: Keys, lengths: Array, start: Array, stop: Array
 ) -> Progress:
     """Return the progress of all, leaves (learners, seeds, ...), all at once."""
     each_seed, one_for_all = cast(Any, 0), cast(Any, None)
-    seeds = (None, 0, Example(x=each_seed, y=each_seed, task=one_for_all), 0, None, None)
-    learners = (None, 0, None, None, None, None)
-    return jax.vmap(jax.vmap(advance, seeds), learners)(learner, progress, stream, keys, start, stop)
+    axes = Example(x=each_seed, y=each_seed, task=each_seed if stream.task.ndim == 2 else one_for_all)
+    seeds = (None, 0, axes, 0, 0, None, None)
+    learners = (None, 0, None, None, None, None, None)
+    return jax.vmap(jax.vmap(advance_to_its_end, seeds), learners)(
+        learner, progress, stream, keys, lengths, start, stop
+    )
 
 
 def _one_by_one(
-    learner: SideBySide, progress: Progress, stream: Example, keys: Keys, start: Array, stop: Array
+    learner: SideBySide, progress: Progress, stream: Example, keys: Keys, lengths: Array, start: Array, stop: Array
 ) -> Progress:
     """Return the progress of all, leaves (learners, seeds, ...), one after another."""
+    tasks = jnp.broadcast_to(stream.task, (len(lengths), stream.task.shape[-1]))
 
-    def of_seed(seed: tuple[Progress, AnyArray, AnyArray, Keys]) -> Progress:
-        progress, x, y, keys = seed
-        return advance(learner, progress, Example(x, y, stream.task), keys, start, stop)
+    def of_seed(seed: tuple[Progress, Example, Keys, Array]) -> Progress:
+        progress, own, keys, length = seed
+        return advance_to_its_end(learner, progress, own, keys, length, start, stop)
 
-    return jax.lax.map(lambda one: jax.lax.map(of_seed, (one, stream.x, stream.y, keys)), progress)
+    seeds = (Example(stream.x, stream.y, tasks), keys, lengths)
+    return jax.lax.map(lambda one: jax.lax.map(of_seed, (one, *seeds)), progress)
 
 
 def _scores(
@@ -161,7 +178,7 @@ def _scores(
     advanced: Advanced,
 ) -> Float64[np.ndarray, " lanes"]:
     """Return the mean score over all tasks, NaN for lanes that have not learned."""
-    n_seeds, n_tasks = len(streams.seeds), len(streams.task_ends)
+    n_seeds, n_tasks = len(streams.seeds), streams.first.n_tasks
     scores = np.full((len(learned), n_tasks), np.nan)
     for seed, benchmark in enumerate(streams.benchmarks):
         for task in range(n_tasks):

@@ -131,6 +131,11 @@ def _validation_recipe(benchmark: Any) -> BenchmarkRecipe:
             f"benchmark is {benchmark!r}, expected a recipe, which knows its validation streams, such as "
             "BenchmarkRecipe('digits-rotations')"
         )
+    if benchmark.options.get("tests") == "none":
+        raise ValueError(
+            "tests is 'none', but hyper-parameters are chosen by retained accuracy on the test sets of validation "
+            "streams; choose tests 'task' or 'all', and run with tests 'none' what was chosen"
+        )
     try:
         return dataclasses.replace(benchmark, options={**benchmark.options, "validation": True})
     except TypeError as cause:

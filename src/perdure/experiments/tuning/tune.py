@@ -166,7 +166,7 @@ def _passes(spec: TuningSpec, streams: SeedStreams, candidates: Sequence[Candida
     """Yield the candidates, prepared for the streams, in groups that learn together: alike, and not too many."""
     alike: dict[Key, list[Candidate]] = {}
     for it in candidates:
-        alike.setdefault(it.structure, []).append(it._replace(learner=prepare(it.learner, streams.first)))
+        alike.setdefault(it.structure, []).append(it._replace(learner=prepare(it.learner, *streams.benchmarks)))
     for group in alike.values():
         size = learners_that_fit(streams, group[0].learner, spec.model)
         yield from (group[first : first + size] for first in range(0, len(group), size))

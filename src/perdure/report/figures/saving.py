@@ -46,7 +46,8 @@ def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
     Runs are compared within their benchmark: `accuracy-over-stream-BENCHMARK`, `metrics-BENCHMARK` and, of several,
     `accuracy-against-cost-BENCHMARK`; of those evaluated within tasks `accuracy-over-time-BENCHMARK`.
     `accuracy-matrix-RUN`, for runs with the full matrix, and `class-accuracy-RUN`, for runs evaluated within tasks, are
-    named after the run's folder. Names are those of `file_names`. The same records give the same files, byte for byte.
+    named after the run's folder. Runs without test sets have no figures. Names are those of `file_names`. The same
+    records give the same files, byte for byte.
 
     Raises:
         StorageError: if a file cannot be written.
@@ -56,7 +57,7 @@ def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
 
 
 def _figures(records: Sequence[RunRecord]) -> Iterator[tuple[str, Figure]]:
-    finished = [record for record in records if record.finished]
+    finished = [record for record in records if record.finished and record.accuracy is not None]
     benchmarks = list(dict.fromkeys(record.benchmark for record in finished))
     for benchmark, name in zip(benchmarks, file_names(benchmarks), strict=True):
         runs = [record for record in finished if record.benchmark == benchmark]

@@ -1,0 +1,279 @@
+"""Data sets as people hold them, of NumPy, files, pandas, PyTorch, Hugging Face and Avalanche, as examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perdure.streams.arrays import from_arrays
+from perdure.streams.benchmark import Benchmark, LabelledSet
+from perdure.streams.checks import check_examples, check_like_train, check_name
+from perdure.streams.classes import ClassData, split_benchmark
+from perdure.streams.conversion import as_array
+from perdure.streams.raw.embeddings import read_embeddings
+from perdure.streams.split import split_of
+
+ACCEPTED = (
+    "a pair (x, y) of arrays, the path of a .npz, .csv, .tsv, .parquet or .ndjson file, a table of pandas, a data set "
+    "of Hugging Face, or a data set of PyTorch, whose items are (x, y)"
+)
+"""What a data set may be."""
+CLASSES_PER_TASK = 2
+"""Unless told otherwise."""
+_LABELS = ("label", "labels", "y", "target", "class", "fine_label")
+"""Columns that are taken for the labels unless one is named, the first that there is."""
+
+
+@dataclass(frozen=True)
+class DatasetRecipe:
+    """Classes of a data set as a stream before its seed is known: call it with a seed; made by `from_dataset`."""
+
+    data: ClassData
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """`tasks`, `examples_per_task`, `task_order`, and fields of `perdure.streams.split.Split`, those given."""
+
+    @property
+    def name(self) -> str:
+        """Name of the benchmark."""
+        return self.data.name
+
+    def __call__(self, seed: int) -> Benchmark:
+        """Return the benchmark of a seed.
+
+        Raises:
+            ValueError: if an option is out of range.
+        """
+        own = {name: it for name, it in self.options.items() if name in _SIZES}
+        split = {name: it for name, it in self.options.items() if name not in _SIZES}
+        return split_benchmark(self.data, seed, split_of(split), **own)
+
+
+_SIZES = ("tasks", "examples_per_task", "task_order")
+
+
+def from_dataset(
+    train: Any,
+    test: Any = None,
+    *,
+    name: str = "dataset",
+    label: str | None = None,
+    features: str | None = None,
+    tasks: int | None = None,
+    examples_per_task: int | None = None,
+    task_order: Sequence[int] | None = None,
+    **split: Any,
+) -> DatasetRecipe:
+    """Return what makes a stream of a data set's classes for a seed; give it to `perdure.run` as its benchmark.
+
+    Classes are numbered in sorted order, texts too. All training examples are shown unless `examples_per_task` says
+    otherwise, two classes to a task unless `classes_per_task` does.
+
+    Args:
+        train: a pair (x, y) of arrays; the path of a file; a table of pandas, a data set of Hugging Face; or anything
+            with a length whose items are (x, y), as data sets of PyTorch have it. Inputs are `uint8` pixels or numbers,
+            of one shape.
+        test: likewise; None if there are no test examples: `tests` is then "none".
+        name: of the benchmark, for reports.
+        label: column, or array of a `.npz` file, of the classes; None for "label", "y" or another usual one.
+        features: column, or array of a `.npz` file, of the inputs; None for the only one, or for all numeric columns.
+        tasks: number of tasks, the first n; all if None.
+        examples_per_task: training examples of each task; all that there are if None.
+        task_order: at position i of the stream, which task to show there; in order if None.
+        **split: fields of `perdure.streams.split.Split`: scenario, classes per task, boundaries and others.
+
+    Raises:
+        TypeError: if a data set is something else, or an option of another kind.
+        ValueError: if inputs differ in shape, a class is missing among the training examples, or an option is out of
+            range.
+        DataError: if a file cannot be read or holds something else.
+    """
+    check_name(name)
+    if test is None:
+        split = {"tests": "none", **split}
+    split_of(split)
+    x, y = examples_of("train", train, label=label, features=features)
+    held_out = None if test is None else examples_of("test", test, label=label, features=features)
+    classes = np.unique(y)
+    train_set = _numbered("train", x, y, classes)
+    test_set = None if held_out is None else _numbered("test", *held_out, classes)
+    if test_set is not None:
+        check_like_train("test", test_set.x, train_set.x)
+    data = ClassData(name, train_set, test_set, np.arange(len(classes)) // CLASSES_PER_TASK)
+    sizes = {"tasks": tasks, "examples_per_task": examples_per_task, "task_order": task_order}
+    return DatasetRecipe(data, {**{key: it for key, it in sizes.items() if it is not None}, **split})
+
+
+def from_avalanche(benchmark: Any, *, name: str = "avalanche") -> Benchmark:
+    """Return a benchmark of Avalanche with the same experiences as tasks; nothing of Avalanche is imported.
+
+    Args:
+        benchmark: with `train_stream` and `test_stream`, as many experiences in both, or one of tests for all; each has
+            a `dataset` whose items begin with (x, y).
+        name: of the benchmark, for reports.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if there are other numbers of tests, or examples are not as `from_arrays` expects.
+    """
+    if not (hasattr(benchmark, "train_stream") and hasattr(benchmark, "test_stream")):
+        raise TypeError(
+            f"benchmark is a {type(benchmark).__name__}, expected a benchmark of Avalanche, which has train_stream and "
+            "test_stream; for a data set use from_dataset, for arrays from_arrays"
+        )
+    train, test = (
+        [_items(f"{part}_stream[{n}].dataset", experience.dataset) for n, experience in enumerate(stream)]
+        for part, stream in (("train", benchmark.train_stream), ("test", benchmark.test_stream))
+    )
+    if len(test) == 1:
+        test = test * len(train)
+    return from_arrays(train, test, name=name, n_outputs=_largest_class(benchmark))
+
+
+def examples_of(
+    where: str, data: Any, *, label: str | None = None, features: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the inputs and labels of a data set.
+
+    Args:
+        where: what errors call it.
+        data: as in `from_dataset`.
+        label: column of the labels; None for a usual one.
+        features: column of the inputs; None for the only one, or all.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if items differ in shape, or there is no such column.
+        DataError: if a file cannot be read or holds something else.
+    """
+    if isinstance(data, str | Path):
+        read = read_embeddings(Path(data), features, label or "y")
+        return as_array(f"{where}.x", read.x), as_array(f"{where}.y", read.y)
+    if hasattr(data, "train_stream"):
+        raise TypeError(f"{where} is a benchmark of Avalanche, expected {ACCEPTED}; give it to from_avalanche")
+    if isinstance(data, Mapping) and hasattr(data, "column_names"):
+        raise TypeError(
+            f"{where} is a {type(data).__name__} with the parts {', '.join(map(str, data))}, expected one of them; "
+            f"give it as data[{next(iter(data))!r}]"
+        )
+    for recognised, convert in _KINDS:
+        if recognised(data):
+            return convert(where, data, label, features)
+    raise TypeError(f"{where} is a {type(data).__name__}, expected {ACCEPTED}; convert it to one of these")
+
+
+def _is_pair(data: Any) -> bool:
+    return isinstance(data, tuple | list) and len(data) == 2 and all(hasattr(it, "__len__") for it in data)
+
+
+def _of_pair(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
+    x, y = data
+    return as_array(f"{where}.x", x), np.asarray(y) if _are_texts(y) else as_array(f"{where}.y", y)
+
+
+def _are_texts(y: Any) -> bool:
+    return all(isinstance(it, str) for it in np.asarray(y, dtype=object).ravel()[:1])
+
+
+def _is_hugging_face(data: Any) -> bool:
+    return hasattr(data, "column_names") and hasattr(data, "features") and hasattr(data, "__getitem__")
+
+
+def _of_hugging_face(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
+    label, names = _label_and_inputs(where, list(data.column_names), label, features)
+    columns = [[np.asarray(it) for it in data[name]] for name in names]
+    return _stacked(where, columns), np.asarray(list(data[label]))
+
+
+def _is_table(data: Any) -> bool:
+    return hasattr(data, "columns") and hasattr(data, "to_numpy")
+
+
+def _of_table(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
+    label, names = _label_and_inputs(where, [str(it) for it in data.columns], label, features)
+    x = data[names].to_numpy()
+    return as_array(f"{where}.x", x), data[label].to_numpy()
+
+
+def _label_and_inputs(where: str, columns: list[str], label: str | None, features: str | None) -> tuple[str, list[str]]:
+    found = label or next((it for it in _LABELS if it in columns), None)
+    if found not in columns:
+        missing = f"no column {label!r}" if label else "no column with a usual name of labels"
+        raise ValueError(f"{where} has {missing}, expected one of its columns: {', '.join(columns)}; give label=…")
+    if features is not None and features not in columns:
+        raise ValueError(
+            f"{where} has no column {features!r}, expected one of its columns: {', '.join(columns)}; give features=…"
+        )
+    return found, [features] if features else [it for it in columns if it != found]
+
+
+def _is_indexed(data: Any) -> bool:
+    is_plain = isinstance(data, str | bytes | Mapping | np.ndarray | list | tuple)
+    return not is_plain and hasattr(data, "__len__") and hasattr(data, "__getitem__") and not hasattr(data, "dtype")
+
+
+def _of_items(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
+    return _items(where, data)
+
+
+def _items(where: str, data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the examples of a data set with a length whose items begin with (x, y)."""
+    if not len(data):
+        raise ValueError(f"{where} is empty, expected at least one example; add some or leave it out")
+    xs, ys = [], []
+    for n in range(len(data)):
+        item = data[n]
+        if not isinstance(item, tuple | list) or len(item) < 2:
+            raise TypeError(f"{where}[{n}] is a {type(item).__name__}, expected (x, y); return both from __getitem__")
+        xs.append(np.asarray(item[0]))
+        ys.append(np.asarray(item[1]).item())
+    return _stacked(where, [xs]), np.asarray(ys)
+
+
+def _stacked(where: str, columns: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Return the inputs of examples, (n, ...); several columns of numbers lie side by side."""
+    for column in columns:
+        for n, it in enumerate(column):
+            if it.shape != column[0].shape:
+                raise ValueError(
+                    f"{where}[{n}] has an input of shape {it.shape}, expected {column[0].shape} as that of the first; "
+                    "bring all inputs to one shape"
+                )
+    arrays = [np.stack(column) for column in columns]
+    joined = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=1)
+    return as_array(f"{where}.x", joined)
+
+
+_Convert = Callable[[str, Any, str | None, str | None], tuple[np.ndarray, np.ndarray]]
+_KINDS: Sequence[tuple[Callable[[Any], bool], _Convert]] = (
+    (_is_pair, _of_pair),
+    (_is_hugging_face, _of_hugging_face),
+    (_is_table, _of_table),
+    (_is_indexed, _of_items),
+)
+"""How each kind of data set is known, and read, without importing what it comes from."""
+
+
+def _numbered(where: str, x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> LabelledSet:
+    """Return checked examples, the labels numbered from 0."""
+    if len(unknown := np.setdiff1d(y, classes)):
+        shown = ", ".join(map(str, unknown[:5].tolist()))
+        raise ValueError(
+            f"{where} has the class{'es' * (len(unknown) > 1)} {shown}, which no training example has; leave them out, "
+            "or train on them too"
+        )
+    if x.dtype != np.uint8 and x.dtype.kind in "iub":
+        x = x.astype(np.float32)
+    numbers = np.searchsorted(classes, y).astype(np.int32)
+    check_examples(where, x, numbers, len(classes))
+    return LabelledSet(x, numbers)
+
+
+def _largest_class(benchmark: Any) -> int | None:
+    """Return the number of classes that the experiences tell of; None if they do not."""
+    told = [getattr(it, "classes_in_this_experience", None) for it in benchmark.train_stream]
+    classes = [int(one) for its_own in told for one in its_own or ()]
+    return 1 + max(classes) if all(told) else None

@@ -1,0 +1,121 @@
+"""The page on representations holds what its command has measured."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perdure.records.evaluation import ClassResult, Evaluation, SineResult, write_evaluations
+from perdure.records.folder import own_folder
+from perdure.records.requested import note_request
+from perdure.representation.file import shipped_representations
+from tests.conftest import load_module
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+page = load_module("representations_page", ROOT / "benchmarks" / "representations_page.py")
+
+
+@pytest.fixture(scope="module")
+def command():
+    """The module that measures, which imports others of its folder."""
+    with pytest.MonkeyPatch.context() as patches:
+        patches.syspath_prepend(str(ROOT / "benchmarks"))
+        yield load_module("representations", ROOT / "benchmarks" / "representations.py")
+
+
+@pytest.fixture
+def numbers():
+    return json.loads((DOCS / "representations.json").read_text(encoding="utf-8"))
+
+
+def test_the_page_is_what_the_command_writes(numbers, tmp_path):
+    written = tmp_path / "representations.md"
+    shutil.copy(DOCS / "representations.md", written)
+    page.write(numbers, written)
+    assert written.read_bytes() == (DOCS / "representations.md").read_bytes()
+
+
+def test_all_that_comes_with_perdure_has_a_row():
+    assert set(shipped_representations()) <= page.TITLES.keys() | page.SINE_TITLES.keys()
+
+
+def test_measured_with_interval_beside_published():
+    held_out = {"600": {"held_out": [0.5, 0.49, 0.52]}}
+    table = page.tables({"characters": {"omniglot-small": {"heads": {"sgd": held_out}}}})["held-out-600"]
+    _, _, *rows = table.splitlines()
+    cells = {title.strip(): its for _, title, *its, _ in (row.split("|") for row in rows)}
+    assert list(cells) == list(page.TITLES.values())
+    assert [it.strip() for it in cells["OML"]] == ["50.0 ± 1.5 [55]", *["–"] * (len(page.HEADS) - 1)]
+    assert cells["ANML"][0].strip() == "– [63.8]"
+
+
+def test_a_page_without_a_mark_is_left_alone(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("<!-- table: sine -->\nno end\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="0 times, expected once"):
+        page.write({}, path)
+    assert path.read_text(encoding="utf-8") == "<!-- table: sine -->\nno end\n"
+
+
+class _Spec:
+    def __init__(self, sha256):
+        self.config = {"representations": [{"name": "some", "sha256": sha256}]}
+
+
+def evaluation(*results):
+    return [Evaluation("some", {}, results)]
+
+
+def test_numbers_are_means_with_their_intervals(command):
+    of_classes = ClassResult("lda", 200, None, np.array([0.5, 0.7]), np.array([0.25, 0.25]))
+    errors = np.array([[[1.0, 9.0], [2.0, 4.0]]])
+    numbers = {}
+    command.add(numbers, "characters", _Spec("a"), evaluation(of_classes))
+    command.add(numbers, "sines", _Spec("a"), evaluation(SineResult("sgd", 0.1, errors)))
+    found = numbers["characters"]["some"]["heads"]["lda"]["200"]
+    assert found["held_out"] == (0.25, 0.25, 0.25)
+    assert found["trajectory"] == pytest.approx((0.6, 0.5, 0.7))
+    assert numbers["sines"]["some"]["heads"]["sgd"]["error"][0] == 3
+
+
+def test_numbers_of_features_that_have_changed_give_way(command):
+    numbers = {}
+    for sha256, head in (("a", "lda"), ("a", "sgd"), ("b", "sgd")):
+        result = ClassResult(head, 200, None, np.array([0.5]), np.array([0.5]))
+        command.add(numbers, "characters", _Spec(sha256), evaluation(result))
+    assert numbers["characters"]["some"].keys() == {"sha256", "heads"}
+    assert numbers["characters"]["some"]["heads"].keys() == {"sgd"}
+
+
+def test_each_combination_on_the_disk_is_on_the_page(command, tmp_path, monkeypatch):
+    """Also those of an evaluation that was stopped."""
+    monkeypatch.chdir(tmp_path)
+    spec = command.closed_form_spec("omniglot-small")
+    assert command.recorded(spec) == []
+    result = ClassResult("lda", 200, None, np.full(50, 0.5, np.float32), np.full(50, 0.5, np.float32))
+    with own_folder(spec.default_folder(command.RECORDS), spec.config) as home:
+        home.begin("evaluation", {})
+        note_request(home, {"representations": ["omniglot-small"]})
+        write_evaluations(home.path, [Evaluation("omniglot-small", spec.protocol, [result])])
+    (found,) = command.recorded(spec)
+    assert [(it.head, it.classes) for it in found.results] == [("lda", 200)]
+
+
+@pytest.mark.parametrize("kind", ["characters", "sines"])
+def test_a_figure_has_the_curves_that_were_measured(command, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "DOCS", tmp_path)
+    drawn = []
+    figure = command.CURVES[kind].figure
+    curves = command.CURVES[kind]._replace(figure=lambda its: drawn.extend(it.name for it in its) or figure(its))
+    monkeypatch.setattr(command, "CURVES", {kind: curves})
+    name, head = curves.curves[0]
+    made = {
+        "characters": ClassResult(head, 10, None, np.array([0.5]), np.array([0.5])),
+        "sines": SineResult(head, 0.1, np.ones((1, 2, 2))),
+    }
+    command.draw(kind, [Evaluation(name, {}, [made[kind]])])
+    assert drawn == [{"characters": "prototypes, lda", "sines": "OML, ridge"}[kind]]
+    assert {it.name for it in (tmp_path / "figures").iterdir()} == {f"{curves.file}.png", f"{curves.file}.svg"}

@@ -1,0 +1,205 @@
+"""Data sets of every kind become the same stream; what is none is told what would be one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from perdure.experiments.supervised.spec import describe_benchmark
+from perdure.storage.reading import ContentError
+from perdure.streams.benchmark import checksum
+from perdure.streams.datasets import examples_of, from_avalanche, from_dataset
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(24, 3)).astype(np.float32)
+Y = np.tile(np.arange(4), 6)
+NAMES = np.asarray(["ant", "bee", "cat", "dog"])
+EXPECTED = from_dataset((X, Y), (X[:8], Y[:8]), name="four")
+
+
+class Items:
+    """As data sets of PyTorch are: a length, and items (x, y)."""
+
+    def __init__(self, x, y, *more):
+        self.parts = (x, y, *more)
+
+    def __len__(self):
+        return len(self.parts[0])
+
+    def __getitem__(self, n):
+        return tuple(part[n] for part in self.parts)
+
+
+class HuggingFace:
+    """As data sets of Hugging Face are: columns by name."""
+
+    def __init__(self, **columns):
+        self.columns_ = columns
+        self.features = dict.fromkeys(columns)
+        self.column_names = list(columns)
+
+    def __len__(self):
+        return len(next(iter(self.columns_.values())))
+
+    def __getitem__(self, name):
+        return list(self.columns_[name])
+
+
+class Parts(dict):
+    """As several data sets of Hugging Face in one are."""
+
+    column_names: ClassVar[dict] = {}
+
+
+def csv_of(x, y, path, name="y"):
+    pd.DataFrame(x, columns=["a", "b", "c"]).assign(**{name: y}).to_csv(path, index=False)
+    return path
+
+
+def parquet_of(x, y, path):
+    pd.DataFrame(x, columns=["a", "b", "c"]).assign(y=y).to_parquet(path)
+    return path
+
+
+def npz_of(x, y, path):
+    np.savez(path, x=x, y=y)
+    return path
+
+
+KINDS = {
+    "pair": lambda x, y, _: (x, y),
+    "lists": lambda x, y, _: [x.tolist(), y.tolist()],
+    "texts": lambda x, y, _: (x, NAMES[y]),
+    "items": lambda x, y, _: Items(x, y),
+    "items with a task": lambda x, y, _: Items(x, y, y),
+    "hugging face": lambda x, y, _: HuggingFace(embedding=x, label=y),
+    "hugging face columns": lambda x, y, _: HuggingFace(a=x[:, 0], b=x[:, 1], c=x[:, 2], label=NAMES[y]),
+    "pandas": lambda x, y, _: pd.DataFrame(x, columns=["a", "b", "c"]).assign(label=NAMES[y]),
+    "npz": lambda x, y, path: npz_of(x, y, path / f"{len(x)}.npz"),
+    "csv": lambda x, y, path: csv_of(x, y, path / f"{len(x)}.csv"),
+    "parquet": lambda x, y, path: str(parquet_of(x, y, path / f"{len(x)}.parquet")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_the_same_stream(kind, tmp_path):
+    train, test = (KINDS[kind](x, y, tmp_path) for x, y in ((X, Y), (X[:8], Y[:8])))
+    recipe = from_dataset(train, test, name="four")
+    made, expected = recipe(3), EXPECTED(3)
+    np.testing.assert_allclose(made.train.x, expected.train.x, rtol=1e-6)
+    np.testing.assert_array_equal(made.train.y, expected.train.y)
+    assert made.task_ends.tolist() == [12, 24]
+    for one, other in zip(made.test, expected.test, strict=True):
+        np.testing.assert_allclose(one.x, other.x, rtol=1e-6)
+        np.testing.assert_array_equal(one.y, other.y)
+
+
+def test_data_sets_of_pytorch():
+    torch = pytest.importorskip("torch")
+    data = torch.utils.data.TensorDataset(torch.as_tensor(X), torch.as_tensor(Y))
+    np.testing.assert_array_equal(from_dataset(data)(1).train.x, EXPECTED(1).train.x)
+
+
+def test_pictures_of_hugging_face():
+    from PIL import Image
+
+    pixels = RNG.integers(0, 256, (6, 4, 5), np.uint8)
+    data = HuggingFace(image=[Image.fromarray(it) for it in pixels], fine_label=np.arange(6) % 2)
+    x, y = examples_of("train", data)
+    np.testing.assert_array_equal(x, pixels)
+    assert y.tolist() == [0, 1] * 3
+
+
+def test_options_are_those_of_every_split():
+    recipe = from_dataset((X, Y), tasks=2, examples_per_task=4, classes_per_task=1, scenario="task", task_order=[1, 0])
+    made = recipe(0)
+    assert made.class_tasks == (1, 0)
+    assert made.task_ends.tolist() == [4, 8]
+    assert len(made.test) == 0  # no test examples were given
+    with pytest.raises(ValueError, match="scenario is 'best'"):
+        from_dataset((X, Y), scenario="best")
+    with pytest.raises(TypeError, match="a stream of classes has no option order, expected some of: scenario"):
+        from_dataset((X, Y), order=[1])
+
+
+def test_labels_may_be_any_whole_numbers():
+    made = from_dataset((X, 10 * Y + 7), (X, 10 * Y + 7), name="four")(3)
+    assert checksum(made) == checksum(from_dataset((X, Y), (X, Y), name="four")(3))
+
+
+def test_a_record_knows_what_was_learned():
+    described = describe_benchmark(EXPECTED)
+    assert described["name"] == "four"
+    other = describe_benchmark(from_dataset((X + 1, Y), (X[:8], Y[:8]), name="four"))
+    assert described["options"]["sha256"] != other["options"]["sha256"]
+    again = describe_benchmark(from_dataset(Items(X, Y), Items(X[:8], Y[:8]), name="four", classes_per_task=2))
+    assert again["options"] == {**described["options"], "classes_per_task": 2}
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (3, TypeError, r"train is a int, expected a pair \(x, y\) of arrays, the path of .*; convert it to one"),
+        (X, TypeError, r"train is a ndarray, expected a pair \(x, y\) of arrays"),
+        ({"x": X, "y": Y}, TypeError, "train is a dict, expected a pair"),
+        (SimpleNamespace(train_stream=[]), TypeError, "a benchmark of Avalanche, .*; give it to from_avalanche"),
+        (Items(X[:0], Y[:0]), ValueError, "train is empty, expected at least one example"),
+        (HuggingFace(a=X), ValueError, "train has no column with a usual name of labels, expected one of .*: a; give"),
+        (Items([X[0], X[0, :2]], [0, 1]), ValueError, r"train\[1\] has an input of shape \(2,\), expected \(3,\)"),
+        (Parts(test=HuggingFace(a=X)), TypeError, "is a Parts with the parts test, .*; give it as data\\['test'\\]"),
+        ([1, 2, 3], TypeError, "train is a list, expected a pair"),
+        ((X, Y[:3]), ValueError, r"train.y has shape \(3,\), expected \(24,\)"),
+        ("nowhere.txt", ContentError, "nowhere.txt ends in '.txt', expected .npz or"),
+    ],
+    ids=str,
+)
+def test_something_else_is_refused(data, error, message):
+    with pytest.raises(error, match=message):
+        from_dataset(data)
+
+
+def test_items_without_labels_and_unknown_test_classes_are_refused():
+    class Inputs(Items):
+        def __getitem__(self, n):
+            return self.parts[0][n]
+
+    with pytest.raises(TypeError, match=r"train\[0\] is a ndarray, expected \(x, y\); return both"):
+        from_dataset(Inputs(X, Y))
+    with pytest.raises(ValueError, match="test has the class 9, which no training example has"):
+        from_dataset((X, Y), (X[:1], np.asarray([9])))
+    with pytest.raises(ValueError, match=r"test.x has examples of shape"):
+        from_dataset((X, Y), (X[:4, :2], Y[:4]))
+
+
+class TestAvalanche:
+    @staticmethod
+    def experiences(tests=2):
+        def stream(n, each):
+            parts = [np.flatnonzero(task == Y // 2)[:each] for task in range(n)] if n == 2 else [np.arange(each)]
+            return [
+                SimpleNamespace(
+                    dataset=Items(X[rows], Y[rows], Y[rows] // 2),
+                    classes_in_this_experience=sorted(set(Y[rows].tolist())),
+                )
+                for rows in parts
+            ]
+
+        return SimpleNamespace(train_stream=stream(2, 12), test_stream=stream(tests, 4))
+
+    def test_experiences_are_tasks(self):
+        made = from_avalanche(self.experiences())
+        assert made.task_ends.tolist() == [12, 24]
+        assert made.n_outputs == 4
+        np.testing.assert_array_equal(made.train.y // 2, made.train.task)
+        assert [set((test.y // 2).tolist()) for test in made.test] == [{0}, {1}]
+
+    def test_one_experience_of_tests_is_for_all(self):
+        assert from_avalanche(self.experiences(tests=1)).has_one_test
+
+    def test_something_else_is_refused(self):
+        with pytest.raises(TypeError, match=r"benchmark is a Items, expected a benchmark of Avalanche, .*"):
+            from_avalanche(Items(X, Y))
