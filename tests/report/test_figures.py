@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,12 +7,15 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
+from perdure.records.over_time import AccuracyOverTime
 from perdure.report.figures import (
     accuracy_against_cost,
     accuracy_matrices,
     accuracy_matrix,
     accuracy_over_stream,
+    accuracy_over_time,
     alignment_over_stream,
+    class_accuracy,
     metric_bars,
     retained_against_memory,
     save_figures,
@@ -250,3 +255,36 @@ def test_labels_far_apart_stay_where_they_are():
 
 def test_labels_that_share_a_height_are_centred_on_it():
     assert spread_out([40.0, 40.0, 40.0], gap=6.0) == pytest.approx([34, 40, 46])
+
+
+@pytest.fixture
+def watched(made_up_run):
+    """A run that was evaluated within three tasks of 20 examples: at half of each and at its end."""
+    run = made_up_run()
+    accuracy = np.full((2, 6, 3), np.nan)
+    accuracy[:, :, 0] = 0.5
+    accuracy[:, 2:, 1] = 0.7
+    accuracy[:, 4:, 2] = 0.9
+    of_classes = np.full((2, 6, 2), 0.25)
+    of_classes[:, 3:, 1] = 1.0
+    return dataclasses.replace(run, over_time=AccuracyOverTime(np.arange(10, 70, 10), accuracy, of_classes))
+
+
+def test_accuracy_over_time_is_the_mean_on_tasks_seen_with_their_ends(watched):
+    (axes,) = accuracy_over_time([watched]).axes
+    *ends, line = axes.lines
+    assert [it.get_xdata()[0] for it in ends] == [20, 40]
+    np.testing.assert_allclose(xy(line), [[10, 50], [20, 50], [30, 60], [40, 60], [50, 70], [60, 70]])
+
+
+def test_class_accuracy_shows_each_class_at_each_evaluation(watched):
+    axes, _ = class_accuracy(watched).axes
+    (mesh,) = axes.collections
+    shown = np.asarray(mesh.get_array()).reshape(2, 6)
+    np.testing.assert_allclose(shown, [[25] * 6, [25] * 3 + [100] * 3])
+
+
+@pytest.mark.parametrize("draw", [lambda run: accuracy_over_time([run]), class_accuracy])
+def test_figures_over_time_need_evaluations_within_tasks(made_up_run, draw):
+    with pytest.raises(ValueError, match="was tested at the ends of tasks only; run it with --evaluate-every"):
+        draw(made_up_run())

@@ -1,0 +1,175 @@
+"""Methods compared on one benchmark: what is chosen, run once, resumed and added to."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+
+import perdure.experiments.supervised.many as many
+from perdure.execution.pool import Failure
+from perdure.experiments.methods.compare import choose_methods, compare, comparison, resume_methods
+from perdure.experiments.supervised.spec import run_spec
+from perdure.learners.er import ER
+from perdure.learners.online import Online
+from perdure.presets.comparison import METHODS
+from perdure.presets.learners import find_preset
+from perdure.records.errors import ResultsError
+from perdure.records.methods import MethodsRecord
+from perdure.storage.lock import FolderInUseError, FolderLock
+from perdure.streams.catalog import BenchmarkRecipe
+
+DIGITS = BenchmarkRecipe("digits-rotations")
+SHORT = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 20})
+SMALL_ER = ER(learning_rate=0.1, memory_size=10, replay_batch_size=4)
+
+
+def in_this_process(jobs, workers, *, show):
+    """Stand for `run_jobs`, without its processes."""
+    failures = []
+    for job in jobs:
+        try:
+            job.work(lambda update: None)
+        except ArithmeticError as error:
+            failures.append(Failure(job.name, str(error)))
+    return failures
+
+
+@pytest.fixture
+def here(monkeypatch):
+    monkeypatch.setattr(many, "run_jobs", in_this_process)
+
+
+def compare_short(folder, *learners, **options):
+    return compare(comparison(learners, SHORT, **{"seeds": 2, **options}), folder, command="typed", progress=False)
+
+
+# --- which methods
+
+
+@pytest.mark.parametrize("benchmark", ["digits-rotations", "mnist-rotations"])
+def test_all_that_are_compared_by_default_have_presets(benchmark):
+    assert len(set(METHODS)) == 12
+    lacking = [name for name in METHODS if find_preset(name, benchmark, 200) is None]
+    assert lacking == []
+
+
+def test_each_has_its_preset_and_the_memory_requested():
+    online, er = choose_methods(["online", "er"], DIGITS, memory_size=50).learners
+    assert (online.learning_rate, er.learning_rate, er.memory_size) == (0.05, 0.1, 50)
+
+
+def test_values_given_come_before_presets(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '[[group]]\nsource = "own"\nlearner = "er"\npresets = [{ benchmark = "digits-rotations", memory_size = 7, '
+        "learning_rate = 0.3, replay_batch_size = 3 }]\n"
+    )
+    given = {"er": {"learning_rate": 0.2}}
+    er, online = choose_methods(["er", "online"], DIGITS, given=given, preset_file=file).learners
+    assert (er.learning_rate, er.memory_size, er.replay_batch_size) == (0.2, 7, 3)
+    assert online.learning_rate == 0.05  # the file has none
+
+
+def test_methods_without_values_are_named_with_what_they_need():
+    split = BenchmarkRecipe("mnist-split")
+    with pytest.raises(
+        ValueError, match=r"no preset for mnist-split of er \(needs learning_rate, .*--set er\.learning_"
+    ):
+        choose_methods(["er"], split)
+    rates = {"online": {"learning_rate": 0.1}}
+    chosen = choose_methods(["online", "er"], split, given=rates, lenient=True)
+    assert [type(it) for it in chosen.learners] == [Online]
+    assert "left out, since there is no preset for mnist-split: er" in chosen.notes
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "message"),
+    [
+        (["er", "er"], {}, "er is named twice"),
+        (["er"], {"mer": {"beta": 1.0}}, "values are given for mer, not among the methods: er"),
+        (["no-such"], {}, "unknown learner 'no-such'"),
+    ],
+)
+def test_bad_choices_are_refused(names, given, message):
+    with pytest.raises(ValueError, match=message):
+        choose_methods(names, DIGITS, given=given)
+
+
+def test_the_baseline_is_er_or_the_first():
+    assert comparison([Online(0.1), SMALL_ER], SHORT).baseline == "er"
+    assert comparison([Online(0.1)], SHORT).baseline == "online"
+    with pytest.raises(ValueError, match="the baseline is mer, expected one of the methods: online"):
+        comparison([Online(0.1)], SHORT, baseline="mer")
+    with pytest.raises(ValueError, match="no methods"):
+        comparison([], SHORT)
+
+
+# --- runs
+
+
+def test_what_is_there_is_not_run_again_and_methods_may_be_added(here, tmp_path, monkeypatch):
+    record, failures = compare_short(tmp_path, Online(0.1))
+    assert failures == []
+    assert record.finished
+    assert [(it.learner, it.seeds) for it in record.runs] == [("online", (0, 1))]
+    done = []
+    monkeypatch.setattr(many, "_do", lambda spec, folder, watch: done.append(folder.name.partition("-")[0]))
+    more, _ = compare_short(tmp_path, Online(0.1), SMALL_ER)
+    assert done == ["er"]
+    assert more.n_finished == 1
+
+
+def test_a_comparison_resumes_from_its_folder(here, tmp_path):
+    record, _ = compare_short(tmp_path, Online(0.1), SMALL_ER, evaluate_every=15, evaluate_on=20)
+    (tmp_path / "summary.json").unlink()
+    (record.runs[1].folder / "summary.json").unlink()
+    assert not MethodsRecord.load(tmp_path).finished
+    resumed, _ = resume_methods(tmp_path, progress=False)
+    assert resumed.finished
+    assert resumed.request == record.request
+    np.testing.assert_equal(dict(resumed.runs[1].summary.metrics), dict(record.runs[1].summary.metrics))
+    assert resumed.runs[1].over_time is not None
+
+
+def test_other_streams_need_another_folder(here, tmp_path):
+    compare_short(tmp_path, Online(0.1))
+    with pytest.raises(ResultsError, match="holds a run of another configuration"):
+        compare_short(tmp_path, Online(0.1), seeds=3)
+
+
+def test_a_method_that_fails_is_no_harm_to_the_others(here, tmp_path):
+    record, (failure,) = compare_short(tmp_path, Online(1e9), SMALL_ER)
+    assert "diverged" in failure.reason
+    assert [it.learner for it in record.runs] == ["er"]
+    assert not record.finished
+
+
+@pytest.mark.long
+def test_methods_learn_in_processes_of_their_own(tmp_path):
+    what = comparison([Online(0.1), SMALL_ER], SHORT, seeds=2)
+    record, failures = compare(what, tmp_path, command="typed", workers=2, progress=False)
+    assert failures == []
+    assert record.finished
+    assert [it.learner for it in record.runs] == ["online", "er"]
+
+
+def test_a_run_whose_folder_somebody_else_owns_fails_in_words(tmp_path, monkeypatch):
+    spec, folder = run_spec(Online(0.1), SHORT), tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.setattr(many, "_PATIENCE", 0.1)
+    with (
+        FolderLock(folder),
+        pytest.raises(FolderInUseError, match=rf"is in use by another run in this process \({os.getpid()}\)"),
+    ):
+        many._do(spec, folder, lambda update: None)
+    many._do(spec, folder, lambda update: None)
+    assert (folder / "summary.json").exists()
+
+
+def test_longer_runs_have_more_effort():
+    online, er = (many.effort(run_spec(it, SHORT)) for it in (Online(0.1), SMALL_ER))
+    assert (online, er) == (1, 5)
+    watched = run_spec(SMALL_ER, SHORT, seeds=3, evaluate_every=5)
+    assert many.effort(watched) == 3 * (5 + 5)
+    assert many.effort(dataclasses.replace(watched, alignment=True)) == 3 * (5 + 5 + 5)
