@@ -1,7 +1,7 @@
 """What features are worth with each head: ``python benchmarks/representations.py [PART ...]``.
 
 Evaluates the representations that come with perdure, and an untrained one, by the published protocol. What is measured
-is kept in ``docs/representations.json``, from which the tables of ``docs/representations.md`` are written after each
+is kept in ``docs/representations.json``, from which ``docs/representations.md`` and its figures are written after each
 representation. Every combination of features, head and number of classes is on the disk as soon as it is
 measured, in ordinary records of evaluations under ``runs/representations``, and is not measured again: a stopped
 command resumes where it was. All parts unless some are given, of closed-form, sgd, sines, oracle and times.
@@ -23,14 +23,12 @@ configure_jax()  # before JAX is imported: what the command line runs under
 import jax
 import page
 import representations_page
-from matplotlib.figure import Figure
 
 from perdure.experiments.representations.evaluation import EvaluationSpec, evaluate_all, evaluation_spec
 from perdure.experiments.representations.plan import make_recipe
 from perdure.metrics.bootstrap import bootstrap_mean
 from perdure.records.evaluation import ClassResult, Evaluation, EvaluationRecord
-from perdure.report.figures.representations import accuracy_against_classes, error_over_functions
-from perdure.report.figures.saving import save_figure
+from perdure.report.figures.representations import errors_of
 from perdure.representation.file import save_representation, shipped_representations
 from perdure.representation.heads import HEADS_OF_NUMBERS, SGD
 from perdure.storage.files import make_folder, write_atomically
@@ -117,30 +115,6 @@ PARTS: Mapping[str, Part] = {
 }
 
 
-class Curves(NamedTuple):
-    """A figure."""
-
-    file: str
-    figure: Callable[[list[Evaluation]], Figure]
-    curves: Sequence[tuple[str, str]]
-    """Features and head of each."""
-
-
-CURVES: Mapping[str, Curves] = {
-    "characters": Curves(
-        "oml-classes",
-        accuracy_against_classes,
-        [("omniglot-small-prototypes", "lda"), (OML, "lda"), (OML, SGD), (PRETRAINING, "lda"), (PRETRAINING, SGD)],
-    ),
-    "sines": Curves(
-        "oml-sine",
-        error_over_functions,
-        [("sine", "ridge"), ("sine", SGD), ("sine-pretraining", "ridge"), ("sine-pretraining", SGD)],
-    ),
-}
-"""By the kind of what they show."""
-
-
 def times() -> Numbers:
     """Return how long 50 runs of 600 classes take on OML's features, nothing of which is kept."""
     found: Numbers = {}
@@ -164,7 +138,7 @@ def add(numbers: Numbers, kind: str, spec: EvaluationSpec, evaluations: Sequence
             if isinstance(it, ClassResult):
                 own[str(it.classes)] = {part: bootstrap_mean(getattr(it, part)) for part in ("held_out", "trajectory")}
             else:
-                own["error"] = bootstrap_mean(it.so_far[:, -1])
+                own |= errors_of(it)._asdict()
 
 
 def recorded(spec: EvaluationSpec) -> list[Evaluation]:
@@ -173,22 +147,10 @@ def recorded(spec: EvaluationSpec) -> list[Evaluation]:
     return list(EvaluationRecord.load(folder).evaluations) if folder.exists() else []
 
 
-def draw(kind: str, evaluations: Sequence[Evaluation]) -> None:
-    """Write the figure of a kind, of the curves of `CURVES` that were measured."""
-    titles = representations_page.TITLES | representations_page.SINE_TITLES
-    curves = []
-    for name, head in CURVES[kind].curves:
-        results: list[Any] = [it for its in evaluations if its.name == name for it in its.results if it.head == head]
-        if results:
-            curves.append(Evaluation(f"{titles[name]}, {head}", {}, results))
-    if curves:
-        list(save_figure(CURVES[kind].figure(curves), DOCS / "figures" / CURVES[kind].file))
-
-
 def keep(numbers: Numbers) -> None:
-    """Write what was measured, and the tables of the page."""
+    """Write what was measured, and the page."""
     write_atomically(DOCS / "representations.json", json.dumps(numbers, indent=1).encode() + b"\n")
-    representations_page.write(numbers, DOCS / "representations.md")
+    representations_page.write(numbers, DOCS)
 
 
 def main() -> None:
@@ -206,14 +168,10 @@ def main() -> None:
         for spec in specs.get(part, []):
             add(numbers, PARTS[part].kind, spec, evaluate_all(spec, spec.default_folder(RECORDS)))
             keep(numbers)
-    by_kind: dict[str, list[Evaluation]] = {}
     for part, its in specs.items():
         for spec in its:
-            add(numbers, PARTS[part].kind, spec, found := recorded(spec))
-            by_kind.setdefault(PARTS[part].kind, []).extend(found)
+            add(numbers, PARTS[part].kind, spec, recorded(spec))
     keep(numbers)
-    for kind in CURVES:
-        draw(kind, by_kind[kind])
 
 
 if __name__ == "__main__":

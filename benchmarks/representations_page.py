@@ -1,4 +1,4 @@
-"""The tables of the page on representations, put between the marks of its text.
+"""The tables and figures of the page on representations; tables stand between marks of its text.
 
 ``python benchmarks/representations_page.py`` writes them again from ``docs/representations.json``.
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
+from perdure.report.figures.representations import PARTS, SineErrors, accuracy_curves, error_curves
+from perdure.report.figures.saving import save_figure
 from perdure.report.markdown import aligned_markdown
 from perdure.storage.files import write_atomically
 
@@ -31,6 +35,16 @@ SINE_TITLES = {
     "sine-untrained": "untrained",
 }
 """Features of sine waves, likewise."""
+CURVES = (
+    ("omniglot-small-prototypes", "lda"),
+    ("omniglot-small", "lda"),
+    ("omniglot-small", "sgd"),
+    ("omniglot-small-pretraining", "lda"),
+    ("omniglot-small-pretraining", "sgd"),
+)
+"""Features and head of each curve of the figure of characters."""
+SINE_CURVES = (("sine", "ridge"), ("sine", "sgd"), ("sine-pretraining", "ridge"), ("sine-pretraining", "sgd"))
+"""The same of that of sine waves."""
 HEADS = ("sgd", "nearest-mean", "gaussian", "gaussian-map", "lda", "slda", "ridge")
 COUNTS = ("10", "50", "200", "600")
 OML_COUNTS = ("10", "50", "75", "100", "150", "200", "600")
@@ -73,12 +87,13 @@ Interval = Sequence[float]
 """Mean, and where its interval begins and ends."""
 
 
-def write(numbers: Mapping[str, Any], page: Path) -> None:
-    """Replace the tables between the marks of a page.
+def write(numbers: Mapping[str, Any], docs: Path) -> None:
+    """Replace the tables between the marks of the page, and its figures, which have the curves that were measured.
 
     Raises:
         ValueError: if the page does not have the marks of each table once.
     """
+    page = docs / "representations.md"
     text = page.read_text(encoding="utf-8")
     for name, table in tables(numbers).items():
         mark = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
@@ -88,6 +103,31 @@ def write(numbers: Mapping[str, Any], page: Path) -> None:
         if n_marks != 1:
             raise ValueError(f"{page} has <!-- table: {name} --> … <!-- end --> {n_marks} times, expected once")
     write_atomically(page, text.encode())
+    for name, figure in figures(numbers):
+        list(save_figure(figure, docs / "figures" / name))
+
+
+def figures(numbers: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures with their names."""
+    if curves := _curves(numbers, "characters", CURVES):
+        yield (
+            "oml-classes",
+            accuracy_curves(
+                {
+                    name: {part: {int(count): its[part] for count, its in found.items()} for part in PARTS}
+                    for name, found in curves.items()
+                }
+            ),
+        )
+    if curves := _curves(numbers, "sines", SINE_CURVES):
+        yield "oml-sine", error_curves({name: SineErrors(**found) for name, found in curves.items()})
+
+
+def _curves(numbers: Mapping[str, Any], kind: str, curves: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return what was measured of each curve, by features and head."""
+    titles = TITLES | SINE_TITLES
+    heads = {name: its["heads"] for name, its in numbers.get(kind, {}).items()}
+    return {f"{titles[name]}, {head}": heads[name][head] for name, head in curves if head in heads.get(name, {})}
 
 
 def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
@@ -158,7 +198,7 @@ def _oracle_table(oracle: Mapping[str, Any]) -> str:
 def _sine_table(sines: Mapping[str, Any]) -> str:
     rows = []
     for title, found in sines.items():
-        cells = [_error(found.get(head, {}).get("error")) for head in ("sgd", "ridge")]
+        cells = [_error(found[head]["so_far"][-1] if head in found else None) for head in ("sgd", "ridge")]
         rows.append([title, *cells, str(PUBLISHED_SINE.get(title, ""))])
     return aligned_markdown(["Features", "`sgd`", "`ridge`", "published, `sgd`"], rows, (0,))
 
@@ -193,5 +233,5 @@ def _error(interval: Interval | None) -> str:
 
 
 if __name__ == "__main__":
-    docs = Path(__file__).parents[1] / "docs"
-    write(json.loads((docs / "representations.json").read_text(encoding="utf-8")), docs / "representations.md")
+    folder = Path(__file__).parents[1] / "docs"
+    write(json.loads((folder / "representations.json").read_text(encoding="utf-8")), folder)

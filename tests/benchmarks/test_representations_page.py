@@ -34,8 +34,10 @@ def numbers():
 def test_the_page_is_what_the_command_writes(numbers, tmp_path):
     written = tmp_path / "representations.md"
     shutil.copy(DOCS / "representations.md", written)
-    page.write(numbers, written)
+    page.write(numbers, tmp_path)
     assert written.read_bytes() == (DOCS / "representations.md").read_bytes()
+    figures = {it.name for it in (tmp_path / "figures").iterdir()}
+    assert figures == {f"{name}.{ending}" for name in ("oml-classes", "oml-sine") for ending in ("png", "svg")}
 
 
 def test_all_that_comes_with_perdure_has_a_row():
@@ -53,10 +55,10 @@ def test_measured_with_interval_beside_published():
 
 
 def test_a_page_without_a_mark_is_left_alone(tmp_path):
-    path = tmp_path / "page.md"
+    path = tmp_path / "representations.md"
     path.write_text("<!-- table: sine -->\nno end\n", encoding="utf-8")
     with pytest.raises(ValueError, match="0 times, expected once"):
-        page.write({}, path)
+        page.write({}, tmp_path)
     assert path.read_text(encoding="utf-8") == "<!-- table: sine -->\nno end\n"
 
 
@@ -78,7 +80,9 @@ def test_numbers_are_means_with_their_intervals(command):
     found = numbers["characters"]["some"]["heads"]["lda"]["200"]
     assert found["held_out"] == (0.25, 0.25, 0.25)
     assert found["trajectory"] == pytest.approx((0.6, 0.5, 0.7))
-    assert numbers["sines"]["some"]["heads"]["sgd"]["error"][0] == 3
+    errors = numbers["sines"]["some"]["heads"]["sgd"]
+    assert [it[0] for it in errors["so_far"]] == [1, 3]
+    assert [it[0] for it in errors["at_end"]] == [2, 4]
 
 
 def test_numbers_of_features_that_have_changed_give_way(command):
@@ -104,18 +108,12 @@ def test_each_combination_on_the_disk_is_on_the_page(command, tmp_path, monkeypa
     assert [(it.head, it.classes) for it in found.results] == [("lda", 200)]
 
 
-@pytest.mark.parametrize("kind", ["characters", "sines"])
-def test_a_figure_has_the_curves_that_were_measured(command, kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "DOCS", tmp_path)
-    drawn = []
-    figure = command.CURVES[kind].figure
-    curves = command.CURVES[kind]._replace(figure=lambda its: drawn.extend(it.name for it in its) or figure(its))
-    monkeypatch.setattr(command, "CURVES", {kind: curves})
-    name, head = curves.curves[0]
-    made = {
-        "characters": ClassResult(head, 10, None, np.array([0.5]), np.array([0.5])),
-        "sines": SineResult(head, 0.1, np.ones((1, 2, 2))),
-    }
-    command.draw(kind, [Evaluation(name, {}, [made[kind]])])
-    assert drawn == [{"characters": "prototypes, lda", "sines": "OML, ridge"}[kind]]
-    assert {it.name for it in (tmp_path / "figures").iterdir()} == {f"{curves.file}.png", f"{curves.file}.svg"}
+def test_figures_have_the_curves_that_were_measured():
+    interval = [0.5, 0.4, 0.6]
+    counts = {"10": {"held_out": interval, "trajectory": interval}}
+    characters = {"omniglot-small": {"heads": {"sgd": counts, "ridge": counts}}}
+    sines = {"sine": {"heads": {"ridge": {"so_far": [interval] * 3, "at_end": [interval] * 3}}}}
+    made = dict(page.figures({"characters": characters, "sines": sines}))
+    labels = {name: figure.axes[0].get_legend_handles_labels()[1] for name, figure in made.items()}
+    assert labels == {"oml-classes": ["OML, sgd"], "oml-sine": ["OML, ridge"]}
+    assert dict(page.figures({})) == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -12,10 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from perdure.metrics.bootstrap import bootstrap_mean
-from perdure.records.evaluation import ClassResult, Evaluation, SineResult, on_sines
+from perdure.records.evaluation import Evaluation, SineResult, on_sines
 from perdure.report.figures.saving import save_figure
 from perdure.report.figures.style import GREY, WIDTH, colour_of, literal, tidy
 from perdure.representation.statistics import Statistics
+
+PARTS = {"trajectory": "Images learned", "held_out": "Held-out images"}
+"""Accuracies of an evaluation on classes, and the titles of their panels."""
 
 _FAR_APART = 50
 """Ratio of errors from which an axis is logarithmic: the smallest would not be seen otherwise."""
@@ -44,31 +47,35 @@ def _by_head(evaluations: Sequence[Evaluation]) -> dict[str, list[Any]]:
     return found
 
 
-def _curves(evaluations: Sequence[Evaluation]) -> dict[str, list[ClassResult]]:
-    """Return results by the number of classes."""
-    return {name: sorted(its, key=lambda it: it.classes) for name, its in _by_head(evaluations).items()}
+def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
+    """Show accuracy against the number of classes learned: on the images learned, and on others of those classes."""
+    return accuracy_curves(
+        {
+            name: {part: {it.classes: bootstrap_mean(getattr(it, part)) for it in results} for part in PARTS}
+            for name, results in _by_head(evaluations).items()
+        }
+    )
 
 
 @literal
-def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
-    """Show accuracy against the number of classes learned: on the images learned, and on others of those classes.
+def accuracy_curves(curves: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Figure:
+    """Show accuracies against the number of classes learned; bands are their intervals.
 
-    Bands are 95 % bootstrap intervals.
+    Args:
+        curves: by name, part of `PARTS` and number of classes: the mean, and where its interval begins and ends.
     """
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, part, title in zip(
-        panels, ("trajectory", "held_out"), ("Images learned", "Held-out images"), strict=True
-    ):
-        for place, (name, results) in enumerate(_curves(evaluations).items()):
-            x = [it.classes for it in results]
-            mean, low, high = zip(*(bootstrap_mean(getattr(it, part)) for it in results), strict=True)
+    for axes, (part, title) in zip(panels, PARTS.items(), strict=True):
+        for place, (name, parts) in enumerate(curves.items()):
+            x = sorted(parts[part])
+            mean, low, high = zip(*(parts[part][classes] for classes in x), strict=True)
             axes.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=name)
             axes.fill_between(x, low, high, color=colour_of(place), alpha=0.2, linewidth=0)
         axes.set_title(title, loc="left", size=10)
         axes.set_xlabel("Classes learned one after another")
         axes.set_xscale("log")
-        ticks = sorted({it.classes for results in _curves(evaluations).values() for it in results})
+        ticks = sorted({classes for parts in curves.values() for classes in parts[part]})
         axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
         axes.xaxis.set_minor_locator(NullLocator())
         tidy(axes, grid="y")
@@ -79,23 +86,40 @@ def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
     return figure
 
 
-@literal
 def error_over_functions(evaluations: Sequence[Evaluation]) -> Figure:
+    """Show the error over the functions learned so far, and that of each function at the end."""
+    return error_curves({name: errors_of(its[0]) for name, its in _by_head(evaluations).items()})
+
+
+class SineErrors(NamedTuple):
+    """Mean squared errors: each the mean, and where its interval begins and ends."""
+
+    so_far: Sequence[Sequence[float]]
+    """After each function, over the functions learned so far."""
+    at_end: Sequence[Sequence[float]]
+    """Of each function after the last."""
+
+
+def errors_of(result: SineResult) -> SineErrors:
+    """Return the errors that a figure shows."""
+    return SineErrors(*([bootstrap_mean(it) for it in runs.T] for runs in (result.so_far, result.errors[:, -1])))
+
+
+@literal
+def error_curves(results: Mapping[str, SineErrors]) -> Figure:
     """Show the error over the functions learned so far, and that of each function at the end.
 
     Bands and whiskers are 95 % bootstrap intervals.
     """
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     curves, bars = figure.subplots(1, 2)
-    results: dict[str, SineResult] = {name: its[0] for name, its in _by_head(evaluations).items()}
     width = 0.8 / len(results)
-    for place, (name, result) in enumerate(results.items()):
-        errors, so_far = result.errors, result.so_far
-        x = np.arange(1, so_far.shape[1] + 1)
-        mean, low, high = map(np.array, zip(*(bootstrap_mean(column) for column in so_far.T), strict=True))
+    for place, (name, errors) in enumerate(results.items()):
+        x = np.arange(1, len(errors.so_far) + 1)
+        mean, low, high = map(np.array, zip(*errors.so_far, strict=True))
         curves.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=name)
         curves.fill_between(x, low, high, color=colour_of(place), alpha=0.2, linewidth=0)
-        mean, low, high = map(np.array, zip(*(bootstrap_mean(column) for column in errors[:, -1].T), strict=True))
+        mean, low, high = map(np.array, zip(*errors.at_end, strict=True))
         at = x - 0.4 + width * (place + 0.5)
         bars.bar(at, mean, width, color=colour_of(place))
         bars.errorbar(at, mean, yerr=[mean - low, high - mean], fmt="none", ecolor=GREY, elinewidth=0.8)
@@ -106,7 +130,7 @@ def error_over_functions(evaluations: Sequence[Evaluation]) -> Figure:
     curves.set_ylabel("Mean squared error")
     curves.set_xlabel("Functions learned one after another")
     bars.set_xlabel("Function, in the order learned")
-    ends = [float(it.so_far[:, -1].mean()) for it in results.values()]
+    ends = [it.so_far[-1][0] for it in results.values()]
     for axes in (curves, bars):
         if max(ends) > _FAR_APART * min(ends):
             axes.set_yscale("log")
