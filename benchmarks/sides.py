@@ -36,7 +36,7 @@ class Method(NamedTuple):
 
     name: str
     learner: Learner[Any]
-    eager: Callable[..., None]
+    eager: Callable[..., object]
     """(network, stream, first=…): learns in place; examples before `first` are memories already."""
     task_sizes: tuple[int, ...]
     warm: int

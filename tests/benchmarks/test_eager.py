@@ -147,11 +147,11 @@ def test_a_gem_with_one_memory_a_task(eager, plainly, tasks, model, monkeypatch)
     learner, state = AGEM(memory_size=TASKS, stream_info=info, **values), None
     observe = jax.jit(learner.observe_with)
     for task, (xs, ys) in enumerate(tasks):
-        last = [jnp.stack([jnp.asarray(leaf[-1])] * 2) for leaf in tasks[max(task - 1, 0)]]
+        last_x, last_y = (jnp.stack([jnp.asarray(leaf[-1])] * 2) for leaf in tasks[max(task - 1, 0)])
         for x, y in zip(xs, ys, strict=True):
             example = Example(jnp.asarray(x), jnp.asarray(y), jnp.asarray(task, jnp.int32))
             state = learner.init(model, example, jax.random.key(0)) if state is None else state
-            state, _ = observe(state, example, Example(*last, jnp.zeros(2, jnp.int32)))
+            state, _ = observe(state, example, Example(last_x, last_y, jnp.zeros(2, jnp.int32)))
     assert state is not None
     assert_close(plainly(eager.a_gem, memories_per_task=1, **values), jax.tree.leaves(state.model))
 
