@@ -155,7 +155,19 @@ def test_a_record_knows_what_was_learned():
         ((X, Y[:3]), ValueError, r"train.y has shape \(3,\), expected \(24,\)"),
         ("nowhere.txt", ContentError, "nowhere.txt ends in '.txt', expected .npz or"),
     ],
-    ids=str,
+    ids=[
+        "number",
+        "array",
+        "dictionary",
+        "avalanche",
+        "empty",
+        "no labels",
+        "two shapes",
+        "parts without train",
+        "list",
+        "two lengths",
+        "another ending",
+    ],
 )
 def test_something_else_is_refused(data, error, message):
     with pytest.raises(error, match=message):
