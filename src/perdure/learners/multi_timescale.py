@@ -17,7 +17,7 @@ from perdure.updates.losses import Loss, or_cross_entropy
 from perdure.updates.reptile import reptile_step
 from perdure.updates.sequential import meta_steps
 
-_KNOWN_BY_HEART = 200.0
+_KNOWN_BY_HEART = 100.0
 """Replays after which the share of a stored answer is half of what it comes to."""
 _TEMPERATURE = 2.0
 """Of stored answers: what is unlikely has more weight than at 1 (Hinton, Vinyals & Dean 2015, arXiv 1503.02531)."""
@@ -69,7 +69,7 @@ class MultiTimescaleMER(Learner[MultiTimescaleState]):
 
     memory_size: int = integer("number of examples that the memory holds")
     learning_rate: Rate = rate("learning rate α of SGD", default=0.05)
-    replay_batch_size: int = integer("memories drawn for each batch (k − 1)", default=10)
+    replay_batch_size: int = integer("memories drawn for each batch (k − 1)", default=5)
     batches_per_example: int = integer("batches replayed with each arriving example (s)", default=10)
     beta: Rate = rate("meta-rate β of the Reptile step after each batch", default=0.05)
     stored_share: Rate = rate(
