@@ -55,7 +55,7 @@ def _draw(axes: Axes, records: Sequence[RunRecord], cost: Callable[[RunRecord], 
     points = [_point(record, cost(record)) for record in records]
     axes.set_xscale("log")
     costs = [it.cost for it in points]
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(costs) < 100 * min(costs) else (1,)))
+    axes.xaxis.set_major_locator(LogLocator(subs=_ticks(max(costs) / min(costs))))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     frontier = _frontier(points)
@@ -81,6 +81,13 @@ def _draw(axes: Axes, records: Sequence[RunRecord], cost: Callable[[RunRecord], 
             label=name_among(record, records),
         )
     tidy(axes, grid="y")
+
+
+def _ticks(ratio: float) -> tuple[float, ...]:
+    """Return what is multiplied with powers of ten for ticks on an axis whose ends have a ratio."""
+    if ratio < 4:
+        return (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    return (1, 2, 5) if ratio < 100 else (1,)
 
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")

@@ -61,7 +61,7 @@ def accuracy_over_time(records: Sequence[RunRecord]) -> Figure:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_major_formatter(percent_formatter())
     tidy(axes, grid="y")
-    figure.legend(loc="outside lower left", ncols=5, frameon=False, fontsize=8)
+    figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=8)
     return figure
 
 
