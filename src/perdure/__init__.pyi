@@ -32,6 +32,7 @@ from .learners.er_ace import ERACEReleased as ERACEReleased
 from .learners.er_ace import ERACEReleasedTaskFree as ERACEReleasedTaskFree
 from .learners.ewc import EWC as EWC
 from .learners.ewc import EWCPerExample as EWCPerExample
+from .learners.fourier_ridge import RandomFourierRidge as RandomFourierRidge
 from .learners.gaussian import GaussianHead as GaussianHead
 from .learners.gdumb import GDumb as GDumb
 from .learners.gem import AGEM as AGEM

@@ -56,6 +56,7 @@ from perdure.updates.gradient import (
 )
 from perdure.updates.losses import CrossEntropyWithinTask, Loss, cross_entropy, mean_squared_error, or_cross_entropy
 from perdure.updates.projection import average_projection, project
+from perdure.updates.reference import projected_step
 from perdure.updates.reptile import reptile_step
 from perdure.updates.weights import equal_weights
 
@@ -115,6 +116,7 @@ __all__ = [
     "predict_by_task",
     "predict_one",
     "project",
+    "projected_step",
     "rate",
     "recall",
     "reptile_step",
