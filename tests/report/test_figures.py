@@ -273,7 +273,7 @@ def watched(made_up_run):
 def test_accuracy_over_time_is_the_mean_on_tasks_seen_with_their_ends(watched):
     (axes,) = accuracy_over_time([watched]).axes
     *ends, line = axes.lines
-    assert [it.get_xdata()[0] for it in ends] == [20, 40]
+    assert [xy(it)[0, 0] for it in ends] == [20, 40]
     np.testing.assert_allclose(xy(line), [[10, 50], [20, 50], [30, 60], [40, 60], [50, 70], [60, 70]])
 
 

@@ -128,7 +128,10 @@ def test_a_comparison_resumes_from_its_folder(here, tmp_path):
     resumed, _ = resume_methods(tmp_path, progress=False)
     assert resumed.finished
     assert resumed.request == record.request
-    np.testing.assert_equal(dict(resumed.runs[1].summary.metrics), dict(record.runs[1].summary.metrics))
+    again, first = (it.runs[1].summary for it in (resumed, record))
+    assert again is not None
+    assert first is not None
+    np.testing.assert_equal(dict(again.metrics), dict(first.metrics))
     assert resumed.runs[1].over_time is not None
 
 

@@ -101,6 +101,7 @@ def test_a_run_broken_off_has_the_same_evaluations(to_disk, power_cut_at, watche
     np.testing.assert_equal(resumed.metrics, watched.metrics)
     record = RunRecord.load(tmp_path / "run")
     np.testing.assert_equal(record.over_time, watched.over_time)
+    assert record.summary is not None
     np.testing.assert_equal(dict(record.summary.metrics), watched.metrics)
 
 

@@ -86,8 +86,8 @@ def _draw(axes: Axes, records: Sequence[RunRecord], cost: Callable[[RunRecord], 
 def _ticks(ratio: float) -> tuple[float, ...]:
     """Return what is multiplied with powers of ten for ticks on an axis whose ends have a ratio."""
     if ratio < 4:
-        return (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-    return (1, 2, 5) if ratio < 100 else (1,)
+        return (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+    return (1.0, 2.0, 5.0) if ratio < 100 else (1.0,)
 
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
