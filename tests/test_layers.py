@@ -149,4 +149,4 @@ def test_experiments_know_supervised_and_not_each_other(folder):
 
 def test_supervised_is_known_to_experiments_alone():
     assert "supervised" in EXPERIMENTS
-    assert len(EXPERIMENTS) == 5
+    assert len(EXPERIMENTS) == 6

@@ -66,8 +66,8 @@ def test_averages_follow_the_weights_the_slowest_over_what_the_memory_has_lost()
 
 @pytest.mark.parametrize("stream", [STREAM, NUMBERS], ids=["classes", "numbers"])
 def test_all_networks_answer_and_their_answer_is_stored(stream):
-    loss = {} if stream is STREAM else {"loss": mean_squared_error}
-    learner = MultiTimescaleMER(**REPLAY, shortest_time_scale=2, **loss)
+    loss = None if stream is STREAM else mean_squared_error
+    learner = MultiTimescaleMER(**REPLAY, shortest_time_scale=2, loss=loss)
     states, infos = learn(learner, stream)
     for n in range(1, N):
         outputs = np.stack([network(states, n - 1, which)(stream.x[n]) for which in range(5)])

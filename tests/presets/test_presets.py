@@ -137,7 +137,7 @@ def test_a_learner_without_memory_takes_no_notice_of_its_size():
 
 def test_an_unknown_pair_has_no_preset():
     assert find_preset("mer", "my-stream") is None
-    assert find_preset("gdumb", "mnist-rotations", 200) is None
+    assert find_preset("gdumb", "mnist-many-permutations", 200) is None
 
 
 def test_published_figures():
