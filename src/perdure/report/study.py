@@ -148,8 +148,8 @@ def _look_ahead(records: Sequence[RunRecord], quick: bool) -> list[Block]:
         blocks.append(
             Paragraph(
                 "Sync falls short on Permutations. Its released command has an initial rate of 0.15 there, that of "
-                "C-MAML 0.03. With 0.03 Sync comes within about two points of the figure, while the released code's initial "
-                "weights in place of perdure's, or a lower rate of the weights, make no difference (seed 0)."
+                "C-MAML 0.03. With 0.03 Sync comes within about two points of the figure, while the initial weights of "
+                "the released code, or a lower rate of the weights, make no difference (seed 0)."
             )
         )
     for benchmark, runs in _by_benchmark(records).items():
