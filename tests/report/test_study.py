@@ -129,6 +129,14 @@ def test_what_is_remembered_of_the_paper_is_marked(made_up_run, benchmark, publi
     assert "remembered were written down from memory" in text_of(blocks)
 
 
+@pytest.mark.parametrize(("retained", "told"), [(0.6, True), (0.7, False)])
+def test_that_sync_falls_short_is_told_if_it_does(made_up_run, retained, told):
+    # Two tasks of three keep `retained`, the last 0.9; remembered are 70.54.
+    run = made_up_run("sync", {"memory_size": 200}, "mnist-permutations", retained=retained - 0.1)
+    text = text_of(blocks_of({"look-ahead": [run]}, study="la-maml"))
+    assert ("Sync falls short on Permutations" in text) == told
+
+
 def test_time_and_hyperparameters_are_told(made_up_run):
     blocks = blocks_of({"retained": [made_up_run()]}, [made_up_run(seeds=1)])
     (time,) = tables_under(blocks, "Time of one seed")

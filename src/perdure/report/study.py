@@ -22,6 +22,7 @@ from perdure.report.cells import (
 from perdure.report.figures import accuracy_matrices, alignment_over_stream, image_of, retained_against_memory
 from perdure.report.figures.style import accuracies, knows_the_past
 from perdure.report.names import benchmark_title
+from perdure.report.tables import metric_of, published_figure
 
 _SOURCE = "Riemer et al. 2019, tables 1 and 2"
 _SOURCE_OF_LOOK_AHEAD = "Gupta et al. 2020, the table of MNIST"
@@ -143,9 +144,27 @@ def _look_ahead(records: Sequence[RunRecord], quick: bool) -> list[Block]:
             f"figure is reached if it lies above the published mean or at most {TOLERANCE} points below it."
         )
     blocks: list[Block] = [Heading(2, "Retained accuracy (%)"), Paragraph(text), Paragraph(_KEPT)]
+    if not quick and _sync_falls_short(records):
+        blocks.append(
+            Paragraph(
+                "Sync falls short on Permutations. Its released command has an initial rate of 0.15 there, that of "
+                "C-MAML 0.03. With 0.03 Sync comes within about two points of the figure, while the initial weights of "
+                "the released code, or a lower rate of the weights, make no difference (seed 0)."
+            )
+        )
     for benchmark, runs in _by_benchmark(records).items():
         blocks += [Heading(3, benchmark_title(benchmark)), accuracy_table(runs, with_published=not quick)]
     return blocks
+
+
+def _sync_falls_short(records: Sequence[RunRecord]) -> bool:
+    """Tell whether Sync's retained accuracy on Permutations is not reached, with the released command's rate."""
+    own = [it for it in records if (it.learner, it.benchmark) == ("sync", "mnist-permutations")]
+    pairs = [(metric_of(it, "retained_accuracy"), published_figure(it)) for it in own]
+    return any(
+        measured is not None and figure is not None and 100 * measured.mean < figure.mean - TOLERANCE
+        for measured, figure in pairs
+    )
 
 
 def _alignment(records: Sequence[RunRecord], quick: bool) -> list[Block]:
