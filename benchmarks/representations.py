@@ -138,7 +138,7 @@ def add(numbers: Numbers, kind: str, spec: EvaluationSpec, evaluations: Sequence
             if isinstance(it, ClassResult):
                 own[str(it.classes)] = {part: bootstrap_mean(getattr(it, part)) for part in ("held_out", "trajectory")}
             else:
-                own |= errors_of(it)._asdict()
+                own |= {"error": bootstrap_mean(it.so_far[:, -1])} | errors_of(it)._asdict()
 
 
 def recorded(spec: EvaluationSpec) -> list[Evaluation]:

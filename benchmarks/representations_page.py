@@ -88,7 +88,7 @@ Interval = Sequence[float]
 
 
 def write(numbers: Mapping[str, Any], docs: Path) -> None:
-    """Replace the tables between the marks of the page, and its figures, which have the curves that were measured.
+    """Replace the tables between the marks of the page, and its figures once all their curves were measured.
 
     Raises:
         ValueError: if the page does not have the marks of each table once.
@@ -108,19 +108,21 @@ def write(numbers: Mapping[str, Any], docs: Path) -> None:
 
 
 def figures(numbers: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
-    """Yield the figures with their names."""
-    if curves := _curves(numbers, "characters", CURVES):
-        yield (
-            "oml-classes",
-            accuracy_curves(
-                {
-                    name: {part: {int(count): its[part] for count, its in found.items()} for part in PARTS}
-                    for name, found in curves.items()
-                }
-            ),
-        )
-    if curves := _curves(numbers, "sines", SINE_CURVES):
-        yield "oml-sine", error_curves({name: SineErrors(**found) for name, found in curves.items()})
+    """Yield with their names the figures all of whose curves were measured."""
+    characters = _curves(numbers, "characters", CURVES)
+    if len(characters) == len(CURVES):
+        accuracies = {
+            name: {part: {int(count): its[part] for count, its in found.items()} for part in PARTS}
+            for name, found in characters.items()
+        }
+        yield "oml-classes", accuracy_curves(accuracies)
+    errors = {
+        name: SineErrors(found["so_far"], found["at_end"])
+        for name, found in _curves(numbers, "sines", SINE_CURVES).items()
+        if "so_far" in found
+    }
+    if len(errors) == len(SINE_CURVES):
+        yield "oml-sine", error_curves(errors)
 
 
 def _curves(numbers: Mapping[str, Any], kind: str, curves: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -198,7 +200,7 @@ def _oracle_table(oracle: Mapping[str, Any]) -> str:
 def _sine_table(sines: Mapping[str, Any]) -> str:
     rows = []
     for title, found in sines.items():
-        cells = [_error(found[head]["so_far"][-1] if head in found else None) for head in ("sgd", "ridge")]
+        cells = [_error(found.get(head, {}).get("error")) for head in ("sgd", "ridge")]
         rows.append([title, *cells, str(PUBLISHED_SINE.get(title, ""))])
     return aligned_markdown(["Features", "`sgd`", "`ridge`", "published, `sgd`"], rows, (0,))
 
@@ -228,7 +230,7 @@ def _percent(interval: Interval | None, published: float | None = None) -> str:
 def _error(interval: Interval | None) -> str:
     if interval is None:
         return "–"
-    mean, low, high = (f"{it:.2g}" for it in interval)
+    mean, low, high = (f"{it:.3g}" for it in interval)
     return f"{mean} [{low}, {high}]"
 
 
