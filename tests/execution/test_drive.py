@@ -68,6 +68,22 @@ def test_stretches_become_as_long_as_the_speed_allows(monkeypatch):
     assert job.stretches == [(0, 3), (3, 15), (15, 16), (16, 18), (18, 20)]
 
 
+def test_stretches_do_more_than_what_each_of_them_costs(monkeypatch):
+    """Each stretch takes 3 seconds and a hundredth for each unit: in a second nothing would be done."""
+
+    def timed(work, *arguments):
+        before = job.position
+        work(*arguments)
+        return driving._Times(3.0 + 0.01 * (job.position - before), 0.0)
+
+    monkeypatch.setattr(driving, "_times", timed)
+    job = Sum(5000)
+    drive(job, QUIET)
+    last = [stop - start for start, stop in job.stretches][-5:-1]
+    assert min(last) > 250  # half of the time
+    assert max(last) < 350  # and a request to stop is noticed in twice as long as a stretch costs
+
+
 def test_a_job_may_end_early(in_folder):
     job = Sum(10, (2, 4, 6, 8, 10), stop_at=5)
     in_folder(job)
@@ -136,12 +152,12 @@ def test_without_a_folder_only_the_end_is_checked(stretches_of):
 
 def test_costs_accumulate_over_resumptions(in_folder, stretches_of, monkeypatch):
     stretches_of(2)
-    monkeypatch.setattr(driving, "_times", lambda work, *arguments: (work(*arguments), driving._Times(5e8, 6e8))[1])
+    monkeypatch.setattr(driving, "_times", lambda work, *arguments: (work(*arguments), driving._Times(0.25, 0.5))[1])
     for position in (4, 8):
         with pytest.raises(InterruptedRunError):
             in_folder(Sum(10, at=stopping(signal.SIGTERM, position)))
     costs = in_folder(Sum(10))
-    assert costs == Costs(training_seconds=5 * 5e8, training_cpu_seconds=5 * 6e8, compile_seconds=3 * 5e8)
+    assert costs == Costs(training_seconds=5 * 0.25, training_cpu_seconds=5 * 0.5, compile_seconds=3 * 0.25)
     assert in_folder(Sum(10)) == costs, "a finished job is not compiled again"
 
 

@@ -99,6 +99,8 @@ class _Loop:
         self._costs = costs
         self._folder = how.folder
         self._saved = time.monotonic()
+        self._shortest = math.inf
+        """Seconds of the shortest stretch so far."""
 
     def run(self) -> None:
         job = self._job
@@ -112,7 +114,9 @@ class _Loop:
             stretch = job.first_stretch
             while not job.ended:
                 speed = self._stretch(stretch)
-                stretch = max(1, int(speed * STRETCH_SECONDS))
+                # The shortest stretch tells what one costs at least, such as copying a large state. A stretch must take
+                # longer than that, or stretches would become shorter and shorter, and do little but copy.
+                stretch = max(1, int(speed * STRETCH_SECONDS * max(1.0, 2 * self._shortest)))
                 report(ProgressUpdate(job.position, job.length, speed, job.report()))
                 self._notice_a_deleted_folder()
                 requested = None if job.ended else stop.received
@@ -128,6 +132,7 @@ class _Loop:
         due = job.boundaries[next_boundary] if next_boundary < len(job.boundaries) else math.inf
         try:
             times = _times(job.advance, int(min(start + units, due, job.length)))
+            self._shortest = min(self._shortest, times.wall)
             self._costs.training_seconds += times.wall
             self._costs.training_cpu_seconds += times.cpu
             if job.position == due:
