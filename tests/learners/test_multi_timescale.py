@@ -9,7 +9,8 @@ import pytest
 
 from perdure.core import Example
 from perdure.learners.mer import MER
-from perdure.learners.multi_timescale import MultiTimescaleMER, distance
+from perdure.learners.multi_timescale import MultiTimescaleMER, departure
+from perdure.learners.replay import Draws
 from perdure.models import MLP
 from perdure.updates.losses import mean_squared_error
 
@@ -89,16 +90,39 @@ def test_the_share_of_a_stored_answer_grows_with_the_replays_of_its_example():
     np.testing.assert_allclose(shares, [[0, 0.6 * 20 / 120, 0.3, 0.6]], rtol=1e-3)
 
 
+def test_a_memory_is_learned_with_the_share_of_its_age():
+    learner = MultiTimescaleMER(**{**REPLAY, "memory_size": N}, n_time_scales=1)
+    states, _ = learn(learner)
+    state = jax.tree.map(lambda leaf: leaf[-1], states)
+    slots = jnp.asarray([[1, 9, 4], [0, 7, 2]], jnp.int32)
+    draws = Draws(slots, jnp.asarray(0, jnp.int32), jnp.asarray(0, jnp.int32))
+    arriving = Example(jnp.ones(3), jnp.asarray(1, jnp.int32), jnp.asarray(0, jnp.int32))
+    after, info = learner.observe_with(state, arriving, draws)
+    answers = states.memory.examples.answer[-1]
+    model = jax.tree.map(lambda leaf: leaf[0], state.networks)
+    for batch in slots:
+        start = model
+        rows = [(arriving.x, arriving.y, info.outputs, 0.0)]
+        for slot in batch.tolist():
+            replays = (N - slot) * 2 * 3 / N  # the memory holds the whole stream in order
+            rows.append((X[slot], jnp.asarray(STREAM.y[slot]), answers[slot], 0.5 * replays / (replays + 100)))
+        for x, y, answer, share in rows:
+            grads = jax.grad(lambda it, x=x, row=(y, answer, share): learner.mixed_loss(it(x), row))(model)
+            model = jax.tree.map(lambda old, by: old - 0.2 * by, model, grads)
+        model = jax.tree.map(lambda old, new: old + 0.4 * (new - old), start, model)
+    assert_close(jax.tree.map(lambda leaf: leaf[0], after.networks), model)
+
+
 def test_the_loss_on_a_memory_mixes_label_and_stored_answer():
     learner = MultiTimescaleMER(**REPLAY)
     outputs, answer = jnp.asarray([1.0, -1.0, 0.5, 0.0]), jnp.asarray([0.0, 3.0, -2.0, 1.0])
     label = jnp.asarray(2, jnp.int32)
     of_label = -jax.nn.log_softmax(outputs)[2]
     mixed = learner.mixed_loss(outputs, (label, answer, jnp.asarray(0.25)))
-    np.testing.assert_allclose(mixed, 0.75 * of_label + 0.25 * distance(outputs, answer), rtol=1e-6)
-    slope = jax.grad(distance)(outputs, answer)
+    np.testing.assert_allclose(mixed, 0.75 * of_label + 0.25 * departure(outputs, answer), rtol=1e-6)
+    slope = jax.grad(departure)(outputs, answer)
     np.testing.assert_allclose(slope, jax.nn.softmax(outputs / 2) - jax.nn.softmax(answer / 2), atol=1e-6)
-    np.testing.assert_allclose(jax.grad(distance)(answer + 7, answer), 0, atol=1e-6)
+    np.testing.assert_allclose(jax.grad(departure)(answer + 7, answer), 0, atol=1e-6)
 
 
 def test_stored_answers_have_an_influence():

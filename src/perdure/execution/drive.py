@@ -116,7 +116,7 @@ class _Loop:
                 speed = self._stretch(stretch)
                 # The shortest stretch tells what one costs at least, such as copying a large state. A stretch must take
                 # longer than that, or stretches would become shorter and shorter, and do little but copy.
-                stretch = max(1, int(speed * STRETCH_SECONDS * max(1.0, 2 * self._shortest)))
+                stretch = max(1, int(speed * max(STRETCH_SECONDS, 2 * self._shortest)))
                 report(ProgressUpdate(job.position, job.length, speed, job.report()))
                 self._notice_a_deleted_folder()
                 requested = None if job.ended else stop.received

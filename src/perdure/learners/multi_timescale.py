@@ -12,6 +12,7 @@ from perdure.core import AnyArray, Example, Info, Learner, Rate
 from perdure.learners.hyperparameters import check_hyperparameters, integer, loss_field, rate
 from perdure.learners.replay import Draws, Replay, gather_batches
 from perdure.memory import LARGEST_COUNT, Buffer
+from perdure.updates.distillation import distillation
 from perdure.updates.gradient import predict_batch, predict_one
 from perdure.updates.losses import Loss, or_cross_entropy
 from perdure.updates.reptile import reptile_step
@@ -131,7 +132,7 @@ class MultiTimescaleMER(Learner[MultiTimescaleState]):
         """Return the loss on label and stored answer, in the shares that the row gives them."""
         y, answer, share = row
         loss = or_cross_entropy(self.loss)
-        stored = distance(outputs, answer) if is_label(y) else loss(outputs, answer)
+        stored = departure(outputs, answer) if is_label(y) else loss(outputs, answer)
         return (1 - share) * loss(outputs, y) + share * stored
 
     def steps(self, n_examples: Int[Array, ""]) -> Float[Array, " networks"]:
@@ -167,11 +168,10 @@ def answer_together(outputs: Float[Array, "networks batch outputs"], *, classes:
     return jax.nn.logsumexp(jax.nn.log_softmax(outputs), axis=0) - jnp.log(len(outputs))
 
 
-def distance(logits: Float[Array, " outputs"], answer: Float[Array, " outputs"]) -> Float[Array, ""]:
-    """Return how far logits are from a stored answer: the temperature times the cross entropy at that temperature.
+def departure(logits: Float[Array, " outputs"], answer: Float[Array, " outputs"]) -> Float[Array, ""]:
+    """Return how far logits are from a stored answer: T times their divergence at the temperature T, in nats.
 
     Its gradient by the logits is the difference of two vectors of probabilities, so that however sure an answer was,
     a step is no longer than one on a label.
     """
-    target = jax.nn.softmax(answer / _TEMPERATURE)
-    return -_TEMPERATURE * jnp.sum(target * jax.nn.log_softmax(logits / _TEMPERATURE))
+    return _TEMPERATURE * distillation(logits / _TEMPERATURE, answer / _TEMPERATURE)

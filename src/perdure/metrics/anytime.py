@@ -15,10 +15,10 @@ from jaxtyping import Float64, Int
 from perdure.metrics.transfer import Statistic, mean_and_interval
 
 Positions = Int[np.ndarray, " evaluations"]
-AccuracyOverTime = Float64[np.ndarray, "evaluations tasks"]
+TaskAccuracy = Float64[np.ndarray, "evaluations tasks"]
 
 
-def accuracy_on_tasks_seen(accuracy: AccuracyOverTime) -> Float64[np.ndarray, " evaluations"]:
+def accuracy_on_tasks_seen(accuracy: TaskAccuracy) -> Float64[np.ndarray, " evaluations"]:
     """Return at each evaluation the mean over the tasks that have begun.
 
     Raises:
@@ -29,7 +29,7 @@ def accuracy_on_tasks_seen(accuracy: AccuracyOverTime) -> Float64[np.ndarray, " 
     return np.nanmean(accuracy, axis=1)
 
 
-def average_anytime_accuracy(positions: Positions, accuracy: AccuracyOverTime) -> float:
+def average_anytime_accuracy(positions: Positions, accuracy: TaskAccuracy) -> float:
     """Return the mean over the stream of the accuracy on the tasks seen so far, 0..1.
 
     An evaluation stands for the examples since the one before it. Where evaluations lie equally far apart that is
@@ -47,13 +47,13 @@ def average_anytime_accuracy(positions: Positions, accuracy: AccuracyOverTime) -
 
 
 def minimum_accuracies(
-    positions: Positions, accuracy: AccuracyOverTime, task_ends: Sequence[int]
+    positions: Positions, accuracy: TaskAccuracy, task_ends: Sequence[int]
 ) -> Float64[np.ndarray, " earlier"]:
     """Return of each task but the last the lowest accuracy at any evaluation after its own end, (T − 1,)."""
     return np.array([accuracy[positions > end, task].min() for task, end in enumerate(task_ends[:-1])])
 
 
-def average_minimum_accuracy(positions: Positions, accuracy: AccuracyOverTime, task_ends: Sequence[int]) -> float:
+def average_minimum_accuracy(positions: Positions, accuracy: TaskAccuracy, task_ends: Sequence[int]) -> float:
     """Return min-ACC, the mean of `minimum_accuracies`, 0..1; NaN with one task, which nothing follows.
 
     Source: De Lange, van de Ven & Tuytelaars 2023, "Continual evaluation for lifelong learning: Identifying the
@@ -64,7 +64,7 @@ def average_minimum_accuracy(positions: Positions, accuracy: AccuracyOverTime, t
     return float(np.mean(minimum_accuracies(positions, accuracy, task_ends)))
 
 
-def worst_case_accuracy(positions: Positions, accuracy: AccuracyOverTime, task_ends: Sequence[int]) -> float:
+def worst_case_accuracy(positions: Positions, accuracy: TaskAccuracy, task_ends: Sequence[int]) -> float:
     """Return WC-ACC = A / T + (1 − 1/T) · min-ACC, 0..1, with A the accuracy on the last task at the end.
 
     Source: De Lange, van de Ven & Tuytelaars 2023, arXiv 2205.13452, section 3.
@@ -76,7 +76,7 @@ def worst_case_accuracy(positions: Positions, accuracy: AccuracyOverTime, task_e
     return last / n_tasks + (1 - 1 / n_tasks) * lowest
 
 
-def stability_gap(positions: Positions, accuracy: AccuracyOverTime, task_ends: Sequence[int]) -> float:
+def stability_gap(positions: Positions, accuracy: TaskAccuracy, task_ends: Sequence[int]) -> float:
     """Return how far the tasks but the last have recovered at the end from their lowest accuracy, 0..1, a mean.
 
     It is what was forgotten for a while only: accuracy at the end less `minimum_accuracies`. NaN with one task.

@@ -78,7 +78,8 @@ def from_dataset(
             of one shape.
         test: likewise; None if there are no test examples: `tests` is then "none".
         name: of the benchmark, for reports.
-        label: column, or array of a `.npz` file, of the classes; None for "label", "y" or another usual one.
+        label: column, or array of a `.npz` file, of the classes; None for "y" in a file, and elsewhere for "label", "y"
+            or another usual name.
         features: column, or array of a `.npz` file, of the inputs; None for the only one, or for all numeric columns.
         tasks: number of tasks, the first n; all if None.
         examples_per_task: training examples of each task; all that there are if None.
@@ -130,7 +131,7 @@ def from_avalanche(benchmark: Any, *, name: str = "avalanche") -> Benchmark:
     )
     if len(test) == 1:
         test = test * len(train)
-    return from_arrays(train, test, name=name, n_outputs=_largest_class(benchmark))
+    return from_arrays(train, test, name=name, n_outputs=_n_classes(benchmark))
 
 
 def examples_of(
@@ -141,7 +142,7 @@ def examples_of(
     Args:
         where: what errors call it.
         data: as in `from_dataset`.
-        label: column of the labels; None for a usual one.
+        label: column of the labels; None for "y" in a file, and elsewhere for a usual name.
         features: column of the inputs; None for the only one, or all.
 
     Raises:
@@ -272,7 +273,7 @@ def _numbered(where: str, x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> 
     return LabelledSet(x, numbers)
 
 
-def _largest_class(benchmark: Any) -> int | None:
+def _n_classes(benchmark: Any) -> int | None:
     """Return the number of classes that the experiences tell of; None if they do not."""
     told = [getattr(it, "classes_in_this_experience", None) for it in benchmark.train_stream]
     classes = [int(one) for its_own in told for one in its_own or ()]

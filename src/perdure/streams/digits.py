@@ -80,7 +80,7 @@ def digits_turning(
     data_dir: Path | None = None,
     validation: bool = False,
 ) -> Benchmark:
-    """Return Digits that turn continuously: gradual drift without boundaries, see `turning_benchmark`.
+    """Return digits that turn continuously: gradual drift without boundaries, see `turning_benchmark`.
 
     x is uint8, (N, 8, 8); every stretch is tested on the same 355 test images, turned by the
     angle in its middle.

@@ -113,7 +113,7 @@ def mnist_turning(
     data_dir: Path | None = None,
     validation: bool = False,
 ) -> Benchmark:
-    """Return MNIST that turn continuously: gradual drift without boundaries, see `turning_benchmark`.
+    """Return MNIST whose images turn continuously: gradual drift without boundaries, see `turning_benchmark`.
 
     x is uint8, (N, 28, 28); every stretch is tested on all 10,000 test images, turned by the
     angle in its middle.

@@ -117,7 +117,7 @@ def long_tail(n_classes: int, imbalance: float | int) -> Float[np.ndarray, " cla
 def imbalanced(
     tasks: Sequence[Places], classes: Int[np.ndarray, " n"], imbalance: float | int, *, seed: int, prefix: str
 ) -> list[Places]:
-    """Return the tasks with so many examples of each class left out that there is a long tail.
+    """Return the tasks with examples left out, so that the sizes of the classes have a long tail (`long_tail`).
 
     Which class is how frequent the seed draws, and which of its examples stay, of each class in each task at least one.
     """

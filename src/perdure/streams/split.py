@@ -107,7 +107,7 @@ def split_of(options: Mapping[str, Any]) -> Split:
 def grouped_classes(
     task_of_class: Int[np.ndarray, " classes"], classes_per_task: int | None
 ) -> Int[np.ndarray, " classes"]:
-    """Return the task of each class, the data set's own or so many to a task.
+    """Return the task of each class: the data set's own, or the one it has with `classes_per_task` in each.
 
     Raises:
         ValueError: if there are fewer classes than one task is to have.

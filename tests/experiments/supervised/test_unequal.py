@@ -58,7 +58,7 @@ LEARNERS = {"online": Online(0.1), "er": ER(0.1, 10, 4), "ewc": EWC(0.1, 5, 1.0)
 
 @pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
 def test_padding_has_no_influence(recipe, small_mlp, learner):
-    """A seed ends in the state, bit for bit, that it has after as many examples of a stream that goes on."""
+    """A seed ends in the state, bit for bit, that it has after as many examples of a longer stream."""
     padded = job_at(run_spec(learner, recipe, seeds=3, model=small_mlp), 18)
 
     def longer(seed):

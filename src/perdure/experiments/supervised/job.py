@@ -14,7 +14,7 @@ from jaxtyping import Array, Float64, Int
 from perdure.core import Learner
 from perdure.execution.compilation import finite
 from perdure.execution.job import DivergedError, Job
-from perdure.experiments.supervised.over_time import EvaluationOverTime, OverTime
+from perdure.experiments.supervised.over_time import EvaluationOverTime
 from perdure.experiments.supervised.program import (
     Advance,
     Alignment,
@@ -41,7 +41,7 @@ class LearnerSnapshot(NamedTuple):
     """Random keys of all seeds, leaves (seeds,)."""
     accuracy: Float64[np.ndarray, "seeds rows tasks"]
     """Accuracy matrices so far, as in `perdure.metrics.transfer`."""
-    over_time: OverTime | None
+    over_time: AccuracyOverTime | None
     """Accuracy within tasks so far; None if it was not requested."""
 
 
@@ -144,13 +144,6 @@ class LearnerJob(Job):
         sound = finite(self.progress.state)
         if not sound.all():
             raise self._diverged(int(np.argmin(sound)), f"a weight is not finite after example {self.position - 1:,}")
-
-    @property
-    def accuracy_over_time(self) -> AccuracyOverTime | None:
-        """What was measured within tasks; None if that was not requested."""
-        if self.evaluation_over_time is None or self.over_time is None:
-            return None
-        return AccuracyOverTime(self.evaluation_over_time.positions, *self.over_time)
 
     def snapshot(self) -> LearnerSnapshot:
         """Return states, log, keys and accuracies."""

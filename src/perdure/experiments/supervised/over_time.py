@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 
 from perdure.experiments.supervised.program import Evaluator
 from perdure.experiments.supervised.streams import SeedStreams
+from perdure.records.over_time import AccuracyOverTime
 from perdure.streams.benchmark import LabelledSet
 from perdure.streams.tasks import named_rng
 
@@ -22,15 +23,6 @@ class Sampling(NamedTuple):
     """Examples between two evaluations; the ends of tasks are evaluated too."""
     test_examples: int | None = None
     """Test examples of each task, drawn at random once per seed; None for all."""
-
-
-class OverTime(NamedTuple):
-    """Accuracy at every evaluation, NaN where not there yet or not seen yet."""
-
-    accuracy: Float64[np.ndarray, "seeds evaluations tasks"]
-    """On the tests of each task that has begun."""
-    of_classes: Float64[np.ndarray, "seeds evaluations classes"]
-    """Of each class, on the tests of all tasks that have begun together; no classes for regression."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ class EvaluationOverTime:
         ends = np.concatenate([it.task_ends for it in self.streams.benchmarks])
         return np.union1d(np.arange(self.sampling.every, ends.max(), self.sampling.every), ends).astype(np.int64)
 
-    def start(self) -> OverTime:
+    def start(self) -> AccuracyOverTime:
         """Return what there is before the first evaluation.
 
         Raises:
@@ -60,9 +52,11 @@ class EvaluationOverTime:
                 "prequential accuracy is measured on every example as it comes"
             )
         n_classes = 0 if first.regression else first.n_outputs
-        return OverTime(np.full((*shape, len(first.test)), np.nan), np.full((*shape, n_classes), np.nan))
+        return AccuracyOverTime(
+            self.positions, np.full((*shape, len(first.test)), np.nan), np.full((*shape, n_classes), np.nan)
+        )
 
-    def evaluate(self, evaluator: Evaluator, states: Any, position: int, found: OverTime) -> None:
+    def evaluate(self, evaluator: Evaluator, states: Any, position: int, found: AccuracyOverTime) -> None:
         """Fill in the evaluation at a position, if there is one.
 
         Args:
@@ -82,7 +76,9 @@ class EvaluationOverTime:
             if found.of_classes.shape[2]:
                 found.of_classes[seed, place] = self._class_accuracy(seed, seen.tolist(), right)
 
-    def _measure(self, evaluator: Evaluator, states: Any, seed: int, task: int, place: int, found: OverTime) -> Any:
+    def _measure(
+        self, evaluator: Evaluator, states: Any, seed: int, task: int, place: int, found: AccuracyOverTime
+    ) -> Any:
         """Fill in the accuracy on a task, and return which of its tests were right; nothing for regression."""
         test = self._test(seed, task)
         if self.streams.first.regression:

@@ -110,7 +110,7 @@ def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
     if log.alignment is not None:
         for name, values in zip(ALIGNMENTS, log.alignment, strict=True):
             metrics[name] = mean_and_interval(_means_over_learning(values, job.streams.lengths))
-    over_time = job.accuracy_over_time
+    over_time = job.over_time
     if over_time is not None:
         ends = np.stack([it.task_ends for it in job.streams.benchmarks])
         metrics |= anytime_over_seeds(over_time.positions, over_time.accuracy, ends)

@@ -64,7 +64,7 @@ def read_embeddings(path: Path, features: str | None = None, label: str = "y") -
     if len(lists) > 1 and features is None:
         raise ContentError(
             f"{path} has several columns of lists: {', '.join(map(repr, lists))}, expected one; name the one to learn "
-            f"from: --features {lists[0]}"
+            f"from: {_name_it('features')}"
         )
     if column is not None:
         return _of_list_column(path, column, label)
@@ -113,8 +113,13 @@ def _check_members(path: Path, file: Any) -> None:
 def _no_array(path: Path, archive: Any, members: Mapping[str, Any], name: str, *, is_label: bool) -> str:
     shown = [f"{shortened(it)!r} {_in_words(archive, member)}" for it, member in list(members.items())[:_SHOWN]]
     more = f" and {len(members) - _SHOWN:,} more" if len(members) > _SHOWN else ""
-    option = "--label NAME for the classes" if is_label else "--features NAME for the features"
-    return f"{path} has no array {name!r}; it has {', '.join(shown) or 'none'}{more}: give {option}"
+    remedy = _name_it("label") if is_label else _name_it("features")
+    return f"{path} has no array {name!r}; it has {', '.join(shown) or 'none'}{more}: {remedy}"
+
+
+def _name_it(part: str) -> str:
+    """Return how to name the features or the classes of a file, typed or in Python."""
+    return f"give --{part} NAME, or in Python {part}='NAME'"
 
 
 def _in_words(archive: Any, member: Any) -> str:
@@ -199,7 +204,9 @@ def _of_list_column(path: Path, column: str, label: str) -> RawEmbeddings:
         for name in (column, label):
             if name not in kinds:
                 has = ", ".join(map(repr, list(kinds)[:_SHOWN]))
-                raise ContentError(f"{path} has no column {name!r}; it has {has}: give --features and --label of those")
+                raise ContentError(
+                    f"{path} has no column {name!r}; it has {has}: {_name_it('label' if name == label else 'features')}"
+                )
         if not _is_list(pa.types, kinds[column]):
             raise ContentError(
                 f"{path}, column {column!r} is of type {kinds[column]}, expected lists of numbers; leave --features "
@@ -253,6 +260,9 @@ def _of_number_columns(path: Path, label: str) -> RawEmbeddings:
 
 def _number_pieces(path: Path, label: str) -> Iterator[tuple[Mapping[str, Any], Sequence[Any]]]:
     for piece in read_pieces(path, classes=label):
+        if label not in piece.columns:
+            has = ", ".join(map(repr, piece.columns)) or "none"
+            raise ContentError(f"{path} has no column {label!r}; it has {has}: {_name_it('label')}")
         columns, (labels,) = without(piece, [label], str(path))
         yield columns, labels.tolist() if isinstance(labels, np.ndarray) else labels
 
