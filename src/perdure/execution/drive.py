@@ -18,6 +18,8 @@ from perdure.storage.checkpoints import load_checkpoint, save_checkpoint
 
 STRETCH_SECONDS = 1.0
 """Between two looks at the clock and at stop requests."""
+STRETCH_COSTS = 2.0
+"""A stretch takes at least as many times what the shortest one took."""
 
 
 @dataclass
@@ -116,7 +118,7 @@ class _Loop:
                 speed = self._stretch(stretch)
                 # The shortest stretch tells what one costs at least, such as copying a large state. A stretch must take
                 # longer than that, or stretches would become shorter and shorter, and do little but copy.
-                stretch = max(1, int(speed * max(STRETCH_SECONDS, 2 * self._shortest)))
+                stretch = max(1, int(speed * max(STRETCH_SECONDS, STRETCH_COSTS * self._shortest)))
                 report(ProgressUpdate(job.position, job.length, speed, job.report()))
                 self._notice_a_deleted_folder()
                 requested = None if job.ended else stop.received

@@ -248,6 +248,7 @@ def test_a_run_repeated_is_the_same_to_the_bit(quick_run, er, benchmark, uninter
 def test_stretches_do_not_show(monkeypatch, quick_run, er, benchmark, uninterrupted, assert_same, first, seconds):
     monkeypatch.setattr(LearnerJob, "first_stretch", first)
     monkeypatch.setattr(drive, "STRETCH_SECONDS", seconds)
+    monkeypatch.setattr(drive, "STRETCH_COSTS", 0.0)
     assert_same(quick_run(er, benchmark, seeds=2, evaluation="full", alignment=True), uninterrupted)
 
 

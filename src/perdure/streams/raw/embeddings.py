@@ -64,7 +64,7 @@ def read_embeddings(path: Path, features: str | None = None, label: str = "y") -
     if len(lists) > 1 and features is None:
         raise ContentError(
             f"{path} has several columns of lists: {', '.join(map(repr, lists))}, expected one; name the one to learn "
-            f"from: {_name_it('features')}"
+            f"from: {_name_it('features', lists[0])}"
         )
     if column is not None:
         return _of_list_column(path, column, label)
@@ -117,9 +117,9 @@ def _no_array(path: Path, archive: Any, members: Mapping[str, Any], name: str, *
     return f"{path} has no array {name!r}; it has {', '.join(shown) or 'none'}{more}: {remedy}"
 
 
-def _name_it(part: str) -> str:
+def _name_it(part: str, name: str = "NAME") -> str:
     """Return how to name the features or the classes of a file, typed or in Python."""
-    return f"give --{part} NAME, or in Python {part}='NAME'"
+    return f"give --{part} {name}, or in Python {part}={name!r}"
 
 
 def _in_words(archive: Any, member: Any) -> str:
@@ -260,10 +260,7 @@ def _of_number_columns(path: Path, label: str) -> RawEmbeddings:
 
 def _number_pieces(path: Path, label: str) -> Iterator[tuple[Mapping[str, Any], Sequence[Any]]]:
     for piece in read_pieces(path, classes=label):
-        if label not in piece.columns:
-            has = ", ".join(map(repr, piece.columns)) or "none"
-            raise ContentError(f"{path} has no column {label!r}; it has {has}: {_name_it('label')}")
-        columns, (labels,) = without(piece, [label], str(path))
+        columns, (labels,) = without(piece, [label], str(path), f": {_name_it('label')}")
         yield columns, labels.tolist() if isinstance(labels, np.ndarray) else labels
 
 

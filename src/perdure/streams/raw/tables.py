@@ -76,13 +76,14 @@ def _pieces_of(source: Path | str, name: str, texts: Collection[str], classes: s
             yield from _of_json_lines(file, name)
 
 
-def without(piece: Piece, names: Sequence[str], source: str) -> tuple[dict[str, Any], list[Any]]:
+def without(piece: Piece, names: Sequence[str], source: str, remedy: str = "") -> tuple[dict[str, Any], list[Any]]:
     """Return a piece's columns without some, and those.
 
     Args:
         piece: rows of a file.
         names: of the columns to take out.
         source: name of the file, for messages.
+        remedy: what to do if there is no such column, nor one of a similar name.
 
     Raises:
         ContentError: if it has no such column, or no others.
@@ -91,7 +92,7 @@ def without(piece: Piece, names: Sequence[str], source: str) -> tuple[dict[str, 
     for name in names:
         if name not in columns:
             near = get_close_matches(name, columns, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, columns)) or 'none'}"
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, columns)) or 'none'}{remedy}"
             raise ContentError(f"{source} has no column {name!r}; {hint}")
     taken = [columns.pop(name) for name in dict.fromkeys(names)]
     if not columns:
