@@ -81,7 +81,8 @@ def test_all_networks_answer_and_their_answer_is_stored(stream):
     assert (last.position > 0).any()
     for slot, position in enumerate(last.position):
         assert_close(last.x[slot], stream.x[position])
-        assert_close(last.answer[slot], infos.outputs[position])
+        answered = infos.outputs[position]
+        assert_close(last.answer[slot], answered if stream is NUMBERS else jnp.exp(answered))
 
 
 def test_the_share_of_a_stored_answer_grows_with_the_replays_of_its_example():
@@ -115,14 +116,28 @@ def test_a_memory_is_learned_with_the_share_of_its_age():
 
 def test_the_loss_on_a_memory_mixes_label_and_stored_answer():
     learner = MultiTimescaleMER(**REPLAY)
-    outputs, answer = jnp.asarray([1.0, -1.0, 0.5, 0.0]), jnp.asarray([0.0, 3.0, -2.0, 1.0])
+    outputs, answered = jnp.asarray([1.0, -1.0, 0.5, 0.0]), jnp.asarray([0.0, 3.0, -2.0, 1.0])
+    answer = jax.nn.softmax(answered)
     label = jnp.asarray(2, jnp.int32)
     of_label = -jax.nn.log_softmax(outputs)[2]
     mixed = learner.mixed_loss(outputs, (label, answer, jnp.asarray(0.25)))
     np.testing.assert_allclose(mixed, 0.75 * of_label + 0.25 * departure(outputs, answer), rtol=1e-6)
     slope = jax.grad(departure)(outputs, answer)
-    np.testing.assert_allclose(slope, jax.nn.softmax(outputs / 2) - jax.nn.softmax(answer / 2), atol=1e-6)
-    np.testing.assert_allclose(jax.grad(departure)(answer + 7, answer), 0, atol=1e-6)
+    np.testing.assert_allclose(slope, jax.nn.softmax(outputs / 2) - jax.nn.softmax(answered / 2), atol=1e-6)
+    np.testing.assert_allclose(jax.grad(departure)(answered + 7, answer), 0, atol=1e-6)
+
+
+def test_a_class_that_had_not_appeared_was_not_the_answer():
+    """Where a memory is widened, its answers have zeros for the outputs to come."""
+    narrow, wide = jnp.asarray([0.2, 0.8]), jnp.asarray([0.2, 0.8, 0.0])
+    outputs = jnp.asarray([1.0, -1.0, 0.5])
+    slope = jax.grad(departure)(outputs, wide)
+    np.testing.assert_allclose(slope[2], jax.nn.softmax(outputs / 2)[2], atol=1e-6)
+    np.testing.assert_allclose(
+        jax.grad(departure)(outputs[:2], narrow),
+        jax.grad(departure)(outputs - jnp.asarray([0, 0, 90.0]), wide)[:2],
+        atol=1e-6,
+    )
 
 
 def test_stored_answers_have_an_influence():

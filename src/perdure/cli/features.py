@@ -197,7 +197,8 @@ def compare(
     methods: Annotated[
         str,
         typer.Option(
-            help="Methods side by side: nearest-mean, gaussian, lda, slda, ridge, online, er, mer, averaged-er, auto."
+            help="Methods side by side: nearest-mean, gaussian, lda, slda, ridge, online, er, mer, averaged-er, "
+            "multi-timescale-mer, auto."
         ),
     ] = "nearest-mean,lda,ridge,er,mer",
     order: Annotated[

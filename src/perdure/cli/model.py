@@ -27,7 +27,10 @@ File = Annotated[
 def new(
     folder: Folder,
     method: Annotated[
-        str, typer.Option(help="auto, online, er, mer, averaged-er, nearest-mean, gaussian, lda, slda or ridge.")
+        str,
+        typer.Option(
+            help="auto, online, er, mer, averaged-er, multi-timescale-mer, nearest-mean, gaussian, lda, slda or ridge."
+        ),
     ] = "auto",
     regression: Annotated[bool, typer.Option("--regression", help="Learn numbers, not classes.")] = False,
     memory_size: Annotated[int, typer.Option(min=1, help="Rows that a method with a memory keeps.")] = 2_000,

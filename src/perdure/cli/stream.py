@@ -21,7 +21,8 @@ def stream(
     methods: Annotated[
         str,
         typer.Option(
-            help="Methods side by side: auto, online, er, mer, averaged-er, nearest-mean, gaussian, lda, slda, ridge."
+            help="Methods side by side: auto, online, er, mer, averaged-er, multi-timescale-mer, "
+            "nearest-mean, gaussian, lda, slda, ridge."
         ),
     ] = "auto",
     memory_size: Annotated[int, typer.Option(min=1, help="Rows that a method with a memory keeps.")] = 2_000,

@@ -22,6 +22,8 @@ _KNOWN_BY_HEART = 100.0
 """Replays after which the share of a stored answer is half of what it comes to."""
 _TEMPERATURE = 2.0
 """Of stored answers: what is unlikely has more weight than at 1 (Hinton, Vinyals & Dean 2015, arXiv 1503.02531)."""
+_IMPROBABLE = 1e-13
+"""A probability that is as good as none, and has a logarithm."""
 
 
 class Remembered(NamedTuple):
@@ -30,7 +32,10 @@ class Remembered(NamedTuple):
     x: AnyArray
     y: AnyArray
     answer: Float[Array, "*slots outputs"]
-    """What was answered just before the example was learned."""
+    """What was answered just before the example was learned: probabilities of classes, or numbers.
+
+    Zeros for outputs that are added later are right: a class that had not appeared was not the answer.
+    """
     position: Int[AnyArray, "*slots"]
     """Examples before it in the stream."""
 
@@ -107,7 +112,8 @@ class MultiTimescaleMER(Learner[MultiTimescaleState]):
         """`observe` with the draws given."""
         answer = self.predict(state, jnp.asarray(example.x)[None], None)[0]
         info = Info(or_cross_entropy(self.loss)(answer, example.y), answer)
-        remembered = Remembered(example.x, example.y, answer, state.n_examples)
+        stored = jnp.exp(answer) if is_label(state.memory.examples.y) else answer
+        remembered = Remembered(example.x, example.y, stored, state.n_examples)
         model = self.learn(state, remembered, draws)
         n_examples = jnp.minimum(state.n_examples, LARGEST_COUNT - 2) + 1
         networks = jax.vmap(reptile_step, in_axes=(0, None, 0))(state.networks, model, self.steps(n_examples))
@@ -169,9 +175,10 @@ def answer_together(outputs: Float[Array, "networks batch outputs"], *, classes:
 
 
 def departure(logits: Float[Array, " outputs"], answer: Float[Array, " outputs"]) -> Float[Array, ""]:
-    """Return how far logits are from a stored answer: T times their divergence at the temperature T, in nats.
+    """Return how far logits are from stored probabilities: T times their divergence at the temperature T, in nats.
 
     Its gradient by the logits is the difference of two vectors of probabilities, so that however sure an answer was,
     a step is no longer than one on a label.
     """
+    answer = jnp.log(jnp.maximum(answer, _IMPROBABLE))
     return _TEMPERATURE * distillation(logits / _TEMPERATURE, answer / _TEMPERATURE)

@@ -48,9 +48,9 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         """Keep the parameters; nothing is made before the first rows come.
 
         Args:
-            method: "auto", several learners side by side; "online", "er", "mer" or "averaged-er", which learn a
-                network; "nearest-mean", "gaussian", "lda", "slda" or "ridge", which learn in closed form; or a learner
-                with its hyper-parameters, perdure's or your own.
+            method: "auto", several learners side by side; "online", "er", "mer", "averaged-er" or
+                "multi-timescale-mer", which learn a network; "nearest-mean", "gaussian", "lda", "slda" or "ridge",
+                which learn in closed form; or a learner with its hyper-parameters, perdure's or your own.
             memory_size: examples that a method with a memory keeps.
             memory_rule: what the memory keeps: "reservoir" (a uniform sample of all rows), "ring" (the last rows),
                 "recent" (mostly the last rows), "balanced" (as many rows of each class as possible).

@@ -12,10 +12,11 @@ from perdure.learners.closed_form import CLOSED_FORM
 from perdure.learners.er import ER
 from perdure.learners.mer import MER
 from perdure.learners.mixture import Expert, Mixture, mixture
+from perdure.learners.multi_timescale import MultiTimescaleMER
 from perdure.learners.online import Online
 from perdure.updates.losses import Loss, huber_loss
 
-METHODS = ("auto", "online", "er", "mer", "averaged-er", *CLOSED_FORM)
+METHODS = ("auto", "online", "er", "mer", "averaged-er", "multi-timescale-mer", *CLOSED_FORM)
 """Names of methods."""
 
 
@@ -56,6 +57,8 @@ def make_method(
         return MER(0.01, replay_batch_size=10, beta=0.3, gamma=0.5, batches_per_example=5, **memory)
     if method == "averaged-er":
         return AveragedER(0.03, memory_size, 10, 0.99, loss=loss)
+    if method == "multi-timescale-mer":
+        return MultiTimescaleMER(memory_size, loss=loss)
     if method not in CLOSED_FORM:
         raise ValueError(f"method is {method!r}, expected a learner or one of {', '.join(METHODS)}")
     head = CLOSED_FORM[method]

@@ -70,7 +70,7 @@ class OnlineModel:
         if learner.needs_task:
             raise ValueError(
                 f"{type(learner).__name__} must be told which task each example belongs to, which a live stream does "
-                "not tell; choose auto, online, er, mer, averaged-er, lda or ridge"
+                "not tell; choose auto, online, er, mer, averaged-er, multi-timescale-mer, lda or ridge"
             )
         if regression and getattr(learner, "loss", "none needed") is None:
             learner = dataclasses.replace(learner, loss=huber_loss)  # pyright: ignore[reportCallIssue]

@@ -20,6 +20,7 @@ from perdure.learners.averaged import AveragedER
 from perdure.learners.closed_form import CLOSED_FORM
 from perdure.learners.er import ER
 from perdure.learners.mer import MER
+from perdure.learners.multi_timescale import MultiTimescaleMER
 from perdure.learners.online import Online
 from perdure.online.estimators import OnlineClassifier
 from perdure.online.methods import METHODS
@@ -70,6 +71,8 @@ def embedding_method(name: str, d: int, memory_size: int = 2_000) -> str | Learn
         return MER(3.0 / d, memory_size, 10, beta=0.3, gamma=0.5, batches_per_example=5)
     if name == "averaged-er":
         return AveragedER(10.0 / d, memory_size, 10, 0.99)
+    if name == "multi-timescale-mer":
+        return MultiTimescaleMER(memory_size, 3.0 / d)
     return name
 
 

@@ -6,7 +6,7 @@ import { multiple } from "./chart.js";
 import { decoded, thumbnail } from "./ink.js";
 
 const KEY = "perdure-race";
-const NAMES = { online: "Online SGD", mer: "MER", er: "Experience replay", "averaged-er": "Averaged replay", auto: "Auto" };
+const NAMES = { online: "Online SGD", mer: "MER", er: "Experience replay", "averaged-er": "Averaged replay", "multi-timescale-mer": "Multi-timescale MER", auto: "Auto" };
 const PAUSE = 120; // milliseconds between two steps
 let app, race = null, history = [], playing = false, busy = false, loaded = false, film = [], turn = 0;
 
@@ -130,7 +130,7 @@ async function step(n) {
   } finally { busy = false; }
 }
 
-const NETWORKS = ["online", "mer", "er", "averaged-er"];
+const NETWORKS = ["online", "mer", "er", "averaged-er", "multi-timescale-mer"];
 const within = (it) => name(it.method).replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase());
 const kinds = ["plain", "accent"];
 
