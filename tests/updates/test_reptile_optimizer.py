@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -138,7 +140,7 @@ def test_a_rate_of_zero_ends_every_round_where_it_began(x64):
 def test_dtypes_stay(dtype):
     params = weights(dtype)
     optimizer = reptile(optax.adam(0.01), every=2, rate=0.5)
-    state = optimizer.init(params)
+    state: Any = optimizer.init(params)
     assert {it.dtype for it in jax.tree.leaves(state.start)} == {jnp.dtype(dtype)}
     for n in range(4):
         grads = jax.tree.map(lambda it, n=n: it[n], gradients(4, params))
@@ -154,7 +156,7 @@ def test_weights_changed_between_rounds_are_where_the_next_one_begins(x64):
     """As when the caller clips weights, or reads a checkpoint of them."""
     optimizer, grads = reptile(optax.sgd(1.0), every=2, rate=0.5), jnp.asarray([1.0])
     params = jnp.asarray([10.0])
-    state = optimizer.init(params)
+    state: Any = optimizer.init(params)
     for _ in range(2):
         updates, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, updates)
@@ -184,7 +186,7 @@ def test_wrapped_twice_it_is_algorithm_1_of_mer(x64):
         expected = reptile_step(before, expected, gamma)
     optimizer = reptile(reptile(optax.sgd(learning_rate), every=k, rate=beta), every=s * k, rate=gamma)
     params, rest = eqx.partition(model, eqx.is_inexact_array)
-    state = optimizer.init(params)
+    state: Any = optimizer.init(params)
     for batch in range(2 * s):
         for n in range(k):
             found = eqx.combine(params, rest)
@@ -197,7 +199,7 @@ def test_wrapped_twice_it_is_algorithm_1_of_mer(x64):
 def test_weights_and_state_may_be_given_up_together():
     params = weights(jnp.float32)
     optimizer = reptile(optax.sgd(0.1), every=2, rate=0.5)
-    state = optimizer.init(params)
+    state: Any = optimizer.init(params)
     step = jax.jit(lambda params, state: optimizer.update(params, state, params), donate_argnums=(0, 1))
     updates, _ = step(params, state)
     assert jax.tree.all(jax.tree.map(lambda it: bool(jnp.isfinite(it).all()), updates))

@@ -80,9 +80,7 @@ def reptile(
         start = jax.tree.map(jnp.array, params)
         return ReptileState(inside.init(params), start, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
 
-    def update(
-        updates: PyTree, state: ReptileState, params: PyTree | None = None, **extra: Any
-    ) -> tuple[PyTree, ReptileState]:
+    def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any) -> tuple[PyTree, ReptileState]:
         if params is None:
             raise ValueError("reptile needs the weights; give them too: optimizer.update(gradients, state, weights)")
         updates, optimizer_state = inside.update(updates, state.optimizer, params, **extra)
