@@ -86,3 +86,4 @@ from .streams.datasets import from_avalanche as from_avalanche
 from .streams.datasets import from_dataset as from_dataset
 from .streams.raw.registry import DataError as DataError
 from .streams.torch_file import DataFileRecipe as DataFileRecipe
+from .updates.reptile import reptile as reptile

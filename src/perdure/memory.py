@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from perdure.core import Example
 
@@ -27,15 +27,15 @@ class Buffer(NamedTuple):
     """
 
     examples: Any
-    """The slots, an `Example` or another tuple of arrays (size, ...); slots not filled yet hold zeros."""
+    """The slots, an `Example` or another tree of arrays (size, ...); slots not filled yet hold zeros."""
     seen: Int[Array, ""]
     """Number of examples offered so far, less the full periods."""
     periods: Int[Array, ""]
     """Number of full periods, 0 for all but the longest streams."""
 
 
-def empty_buffer(example: tuple, size: int) -> Buffer:
-    """Return an empty memory of `size` slots for examples of the shapes and dtypes of `example`."""
+def empty_buffer(example: PyTree, size: int) -> Buffer:
+    """Return an empty memory of `size` slots for examples of the shapes and dtypes of `example`, any tree of arrays."""
     slots = jax.tree.map(lambda leaf: jnp.zeros((size, *jnp.shape(leaf)), jnp.asarray(leaf).dtype), example)
     return Buffer(slots, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
 
@@ -90,7 +90,7 @@ def first_slot(memory: Buffer) -> Int[Array, ""]:
     return filled(memory)
 
 
-def store(memory: AnyBuffer, example: tuple, slot: Int[Array, ""]) -> AnyBuffer:
+def store(memory: AnyBuffer, example: PyTree, slot: Int[Array, ""]) -> AnyBuffer:
     """Return the memory with `example` in `slot`; a slot ≥ capacity leaves the contents as they were."""
     # A scatter that drops what is out of range stays in place under vmap; lax.cond would copy the memory.
     examples = jax.tree.map(lambda leaf, new: leaf.at[slot].set(new, mode="drop"), memory.examples, example)
@@ -119,6 +119,30 @@ def store_in_turn(memory: Buffer, examples: Any, slots: Int[Array, " n"], mask: 
     written = jnp.where(mask & ~replaced, slots, capacity(memory))
     slots_after = jax.tree.map(lambda leaf, new: leaf.at[written].set(new, mode="drop"), memory.examples, examples)
     return counted(memory, jnp.sum(mask, dtype=jnp.int32))._replace(examples=slots_after)
+
+
+def offer(memory: Buffer, examples: PyTree, key: PRNGKeyArray) -> Buffer:
+    """Return a reservoir after n examples, leaves (n, ...), were offered to it one after another.
+
+    It then holds a uniform sample, without replacement, of all examples that it was ever offered.
+
+    Raises:
+        ValueError: if leaves differ in their number of examples.
+    """
+    numbers = sorted({len(leaf) for leaf in jax.tree.leaves(examples)})
+    if len(numbers) != 1:
+        raise ValueError(f"the leaves hold {numbers} examples, expected the same number along the first axis of each")
+    slots = draw_slots_in_turn(memory, numbers[0], key)
+    return store_in_turn(memory, examples, slots, jnp.ones(numbers[0], bool))
+
+
+def sample(memory: Buffer | BalancedBuffer, n: int, key: PRNGKeyArray) -> tuple[PyTree, Bool[Array, " n"]]:
+    """Draw n examples, leaves (n, ...), uniformly and without replacement, and tell which of them count.
+
+    While the memory holds fewer than n examples, as many count as there are, the first ones; the others mean nothing
+    and must get the weight 0.
+    """
+    return recall(memory, draw_distinct_slots(memory, (1, n), key)[0]), drawn_mask(memory, n)
 
 
 def draw_slots(memory: Buffer | BalancedBuffer, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, ...]:

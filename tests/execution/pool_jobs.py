@@ -18,15 +18,15 @@ def note(path, watch):
     path.write_text(json.dumps({"pid": os.getpid(), "cores": cores, "began": began, "ended": time.time()}))
 
 
-def fail(watch):
+def fail(folder, watch):
     raise KeyError("nothing here")
 
 
-def die(watch):
+def die(folder, watch):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave(watch):
+def leave(folder, watch):
     os._exit(3)
 
 
@@ -56,3 +56,18 @@ def beat_silently(path, watch):
         time.sleep(0.02)
         with path.open("a") as file:
             file.write(".")
+
+
+def count_up(folder, watch):
+    """Count from where the folder has it, a step every tenth of a second; log where each beginning was."""
+    folder.mkdir(parents=True, exist_ok=True)
+    count = folder / "count"
+    start = int(count.read_text()) if count.exists() else 0
+    with (folder / "beginnings").open("a") as file:
+        file.write(f"{start} {os.getpid()}\n")
+    for n in range(start + 1, 41):
+        time.sleep(0.1)
+        partial = folder / "count.new"
+        partial.write_text(str(n))
+        partial.replace(count)
+        watch(ProgressUpdate(n, 40, 10.0))

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from perdure.execution.pool import Failure, Job, run_jobs
+from perdure.execution.processes import Processes
 from perdure.machine.signals import InterruptedRunError
 
 HERE = Path(__file__).parent
@@ -31,8 +31,8 @@ def notes(do, tmp_path):
     """Function that runs jobs of the efforts given and returns what they noted, in the order of the efforts."""
 
     def run(efforts, workers):
-        jobs = [Job(f"job {n}", float(effort), partial(do.note, tmp_path / f"{n}")) for n, effort in enumerate(efforts)]
-        assert run_jobs(jobs, workers, show=False) == []
+        jobs = [Job(f"job {n}", float(effort), do.note, tmp_path / f"{n}") for n, effort in enumerate(efforts)]
+        assert run_jobs(jobs, Processes(workers), show=False) == []
         return [json.loads((tmp_path / f"{n}").read_text()) for n in range(len(efforts))]
 
     return run
@@ -66,12 +66,12 @@ def test_workers_share_the_cores_and_we_keep_ours(notes, workers):
 
 def test_what_fails_or_dies_is_told_by_name_and_the_others_finish(do, tmp_path):
     jobs = [
-        Job("fails", 4.0, do.fail),
-        Job("is killed", 3.0, do.die),
-        Job("leaves", 2.0, do.leave),
-        Job("works", 1.0, partial(do.note, tmp_path / "note")),
+        Job("fails", 4.0, do.fail, tmp_path),
+        Job("is killed", 3.0, do.die, tmp_path),
+        Job("leaves", 2.0, do.leave, tmp_path),
+        Job("works", 1.0, do.note, tmp_path / "note"),
     ]
-    assert sorted(run_jobs(jobs, 2, show=False)) == [
+    assert sorted(run_jobs(jobs, Processes(2), show=False)) == [
         Failure("fails", "KeyError: 'nothing here'"),
         Failure("is killed", "its process was killed by SIGKILL"),
         Failure("leaves", "its process ended with status 3"),
@@ -86,10 +86,10 @@ def test_stopping_lets_running_jobs_save_and_starts_no_more(do, tmp_path, number
             time.sleep(0.02)
         os.kill(os.getpid(), number)
 
-    jobs = [Job(name, 1.0, partial(do.work_until_stopped, tmp_path / name)) for name in ("b", "a")]
+    jobs = [Job(name, 1.0, do.work_until_stopped, tmp_path / name) for name in ("b", "a")]
     threading.Thread(target=stop).start()
     with pytest.raises(InterruptedRunError, match="the same command resumes") as stopped:
-        run_jobs(jobs, 1, show=False)
+        run_jobs(jobs, Processes(1), show=False)
     assert stopped.value.signal_number == number
     assert (tmp_path / "a").read_text() == "saved"
     assert not (tmp_path / "b.began").exists()
@@ -98,12 +98,13 @@ def test_stopping_lets_running_jobs_save_and_starts_no_more(do, tmp_path, number
 @pytest.mark.parametrize("beat", ["beat", "beat_silently"])
 def test_workers_do_not_outlive_us(tmp_path, beat):
     program = (
-        "import sys; from functools import partial; from pathlib import Path\n"
+        "import sys; from pathlib import Path\n"
         f"sys.path.insert(0, {str(HERE)!r})\n"
         "import pool_jobs; from perdure.execution.pool import Job, run_jobs\n"
+        "from perdure.execution.processes import Processes\n"
         "if __name__ == '__main__':\n"
-        f"    beat = partial(pool_jobs.{beat}, Path({str(tmp_path / 'beats')!r}))\n"
-        "    run_jobs([Job('beats', 1.0, beat)], 1, show=False)\n"
+        f"    job = Job('beats', 1.0, pool_jobs.{beat}, Path({str(tmp_path / 'beats')!r}))\n"
+        "    run_jobs([job], Processes(1), show=False)\n"
     )
     script = tmp_path / "script.py"
     script.write_text(program)
@@ -123,7 +124,7 @@ def test_workers_do_not_outlive_us(tmp_path, beat):
 
 
 def test_how_jobs_go_on_is_told_in_lines_where_there_is_no_terminal(do, tmp_path, capsys):
-    run_jobs([Job("mine [bold]", 1.0, partial(do.note, tmp_path / "note")), Job("fails", 2.0, do.fail)], 1)
+    run_jobs([Job("mine [bold]", 1.0, do.note, tmp_path / "note"), Job("fails", 2.0, do.fail, tmp_path)], Processes(1))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
@@ -133,10 +134,11 @@ def test_how_jobs_go_on_is_told_in_lines_where_there_is_no_terminal(do, tmp_path
 
 
 def test_no_jobs_are_done_at_once():
-    assert run_jobs([], 2, show=False) == []
+    assert run_jobs([], Processes(2), show=False) == []
 
 
-@pytest.mark.parametrize(("names", "workers"), [(["a", "a"], 1), (["a", "b"], 0)])
-def test_unclear_orders_are_refused(do, names, workers):
-    with pytest.raises(ValueError, match="expected at least 1 worker and different names"):
-        run_jobs([Job(name, 1.0, do.fail) for name in names], workers, show=False)
+def test_unclear_orders_are_refused(do, tmp_path):
+    with pytest.raises(ValueError, match="expected different names"):
+        run_jobs([Job("a", 1.0, do.fail, tmp_path)] * 2, Processes(1), show=False)
+    with pytest.raises(ValueError, match="0 workers were requested, expected at least 1"):
+        Processes(0)

@@ -29,6 +29,7 @@ from perdure import (
 )
 
 # What is not public, all of it. Where modules move, change the paths here, in small_runs.py and nowhere else.
+from perdure.execution.processes import Processes
 from perdure.experiments.representations.learners import class_tasks_benchmark, linear_head
 from perdure.experiments.representations.plan import make_recipe
 from perdure.experiments.reproduction.measure import measure
@@ -215,7 +216,7 @@ def reproduced(folder: Path) -> Outcome:
     preset = Preset("er", "digits-rotations", 20, values, "tests", None, options=options)
     study = Study({"table": [Cell(preset, 2, "needed", True)]}, [], "tests")
     with mock.patch.dict(os.environ, JAX_NUM_CPU_DEVICES="1"):  # seeds are not divided, however many cores there are
-        measured = measure(study, ["table"], folder / "runs", workers=1, progress=False)
+        measured = measure(study, ["table"], folder / "runs", engine=Processes(1), progress=False)
     assert measured.failures == []
     (record,) = measured.record.tables["table"]
     assert record.summary is not None

@@ -16,8 +16,11 @@ from perdure.cli.console import (
     EvaluateOn,
     ExamplesPerTask,
     Quiet,
+    Ray,
     Tasks,
+    Workers,
     complain,
+    engine_of,
     note,
     print_table,
     say,
@@ -59,7 +62,8 @@ def compare(
     full_matrix: Annotated[bool, typer.Option("--full-matrix", help="Test all tasks after each one.")] = False,
     evaluate_every: EvaluateEvery = None,
     evaluate_on: EvaluateOn = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per CPU core")] = None,
+    workers: Workers = None,
+    ray: Ray = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the record.", show_default="in runs/")] = None,
     page: Annotated[Path | None, typer.Option(help="Markdown page to write.", show_default="results.md in OUT")] = None,
     html: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="results.html in OUT")] = None,
@@ -98,7 +102,7 @@ def compare(
     )
     typed = shlex.join(["perdure", *sys.argv[1:]])
     folder = out or what.default_folder()
-    compared = compare(what, folder, command=typed, workers=workers, progress=not quiet)
+    compared = compare(what, folder, command=typed, engine=engine_of(workers, ray), progress=not quiet)
     report_comparison(compared, page, html)
     if compared.failures:
         raise typer.Exit(1)

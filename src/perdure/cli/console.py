@@ -6,13 +6,16 @@ Nothing that is printed is read as markup: names, paths and labels come from use
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from perdure.machine.status import STATUS
+
+if TYPE_CHECKING:
+    from perdure.execution.pool import Engine
 
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 OUTPUT = Console(**_PLAIN)
@@ -41,6 +44,35 @@ EvaluateOn = Annotated[
     int | None,
     typer.Option(min=1, help="Test examples of each task that count in --evaluate-every.", show_default="all"),
 ]
+
+Workers = Annotated[int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per CPU core")]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        help="Run on the Ray cluster at this address: HOST:PORT, auto or local (needs the extra ray).",
+        show_default="on this machine",
+    ),
+]
+
+
+def engine_of(workers: int | None, ray: str | None) -> Engine:
+    """Return where runs run: processes of this machine, or tasks of a Ray cluster.
+
+    Raises:
+        ValueError: if both are given.
+        RayError: if Ray is not installed, or no cluster answers.
+    """
+    from perdure.execution.processes import Processes
+    from perdure.execution.ray_cluster import RayCluster
+    from perdure.machine.cores import usable_cpus
+
+    if ray is None:
+        return Processes(workers or usable_cpus())
+    if workers is not None:
+        raise ValueError(
+            f"--workers {workers} is for this machine, and --ray {ray} decides itself; leave one of them out"
+        )
+    return RayCluster(ray)
 
 
 def say(text: str) -> None:

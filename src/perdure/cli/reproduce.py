@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from perdure.cli.commands import command, examples
-from perdure.cli.console import DataDir, Quiet, complain, say
+from perdure.cli.console import DataDir, Quiet, Ray, Workers, complain, engine_of, say
 
 if TYPE_CHECKING:
     from perdure.experiments.reproduction.measure import Measured
@@ -34,7 +34,8 @@ def reproduce(
     quick: Annotated[
         bool, typer.Option("--quick", help="Run everything in minutes, on streams a twentieth as long.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per CPU core")] = None,
+    workers: Workers = None,
+    ray: Ray = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the record.", show_default="runs/reproduce-STUDY, or …-quick")
     ] = None,
@@ -53,7 +54,9 @@ def reproduce(
 
     measuring = load_study(study, seeds, quick=quick)
     root = out or default_study_folder(measuring)
-    measured = measure(measuring, table.split(","), root, workers=workers, data_dir=data_dir, progress=not quiet)
+    measured = measure(
+        measuring, table.split(","), root, engine=engine_of(workers, ray), data_dir=data_dir, progress=not quiet
+    )
     typed = shlex.join(["perdure", *sys.argv[1:]])
     write_pages(measured, typed, page or root / "results.md", html or root / "results.html")
     if measured.failures:

@@ -1,21 +1,18 @@
-"""Independent jobs over worker processes, each on its share of the cores; what happens to one is no harm to others."""
+"""Independent jobs, several at a time, wherever an engine runs them; what happens to one is no harm to others."""
 
 from __future__ import annotations
 
-import os
-import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from multiprocessing import connection, get_context, parent_process
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from signal import Signals
+from pathlib import Path
 from typing import NamedTuple
 
 from perdure.execution.progress import JobsProgress, ProgressUpdate, Watch, jobs_progress
-from perdure.machine.cores import only, shares
 from perdure.machine.signals import InterruptedRunError, StopRequests
 
 _SECONDS_BETWEEN_LOOKS = 0.2  # at whether we are to stop
+MAX_LOSSES = 5
+"""A job whose machine is lost this often has failed: it may be the job that does it."""
 
 
 class Job(NamedTuple):
@@ -25,8 +22,10 @@ class Job(NamedTuple):
     """Different for each job."""
     effort: float
     """How long it may take, in any unit."""
-    work: Callable[[Watch], object]
-    """Does it, and reports its progress; must be picklable. What it returns is lost: it must leave a record."""
+    work: Callable[[Path, Watch], object]
+    """Does it in a folder, and reports its progress; must be picklable. What it returns is lost."""
+    folder: Path
+    """Where what it leaves must be; if it is done again there, it resumes."""
 
 
 class Failure(NamedTuple):
@@ -36,125 +35,129 @@ class Failure(NamedTuple):
     reason: str
 
 
-class _Done(NamedTuple):
-    """A worker's last word."""
+class Begun(NamedTuple):
+    """A job's first word."""
+
+
+class Ended(NamedTuple):
+    """A job's last word."""
 
     error: str | None
     """What went wrong, None if nothing did."""
 
 
-class _Worker(NamedTuple):
-    """A process and what it does."""
+class Lost(NamedTuple):
+    """The machine of a job is gone, and the job with it; it can be done again."""
 
-    job: Job
-    process: BaseProcess
-    share: frozenset[int]
-    """The cores that it has."""
+    reason: str
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, *, show: bool = True) -> list[Failure]:
-    """Do all jobs, the longest first, `workers` at a time, each in a fresh process, and return those that failed.
+Word = Begun | ProgressUpdate | Ended | Lost
 
-    The cores that this process may use are divided among the workers: a process has its share from its start on, so
-    that what it starts (thread pools) is made for it. A job that fails or dies is no harm to the others.
+
+class Engine(ABC):
+    """Where jobs run. It serves one `run_jobs` at a time."""
+
+    @property
+    @abstractmethod
+    def has_room(self) -> bool:
+        """May another job be started now?"""
+
+    @abstractmethod
+    def start(self, job: Job) -> None:
+        """Start a job, or put it into the engine's own queue."""
+
+    @abstractmethod
+    def words(self, timeout: float) -> list[tuple[Job, Word]]:
+        """Return what jobs have said since the last call, waiting up to `timeout` seconds for the first word."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Have running jobs save and end; each still has its last word."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End all that still runs at once."""
+
+    @abstractmethod
+    def one_at_a_time(self) -> Engine:
+        """Return an engine at the same place that does one job after another, for the time that each takes."""
+
+
+def run_jobs(jobs: Sequence[Job], engine: Engine, *, show: bool = True) -> list[Failure]:
+    """Do all jobs, the longest first, each in a fresh process, and return those that failed.
+
+    A job that fails or dies is no harm to the others. One whose machine is lost is done again, from what its folder
+    holds, up to `MAX_LOSSES` times.
 
     Args:
         jobs: what to do.
-        workers: processes at a time, ≥ 1.
+        engine: where.
         show: show their progress.
 
     Raises:
-        ValueError: if `workers` is below 1 or two jobs have the same name.
-        InterruptedRunError: after Ctrl-C or SIGTERM, once the running jobs, which are sent SIGTERM, have ended.
+        ValueError: if two jobs have the same name.
+        InterruptedRunError: after Ctrl-C or SIGTERM, once the running jobs, which are told to stop, have ended.
     """
     names = [job.name for job in jobs]
-    if workers < 1 or len(set(names)) < len(names):
-        raise ValueError(f"{workers} workers for the jobs {names}, expected at least 1 worker and different names")
-    waiting = sorted(jobs, key=lambda job: job.effort)
-    free = shares(workers)
-    running: dict[Connection, _Worker] = {}
-    failures: list[Failure] = []
-    told_to_stop = False
+    if len(set(names)) < len(names):
+        raise ValueError(f"jobs of the names {names} were given, expected different names")
     with StopRequests() as stop, jobs_progress({job.name: job.effort for job in jobs}, show=show) as display:
+        pool = _Pool(engine, jobs, display)
         try:
-            while running or (waiting and stop.received is None):
-                while waiting and free and stop.received is None:
-                    _start(waiting.pop(), free.pop(), running, display)
-                if stop.received is not None and not told_to_stop:
-                    told_to_stop = True
-                    for worker in running.values():
-                        worker.process.terminate()
-                for pipe in connection.wait(list(running), timeout=_SECONDS_BETWEEN_LOOKS):
-                    assert isinstance(pipe, Connection)
-                    worker, word = running[pipe], _next_word(pipe)
-                    if isinstance(word, ProgressUpdate):
-                        display.moved(worker.job.name, word)
-                        continue
-                    del running[pipe]
-                    pipe.close()
-                    free.append(worker.share)
-                    reason = _how_it_ended(worker.process, word)
-                    stopped = reason is not None and told_to_stop
-                    display.ended(worker.job.name, "stopped" if stopped else reason or "finished")
-                    if reason is not None and not stopped:
-                        failures.append(Failure(worker.job.name, reason))
+            while pool.running or (pool.waiting and stop.received is None):
+                if stop.received is None:
+                    pool.start()
+                else:
+                    pool.stop()
+                for job, word in engine.words(_SECONDS_BETWEEN_LOOKS):
+                    pool.hear(job, word)
         finally:
-            for worker in running.values():
-                worker.process.kill()
+            engine.kill()
     if stop.received is not None:
         raise InterruptedRunError("stopped; the same command resumes", stop.received)
-    return failures
+    return pool.failures
 
 
-def _start(job: Job, share: frozenset[int], running: dict[Connection, _Worker], display: JobsProgress) -> None:
-    """Start a process for a job and note it as running."""
-    context = get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job.work, sender), daemon=True)
-    with only(share):
-        process.start()
-    sender.close()  # so that the pipe ends with the process
-    running[receiver] = _Worker(job, process, share)
-    display.started(job.name)
+class _Pool:
+    """Which jobs wait and which run."""
 
+    def __init__(self, engine: Engine, jobs: Sequence[Job], display: JobsProgress):
+        self.waiting = sorted(jobs, key=lambda job: job.effort)
+        self.running: set[str] = set()
+        self.failures: list[Failure] = []
+        self._engine = engine
+        self._display = display
+        self._losses = dict.fromkeys((job.name for job in jobs), 0)
+        self._told_to_stop = False
 
-def _work(work: Callable[[Watch], object], sender: Connection) -> None:
-    """Do a job, in its process."""
-    os.setpgid(0, 0)  # Ctrl-C in a terminal then reaches only the process that waits for us, which passes it on
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        work(sender.send)
-    except BrokenPipeError:
-        return  # nobody waits for us any more
-    except Exception as error:
-        sender.send(_Done(f"{type(error).__name__}: {error}"))
-    else:
-        sender.send(_Done(None))
+    def start(self) -> None:
+        while self.waiting and self._engine.has_room:
+            job = self.waiting.pop()
+            self.running.add(job.name)
+            self._engine.start(job)
 
+    def stop(self) -> None:
+        if not self._told_to_stop:
+            self._told_to_stop = True
+            self._engine.stop()
 
-def _end_with_parent() -> None:
-    """End this process as soon as the one that started it has, even in the middle of a compilation.
+    def hear(self, job: Job, word: Word) -> None:
+        if isinstance(word, Begun):
+            self._display.started(job.name)
+        elif isinstance(word, ProgressUpdate):
+            self._display.moved(job.name, word)
+        elif isinstance(word, Lost) and not self._told_to_stop and self._losses[job.name] < MAX_LOSSES:
+            self._losses[job.name] += 1
+            self.running.remove(job.name)
+            self.waiting.append(job)  # it comes next
+            self._display.lost(job.name, word.reason)
+        else:
+            self._ended(job, word.reason if isinstance(word, Lost) else word.error)
 
-    What its job has on disk is whole at any moment.
-    """
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-def _next_word(pipe: Connection) -> ProgressUpdate | _Done | None:
-    """Return what a worker says next, None if it has died."""
-    try:
-        return pipe.recv()
-    except (EOFError, OSError):
-        return None
-
-
-def _how_it_ended(process: BaseProcess, word: _Done | None) -> str | None:
-    """Return what went wrong with a worker that has said its last word, None if nothing did."""
-    process.join()
-    if word is not None:
-        return word.error
-    code = process.exitcode or 0
-    return f"its process was killed by {Signals(-code).name}" if code < 0 else f"its process ended with status {code}"
+    def _ended(self, job: Job, reason: str | None) -> None:
+        self.running.remove(job.name)
+        stopped = reason is not None and self._told_to_stop
+        self._display.ended(job.name, "stopped" if stopped else reason or "finished")
+        if reason is not None and not stopped:
+            self.failures.append(Failure(job.name, reason))

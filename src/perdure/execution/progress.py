@@ -112,11 +112,20 @@ class JobsProgress:
 
     def ended(self, name: str, how: str) -> None:
         """Take away a job's bar and say how it ended."""
-        self._bar.remove_task(self._lines.pop(name))
+        if name in self._lines:
+            self._bar.remove_task(self._lines.pop(name))
         self._shares[name] = 1.0
         self._ended += 1
         self._show_all()
         self._say(f"{self._count()}: {name}: {how}")
+
+    def lost(self, name: str, why: str) -> None:
+        """Take away the bar of a job that is to be done again, and say why."""
+        if name in self._lines:
+            self._bar.remove_task(self._lines.pop(name))
+        self._shares[name] = 0.0
+        self._show_all()
+        self._say(f"{name}: {why}; it will be resumed elsewhere")
 
     def _count(self) -> str:
         return f"{self._ended} of {len(self._efforts)}"

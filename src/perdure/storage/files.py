@@ -158,5 +158,10 @@ def remove_partial_files(folder: Path) -> None:
     """
     for place in (folder, folder / "checkpoints"):
         for left in place.glob(".*.tmp"):
-            if _PARTIAL.fullmatch(left.name):
+            if is_partial(left):
                 remove_file(left)
+
+
+def is_partial(path: Path) -> bool:
+    """Tell whether a file is one that is being written, or was left half-written."""
+    return _PARTIAL.fullmatch(path.name) is not None

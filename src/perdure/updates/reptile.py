@@ -1,12 +1,15 @@
-"""The Reptile meta-update."""
+"""The Reptile meta-update: on its own, and as a wrapper of any optimizer of optax."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
-from jaxtyping import PyTree
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, PyTree
 
 from perdure.core import Rate
 
@@ -25,3 +28,75 @@ def reptile_step(before: Model, after: Model, rate: Rate) -> Model:
         rate: meta-rate ≥ 0; 1 keeps the weights that SGD has reached.
     """
     return jax.tree.map(lambda old, new: old + rate * (new - old) if eqx.is_inexact_array(new) else new, before, after)
+
+
+class ReptileState(NamedTuple):
+    """State of `reptile`."""
+
+    optimizer: optax.OptState
+    """Of the optimizer inside."""
+    start: PyTree
+    """The weights at the beginning of the round, θ₀."""
+    step: Int[Array, ""]
+    """Steps taken in this round, 0 to every − 1."""
+    rounds: Int[Array, ""]
+    """Rounds that have ended."""
+
+
+def reptile(
+    optimizer: optax.GradientTransformation, *, every: int, rate: Rate | Callable[[Any], Any]
+) -> optax.GradientTransformationExtraArgs:
+    """Return an optimizer that goes part of the way back after every few steps: θ ← θ₀ + rate · (θ − θ₀).
+
+    A round is `every` steps of the optimizer inside; θ₀ are the weights at its beginning. The last step of a round ends
+    with the Reptile step, which favours weights where the gradients of the round's batches agree. Wrapped twice, with
+    k and s · k steps, plain SGD on single examples is MER's Algorithm 1. The optimizer's own state, such as moments,
+    stays as its steps left it. Running statistics of batch normalisation are no weights of the optimizer; interpolate
+    them with `perdure.learn.reptile_step`.
+
+    It needs the weights: ``optimizer.update(gradients, state, weights)``. It keeps a copy of them.
+
+    Args:
+        optimizer: takes the steps: any of optax, a chain too.
+        every: steps in a round, k ≥ 1.
+        rate: meta-rate ε ≥ 0; 1 leaves the optimizer as it is. Or a schedule: a function from the number of rounds that
+            have ended to the rate.
+
+    Raises:
+        ValueError: if `every` is below 1, or `rate` is negative or no number.
+
+    Source: Nichol, Achiam & Schulman (2018), "On First-Order Meta-Learning Algorithms", arXiv:1803.02999, Algorithm 1;
+    Riemer et al. (2019), "Learning to Learn without Forgetting by Maximizing Transfer and Minimizing Interference",
+    arXiv:1810.11910, for its place in replay.
+    """
+    if isinstance(every, bool) or every != int(every) or every < 1:
+        raise ValueError(f"every = {every!r}, expected a whole number of steps ≥ 1")
+    if isinstance(rate, int | float) and not rate >= 0:
+        raise ValueError(f"rate = {rate!r}, expected a number ≥ 0; 1 leaves the optimizer as it is")
+    inside = optax.with_extra_args_support(optimizer)
+
+    def init(params: PyTree) -> ReptileState:
+        # Arrays of their own: the caller may give up the buffers of the weights and of this state to one program.
+        start = jax.tree.map(jnp.array, params)
+        return ReptileState(inside.init(params), start, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+    def update(updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any) -> tuple[PyTree, ReptileState]:
+        if params is None:
+            raise ValueError("reptile needs the weights; give them too: optimizer.update(gradients, state, weights)")
+        updates, optimizer_state = inside.update(updates, state.optimizer, params, **extra)
+        start = jax.tree.map(lambda now, then: jnp.where(state.step == 0, now, then), params, state.start)
+        after = optax.apply_updates(params, updates)
+        ends = state.step == every - 1
+        way_back = 1 - jnp.asarray(rate(state.rounds) if callable(rate) else rate)
+
+        def moved(update: Any, old: Any, new: Any) -> Any:
+            # The sum of the optimizer's step and the way back: with a rate of 1 exactly the optimizer's step.
+            back = (way_back.astype(new.dtype) * (old - new)).astype(update.dtype)
+            return jnp.where(ends, update + back, update)
+
+        updates = jax.tree.map(moved, updates, start, after)
+        step = jnp.where(ends, 0, state.step + 1)
+        rounds = jnp.where(ends, optax.safe_increment(state.rounds), state.rounds)
+        return updates, ReptileState(optimizer_state, start, step, rounds)
+
+    return optax.GradientTransformationExtraArgs(init, update)

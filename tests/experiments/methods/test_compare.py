@@ -8,6 +8,7 @@ import pytest
 
 import perdure.experiments.supervised.many as many
 from perdure.execution.pool import Failure
+from perdure.execution.processes import Processes
 from perdure.experiments.methods.compare import choose_methods, compare, comparison, resume_methods
 from perdure.experiments.supervised.spec import run_spec
 from perdure.learners.er import ER
@@ -24,12 +25,12 @@ SHORT = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 20
 SMALL_ER = ER(learning_rate=0.1, memory_size=10, replay_batch_size=4)
 
 
-def in_this_process(jobs, workers, *, show):
+def in_this_process(jobs, engine, *, show):
     """Stand for `run_jobs`, without its processes."""
     failures = []
     for job in jobs:
         try:
-            job.work(lambda update: None)
+            job.work(job.folder, lambda update: None)
         except ArithmeticError as error:
             failures.append(Failure(job.name, str(error)))
     return failures
@@ -151,7 +152,7 @@ def test_a_method_that_fails_is_no_harm_to_the_others(here, tmp_path):
 @pytest.mark.long
 def test_methods_learn_in_processes_of_their_own(tmp_path):
     what = comparison([Online(0.1), SMALL_ER], SHORT, seeds=2)
-    record, failures = compare(what, tmp_path, command="typed", workers=2, progress=False)
+    record, failures = compare(what, tmp_path, command="typed", engine=Processes(2), progress=False)
     assert failures == []
     assert record.finished
     assert [it.learner for it in record.runs] == ["online", "er"]

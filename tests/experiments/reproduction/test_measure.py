@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from perdure.execution.processes import Processes
 from perdure.experiments.reproduction.measure import default_study_folder, find_tables, measure
 from perdure.machine.signals import InterruptedRunError
 from perdure.presets.learners import Preset
@@ -42,7 +43,7 @@ def written(record):
 
 @pytest.mark.long
 def test_every_run_of_the_tables_is_measured_once(tmp_path):
-    record, failures = measure(STUDY, ["first", "second"], tmp_path, workers=2, progress=False)
+    record, failures = measure(STUDY, ["first", "second"], tmp_path, engine=Processes(2), progress=False)
     assert failures == []
     assert record.finished
     first, second = record.tables["first"], record.tables["second"]
@@ -53,10 +54,10 @@ def test_every_run_of_the_tables_is_measured_once(tmp_path):
     assert second[0].folder == first[1].folder
     assert [it.seeds for it in record.timing] == [(0,)]
     assert len(runs_in(tmp_path)) == 3
-    again = measure(STUDY, ["first", "second"], tmp_path, workers=2, progress=False)
+    again = measure(STUDY, ["first", "second"], tmp_path, engine=Processes(2), progress=False)
     assert written(again.record) == written(record)
     summary = (tmp_path / "summary.json").stat().st_mtime_ns
-    fewer = measure(STUDY, ["second"], tmp_path, workers=2, progress=False).record
+    fewer = measure(STUDY, ["second"], tmp_path, engine=Processes(2), progress=False).record
     assert list(fewer.tables) == ["second"]
     assert fewer.finished
     assert (tmp_path / "summary.json").stat().st_mtime_ns > summary  # of what was requested last
@@ -64,7 +65,7 @@ def test_every_run_of_the_tables_is_measured_once(tmp_path):
 
 @pytest.mark.long
 def test_a_run_that_fails_is_told_and_the_others_are_there(tmp_path):
-    record, failures = measure(STUDY, ["third"], tmp_path, workers=2, progress=False)
+    record, failures = measure(STUDY, ["third"], tmp_path, engine=Processes(2), progress=False)
     (failure,) = failures
     assert failure.name.startswith("online-digits-rotations-")
     assert failure.reason.startswith("DivergedError: training diverged")
@@ -74,11 +75,11 @@ def test_a_run_that_fails_is_told_and_the_others_are_there(tmp_path):
 
 @pytest.mark.long
 def test_another_study_in_the_folder_is_refused(tmp_path):
-    measure(STUDY._replace(timing=[]), ["second"], tmp_path, workers=1, progress=False)
+    measure(STUDY._replace(timing=[]), ["second"], tmp_path, engine=Processes(1), progress=False)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
     for other in (STUDY._replace(name="other"), STUDY._replace(quick=True), STUDY._replace(seeds=2)):
         with pytest.raises(ResultsError, match="holds a run of another configuration"):
-            measure(other, ["first"], tmp_path, workers=1, progress=False)
+            measure(other, ["first"], tmp_path, engine=Processes(1), progress=False)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == before
 
 
@@ -99,9 +100,9 @@ def test_after_a_stop_the_same_call_resumes(tmp_path):
 
     threading.Thread(target=stop).start()
     with pytest.raises(InterruptedRunError, match="stopped; resume with `perdure resume"):
-        measure(study, ["slow"], tmp_path, workers=1, progress=False)
+        measure(study, ["slow"], tmp_path, engine=Processes(1), progress=False)
     (folder,) = runs_in(tmp_path)
-    record = measure(study, ["slow"], tmp_path, workers=1, progress=False).record
+    record = measure(study, ["slow"], tmp_path, engine=Processes(1), progress=False).record
     assert [it.folder for it in record.tables["slow"]] == [folder]
     log = (folder / "log.txt").read_text()
     assert "stopped at position" in log
@@ -111,6 +112,7 @@ def test_after_a_stop_the_same_call_resumes(tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
+from perdure.execution.processes import Processes
 from perdure.experiments.reproduction.measure import measure
 from perdure.presets.learners import Preset
 from perdure.presets.studies import Cell, Study
@@ -121,7 +123,7 @@ options = {"tasks": 2, "examples_per_task": 200}
 cell = Cell(Preset("er", "digits-rotations", 20, values, "tests", None, options=options), 2, "needed", False)
 if __name__ == "__main__":
     study = Study({"slow": [cell]}, [], "slow")
-    measured = measure(study, ["slow"], Path(sys.argv[1]), workers=1, progress=False)
+    measured = measure(study, ["slow"], Path(sys.argv[1]), engine=Processes(1), progress=False)
     print([it.accuracy.tolist() for it in measured.record.tables["slow"]], measured.failures)
 """
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from perdure.execution.pool import Failure
+from perdure.execution.pool import Engine, Failure
+from perdure.execution.processes import Processes
 from perdure.experiments.supervised.many import by_folder, run_missing
 from perdure.experiments.supervised.plan import Choice, MissingValuesError, choose_learner
 from perdure.experiments.supervised.spec import RUNS, RunSpec, describe_benchmark, describe_learner, run_spec
@@ -164,7 +165,7 @@ def comparison(
 
 
 def compare(
-    what: Comparison, folder: Path, *, command: str, workers: int | None = None, progress: bool = True
+    what: Comparison, folder: Path, *, command: str, engine: Engine | None = None, progress: bool = True
 ) -> Compared:
     """Run each method with all seeds, and return the records.
 
@@ -174,7 +175,7 @@ def compare(
         what: to compare.
         folder: of the comparison; each run has a folder in it.
         command: what requests it, for its page.
-        workers: runs at a time, ≥ 1; None for one each core.
+        engine: where the runs run; None for processes of this machine, one each core.
         progress: show how far the runs are.
 
     Raises:
@@ -188,7 +189,7 @@ def compare(
     with own_folder(folder, what.config) as home:
         home.begin(f"comparison: {', '.join(it.learner for it in methods)}", {})
         note_request(home, MethodsRequest(methods, what.baseline, command).to_json())
-        failures = run_missing(home, runs, workers or usable_cpus(), show=progress)
+        failures = run_missing(home, runs, engine or Processes(usable_cpus()), show=progress)
         if not failures and home.is_there() and not home.finished:
             home.log(f"finished: {len(methods)} methods")
             write_finished(home, {"methods": len(methods)})

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perdure.execution.pool import Failure
+from perdure.execution.pool import Engine, Failure
+from perdure.execution.processes import Processes
 from perdure.experiments.supervised.many import by_folder, run_missing
 from perdure.experiments.supervised.spec import RUNS, RunSpec, run_spec
 from perdure.learners.catalog import make_learner
@@ -36,7 +37,7 @@ def measure(
     tables: Iterable[str],
     folder: Path,
     *,
-    workers: int | None = None,
+    engine: Engine | None = None,
     data_dir: Path | None = None,
     progress: bool = True,
 ) -> Measured:
@@ -49,7 +50,7 @@ def measure(
         study: what to measure.
         tables: names of its tables, or "all" alone.
         folder: of the study; each run has a folder in it.
-        workers: runs at a time, ≥ 1; None for one each core.
+        engine: where the runs run; None for processes of this machine, one each core.
         data_dir: where to look for raw files first.
         progress: show how far the runs are.
 
@@ -70,8 +71,9 @@ def measure(
         home.begin(f"study {study.name}: {', '.join(chosen)}", {})
         note_request(home, request.to_json())
         failures: list[Failure] = []
-        for some, at_a_time in ((runs, workers or usable_cpus()), (timing, 1)):
-            failures += run_missing(home, some, at_a_time, show=progress)
+        engine = engine or Processes(usable_cpus())
+        for some, where in ((runs, engine), (timing, engine.one_at_a_time())):
+            failures += run_missing(home, some, where, show=progress)
         if not failures and home.is_there() and not home.finished:
             home.log(f"finished: {len(request.runs)} runs")
             write_finished(home, {"runs": len(request.runs)})

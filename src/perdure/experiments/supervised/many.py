@@ -1,4 +1,4 @@
-"""Runs of one study spread over the cores, each in a folder of its own within the study's."""
+"""Runs of one study spread over cores or machines, each in a folder of its own within the study's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from perdure.execution.drive import Driving
 from perdure.execution.parts import resume_command
-from perdure.execution.pool import Failure, Job, run_jobs
+from perdure.execution.pool import Engine, Failure, Job, run_jobs
 from perdure.execution.progress import Watch
 from perdure.experiments.supervised.run import run_of
 from perdure.experiments.supervised.spec import RunSpec
@@ -28,7 +28,7 @@ def by_folder(specs: Iterable[RunSpec]) -> dict[str, RunSpec]:
     return {spec.default_folder().name: spec for spec in specs}
 
 
-def run_missing(home: RunFolder, runs: Mapping[str, RunSpec], workers: int, *, show: bool) -> list[Failure]:
+def run_missing(home: RunFolder, runs: Mapping[str, RunSpec], engine: Engine, *, show: bool) -> list[Failure]:
     """Do the runs that are not finished yet, and return those that failed.
 
     Each run is a process of its own, so that its peak memory is its own; the longest begin first.
@@ -36,7 +36,7 @@ def run_missing(home: RunFolder, runs: Mapping[str, RunSpec], workers: int, *, s
     Args:
         home: folder of the study.
         runs: by the names of their folders in it.
-        workers: runs at a time, ≥ 1.
+        engine: where they run.
         show: show how far they are.
 
     Raises:
@@ -46,9 +46,9 @@ def run_missing(home: RunFolder, runs: Mapping[str, RunSpec], workers: int, *, s
     """
     missing = {name: spec for name, spec in runs.items() if not is_finished(home.path / name, spec.config)}
     _fetch(missing.values())
-    jobs = [Job(_title(name, it), effort(it), partial(_do, it, home.path / name)) for name, it in missing.items()]
+    jobs = [Job(_title(name, it), effort(it), partial(_do, it), home.path / name) for name, it in missing.items()]
     try:
-        return run_jobs(jobs, workers, show=show)
+        return run_jobs(jobs, engine, show=show)
     except InterruptedRunError as stopped:
         home.log("stopped")
         how = f"resume with `{resume_command(home.path)}`, or with the command that began it"
