@@ -16,6 +16,7 @@ from jaxtyping import Float, Float64, Int
 from perdure.core import AnyArray, as_features
 from perdure.execution.compilation import bytes_of
 from perdure.execution.drive import Costs, Driving, drive
+from perdure.execution.loggers.observers import make_loggers
 from perdure.execution.progress import Watch, say
 from perdure.experiments.agents.job import AgentJob
 from perdure.experiments.agents.spec import (
@@ -114,6 +115,7 @@ def run_agent(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     previous: bool = False,
     progress: bool | Watch = True,
+    loggers: Sequence[Any] = (),
 ) -> AgentResult:
     """Let an agent play through a schedule of levels that it does not know, and measure it at all of them as it goes.
 
@@ -136,6 +138,8 @@ def run_agent(
         checkpoint_seconds: time between two checkpoints.
         previous: if the newest checkpoint is damaged, resume from the one before.
         progress: show a progress bar; or a function to which progress is reported.
+        loggers: what is told how the run proceeds: names among csv, jsonl, tensorboard, mlflow and wandb, or own
+            objects (docs/loggers.md). A logger that fails is left out, and the run continues.
 
     Raises:
         TypeError: if an argument is of the wrong kind, or a part of agent, environment or network cannot be described
@@ -158,7 +162,12 @@ def run_agent(
         evaluate_every=evaluate_every,
         episodes=episodes,
     )
-    how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=progress)
+    how = Driving(
+        checkpoint_seconds=checkpoint_seconds,
+        previous=previous,
+        progress=progress,
+        loggers=make_loggers(loggers, folder=folder),
+    )
     return run_of(spec, how, None if folder is None else Path(folder))
 
 
