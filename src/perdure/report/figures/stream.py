@@ -20,10 +20,10 @@ from perdure.report.figures.style import (
     knows_the_past,
     literal,
     lower_limit,
-    name_among,
     percent_formatter,
     tidy,
 )
+from perdure.report.names import name_among
 
 
 @literal
