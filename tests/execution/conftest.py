@@ -70,6 +70,12 @@ class Sum(Job):
         self.total, self.values = snapshot["total"], snapshot["values"]
         self.position = position
 
+    def progress_values(self):
+        return {"sum": float(self.total.sum())}
+
+    def evaluation_values(self):
+        return {"evaluated": float(self.position)}
+
     def report(self):
         return f"sum {self.total.sum():.1f}"
 

@@ -81,6 +81,12 @@ class Sum(Job):
         self.total, self.log, self.accuracy = snapshot["total"], snapshot["log"], snapshot["accuracy"]
         self.position = self.kept = position
 
+    def progress_values(self):
+        return {"sum": 0.0}
+
+    def evaluation_values(self):
+        return {"evaluated": float(self.position)}
+
     def report(self):
         return ""
 

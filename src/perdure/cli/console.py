@@ -28,6 +28,12 @@ Previous = Annotated[
     bool, typer.Option("--previous", help="If the newest checkpoint is damaged, resume from the one before it.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Log = Annotated[
+    str | None,
+    typer.Option(
+        "--log", help="Also log to: csv, jsonl, tensorboard, mlflow, wandb; separated by commas.", show_default="none"
+    ),
+]
 Tasks = Annotated[int | None, typer.Option(help="Number of tasks.", show_default="of the benchmark")]
 ExamplesPerTask = Annotated[
     int | None, typer.Option(help="Training examples of each task.", show_default="of the benchmark")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from perdure.cli.commands import examples, group, listed, required
-from perdure.cli.console import DataDir, Previous, Quiet, print_table, say
+from perdure.cli.console import DataDir, Log, Previous, Quiet, print_table, say
 
 
 def train(
@@ -48,13 +48,14 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the training.", show_default="in runs/")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints.")] = 60.0,
     data_dir: DataDir = None,
+    log: Log = None,
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a representation; the same command continues one that was stopped."""
     from perdure.execution.drive import Driving
     from perdure.experiments.representations.plan import make_recipe
-    from perdure.experiments.representations.train import train_recipe
+    from perdure.experiments.representations.train import train_recipe, training_loggers
 
     domain = required(domain, "domain", ["omniglot", "sine"])
     size = size or ("paper" if domain == "sine" else "small")
@@ -72,7 +73,12 @@ def train(
     folder = out or Path("runs") / f"{domain}-{size}-{method}"
     train_recipe(
         make_recipe(domain, size, method, changes, data_dir, command),
-        Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=not quiet),
+        Driving(
+            checkpoint_seconds=checkpoint_seconds,
+            previous=previous,
+            progress=not quiet,
+            loggers=training_loggers(None if log is None else log.split(","), folder),
+        ),
         folder,
         seed=seed,
         patience=patience,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from perdure.cli.commands import LazyCommand, examples, group, listed, required
-from perdure.cli.console import OUTPUT, Previous, Quiet, print_table, say, show
+from perdure.cli.console import OUTPUT, Log, Previous, Quiet, print_table, say, show
 from perdure.cli.learners import commands_of
 from perdure.rl.catalog import AGENTS, GAMES
 
@@ -36,6 +36,7 @@ def _train(
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of an evaluation at each level.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="in runs/")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints.")] = 60.0,
+    log: Log = None,
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,6 +60,7 @@ def _train(
         checkpoint_seconds=checkpoint_seconds,
         previous=previous,
         progress=not quiet,
+        loggers=log.split(",") if log else (),
     )
     print_table(agents_table([AgentRecord.load(folder)]))
     say(f"record: {folder}")

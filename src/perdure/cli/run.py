@@ -13,6 +13,7 @@ from perdure.cli.console import (
     EvaluateEvery,
     EvaluateOn,
     ExamplesPerTask,
+    Log,
     Previous,
     Quiet,
     Tasks,
@@ -76,10 +77,12 @@ def _run(
     out: Annotated[Path | None, typer.Option(help="Folder of the record.", show_default="in runs/")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints.")] = 30.0,
     data_dir: DataDir = None,
+    log: Log = None,
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
     from perdure.execution.drive import Driving
+    from perdure.execution.loggers.observers import make_loggers
     from perdure.experiments.supervised.plan import choose_learner
     from perdure.experiments.supervised.run import run_of
     from perdure.experiments.supervised.spec import run_spec
@@ -106,10 +109,11 @@ def _run(
         evaluate_on=evaluate_on,
     )
     folder = out or spec.default_folder()
+    loggers = make_loggers(log or "", folder=folder)
     if is_finished(folder, spec.config):
         say("finished before; delete the folder to run it again")
     else:
-        how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=not quiet)
+        how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=not quiet, loggers=loggers)
         run_of(spec, how, folder)
     report_run(folder)
 

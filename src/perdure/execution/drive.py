@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from perdure.execution.job import DivergedError, Job
+from perdure.execution.loggers.events import RunStart
+from perdure.execution.loggers.observers import Observers
 from perdure.execution.progress import ProgressUpdate, Watch, job_progress
 from perdure.execution.warnings import warn
 from perdure.machine.signals import InterruptedRunError, StopRequests
@@ -45,6 +48,8 @@ class Driving:
     """If the newest checkpoint is damaged, resume from the one before?"""
     progress: bool | Watch = True
     """Show a progress bar; or a function to which progress is reported."""
+    loggers: Sequence[Any] = ()
+    """What is told how the run proceeds, as `perdure.execution.loggers.observers.make_loggers` returns them."""
     resume_command: str = ""
     """What resumes the run, for messages."""
 
@@ -103,16 +108,18 @@ class _Loop:
         self._saved = time.monotonic()
         self._shortest = math.inf
         """Seconds of the shortest stretch so far."""
+        self._observers = Observers(how.loggers)
 
     def run(self) -> None:
         job = self._job
         with (
+            self._observed(),
             StopRequests() as stop,
             job_progress(job.label, job.position, job.length, job.unit, show=self._how.progress) as report,
         ):
             self._costs.compile_seconds += _times(job.compile).wall
             if job.position == 0 and 0 in job.boundaries:
-                job.evaluate()
+                self._evaluate()
             stretch = job.first_stretch
             while not job.ended:
                 speed = self._stretch(stretch)
@@ -137,11 +144,33 @@ class _Loop:
             self._shortest = min(self._shortest, times.wall)
             self._costs.training_seconds += times.wall
             self._costs.training_cpu_seconds += times.cpu
+            self._observers.progress(job.position, job.progress_values)
             if job.position == due:
-                job.evaluate()
+                self._evaluate()
         except DivergedError as error:
             raise self._diverged(error) from error
         return (job.position - start) / times.wall
+
+    @contextmanager
+    def _observed(self) -> Iterator[None]:
+        """Tell the loggers that the run begins, and how it ends."""
+        job, folder = self._job, self._folder
+        config = {} if folder is None else folder.config
+        path = None if folder is None else folder.path
+        self._observers.start(RunStart(job.label, job.unit, job.position, job.length, config, path, {}))
+        try:
+            yield
+        except InterruptedRunError:
+            self._observers.end("stopped")
+            raise
+        except BaseException:
+            self._observers.end("failed")
+            raise
+        self._observers.end("finished")
+
+    def _evaluate(self) -> None:
+        self._job.evaluate()
+        self._observers.evaluation(self._job.position, self._job.evaluation_values)
 
     def _is_due(self) -> bool:
         return self._folder is not None and time.monotonic() - self._saved > self._how.checkpoint_seconds
@@ -153,8 +182,10 @@ class _Loop:
         except DivergedError as error:
             raise self._diverged(error) from error
         if self._folder is not None:
-            save_checkpoint(self._folder.checkpoints, self._job.position, self._job.snapshot(), asdict(self._costs))
+            position, snapshot = self._job.position, self._job.snapshot()
+            path = save_checkpoint(self._folder.checkpoints, position, snapshot, asdict(self._costs))
             self._saved = time.monotonic()
+            self._observers.checkpoint(position, path)
 
     def _notice_a_deleted_folder(self) -> None:
         if self._folder is not None and not self._folder.is_there():

@@ -70,3 +70,11 @@ class Job(ABC):
     @abstractmethod
     def report(self) -> str:
         """Return how it does, in a few words for the progress bar."""
+
+    @abstractmethod
+    def progress_values(self) -> dict[str, float]:
+        """Return what the last stretch has measured, by name, for loggers."""
+
+    @abstractmethod
+    def evaluation_values(self) -> dict[str, float]:
+        """Return what evaluations have measured by now, by name, for loggers; NaN where nothing was."""

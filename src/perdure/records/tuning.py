@@ -20,6 +20,7 @@ from perdure.records.errors import REPAIR, ResultsError, damaged
 from perdure.records.folder import CONFIG, seeds_in
 from perdure.records.measurements import LARGEST_SCORE
 from perdure.records.requested import REQUEST, is_marked_finished, read_config_of, read_request
+from perdure.shown import Drawing, InShort, Shown, counted, with_interval
 from perdure.storage.files import write_json
 from perdure.storage.reading import ContentError, checked, entry, read_json
 
@@ -58,8 +59,8 @@ class Trial:
         return math.isnan(self.score.mean)
 
 
-@dataclass(frozen=True)
-class TuningResult:
+@dataclass(frozen=True, repr=False)
+class TuningResult(Shown):
     """What a search has tried and found."""
 
     learner: str
@@ -77,6 +78,26 @@ class TuningResult:
     def best(self) -> Trial:
         """The trial of the highest mean score."""
         return self.trials[0]
+
+    def in_short(self) -> InShort:
+        """Return what was searched, and the best combination with its score."""
+        best = self.best
+        chosen = {name: f"{value:g}" for name, value in best.hyperparameters.items() if name in self.space}
+        score = {"retained accuracy": with_interval(100 * best.score.mean, 100 * best.score.ci95, ".1f", " %")}
+        tried = counted(len(self.trials), "combination")
+        title = f"{self.learner} on validation streams of {self.benchmark}, {tried}, {counted(len(self.seeds), 'seed')}"
+        return InShort(f"{title}; the best", chosen | score)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each combination, best first: hyper-parameters, and retained accuracy as a fraction."""
+        return [
+            {**it.hyperparameters, "retained_accuracy": it.score.mean, "ci95": it.score.ci95, "diverged": it.diverged}
+            for it in self.trials
+        ]
+
+    def drawing(self) -> Drawing:
+        """Return what draws how the score depends on the hyper-parameters."""
+        return Drawing("perdure.report.tuning", "search_figure", (self,))
 
     @property
     def preset(self) -> Preset:

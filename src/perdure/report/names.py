@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from perdure.records.learner import RunRecord
 
 _LEARNERS = {
@@ -67,3 +69,34 @@ def run_title(record: RunRecord) -> str:
     """Return a run's learner and memory in a few words: "MER, memory 200"."""
     title = learner_title(record.learner)
     return title if record.memory_size is None else f"{title}, memory {record.memory_size}"
+
+
+def name_among(record: RunRecord, records: Sequence[RunRecord]) -> str:
+    """Return what tells a run from the others: its label, and what differs where they share that.
+
+    Where nothing that has a short name differs, it is the run's folder.
+    """
+    alike = [it for it in records if (it.label, it.benchmark) == (record.label, record.benchmark)]
+    if len(alike) < 2:
+        shared = sum(it.label == record.label for it in records) > 1
+        return record.folder.name if shared else record.label
+    values = [_values(it) for it in alike]
+    names = sorted({name for it in values for name in it if len({str(other.get(name)) for other in values}) > 1})
+    own = _values(record)
+    label = ", ".join([record.label, *(f"{name.replace('_', ' ')} {own[name]}" for name in names if name in own)])
+    return label if sum(_label(it, names) == _label(own, names) for it in values) == 1 else record.folder.name
+
+
+def _values(record: RunRecord) -> dict[str, str]:
+    """Return what a run's hyper-parameters, network and stream options are, by short names."""
+    learner, benchmark = record.config["learner"], record.config["benchmark"]
+    chosen = {**learner.get("hyperparameters", {}), **benchmark.get("options", {})}
+    return {
+        **{name: f"{it:g}" if isinstance(it, float) else str(it) for name, it in chosen.items()},
+        "network": str(record.config.get("model", {}).get("name")),
+        "seeds": str(len(record.seeds)),
+    }
+
+
+def _label(values: Mapping[str, str], names: Sequence[str]) -> tuple[str | None, ...]:
+    return tuple(values.get(name) for name in names)

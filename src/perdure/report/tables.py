@@ -17,6 +17,7 @@ from perdure.metrics.transfer import Statistic
 from perdure.presets.learners import Published, follows_protocol, published
 from perdure.records.learner import RunRecord
 from perdure.records.listing import DamagedRecord, ListedRun
+from perdure.report.names import name_among
 from perdure.streams.catalog import BENCHMARKS
 
 DASH = "–"
@@ -58,7 +59,11 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
         justify = "left" if column.is_text else "right"
         table.add_column(column.header, justify=justify, no_wrap=True)
     for record in records:
-        table.add_row(*(_folded(column.cell(record)) for column in columns))
+        cells = [_folded(column.cell(record)) for column in columns]
+        name = name_among(record, records)
+        if name not in (record.label, record.folder.name):
+            cells[0] = Text(f"{name.replace(', ', chr(10))}\n{record.benchmark}")
+        table.add_row(*cells)
     return table
 
 

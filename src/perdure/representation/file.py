@@ -50,6 +50,14 @@ class Trained(NamedTuple):
     metadata: Mapping[str, Any]
     """`network`, its sizes; `training`, its configuration; `command`, what made it; `perdure`, by which version."""
 
+    def __repr__(self) -> str:
+        """Return in a line how it was trained and how large it is."""
+        training = self.metadata["training"]
+        names = [training.get(part, {}).get("name", "own") for part in ("method", "domain")]
+        weights = sum(leaf.size for leaf in jax.tree.leaves(self.model) if hasattr(leaf, "size"))
+        steps = f", {training['steps']:,} steps" if "steps" in training else ""
+        return f"Trained({names[0]} on {names[1]}{steps}, {weights:,} weights)"
+
 
 def save_representation(path: Path, model: Representation, training: Mapping[str, Any], command: str) -> None:
     """Write a representation to a file.

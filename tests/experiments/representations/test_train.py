@@ -13,7 +13,8 @@ from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttribut
 
 from perdure.core import PerdureWarning
 from perdure.execution.job import DivergedError
-from perdure.experiments.representations import events, job
+from perdure.execution.loggers import observers
+from perdure.experiments.representations import job
 from perdure.experiments.representations.job import TrainingJob
 from perdure.experiments.representations.train import train_representation
 from perdure.machine.signals import InterruptedRunError
@@ -114,7 +115,7 @@ def test_tensorboard_reads_the_log(tmp_path):
 
 def test_training_needs_no_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)  # as if it were not installed
-    monkeypatch.setattr(events, "find_spec", lambda name: None)
+    monkeypatch.setattr(observers, "find_spec", lambda name: None)
     trained = train_representation(sine_domain(), METHODS[0], steps=2, folder=tmp_path, progress=False)
     assert trained.metadata["training"]["steps"] == 2
     assert not list(tmp_path.glob("events.*"))

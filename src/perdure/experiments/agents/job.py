@@ -135,6 +135,20 @@ class AgentJob(Job):
         score = "" if self._stats.mean is None else f"episode score {self._stats.mean:.1f}, "
         return f"{score}ε {epsilon:.2f}, level {self.spec.stages[stage].level}"
 
+    def progress_values(self) -> dict[str, float]:
+        """Return the score of the last episodes, and ε."""
+        assert self._programs is not None
+        self._stats = self._stats.after(*self._programs.episodes)
+        epsilon = {"training/epsilon": float(self._agent.exploration(jnp.asarray(self.position)))}
+        return epsilon if self._stats.mean is None else {"training/episode_score": self._stats.mean, **epsilon}
+
+    def evaluation_values(self) -> dict[str, float]:
+        """Return the greedy policy's score at each level at this frame, and over all, means over seeds."""
+        scores = self.scores[:, self.evaluations == self.position].mean(axis=(0, 1))
+        return {f"score/level-{level}": float(it) for level, it in enumerate(scores)} | {
+            "score/mean": float(scores.mean())
+        }
+
     def _start(self) -> RunnerState:
         """Return the agents before the first frame."""
         environment, first = self.spec.environment, jax.tree.map(lambda leaf: leaf[0], self._schedule.params)

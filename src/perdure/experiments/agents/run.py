@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 
+from perdure.core import AnyArray, as_features
 from perdure.execution.compilation import bytes_of
 from perdure.execution.drive import Costs, Driving, drive
+from perdure.execution.loggers.observers import make_loggers
 from perdure.execution.progress import Watch, say
 from perdure.experiments.agents.job import AgentJob
 from perdure.experiments.agents.spec import (
@@ -23,23 +27,27 @@ from perdure.experiments.agents.spec import (
     agent_spec,
 )
 from perdure.machine.process import peak_memory
-from perdure.metrics.transfer import Statistic
+from perdure.metrics.transfer import Statistic, mean_and_interval
 from perdure.records.agent import NETWORKS, score_metrics, write_scores
 from perdure.records.folder import RunFolder, check_folder, own_folder
 from perdure.records.summary import Summary, write_summary
 from perdure.rl.agent import Agent
 from perdure.rl.networks import default_network
 from perdure.rl.runner import RunnerState
+from perdure.shown import Drawing, InShort, Shown, counted, place_of, with_interval
 from perdure.storage.arrays import save_arrays
 
 CHECKPOINT_SECONDS = 60.0
 """Time between two checkpoints unless told otherwise."""
 
 
-@dataclass(frozen=True)
-class AgentResult:
+@dataclass(frozen=True, repr=False)
+class AgentResult(Shown):
     """What a run of an agent has measured."""
 
+    title: str
+    """The run in a few words: "dqn-mer on catcher"."""
+    seeds: tuple[int, ...]
     frames: Int[np.ndarray, " times"]
     """Frames played at each evaluation."""
     scores: Float64[np.ndarray, "seeds times levels"]
@@ -56,6 +64,42 @@ class AgentResult:
     from_record: bool = False
     """Was the run finished before, so that all this comes from its folder?"""
 
+    def in_short(self) -> InShort:
+        """Return title and scores after the last frame."""
+        last = self.scores[:, -1]
+        shown = {"score": mean_and_interval(last.mean(axis=1))}
+        shown |= {f"level {level}": mean_and_interval(column) for level, column in enumerate(last.T)}
+        figures = {name: with_interval(it.mean, it.ci95, ".2f") for name, it in shown.items()}
+        title = f"{self.title}, {int(self.frames[-1]):,} frames, {counted(len(self.seeds), 'seed')}"
+        return InShort(title, figures | {"training": f"{self.training_seconds:.1f} s"})
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each seed, evaluation and level, as scores.parquet has them."""
+        return [
+            {"seed": seed, "frame": int(frame), "level": level, "score": float(score)}
+            for seed, times in zip(self.seeds, self.scores, strict=True)
+            for frame, levels in zip(self.frames, times, strict=True)
+            for level, score in enumerate(levels)
+        ]
+
+    def drawing(self) -> Drawing:
+        """Return what draws the score at each level over frames."""
+        return Drawing("perdure.report.figures.results", "scores_of_run", (self.title, self.frames, self.scores))
+
+    def predict(self, observations: AnyArray, seed: int | None = None) -> Float[np.ndarray, "batch actions"]:
+        """Return the values that the agent of one seed gives to actions in the end; it plays the one of the largest.
+
+        Args:
+            observations: (batch, ...), like those that it played with.
+            seed: one of `seeds`; None for the first.
+
+        Raises:
+            ValueError: if the run had no such seed.
+        """
+        place = place_of(seed, self.seeds)
+        network = jax.tree.map(lambda leaf: leaf[place], self.runners.agent.learning.model)
+        return np.asarray(jax.vmap(lambda one: network(as_features(one)))(jnp.asarray(observations)))
+
 
 def run_agent(
     agent: Agent,
@@ -71,6 +115,7 @@ def run_agent(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     previous: bool = False,
     progress: bool | Watch = True,
+    loggers: Sequence[Any] = (),
 ) -> AgentResult:
     """Let an agent play through a schedule of levels that it does not know, and measure it at all of them as it goes.
 
@@ -93,6 +138,8 @@ def run_agent(
         checkpoint_seconds: time between two checkpoints.
         previous: if the newest checkpoint is damaged, resume from the one before.
         progress: show a progress bar; or a function to which progress is reported.
+        loggers: what is told how the run proceeds: names among csv, jsonl, tensorboard, mlflow and wandb, or own
+            objects (docs/loggers.md). A logger that fails is left out, and the run continues.
 
     Raises:
         TypeError: if an argument is of the wrong kind, or a part of agent, environment or network cannot be described
@@ -115,7 +162,12 @@ def run_agent(
         evaluate_every=evaluate_every,
         episodes=episodes,
     )
-    how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=progress)
+    how = Driving(
+        checkpoint_seconds=checkpoint_seconds,
+        previous=previous,
+        progress=progress,
+        loggers=make_loggers(loggers, folder=folder),
+    )
     return run_of(spec, how, None if folder is None else Path(folder))
 
 
@@ -141,7 +193,9 @@ def run_of(spec: AgentSpec, how: Driving, folder: Path | None) -> AgentResult:
 def _result(job: AgentJob, costs: Costs, *, from_record: bool) -> AgentResult:
     metrics = score_metrics(job.evaluations, job.scores, job.spec.stages)
     seconds = costs.training_seconds, costs.training_cpu_seconds, costs.compile_seconds
-    return AgentResult(job.evaluations, job.scores, metrics, job.runners, *seconds, from_record)
+    return AgentResult(
+        job.spec.label, tuple(job.spec.seeds), job.evaluations, job.scores, metrics, job.runners, *seconds, from_record
+    )
 
 
 def _write_record(home: RunFolder, spec: AgentSpec, result: AgentResult) -> None:

@@ -37,6 +37,7 @@ from perdure.records.embeddings import (
 from perdure.records.errors import damaged
 from perdure.records.folder import FORMAT, RunFolder, config_digest, own_folder
 from perdure.records.requested import write_finished
+from perdure.shown import Drawing, InShort, Shown, counted
 from perdure.storage.reading import ContentError, open_file
 from perdure.streams.embeddings import ORDERS, Division, Embeddings, checked_embeddings, divide, encoded
 from perdure.streams.raw.embeddings import read_embeddings
@@ -88,8 +89,8 @@ def embedding_classifier(method: str | Learner[Any], memory_size: int = 2_000, s
     )
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """Methods side by side on embeddings."""
 
     results: Sequence[EmbeddingResult]
@@ -100,13 +101,38 @@ class Comparison:
     def __repr__(self) -> str:
         """Return a line for each method, the best first: accuracies in percent, microseconds, bytes."""
         lines = ["method            held out  prequential  µs an example  bytes kept"]
-        for name, own in best_first(self.results).items():
-            held_out, prequential, cost, size = (
-                float(np.mean([getattr(it, what) for it in own]))
-                for what in ("held_out", "prequential", "microseconds", "n_bytes")
-            )
+        for name, (held_out, prequential, cost, size) in self._means().items():
             lines.append(f"{name:<16}{100 * held_out:>10.1f}{100 * prequential:>13.1f}{cost:>15,.0f}{size:>12,.0f}")
         return "\n".join(lines)
+
+    def in_short(self) -> InShort:
+        """Return the accuracy of each method on held-out examples, the best first."""
+        means = {name: f"{100 * it[0]:.1f} %" for name, it in self._means().items()}
+        seeds = len({it.seed for it in self.results})
+        return InShort(f"{counted(len(means), 'method')} on embeddings, {counted(seeds, 'seed')}", means)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each method and seed: accuracies as fractions, time and bytes."""
+        return [
+            {name: getattr(it, name) for name in ("method", "seed", *_MEASURES)}
+            for own in best_first(self.results).values()
+            for it in own
+        ]
+
+    def drawing(self) -> Drawing:
+        """Return what draws accuracies over the stream and against cost."""
+        arguments = ("Embeddings", best_first(self.results))
+        return Drawing("perdure.report.figures.embeddings", "methods_side_by_side", arguments)
+
+    def _means(self) -> dict[str, list[float]]:
+        """Return the means of `_MEASURES` over seeds of each method, the best first."""
+        return {
+            name: [float(np.mean([getattr(it, what) for it in own])) for what in _MEASURES]
+            for name, own in best_first(self.results).items()
+        }
+
+
+_MEASURES = ("held_out", "prequential", "microseconds", "n_bytes")
 
 
 def compare_embeddings(

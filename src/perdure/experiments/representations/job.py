@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple
@@ -23,9 +23,6 @@ from perdure.updates.gradient import TrainState, init_train_state
 
 VALIDATE_EVERY = 5_000
 PATIENCE = 20
-
-LogStep = Callable[[int, dict[str, float]], object]
-"""Is given the number of steps taken and values by name."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +87,6 @@ class TrainingJob(Job):
     unit: ClassVar[str] = "steps"
     first_stretch: ClassVar[int] = 5
 
-    log: LogStep
-    """Is given what was measured after each stretch."""
-
     def __init__(self, spec: TrainingSpec, label: str):
         """Draw the first weights.
 
@@ -101,7 +95,6 @@ class TrainingJob(Job):
             label: the training in a few words.
         """
         self._spec = spec
-        self.log = lambda step, values: None
         self.label = label
         self.length = spec.steps
         self.position = 0
@@ -148,7 +141,6 @@ class TrainingJob(Job):
             )
         self._at = self._at._replace(now=now)
         self.position = stop
-        self.log(stop, {f"training/{name}": float(it) for name, it in self._measured._asdict().items()})
 
     def evaluate(self) -> None:
         """Validate, and keep the network if none before was better: of equally good ones the last has learned most."""
@@ -161,7 +153,6 @@ class TrainingJob(Job):
         if score >= self._at.best_score:
             self._at = self._at._replace(best=jax.tree.map(jnp.copy, self._at.now.model), best_score=score)
         self._at = self._at._replace(stale=np.asarray(stale, np.int64))
-        self.log(self.position, {"validation/best_score": self.best_score})
 
     def check(self) -> None:
         """Check nothing more than `advance` does: a loss that is finite had finite weights."""
@@ -179,6 +170,14 @@ class TrainingJob(Job):
         """Return loss, scores before and after learning, and the best validation."""
         loss, before, after = map(float, self._measured)
         return f"loss {loss:.3f}, score {before:.3f} → {after:.3f}, best validation {self.best_score:.3f}"
+
+    def progress_values(self) -> dict[str, float]:
+        """Return loss, and scores before and after learning, means over the last stretch."""
+        return {f"training/{name}": float(it) for name, it in self._measured._asdict().items()}
+
+    def evaluation_values(self) -> dict[str, float]:
+        """Return the best validation score."""
+        return {"validation/best_score": self.best_score}
 
 
 @partial(jax.jit, donate_argnums=2)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from perdure.execution.drive import Costs, Driving, drive
+from perdure.execution.loggers.observers import is_installed, make_loggers
 from perdure.execution.progress import Watch, say
-from perdure.experiments.representations.events import event_log
 from perdure.experiments.representations.job import PATIENCE, VALIDATE_EVERY, TrainingJob, TrainingSpec
 from perdure.experiments.representations.plan import Recipe, make_recipe
 from perdure.machine.process import peak_memory
@@ -42,6 +43,7 @@ def train_representation(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     previous: bool = False,
     progress: bool | Watch = True,
+    loggers: Sequence[Any] | None = None,
 ) -> Trained:
     """Train a representation, and return the one that validates best.
 
@@ -60,6 +62,9 @@ def train_representation(
         checkpoint_seconds: time between two checkpoints.
         previous: if the newest checkpoint is damaged, resume from the one before.
         progress: show a progress bar; or a function to which progress is reported.
+        loggers: what is told how the run proceeds: names among csv, jsonl, tensorboard, mlflow and wandb, or own
+            objects (docs/loggers.md); None for tensorboard, if it is installed. A logger that fails is left out, and
+            the run continues.
 
     Raises:
         TypeError: if a part of domain or method cannot be described in the record.
@@ -72,8 +77,20 @@ def train_representation(
         StorageError: if something cannot be written.
     """
     spec = TrainingSpec(domain, method, steps, seed, validate_every, patience)
-    how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=progress)
+    how = Driving(
+        checkpoint_seconds=checkpoint_seconds,
+        previous=previous,
+        progress=progress,
+        loggers=training_loggers(loggers, folder),
+    )
     return _train(spec, how, Path(folder), None)
+
+
+def training_loggers(given: Sequence[Any] | None, folder: Path | str) -> list[Any]:
+    """Return the loggers of a training: those given; for None TensorBoard's, if it is installed."""
+    if given is None:
+        given = ["tensorboard"] if is_installed("tensorboard") else []
+    return make_loggers(given, folder=folder)
 
 
 def train_recipe(recipe: Recipe, how: Driving, folder: Path, *, seed: int, patience: int) -> Trained:
@@ -114,8 +131,7 @@ def _train(spec: TrainingSpec, how: Driving, folder: Path, request: dict[str, An
 
 
 def _train_in_folder(job: TrainingJob, how: Driving, home: RunFolder, request: dict[str, Any] | None) -> Trained:
-    with event_log(home.path) as job.log:
-        costs = drive(job, how.in_folder(home, shlex.join(["perdure", "resume", str(home.path)])))
+    costs = drive(job, how.in_folder(home, shlex.join(["perdure", "resume", str(home.path)])))
     command = "" if request is None else request["command"]
     with TemporaryDirectory() as elsewhere:
         is_there = home.is_there()  # if it was deleted meanwhile, the representation is returned all the same

@@ -28,6 +28,7 @@ from perdure.experiments.supervised.program import (
 from perdure.experiments.supervised.spec import RunSpec, prepare
 from perdure.experiments.supervised.streams import SeedStreams
 from perdure.learners.catalog import learner_name
+from perdure.metrics.transfer import metrics_over_seeds
 from perdure.records.over_time import AccuracyOverTime
 from perdure.streams.benchmark import Benchmark, input_range
 
@@ -68,6 +69,8 @@ class LearnerJob(Job):
         self.evaluation_over_time = None if spec.sampling is None else EvaluationOverTime(spec.sampling, self.streams)
         self.over_time = None if self.evaluation_over_time is None else self.evaluation_over_time.start()
         self._traced = jax.device_put(self.learner)
+        self._loss = math.nan
+        """Mean of the last stretch."""
         self._is_full = spec.evaluation == "full"
         self._keys, self._progress = self._start(spec)
         self._advance: Advance | None = None
@@ -106,6 +109,7 @@ class LearnerJob(Job):
         """Learn from the examples up to `stop`."""
         assert self._advance is not None
         losses = self._advance(self.position, stop)
+        self._loss = float(np.nanmean(losses)) if np.isfinite(losses).any() else math.nan
         bad = np.argwhere(~np.isfinite(losses.T) & (self.position < self.streams.lengths))
         if len(bad):
             n, seed = bad[0]
@@ -159,6 +163,23 @@ class LearnerJob(Job):
         just_learned = np.diagonal(self.accuracy[:, 1:], axis1=1, axis2=2)
         known = just_learned[~np.isnan(just_learned)]
         return f"accuracy so far {100 * float(known.mean()):.1f} %" if known.size else ""
+
+    def progress_values(self) -> dict[str, float]:
+        """Return the mean loss, over the seeds and the examples of the last stretch."""
+        return {"training/loss": self._loss}
+
+    def evaluation_values(self) -> dict[str, float]:
+        """Return, as means over seeds, the accuracy on each task as last tested, and the metrics known by now."""
+        values = {}
+        for task in range(self.accuracy.shape[2]):
+            tested = self.accuracy[:, :, task].mean(axis=0)
+            known = tested[~np.isnan(tested)]
+            values[f"accuracy/task-{task}"] = float(known[-1]) if known.size else math.nan
+        metrics = {f"metrics/{name}": it.mean for name, it in metrics_over_seeds(self.accuracy).items()}
+        if self.over_time is not None and (place := np.flatnonzero(self.over_time.positions == self.position)).size:
+            now = self.over_time.accuracy[:, place[0]]
+            metrics["accuracy/tasks-seen"] = float(np.nanmean(now)) if not np.isnan(now).all() else math.nan
+        return values | metrics
 
     def _start(self, spec: RunSpec) -> tuple[Keys, Progress]:
         """Return each seed's keys, and the states before the first example."""

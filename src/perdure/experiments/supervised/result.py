@@ -26,14 +26,17 @@ from perdure.records.folder import RunFolder
 from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
 from perdure.records.over_time import AccuracyOverTime, write_over_time
 from perdure.records.summary import ALIGNMENTS, PREQUENTIAL, Summary, write_summary
+from perdure.shown import Drawing, InShort, Shown, counted, place_of, with_interval
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Shown):
     """What a run has measured."""
 
     learner: Learner[Any]
     """The one that learned, with the information about its stream and its loss."""
+    benchmark: str
+    """Name of what it learned."""
     seeds: tuple[int, ...]
     accuracy: Float64[np.ndarray, "seeds rows tasks"]
     """Accuracy matrices, as in `perdure.metrics.transfer`; NaN where not evaluated."""
@@ -64,6 +67,35 @@ class Result:
         """Bytes of all that the learner of one seed keeps from one example to the next: weights, memory, sums."""
         return bytes_of(self.states) // len(self.seeds)
 
+    @property
+    def title(self) -> str:
+        """The run in a few words: "mer on digits-rotations"."""
+        return f"{learner_name(self.learner)} on {self.benchmark}"
+
+    def in_short(self) -> InShort:
+        """Return title and metrics, as percentages; of numbers, the accuracy is R²."""
+        figures = {
+            name.replace("_", " "): _in_words(name, it) for name, it in self.metrics.items() if not np.isnan(it.mean)
+        }
+        seconds = {"training": f"{self.training_seconds:.1f} s"}
+        return InShort(f"{self.title}, {counted(len(self.seeds), 'seed')}", figures | seconds)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each seed, with its metrics as fractions."""
+        return [
+            {"seed": seed, **{name: it.per_seed[place] for name, it in self.metrics.items()}}
+            for place, seed in enumerate(self.seeds)
+        ]
+
+    def drawing(self) -> Drawing:
+        """Return what draws accuracy on each task; without test sets, accuracy or loss over the stream."""
+        module, title = "perdure.report.figures.results", self.in_short().title
+        if not np.isnan(self.accuracy).all():
+            return Drawing(module, "accuracy_of_run", (title, self.accuracy))
+        if self.correct is not None:
+            return Drawing(module, "accuracy_over_examples", (title, np.asarray(self.correct)))
+        return Drawing(module, "loss_over_examples", (title, np.asarray(self.losses)))
+
     def predict(self, x: AnyArray, seed: int | None = None, task: Any = 0) -> Float[np.ndarray, "batch outputs"]:
         """Return what the learner of one seed answers in the end: logits, or values.
 
@@ -75,9 +107,7 @@ class Result:
         Raises:
             ValueError: if the run had no such seed.
         """
-        if seed is not None and seed not in self.seeds:
-            raise ValueError(f"seed = {seed}, expected one of the run's seeds {', '.join(map(str, self.seeds))}")
-        place = 0 if seed is None else self.seeds.index(seed)
+        place = place_of(seed, self.seeds)
         state = jax.tree.map(lambda leaf: leaf[place], self.states)
         inputs = jnp.asarray(x)
         tasks = jnp.broadcast_to(jnp.asarray(task, jnp.int32), (len(inputs),))
@@ -99,6 +129,13 @@ class Result:
         return windowed_means(self.correct, window)
 
 
+def _in_words(name: str, it: Statistic) -> str:
+    """Return a metric as text: gradient alignments have no unit, the others are fractions."""
+    if name in ALIGNMENTS:
+        return with_interval(it.mean, it.ci95, ".3g")
+    return with_interval(100 * it.mean, 100 * it.ci95, ".1f", " %")
+
+
 def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
     """Return what a finished job has measured."""
     log = jax.tree.map(np.asarray, job.progress.log)
@@ -116,6 +153,7 @@ def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
         metrics |= anytime_over_seeds(over_time.positions, over_time.accuracy, ends)
     return Result(
         learner=job.learner,
+        benchmark=job.streams.first.name,
         seeds=job.streams.seeds,
         accuracy=job.accuracy,
         metrics=metrics,

@@ -11,6 +11,7 @@ import jax
 
 from perdure.core import Learner
 from perdure.execution.drive import Driving, drive
+from perdure.execution.loggers.observers import make_loggers
 from perdure.execution.progress import Watch, say
 from perdure.execution.warnings import warn
 from perdure.experiments.supervised.job import LearnerJob
@@ -40,6 +41,7 @@ def run(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     previous: bool = False,
     progress: bool | Watch = True,
+    loggers: Sequence[Any] = (),
 ) -> Result:
     """Let a learner learn a benchmark's stream once, example by example, and measure what it retains.
 
@@ -65,6 +67,8 @@ def run(
         checkpoint_seconds: time between two checkpoints.
         previous: if the newest checkpoint is damaged, resume from the one before.
         progress: show a progress bar; or a function to which progress is reported.
+        loggers: what is told how the run proceeds: names among csv, jsonl, tensorboard, mlflow and wandb, or own
+            objects (docs/loggers.md). A logger that fails is left out, and the run continues.
 
     Raises:
         TypeError: if an argument is of the wrong kind, the learner does not keep the contract of `Learner`, or a part
@@ -88,7 +92,12 @@ def run(
         evaluate_every=evaluate_every,
         evaluate_on=evaluate_on,
     )
-    how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=progress)
+    how = Driving(
+        checkpoint_seconds=checkpoint_seconds,
+        previous=previous,
+        progress=progress,
+        loggers=make_loggers(loggers, folder=folder),
+    )
     return run_of(spec, how, None if folder is None else Path(folder))
 
 

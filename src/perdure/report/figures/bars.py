@@ -19,10 +19,10 @@ from perdure.report.figures.style import (
     heading,
     in_short,
     literal,
-    name_among,
     percent_formatter,
     tidy,
 )
+from perdure.report.names import name_among
 from perdure.report.tables import published_figure
 
 _BARS = {

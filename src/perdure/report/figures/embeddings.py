@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from perdure.records.embeddings import EmbeddingsRecord
+from perdure.records.embeddings import EmbeddingResult, EmbeddingsRecord
 from perdure.report.figures.style import WIDTH, colour_of, literal, tidy
 
 _MARKERS = "os^Dv<>P"
 
 
-@literal
 def methods_on_embeddings(record: EmbeddingsRecord) -> Figure:
     """Show accuracy on held-out examples as learning went on, and at the end against the time of an example."""
+    return methods_side_by_side(record.config["name"], record.methods)
+
+
+@literal
+def methods_side_by_side(title: str, methods: Mapping[str, Sequence[EmbeddingResult]]) -> Figure:
+    """Show accuracy on held-out examples as learning went on, and at the end against the time of an example.
+
+    Args:
+        title: of the figure.
+        methods: results by method, one a seed.
+    """
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     curves, costs = figure.subplots(1, 2, sharey=True)
-    for place, (method, own) in enumerate(record.methods.items()):
+    for place, (method, own) in enumerate(methods.items()):
         colour, marker = colour_of(place), _MARKERS[place % len(_MARKERS)]
         mean = 100 * np.mean([it.curve for it in own], axis=0)
         curves.plot(own[0].rows, mean, color=colour, marker=marker, markersize=4, linewidth=1.5, label=method)
@@ -43,5 +55,5 @@ def methods_on_embeddings(record: EmbeddingsRecord) -> Figure:
     for axes in (curves, costs):
         tidy(axes, grid="y")
     figure.legend(*curves.get_legend_handles_labels(), loc="outside lower left", ncols=6, frameon=False, fontsize=9)
-    figure.suptitle(record.config["name"], x=0.01, ha="left", size=11)
+    figure.suptitle(title, x=0.01, ha="left", size=11)
     return figure

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from perdure.records.learner import RunRecord
-from perdure.report.figures.style import GREY, WIDTH, colour_of, heading, literal, name_among, percent_formatter, tidy
+from perdure.report.figures.style import GREY, WIDTH, colour_of, heading, literal, percent_formatter, tidy
+from perdure.report.names import name_among
 from perdure.report.tables import cpu_seconds_per_example
 
 

@@ -19,11 +19,10 @@ from perdure.report.figures.style import (
     line_style_of,
     literal,
     lower_limit,
-    name_among,
     percent_formatter,
     tidy,
 )
-from perdure.report.names import run_title
+from perdure.report.names import name_among, run_title
 
 _MOST_BOUNDARIES = 50
 _MOST_BANDS = 4

@@ -20,10 +20,10 @@ from perdure.report.figures.style import (
     knows_the_past,
     literal,
     lower_limit,
-    name_among,
     percent_formatter,
     tidy,
 )
+from perdure.report.names import name_among
 
 
 @literal
@@ -50,13 +50,7 @@ def _mean_over_tasks_seen(records: Sequence[RunRecord], matrices: Sequence[np.nd
     axes = figure.add_subplot()
     ends = []
     for place, matrix in enumerate(matrices):
-        tasks = matrix.shape[2]
-        seen = [mean_and_interval(list(100 * matrix[:, task + 1, : task + 1].mean(axis=1))) for task in range(tasks)]
-        mean, half = (np.array([getattr(point, name) for point in seen]) for name in ("mean", "ci95"))
-        after = np.arange(1, tasks + 1)
-        axes.plot(after, mean, color=colour_of(place), linewidth=1.8, label=name_among(records[place], records))
-        axes.fill_between(after, mean - half, mean + half, color=colour_of(place), alpha=0.2, linewidth=0)
-        ends.append((float(tasks), float(mean[-1])))
+        ends.append(draw_tasks_seen(axes, matrix, colour_of(place), name_among(records[place], records)))
     low = _begin_axis(axes, [height for line in axes.lines for height in np.asarray(line.get_ydata())])
     _label_ends(axes, ends, records, gap=0.055 * (100 - low))
     axes.set_xlabel("Tasks learned")
@@ -65,6 +59,17 @@ def _mean_over_tasks_seen(records: Sequence[RunRecord], matrices: Sequence[np.nd
     axes.yaxis.set_major_formatter(percent_formatter())
     tidy(axes, grid="y")
     return figure
+
+
+def draw_tasks_seen(axes: Axes, matrix: np.ndarray, colour: str, label: str) -> tuple[float, float]:
+    """Draw the mean accuracy in percent on the tasks seen so far, with its band over seeds; return where it ends."""
+    tasks = matrix.shape[2]
+    seen = [mean_and_interval(list(100 * matrix[:, task + 1, : task + 1].mean(axis=1))) for task in range(tasks)]
+    mean, half = (np.array([getattr(point, name) for point in seen]) for name in ("mean", "ci95"))
+    after = np.arange(1, tasks + 1)
+    axes.plot(after, mean, color=colour, linewidth=1.8, label=label)
+    axes.fill_between(after, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+    return float(tasks), float(mean[-1])
 
 
 def _begin_axis(axes: Axes, percentages: Sequence[float]) -> float:
@@ -112,22 +117,34 @@ def _learned_and_retained(records: Sequence[RunRecord], matrices: Sequence[np.nd
     means = [100 * matrix[:, 1:].mean(axis=0) for matrix in matrices]
     shown = [height for mean in means for height in (*np.diagonal(mean), *mean[-1])]
     for place, (axes, mean) in enumerate(zip(panels, means, strict=True)):
-        tasks = len(mean)
-        learned, retained, task = np.diagonal(mean), mean[-1], np.arange(1, tasks + 1)
-        size = float(np.clip(400 / tasks, 6, 28))
         colour = colour_of(place)
-        axes.vlines(task, retained, learned, color=colour, alpha=0.45, linewidth=float(np.clip(40 / tasks, 0.8, 2)))
-        axes.scatter(task, learned, size, facecolor="white", edgecolor=colour, zorder=3)
-        axes.scatter(task, retained, size, color=colour, zorder=3)
+        draw_learned_and_retained(axes, mean, colour)
         _begin_axis(axes, shown)
         axes.set_title(name_among(records[place], records), loc="left", size=10, color=colour)
         axes.yaxis.set_major_formatter(percent_formatter())
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         tidy(axes, grid="y")
-    moments = [("white", "just after learning it"), (GREY, "at the end of the stream")]
-    for fill, moment in moments:
-        panels[-1].scatter([], [], 22, facecolor=fill, edgecolor=GREY, label=moment)
-    figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=9, handletextpad=0.2)
+    legend_of_moments(figure, panels[-1])
     panels[-1].set_xlabel("Task")
     figure.suptitle(heading("Accuracy on each task", records), x=0.01, ha="left", size=11)
     return figure
+
+
+def draw_learned_and_retained(axes: Axes, mean: np.ndarray, colour: str) -> None:
+    """Draw the accuracy in percent on each task just after it was learned and in the end, given the rows after tasks.
+
+    The lines between the two are what was forgotten.
+    """
+    tasks = len(mean)
+    learned, retained, task = np.diagonal(mean), mean[-1], np.arange(1, tasks + 1)
+    size = float(np.clip(400 / tasks, 6, 28))
+    axes.vlines(task, retained, learned, color=colour, alpha=0.45, linewidth=float(np.clip(40 / tasks, 0.8, 2)))
+    axes.scatter(task, learned, size, facecolor="white", edgecolor=colour, zorder=3)
+    axes.scatter(task, retained, size, color=colour, zorder=3)
+
+
+def legend_of_moments(figure: Figure, axes: Axes) -> None:
+    """Tell what the white and the full dots of `draw_learned_and_retained` are."""
+    for fill, moment in (("white", "just after learning it"), (GREY, "at the end of the stream")):
+        axes.scatter([], [], 22, facecolor=fill, edgecolor=GREY, label=moment)
+    figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=9, handletextpad=0.2)

@@ -92,12 +92,6 @@ def colour_of_learner(name: str) -> str:
     return _LEARNER_COLOURS.get(name, "#000000")
 
 
-def name_among(record: RunRecord, records: Sequence[RunRecord]) -> str:
-    """Return what tells a run from the others: its label, or its folder where they share that."""
-    shared = sum(other.label == record.label for other in records) > 1
-    return record.folder.name if shared else record.label
-
-
 def heading(what: str, records: Sequence[RunRecord]) -> str:
     """Return a title that names the benchmarks."""
     return f"{what}: {', '.join(dict.fromkeys(record.benchmark for record in records))}"
