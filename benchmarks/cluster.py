@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from perdure import BenchmarkRecipe, Online
 from perdure.execution.pool import Engine
@@ -75,9 +75,10 @@ def main(cells: int = 64, examples_per_task: int = 500) -> None:
 
     local = sweep(Processes(WORKERS), cells, examples_per_task)
     before = descendants_cpu()
-    node = {"num_cpus": WORKERS // 2, "memory": MEMORY, "object_store_memory": 80_000_000}
+    node: dict[str, Any] = {"num_cpus": WORKERS // 2, "memory": MEMORY, "object_store_memory": 80_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     cluster.add_node(**node)
+    assert cluster.address is not None
     engine = RayCluster(cluster.address)
     started = descendants_cpu() - before
     over_ray = sweep(engine, cells, examples_per_task)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from perdure.execution.ray_cluster import Files, RayCluster, RayError, folder_fi
 from perdure.machine.signals import InterruptedRunError
 
 HERE = Path(__file__).parent
-NODE = {"num_cpus": 1, "memory": 2**30, "object_store_memory": 80_000_000}
+NODE: dict[str, Any] = {"num_cpus": 1, "memory": 2**30, "object_store_memory": 80_000_000}
 
 
 @pytest.fixture(scope="module")

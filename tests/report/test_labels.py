@@ -41,8 +41,8 @@ def test_a_single_run_has_its_plain_name(tmp_path):
 
 def test_the_table_tells_them_apart(tmp_path):
     records = [record(tmp_path, "first", rate=0.01), record(tmp_path, "second", rate=0.05)]
-    console = Console(file=StringIO(), width=100)
+    text = StringIO()
+    console = Console(file=text, width=100)
     console.print(comparison_table(records))
-    text = console.file.getvalue()
-    assert "learning rate 0.01" in text
-    assert "learning rate 0.05" in text
+    assert "learning rate 0.01" in text.getvalue()
+    assert "learning rate 0.05" in text.getvalue()

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.long, pytest.mark.optimized]
 
 NAMES = [
     "omniglot-small",
+    "omniglot-small-anml",
     "omniglot-small-gemcl",
     "omniglot-small-pretraining",
     "omniglot-small-prototypes",
