@@ -17,6 +17,7 @@ ROOMS = [
     "_version",
     "core",
     "named",
+    "own",
     "storage",
     "machine",
     "models",
