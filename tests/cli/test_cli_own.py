@@ -1,5 +1,6 @@
 """Own code and own files on the command line: a learner, a stream, a network, a table."""
 
+import json
 import sys
 
 import numpy as np
@@ -139,3 +140,50 @@ def test_a_file_with_the_name_of_a_library_does_not_take_its_place(folder):
     (folder / "json.py").write_text("def mine():\n    return 5\n")
     assert load_own(str(folder / "json.py:mine"), LEARNERS)() == 5
     assert sys.modules["json"] is json
+
+
+@pytest.mark.long
+def test_check_shows_what_holds(typed, folder):
+    ended = typed("check", "my_method.py:MyLearner", cwd=folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    passed, of, total = ended.stdout.split("MyLearner: ")[1].split()[:3]
+    assert (passed, of) == (total, "of")
+    assert ended.stdout.count("passed") == int(total) + 1
+    assert "failed" not in ended.stdout
+
+
+def test_check_shows_what_fails_and_why(typed, folder):
+    file = folder / "my_method.py"
+    file.write_text(file.read_text().replace("predict_one(state.model, example.x)", "predict_one(model, example.x)"))
+    ended = typed("check", "my_method.py:MyLearner", "--learning-rate", "0.1", cwd=folder)
+    assert ended.returncode == 1
+    (line,) = [it for it in ended.stdout.splitlines() if "failed" in it]
+    assert line.startswith("the outputs reported are what it predicts")
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.long
+def test_a_new_learner_passes_check_and_runs(typed, folder):
+    ended = typed("new", "learner", "MyMethod2", cwd=folder)
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("my_method2.py\ncheck it: perdure check my_method2.py:MyMethod2\n")
+    assert typed("check", "my_method2.py:MyMethod2", cwd=folder).returncode == 0
+    ended = typed("run", "my_method2.py:MyMethod2", "my_stream.py:make", "--quiet", "--out", "it", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    before = (folder / "my_method2.py").read_text()
+    ended = typed("new", "learner", "MyMethod2", cwd=folder)
+    assert ended.returncode == 2
+    assert "my_method2.py exists and is not written over; give another --file" in ended.stderr
+    assert (folder / "my_method2.py").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"), [("my-learner", "MyLearner"), ("2nd-one", "NdOne"), ("class", "Class"), ("", "MyLearner")]
+)
+def test_a_new_learner_has_a_name_that_python_takes(typed, folder, name, suggestion):
+    before = sorted(folder.iterdir())
+    ended = typed("new", "learner", name, cwd=folder)
+    assert ended.returncode == 2
+    assert f"{name!r} is no name of a class" in ended.stderr
+    assert ended.stderr.rstrip().endswith(f"as {suggestion}")
+    assert sorted(folder.iterdir()) == before

@@ -95,7 +95,7 @@ def _with_hyperparameters(
         for it in known
     ]
     common = list(inspect.signature(action, eval_str=True).parameters.values())[2:]
-    act.__signature__ = inspect.Signature([common[0], *chosen, *common[1:]])  # pyright: ignore[reportFunctionMemberAccess]
+    act.__signature__ = inspect.Signature([*common[:1], *chosen, *common[1:]])  # pyright: ignore[reportFunctionMemberAccess]
     act.__doc__ = escape(inspect.getdoc(record) or "")
     return command(act, name=name, epilog=examples(*example_lines))
 
