@@ -309,7 +309,7 @@ BAD = {
         "shrinkage = 2.0, expected a number from 0 to 1",
     ),
     "required": (
-        ("er", BenchmarkRecipe("cifar100"), {"learning_rate": [0.1, 0.2]}),
+        ("icarl", BenchmarkRecipe("cifar100"), {"learning_rate": [0.1, 0.2]}),
         TypeError,
         "needs values of memory_size",
     ),

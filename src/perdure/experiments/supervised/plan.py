@@ -18,7 +18,7 @@ from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of, 
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
 from perdure.learners.hyperparameters import hyperparameters, required_and_known
 from perdure.presets.file import read_presets
-from perdure.presets.learners import find_preset
+from perdure.presets.learners import Preset, find_default, find_preset
 from perdure.records.errors import REPAIR, ResultsError
 from perdure.records.learner import RunRecord
 from perdure.records.requested import REQUEST, read_request
@@ -64,6 +64,8 @@ def choose_learner(
 ) -> Choice:
     """Return a learner with the hyper-parameters given and, for the others, those of its preset.
 
+    A learner without a preset for the benchmark has one that was chosen for another benchmark, with a note of it.
+
     Args:
         name: name of the learner.
         benchmark: name of the benchmark that it will learn.
@@ -75,7 +77,7 @@ def choose_learner(
     Raises:
         ValueError: if there is no such learner, a value is out of range, or the preset file is not one or holds no
             preset of the learner for the benchmark.
-        MissingValuesError: if a hyper-parameter is neither given nor in a preset.
+        MissingValuesError: if a hyper-parameter is neither given nor in a preset, of another benchmark either.
     """
     known = [it.name for it in hyperparameters(learner_class(name))]
     memory_size = given.get("memory_size") if "memory_size" in known else None
@@ -86,9 +88,14 @@ def choose_learner(
         raise ValueError(f"{preset_file} holds no preset of {name} for {benchmark}, expected one; it holds {there}")
     values = {**(preset.hyperparameters if preset else {}), **given}
     required, _ = required_and_known(learner_class(name))
+    notes = []
+    if any(it not in values for it in required):
+        default = find_default(name_typed(name), None if memory_size is None else int(memory_size))
+        if default is not None and preset is None:
+            values = {**default.hyperparameters, **given}
+            notes.append(_note_of_default(name, typed or benchmark, default, given))
     if missing := [it for it in required if it not in values]:
         raise MissingValuesError(name, typed or benchmark, missing)
-    notes = []
     if preset is not None and set(preset.hyperparameters) - set(given):
         if not preset.exact:
             notes.append(
@@ -102,6 +109,24 @@ def choose_learner(
                 "stream requested; choose others with perdure tune"
             )
     return Choice(make_learner(name, **values), notes)
+
+
+def _note_of_default(name: str, benchmark: str, default: Preset, given: Mapping[str, Any]) -> str:
+    """Return which values were not chosen for a benchmark, and what would choose better."""
+    taken = {it: value for it, value in default.hyperparameters.items() if it not in given}
+    rates = [it.name for it in hyperparameters(learner_class(name)) if it.kind is float and taken.get(it.name)]
+    tried = [
+        f"--{it.replace('_', '-')} {','.join(f'{taken[it] * factor:.3g}' for factor in _TRIED)}" for it in rates[:1]
+    ]
+    shown = ", ".join(f"{it} = {value:g}" for it, value in taken.items())
+    return (
+        f"{shown} were not chosen for {benchmark}, but for {default.benchmark}; choose better ones: "
+        f"{' '.join(['perdure tune', name, benchmark, *tried])}"
+    )
+
+
+_TRIED = (0.1, 0.3, 1.0, 3.0)
+"""Parts of a rate that a search may begin with."""
 
 
 def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:
