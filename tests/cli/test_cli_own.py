@@ -71,6 +71,33 @@ def test_a_file_is_a_stream(typed, folder, ending):
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.long
+def test_own_learners_are_tuned_on_own_streams_and_the_search_resumes(typed, folder):
+    search = ["tune", "my_method.py:MyLearner", "my_stream.py:make", "--model", "my_net.py:Net", "--quiet"]
+    ended = typed(*search, "--learning-rate", "0.01,0.1", "--seeds", "1", "--out", "it", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    again = (
+        "perdure run my_method.py:MyLearner my_stream.py:make --preset it/preset.toml --seeds 5 --model my_net.py:Net"
+    )
+    assert again in ended.stdout.replace("\n", " ")
+    (folder / "it" / "summary.json").unlink()
+    (folder / "it" / "trials.json").unlink()
+    own_code.forget(sys.modules, folder)
+    ended = typed("resume", "it", "--quiet", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 combinations" in ended.stdout
+    assert typed(*again.split()[1:], "--quiet", "--out", "measured", cwd=folder).returncode == 0
+
+
+def test_a_search_of_an_own_learner_names_what_it_lacks(typed, folder):
+    search = ["tune", "my_method.py:MyLearner", "my_stream.py:make", "--my-field", "2,3"]
+    ended = typed(*search, cwd=folder)
+    assert ended.returncode == 2
+    assert (
+        "it needs values of learning_rate; give each a value or several to choose from (--learning-rate" in ended.stderr
+    )
+
+
 def write_table(path, n):
     rng = np.random.default_rng(n)
     x = rng.normal(size=(n, 2)).astype("float32")

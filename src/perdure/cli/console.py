@@ -40,6 +40,14 @@ Hidden = Annotated[
     str | None,
     typer.Option(help="Units of a perceptron's hidden layers, as 256,256.", show_default="of the benchmark"),
 ]
+FileLabel = Annotated[str | None, typer.Option("--label", help="Of a file: column of the labels.", show_default="y")]
+FileTask = Annotated[
+    str | None,
+    typer.Option("--task", help="Of a file: column of the tasks.", show_default="classes are the tasks, two each"),
+]
+FileTest = Annotated[
+    str | None, typer.Option("--test", help="Of a file: file of the tests, with the same columns.", show_default="none")
+]
 EvaluateEvery = Annotated[
     int | None,
     typer.Option(

@@ -14,6 +14,9 @@ from perdure.cli.console import (
     EvaluateEvery,
     EvaluateOn,
     ExamplesPerTask,
+    FileLabel,
+    FileTask,
+    FileTest,
     Hidden,
     Model,
     Previous,
@@ -59,14 +62,9 @@ def _run(
             show_default="sgd",
         ),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Of a file: column of the labels.", show_default="y")] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="Of a file: column of the tasks.", show_default="classes are the tasks, two each"),
-    ] = None,
-    test: Annotated[
-        str | None, typer.Option(help="Of a file: file of the tests, with the same columns.", show_default="none")
-    ] = None,
+    label: FileLabel = None,
+    task: FileTask = None,
+    test: FileTest = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, which run side by side.")] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.")] = 0,
     tasks: Tasks = None,

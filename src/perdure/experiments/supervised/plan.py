@@ -37,19 +37,21 @@ class Choice(NamedTuple):
 class MissingValuesError(TypeError):
     """A learner lacks hyper-parameters, for which there is no preset."""
 
-    def __init__(self, name: str, benchmark: str, missing: list[str]):
+    def __init__(self, name: str, benchmark: str, missing: list[str], remedy: str | None = None):
         """Say which, and how to have them.
 
         Args:
             name: name of the learner.
             benchmark: name of the benchmark.
             missing: names of the hyper-parameters.
+            remedy: what to do; None for giving or choosing them.
         """
         self.missing = missing
         options = ", ".join(f"--{it.replace('_', '-')}" for it in missing)
+        searched = " ".join(f"--{it.replace('_', '-')} VALUES" for it in missing)
         super().__init__(
-            f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; give them "
-            f"({options}), or choose them with perdure tune {name} {benchmark}"
+            f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; "
+            + (remedy or f"give them ({options}), or choose them with perdure tune {name} {benchmark} {searched}")
         )
 
 
