@@ -214,3 +214,26 @@ def test_a_new_learner_has_a_name_that_python_takes(typed, folder, name, suggest
     assert f"{name!r} is no name of a class" in ended.stderr
     assert ended.stderr.rstrip().endswith(f"as {suggestion}")
     assert sorted(folder.iterdir()) == before
+
+
+def test_names_that_an_installed_package_offers_work(typed, folder, monkeypatch):
+    installed = folder / "installed"
+    (installed / "tiny-1.0.dist-info").mkdir(parents=True)
+    own_code.write_own_code(installed)
+    for module in ("method", "stream", "net"):
+        (installed / f"my_{module}.py").rename(installed / f"tiny_{module}.py")
+    (installed / "tiny-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+    (installed / "tiny-1.0.dist-info" / "entry_points.txt").write_text(
+        "[perdure.learners]\ntiny-sgd = tiny_method:MyLearner\nbroken = tiny_absent:It\n"
+        "[perdure.benchmarks]\ntiny-sums = tiny_stream:make\n[perdure.models]\ntiny-net = tiny_net:Net\n"
+    )
+    monkeypatch.syspath_prepend(str(installed))
+    run = ["run", "tiny-sgd", "tiny-sums", "--model", "tiny-net", "--learning-rate", "0.1", "--quiet", "--out", "it"]
+    ended = typed(*run, cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    record = RunRecord.load(folder / "it")
+    assert (record.learner, record.benchmark) == ("tiny-sgd", "tiny-sums")
+    (folder / "it" / "summary.json").unlink()
+    assert typed("resume", "it", "--quiet", cwd=folder).returncode == 0
+    ended = typed("run", "broken", "tiny-sums", cwd=folder)
+    assert "broken of tiny (tiny_absent:It) fails to import: ModuleNotFoundError" in ended.stderr

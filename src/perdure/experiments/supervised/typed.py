@@ -52,8 +52,10 @@ class Typed:
     def from_json(cls, content: Mapping[str, Any]) -> Typed:
         """Return what `to_json` returned, read from a file."""
         known = {it.name for it in dataclasses.fields(cls)}
-        given = {name: it for name, it in content.items() if name in known}
-        return cls(**{name: tuple(it) if isinstance(it, list) else it for name, it in given.items()})
+        given: dict[str, Any] = {name: it for name, it in content.items() if name in known}
+        if "hidden" in given:
+            given["hidden"] = tuple(given["hidden"])
+        return cls(**given)
 
 
 def own_learner(name: str) -> str | None:
@@ -99,7 +101,7 @@ def benchmark_of(
         )
     if typed in BENCHMARKS or typed in OTHER_NAMES or not own.is_own(typed, own.BENCHMARKS):
         return BenchmarkRecipe(typed, options, data_dir)
-    found = own.load_own(typed, own.BENCHMARKS)
+    found: Any = own.load_own(typed, own.BENCHMARKS)
     if isinstance(found, Benchmark | DatasetRecipe | BenchmarkRecipe | DataFileRecipe):
         if options:
             raise ValueError(
@@ -112,7 +114,8 @@ def benchmark_of(
             f"{typed} is a {type(found).__name__}, expected a function of a seed that returns a Benchmark, or a "
             "Benchmark; see docs/own-stream.md"
         )
-    return OwnRecipe(found, own.short_name(typed), options)
+    make: Any = found
+    return OwnRecipe(make, own.short_name(typed), options)
 
 
 def model_of(typed: Typed) -> Any:

@@ -150,7 +150,8 @@ def _validation_recipe(benchmark: Any) -> BenchmarkRecipe | OwnRecipe | HeldOut:
                 f"benchmark is {benchmark!r}, expected a Benchmark or a function from a seed to one, such as "
                 "BenchmarkRecipe('digits-rotations')"
             )
-        return HeldOut(benchmark)
+        whole: Any = benchmark
+        return HeldOut(whole)
     if benchmark.options.get("tests") == "none":
         raise ValueError(
             "tests is 'none', but hyper-parameters are chosen by retained accuracy on the test sets of validation "
