@@ -18,6 +18,7 @@ ROOMS = [
     "core",
     "named",
     "shown",
+    "own",
     "storage",
     "machine",
     "models",

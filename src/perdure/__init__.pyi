@@ -84,6 +84,7 @@ from .streams.catalog import BenchmarkRecipe as BenchmarkRecipe
 from .streams.catalog import make_benchmark as make_benchmark
 from .streams.datasets import from_avalanche as from_avalanche
 from .streams.datasets import from_dataset as from_dataset
+from .streams.datasets import from_table as from_table
 from .streams.raw.registry import DataError as DataError
 from .streams.torch_file import DataFileRecipe as DataFileRecipe
 from .updates.reptile import reptile as reptile

@@ -119,7 +119,7 @@ def test_validation_learns_the_validation_stream(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([], "give a benchmark: digits-rotations, .*, or a file of your own with --data-file"),
+        ([], "give a benchmark: digits-rotations, .*, or your own: my_stream.py:make"),
         (["digits-rotations", "--data-file", "some.pt"], "not both: digits-rotations and some.pt were given"),
     ],
 )

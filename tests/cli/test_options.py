@@ -50,7 +50,7 @@ def mistake(typed, tmp_path):
         ("features train sine --step 3", "there is no option --step; did you mean --steps"),
         ("run er digits-rotations -x", "there is no option -x; --help lists the options that there are"),
         ("run mer", "give a benchmark: digits-rotations, digits-split, "),
-        ("run mer", "or a file of your own with --data-file"),
+        ("run mer", "or your own: my_stream.py:make, data.csv, data.npz, data.pt"),
         ("tune mer", "give a benchmark: digits-rotations"),
         ("rl train dqn", "give a game: catcher, flappy-bird"),
         ("features train", "give a domain: omniglot, sine"),

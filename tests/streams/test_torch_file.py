@@ -153,10 +153,13 @@ class TestBenchmark:
         np.testing.assert_array_equal(turned.train.x, np.roll(plain.train.x, 7, axis=0))
         np.testing.assert_array_equal(turned.test[0].x, plain.test[1].x)
 
+    def test_all_examples_of_a_task_are_shown_unless_fewer_are_requested(self, path):
+        assert len(file_benchmark(path, 0).train.y) == 36
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({}, "examples per task is 1000, expected 1 to 12"),
+            ({"examples_per_task": 13}, "examples per task is 13, expected 1 to 12"),
             ({"tasks": 4}, "number of tasks is 4, expected 1 to 3"),
             ({"tasks": 0}, "number of tasks is 0, expected 1 to 3"),
             ({"task_order": [0]}, r"task_order is \[0\], expected each of the 3"),

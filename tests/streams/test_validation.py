@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.streams import digits, mnist, tasks
+from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import Benchmark, LabelledSet, PixelMapSets, pixel_map_benchmark
+from perdure.streams.catalog import BenchmarkRecipe
+from perdure.streams.own import HeldOut
 from perdure.streams.validation import reported_subsets, validation_split
 
 SUBSETS = st.lists(st.lists(st.integers(0, 39), max_size=20).map(lambda it: np.array(it, dtype=int)), max_size=4)
@@ -140,3 +143,26 @@ def test_mnist_has_thousands_of_images_that_no_reported_stream_shows(mnist_dir, 
     # 100,000 draws in subsets of 1/60 or 1/300 of the images leave 60,000 · exp(−5/3) of them, about 11,300
     assert 11_000 / 4 < len(made.test.images) < 11_600 / 4
     assert {image.tobytes() for image in made.test.images} <= {image.tobytes() for image in train_x}
+
+
+def test_a_quarter_of_each_task_is_held_out_of_a_stream_without_validation_streams():
+    whole = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 21})(1000)
+    made = HeldOut(whole)(1000)
+    shown, whole_shown = (
+        {(int(task), image.tobytes()) for image, task in zip(*map(np.asarray, (it.x, it.task)), strict=True)}
+        for it in (made.train, whole.train)
+    )
+    tested = {(task, image.tobytes()) for task, (x, _) in enumerate(made.test) for image in x}
+    assert [len(y) for _, y in made.test] == [5, 5]
+    assert len(made.train.y) == 32
+    assert shown | tested == whole_shown
+    assert shown.isdisjoint(tested)
+    np.testing.assert_array_equal(made.train.task, [0] * 16 + [1] * 16)
+    other = HeldOut(whole)(1001)
+    assert not np.array_equal(np.asarray(other.train.x), np.asarray(made.train.x))
+
+
+def test_a_task_of_one_example_leaves_none_to_hold_out():
+    whole = from_arrays([(np.zeros((1, 2), "float32"), np.zeros(1, int))], None, n_outputs=2)
+    with pytest.raises(ValueError, match="task 0 of arrays has one example, expected two or more"):
+        HeldOut(whole)(1000)

@@ -40,6 +40,8 @@ COMMANDS = {
     "model": LazyCommand("Keep a model in a folder, and teach it for ever.", _from("model", "model_app")),
     "serve": LazyCommand("Serve the models of a folder over HTTP.", _from("serve", "serve_command")),
     "teach": LazyCommand("Teach a classifier in the browser.", _from("teach", "teach_command")),
+    "new": LazyCommand("Begin own code: write a file that runs, to be changed.", _from("new", "new_app")),
+    "check": LazyCommand("Check that a learner, yours too, keeps the contract.", _from("check", "check_app")),
     "resume": LazyCommand("Continue a run that was stopped.", _from("resume", "resume_command")),
     "tune": LazyCommand("Choose a learner's hyper-parameters on validation streams.", _from("tune", "tune_app")),
     "results": LazyCommand("List runs of every kind, finished and unfinished.", _from("report", "results_command")),
@@ -62,6 +64,7 @@ COMMANDS = {
 
 _COMPUTING = (
     "run",
+    "check",
     "stream",
     "model",
     "serve",

@@ -34,6 +34,7 @@ def group(
     epilog: str,
     former_names: Mapping[str, str] | None = None,
     callback: Callable[..., None] | None = None,
+    other: Callable[[str], LazyCommand | None] | None = None,
 ) -> typer.Typer:
     """Return a group of commands that are loaded when they are called; its help loads none of them.
 
@@ -44,6 +45,7 @@ def group(
         epilog: end of its help.
         former_names: other names of commands, which work and are not listed.
         callback: takes the options that come before the command, None if there are none.
+        other: returns a command that is not listed, such as one for own code, None if there is none of the name.
     """
 
     class LazyGroup(typer.core.TyperGroup):
@@ -57,9 +59,10 @@ def group(
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
             name, *rest = args
             name = (former_names or {}).get(name, name)
-            if name not in commands:
+            found = commands.get(name) or (other and other(name))
+            if not found:
                 raise ValueError(_unknown(kind, name, commands))
-            command = commands[name].load()
+            command = found.load()
             command.name = name
             return name, command, rest
 

@@ -38,6 +38,25 @@ Tasks = Annotated[int | None, typer.Option(help="Number of tasks.", show_default
 ExamplesPerTask = Annotated[
     int | None, typer.Option(help="Training examples of each task.", show_default="of the benchmark")
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Network: benchmark_mlp, omniglot_convnet, reduced_resnet18, or your own: my_net.py:Net.",
+        show_default="of the benchmark",
+    ),
+]
+Hidden = Annotated[
+    str | None,
+    typer.Option(help="Units of a perceptron's hidden layers, as 256,256.", show_default="of the benchmark"),
+]
+FileLabel = Annotated[str | None, typer.Option("--label", help="Of a file: column of the labels.", show_default="y")]
+FileTask = Annotated[
+    str | None,
+    typer.Option("--task", help="Of a file: column of the tasks.", show_default="classes are the tasks, two each"),
+]
+FileTest = Annotated[
+    str | None, typer.Option("--test", help="Of a file: file of the tests, with the same columns.", show_default="none")
+]
 EvaluateEvery = Annotated[
     int | None,
     typer.Option(
@@ -79,6 +98,20 @@ def engine_of(workers: int | None, ray: str | None) -> Engine:
             f"--workers {workers} is for this machine, and --ray {ray} decides itself; leave one of them out"
         )
     return RayCluster(ray)
+
+
+def sizes_given(text: str | None) -> tuple[int, ...] | None:
+    """Return the sizes of hidden layers in "256,256".
+
+    Raises:
+        ValueError: unless they are whole numbers ≥ 1.
+    """
+    if text is None:
+        return None
+    parts = [it.strip() for it in text.split(",")]
+    if not all(it.isdecimal() and int(it) for it in parts):
+        raise ValueError(f"--hidden is {text!r}, expected the units of each hidden layer, as 256,256")
+    return tuple(map(int, parts))
 
 
 def say(text: str) -> None:

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from perdure import own
 from perdure.cli.commands import ExplainingCommand, LazyCommand, command, examples
-from perdure.learners.catalog import CATALOG
+from perdure.learners.catalog import CATALOG, learner_class
 from perdure.named import Entry, named_class
 
 
@@ -19,6 +20,29 @@ def learner_commands(
 ) -> dict[str, LazyCommand]:
     """Return a command for each learner, in the catalogue's order; see `commands_of`."""
     return commands_of(CATALOG, "learner", action, example_lines, several=several)
+
+
+def own_learner_command(
+    action: Callable[..., None], example_lines: Sequence[str], *, several: bool = False
+) -> Callable[[str], LazyCommand | None]:
+    """Return what makes the command of an own learner, `my_method.py:MyLearner`, or of an installed package's.
+
+    Args:
+        action: as in `commands_of`.
+        example_lines: what can be typed, with NAME for the name.
+        several: may a hyper-parameter have several values?
+    """
+
+    def command_of(name: str) -> LazyCommand | None:
+        if not own.is_own(name, own.LEARNERS):
+            return None
+        lines = [line.replace("NAME", name) for line in example_lines]
+        return LazyCommand(
+            "Your own learner",
+            lambda: _with_hyperparameters(name, learner_class(name), action, lines, several=several),
+        )
+
+    return command_of
 
 
 def commands_of(
@@ -71,7 +95,7 @@ def _with_hyperparameters(
         for it in known
     ]
     common = list(inspect.signature(action, eval_str=True).parameters.values())[2:]
-    act.__signature__ = inspect.Signature([common[0], *chosen, *common[1:]])  # pyright: ignore[reportFunctionMemberAccess]
+    act.__signature__ = inspect.Signature([*common[:1], *chosen, *common[1:]])  # pyright: ignore[reportFunctionMemberAccess]
     act.__doc__ = escape(inspect.getdoc(record) or "")
     return command(act, name=name, epilog=examples(*example_lines))
 

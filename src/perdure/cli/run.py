@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,17 +14,23 @@ from perdure.cli.console import (
     EvaluateEvery,
     EvaluateOn,
     ExamplesPerTask,
+    FileLabel,
+    FileTask,
+    FileTest,
+    Hidden,
     Log,
+    Model,
     Previous,
     Quiet,
     Tasks,
     note,
     say,
+    sizes_given,
 )
-from perdure.cli.learners import learner_commands
+from perdure.cli.learners import learner_commands, own_learner_command
 from perdure.cli.report import report_run
 from perdure.cli.splits import with_split_options
-from perdure.streams.catalog import benchmark_names
+from perdure.streams.catalog import BenchmarkRecipe, benchmark_names
 
 
 @with_split_options
@@ -32,7 +39,11 @@ def _run(
     given: dict[str, float | int],
     benchmark: Annotated[
         str | None,
-        typer.Argument(help=f"One of: {', '.join(benchmark_names())}.", show_default="that of --data-file"),
+        typer.Argument(
+            help=f"One of: {', '.join(benchmark_names())}; or your own: my_stream.py:make, data.csv, data.parquet, "
+            "data.npz, data.pt.",
+            show_default="that of --data-file",
+        ),
     ] = None,
     *,
     split: dict[str, Any],
@@ -43,6 +54,18 @@ def _run(
             show_default="none",
         ),
     ] = None,
+    model: Model = None,
+    hidden: Hidden = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="sgd, momentum, adam, adamw, rmsprop, adagrad, lion, or your own: my_file.py:optimizer.",
+            show_default="sgd",
+        ),
+    ] = None,
+    label: FileLabel = None,
+    task: FileTask = None,
+    test: FileTest = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, which run side by side.")] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.")] = 0,
     tasks: Tasks = None,
@@ -86,6 +109,7 @@ def _run(
     from perdure.experiments.supervised.plan import choose_learner
     from perdure.experiments.supervised.run import run_of
     from perdure.experiments.supervised.spec import run_spec
+    from perdure.experiments.supervised.typed import Typed, model_of, own_learner, with_optimizer
     from perdure.records.folder import is_finished
 
     options = {
@@ -95,19 +119,36 @@ def _run(
         "validation": validation or None,
         **split,
     }
-    recipe = _recipe(benchmark, data_file, {name: it for name, it in options.items() if it is not None}, data_dir)
-    learner, notes = choose_learner(learner_name, recipe.name, given, preset, options=recipe.options)
+    table = Typed(label=label, task=task, test=test)
+    recipe = _recipe(
+        benchmark, data_file, {name: it for name, it in options.items() if it is not None}, data_dir, table
+    )
+    typed = Typed(
+        learner=own_learner(learner_name),
+        benchmark=None if isinstance(recipe, BenchmarkRecipe) else benchmark,
+        model=model,
+        hidden=sizes_given(hidden),
+        optimizer=optimizer,
+        label=label,
+        task=task,
+        test=test,
+    )
+    learner, notes = choose_learner(
+        learner_name, recipe.name, given, preset, options=getattr(recipe, "options", {}), typed=benchmark or ""
+    )
     for remark in notes:
         note(remark)
     spec = run_spec(
-        learner,
+        with_optimizer(learner, optimizer),
         recipe,
+        model=model_of(typed),
         seeds=range(first_seed, first_seed + seeds),
         evaluation="full" if full_matrix else "needed",
         alignment=alignment,
         evaluate_every=evaluate_every,
         evaluate_on=evaluate_on,
     )
+    spec = dataclasses.replace(spec, typed=typed.to_json())
     folder = out or spec.default_folder()
     loggers = make_loggers(log or "", folder=folder)
     if is_finished(folder, spec.config):
@@ -118,16 +159,20 @@ def _run(
     report_run(folder)
 
 
+_EXAMPLES = [
+    "perdure run NAME digits-rotations",
+    "perdure run NAME digits-rotations --seeds 5 --full-matrix",
+    "perdure run NAME digits-split --scenario class --classes-per-task 2 --shuffle-classes",
+    "perdure run NAME my_stream.py:make --model my_net.py:Net",
+    "perdure run NAME data.csv --label y --task part --test test.csv",
+]
+
 run_app = group(
     "learner",
     learner_commands(
         _run,
         {
-            "": [
-                "perdure run NAME digits-rotations",
-                "perdure run NAME digits-rotations --seeds 5 --full-matrix",
-                "perdure run NAME digits-split --scenario class --classes-per-task 2 --shuffle-classes",
-            ],
+            "": _EXAMPLES,
             "mer": [
                 "perdure run mer digits-rotations --seeds 3",
                 "perdure run mer mnist-rotations --memory-size 200",
@@ -135,22 +180,29 @@ run_app = group(
             ],
         },
     ),
-    help="Train a learner on a benchmark and measure what it retains: perdure run LEARNER BENCHMARK.",
-    epilog=examples("perdure run mer digits-rotations --seeds 3", "perdure run mer --help"),
+    other=own_learner_command(_run, _EXAMPLES),
+    help="Train a learner on a benchmark and measure what it retains: perdure run LEARNER BENCHMARK. "
+    "A learner may be your own: my_method.py:MyLearner.",
+    epilog=examples(
+        "perdure run mer digits-rotations --seeds 3",
+        "perdure run my_method.py:MyLearner digits-rotations --learning-rate 0.05",
+        "perdure run mer --help",
+    ),
 )
 
 
-def _recipe(benchmark: str | None, data_file: Path | None, options: dict[str, Any], data_dir: Path | None) -> Any:
+def _recipe(
+    benchmark: str | None, data_file: Path | None, options: dict[str, Any], data_dir: Path | None, table: Any
+) -> Any:
     """Return what makes the benchmark of a seed."""
-    from perdure.streams.catalog import BenchmarkRecipe
+    from perdure.experiments.supervised.typed import benchmark_of, benchmarks_in_words
     from perdure.streams.torch_file import DataFileRecipe
 
     if benchmark is not None and data_file is not None:
         raise ValueError(f"give a benchmark or --data-file, not both: {benchmark} and {data_file} were given")
     if data_file is not None:
         return DataFileRecipe(data_file, options)
-    name = required(benchmark, "benchmark", [*benchmark_names(), "or a file of your own with --data-file"])
-    return BenchmarkRecipe(name, options, data_dir)
+    return benchmark_of(required(benchmark, "benchmark", benchmarks_in_words()), options, data_dir, table)
 
 
 def _numbers(text: str | None) -> list[int] | None:

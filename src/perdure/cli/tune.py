@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -11,10 +13,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from perdure.cli.commands import examples, group, required
-from perdure.cli.console import DataDir, ExamplesPerTask, Quiet, Tasks, note, print_table, say
-from perdure.cli.learners import learner_commands
+from perdure.cli.console import (
+    DataDir,
+    ExamplesPerTask,
+    FileLabel,
+    FileTask,
+    FileTest,
+    Hidden,
+    Model,
+    Quiet,
+    Tasks,
+    note,
+    print_table,
+    say,
+    sizes_given,
+)
+from perdure.cli.learners import learner_commands, own_learner_command
 from perdure.cli.splits import option_given, with_split_options
-from perdure.streams.catalog import benchmark_names
+from perdure.streams.catalog import BenchmarkRecipe, benchmark_names
 
 if TYPE_CHECKING:
     from perdure.records.tuning import TuningResult
@@ -30,10 +46,20 @@ def _tune(
     learner_name: str,
     given: dict[str, str],
     benchmark: Annotated[
-        str | None, typer.Argument(help=f"One of: {', '.join(benchmark_names())}.", show_default=False)
+        str | None,
+        typer.Argument(
+            help=f"One of: {', '.join(benchmark_names())}; or your own: my_stream.py:make, data.csv, data.parquet, "
+            "data.npz, data.pt.",
+            show_default=False,
+        ),
     ] = None,
     *,
     split: dict[str, Any],
+    model: Model = None,
+    hidden: Hidden = None,
+    label: FileLabel = None,
+    task: FileTask = None,
+    test: FileTest = None,
     search: Annotated[_SearchKind, typer.Option(help="Try every combination, or some at random.")] = _SearchKind.grid,
     trials: Annotated[
         int | None, typer.Option(min=2, help="Combinations to draw at random.", show_default="30")
@@ -48,36 +74,51 @@ def _tune(
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
+    from perdure.experiments.supervised.typed import Typed, benchmark_of, benchmarks_in_words, model_of, own_learner
     from perdure.experiments.tuning.space import parse_values
     from perdure.experiments.tuning.spec import tuning_spec
     from perdure.experiments.tuning.tune import tune_of
     from perdure.learners.catalog import learner_class
     from perdure.learners.hyperparameters import hyperparameters
     from perdure.presets.file import add_preset
-    from perdure.streams.catalog import BenchmarkRecipe
 
     if trials is not None and search is _SearchKind.grid:
         raise ValueError(f"--trials is {trials}, but a grid is tried whole; leave it out, or add --search random")
     options = {"tasks": tasks, "examples_per_task": examples_per_task, **split}
-    name = required(benchmark, "benchmark", benchmark_names())
-    recipe = BenchmarkRecipe(name, {option: it for option, it in options.items() if it is not None}, data_dir)
+    where = required(benchmark, "benchmark", benchmarks_in_words())
+    table = Typed(label=label, task=task, test=test)
+    recipe = benchmark_of(where, {name: it for name, it in options.items() if it is not None}, data_dir, table)
+    typed = Typed(
+        learner=own_learner(learner_name),
+        benchmark=None if isinstance(recipe, BenchmarkRecipe) else where,
+        model=model,
+        hidden=sizes_given(hidden),
+        label=label,
+        task=task,
+        test=test,
+    )
     known = {it.name: it for it in hyperparameters(learner_class(learner_name))}
     grid = {name: parse_values(known[name], text) for name, text in given.items()}
     n_trials = None if search is _SearchKind.grid else trials or 30
-    spec = tuning_spec(learner_name, recipe, grid, trials=n_trials, seeds=seeds)
+    spec = tuning_spec(learner_name, recipe, grid, trials=n_trials, seeds=seeds, model=model_of(typed))
+    spec = dataclasses.replace(spec, typed=typed.to_json())
     folder = out or spec.default_folder()
     result = tune_of(spec, folder, progress=not quiet)
     file = preset or folder / "preset.toml"
     add_preset(file, result.preset)
-    _report_search(result, folder, file, data_dir)
+    names = [learner_name, where]
+    own_parts = {"model": model, "hidden": hidden, "label": label, "task": task, "test": test}
+    _report_search(result, folder, file, {**own_parts, "data_dir": data_dir}, names)
 
+
+_EXAMPLES = ["perdure tune NAME digits-rotations --learning-rate 0.01,0.03,0.1"]
 
 tune_app = group(
     "learner",
     learner_commands(
         _tune,
         {
-            "": ["perdure tune NAME digits-rotations --learning-rate 0.01,0.03,0.1"],
+            "": _EXAMPLES,
             "mer": [
                 "perdure tune mer digits-rotations --learning-rate 0.03,0.1 --beta 0.01,0.03",
                 "perdure tune mer mnist-rotations --search random --trials 20 --learning-rate 0.01..0.3",
@@ -85,13 +126,16 @@ tune_app = group(
         },
         several=True,
     ),
+    other=own_learner_command(_tune, _EXAMPLES, several=True),
     help="Choose a learner's hyper-parameters on validation streams: perdure tune LEARNER BENCHMARK.",
     epilog=examples("perdure tune online digits-rotations --learning-rate 0.01,0.03,0.1", "perdure tune mer --help"),
 )
 
 
-def _report_search(result: TuningResult, folder: Path, preset: Path, data_dir: Path | None) -> None:
-    """Show what came of a search."""
+def _report_search(
+    result: TuningResult, folder: Path, preset: Path, given: Mapping[str, Any], names: Sequence[str]
+) -> None:
+    """Show what came of a search, and how what it chose is run: learner and benchmark as they were typed."""
     from perdure.records.tuning import edge_notes
     from perdure.report.tuning import save_search_figure, trials_table
 
@@ -99,7 +143,7 @@ def _report_search(result: TuningResult, folder: Path, preset: Path, data_dir: P
     print_table(trials_table(result))
     for remark in edge_notes(result):
         note(remark)
-    options = {"preset": preset, "seeds": 5, **result.options, "data_dir": data_dir}
-    given = [option_given(name, value) for name, value in options.items() if value is not None]
-    command = shlex.join(["perdure", "run", result.learner, result.benchmark, *chain.from_iterable(given)])
+    options = {"preset": preset, "seeds": 5, **result.options, **given}
+    typed = [option_given(name, value) for name, value in options.items() if value is not None]
+    command = shlex.join(["perdure", "run", *names, *chain.from_iterable(typed)])
     say(f"\nrecord and figure: {folder}\nmeasure the chosen: {command}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perdure import own
 from perdure.named import Entry, name_of_class, named_class
 
 if TYPE_CHECKING:
@@ -76,18 +77,63 @@ CATALOG = {
 }
 
 
+def learner_names() -> list[str]:
+    """Return the names of all learners: the catalogue's, and those that installed packages offer."""
+    return list(dict.fromkeys([*CATALOG, *own.offered(own.LEARNERS)]))
+
+
 def learner_class(name: str) -> type[Learner]:
-    """Return the class of the learner called `name`.
+    """Return the class of a learner.
+
+    Args:
+        name: one of `learner_names()`, or an own class as `my_method.py:MyLearner`.
 
     Raises:
-        ValueError: naming the nearest known names.
+        ValueError: naming the nearest known names, or what is wrong with an own class (`OwnCodeError`).
     """
-    return named_class(CATALOG, "learner", name)
+    if name in CATALOG or not own.is_own(name, own.LEARNERS):
+        return named_class(CATALOG, "learner", name)
+    found = own.load_own(name, own.LEARNERS)
+    _check_is_learner(name, found)
+    return found
 
 
 def learner_name(learner: Learner) -> str:
-    """Return the catalogue's name of a learner, or its class name if it is not one of the catalogue's."""
-    return name_of_class(CATALOG, type(learner)) or type(learner).__name__
+    """Return the name of a learner of the catalogue or of an installed package; of another one its class name."""
+    return name_of_learner(type(learner))
+
+
+def name_of_learner(cls: type[Learner]) -> str:
+    """Return the name of a learner's class, as `learner_name`."""
+    where = f"{cls.__module__}:{cls.__qualname__}"
+    packaged = (name for name, it in own.offered(own.LEARNERS).items() if it.value == where)
+    return name_of_class(CATALOG, cls) or next(packaged, cls.__name__)
+
+
+_METHODS = ("init", "observe", "answering", "predict")
+
+
+def _check_is_learner(name: str, found: Any) -> None:
+    from perdure.core import Learner
+
+    if isinstance(found, type) and issubclass(found, Learner):
+        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+            raise own.OwnCodeError(
+                f"{name} is no learner yet: it lacks {', '.join(missing)}; see docs/own-learner.md, or begin with "
+                "perdure new learner NAME"
+            )
+        return
+    what = f"a {type(found).__name__}"
+    if isinstance(found, type):
+        lacking = [it for it in _METHODS if not callable(getattr(found, it, None))]
+        what = "a class that does not derive from perdure.Learner"
+        what += f" and lacks {', '.join(lacking)}" if lacking else ""
+    elif isinstance(found, Learner):
+        what = f"a {type(found).__name__} with hyper-parameters"
+    raise own.OwnCodeError(
+        f"{name} is {what}, expected the class of a learner; derive it from perdure.learn.NetworkLearner, or begin "
+        "with perdure new learner NAME"
+    )
 
 
 def make_learner(name: str, **hyperparameters: Any) -> Learner:

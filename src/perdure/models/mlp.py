@@ -79,6 +79,8 @@ def glorot_linear(fan_in: int, fan_out: int, key: PRNGKeyArray) -> eqx.nn.Linear
     return eqx.tree_at(lambda it: (it.weight, it.bias), layer, (weight, jnp.zeros(fan_out)))
 
 
-def benchmark_mlp(example: Example, n_outputs: int, key: PRNGKeyArray) -> MLP:
-    """Return the perceptron of the MNIST experiments for inputs like `example.x`."""
-    return MLP(math.prod(jnp.shape(example.x)), n_outputs, key=key)
+def benchmark_mlp(
+    example: Example, n_outputs: int, key: PRNGKeyArray, *, hidden_sizes: Sequence[int] = (100, 100)
+) -> MLP:
+    """Return the perceptron of the MNIST experiments for inputs like `example.x`, or one of other hidden layers."""
+    return MLP(math.prod(jnp.shape(example.x)), n_outputs, hidden_sizes, key=key)

@@ -93,6 +93,21 @@ def find_preset(
     return replace(nearest, hyperparameters=hyperparameters, retained_accuracy=None, exact=False)
 
 
+DEFAULTS_FROM = ("digits-rotations", "mnist-rotations")
+"""Benchmarks whose presets serve on others that have none, the first that there is."""
+
+
+def find_default(learner: str, memory_size: int | None = None) -> Preset | None:
+    """Return a preset of a learner to begin with on a benchmark that has none: it was chosen for another benchmark.
+
+    Args:
+        learner: name of the learner.
+        memory_size: as in `find_preset`.
+    """
+    found = (find_preset(learner, benchmark, memory_size) for benchmark in DEFAULTS_FROM)
+    return next((it for it in found if it is not None), None)
+
+
 def published(learner: str, benchmark: str, memory_size: int | None) -> Published | None:
     """Return the published retained accuracy in percent for exactly this memory size, None if there is none.
 

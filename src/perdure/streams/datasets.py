@@ -15,6 +15,7 @@ from perdure.streams.checks import check_examples, check_like_train, check_name
 from perdure.streams.classes import ClassData, split_benchmark
 from perdure.streams.conversion import as_array
 from perdure.streams.raw.embeddings import read_embeddings
+from perdure.streams.raw.tables import read_pieces
 from perdure.streams.split import split_of
 
 ACCEPTED = (
@@ -106,6 +107,77 @@ def from_dataset(
     data = ClassData(name, train_set, test_set, np.arange(len(classes)) // CLASSES_PER_TASK)
     sizes = {"tasks": tasks, "examples_per_task": examples_per_task, "task_order": task_order}
     return DatasetRecipe(data, {**{key: it for key, it in sizes.items() if it is not None}, **split})
+
+
+def from_table(
+    train: Path | str,
+    test: Path | str | None = None,
+    *,
+    label: str | None = None,
+    task: str,
+    features: str | None = None,
+    name: str | None = None,
+) -> Benchmark:
+    """Return the stream of a file in which each example tells its task: tasks come in the order of their first example.
+
+    Classes are numbered in sorted order, texts too; numbers that are not whole are targets of regression.
+
+    Args:
+        train: a `.npz`, `.csv`, `.tsv`, `.parquet` or `.ndjson` file.
+        test: likewise, with the same tasks or, without the column of tasks, for all tasks; None for no tests.
+        label: column, or array of a `.npz` file, of the labels; None for "y".
+        task: column, or array, of the tasks.
+        features: column, or array, of the inputs; None for all other columns, which must be numbers.
+        name: of the benchmark, for reports; None for that of the file.
+
+    Raises:
+        ValueError: if the tests have other tasks or classes than the training examples.
+        DataError: if a file cannot be read or holds something else.
+    """
+    parts = _by_task("train", Path(train), label, task, features)
+    tests = None
+    if test is not None:
+        tests = _by_task("test", Path(test), label, task if _has_column(Path(test), task) else None, features)
+        if None not in tests and (other := tests.keys() ^ parts.keys()):
+            raise ValueError(
+                f"task {next(iter(other))!r} is in only one of {train} and {test}, expected the same tasks in both; "
+                f"leave out the examples, or the column {task!r} of the tests if they are for all tasks"
+            )
+    _number_labels(parts, tests)
+    held_out = None if tests is None else [tests[None if None in tests else it] for it in parts]
+    return from_arrays(list(parts.values()), held_out, name=name or Path(train).stem)
+
+
+def _by_task(
+    where: str, path: Path, label: str | None, task: str | None, features: str | None
+) -> dict[Any, tuple[np.ndarray, np.ndarray]]:
+    """Return inputs and labels by task in the order of their first example; by None if there are no tasks."""
+    read = read_embeddings(path, features, label or "y", task)
+    x, y = as_array(f"{where}.x", read.x), np.asarray(read.y)
+    if x.dtype != np.uint8 and x.dtype.kind in "iub":
+        x = x.astype(np.float32)
+    if read.task is None:
+        return {None: (x, y)}
+    of_task = np.asarray(read.task)
+    return {it: (x[of_task == it], y[of_task == it]) for it in dict.fromkeys(of_task.tolist())}
+
+
+def _has_column(path: Path, name: str) -> bool:
+    if path.suffix.lower() == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            return name in archive
+    return name in next(iter(read_pieces(path))).columns
+
+
+def _number_labels(*parts: dict[Any, tuple[np.ndarray, np.ndarray]] | None) -> None:
+    """Number the labels of several parts alike; numbers that are not whole are left."""
+    labels = np.concatenate([y for part in parts if part for _, y in part.values()])
+    if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.round(labels)).all()):
+        return
+    classes = np.unique(labels)
+    for part in parts:
+        for task, (x, y) in (part or {}).items():
+            part[task] = (x, np.searchsorted(classes, y).astype(np.int32))  # pyright: ignore[reportOptionalSubscript]
 
 
 def from_avalanche(benchmark: Any, *, name: str = "avalanche") -> Benchmark:

@@ -84,7 +84,7 @@ def file_benchmark(
     seed: int,
     *,
     tasks: int | None = None,
-    examples_per_task: int = 1000,
+    examples_per_task: int | None = None,
     task_order: Sequence[int] | None = None,
 ) -> Benchmark:
     """Return the benchmark in a `.pt` file, with a random subset of each task's training examples.
@@ -99,7 +99,7 @@ def file_benchmark(
         path: the file.
         seed: of the subsets and their order, ≥ 0.
         tasks: number of tasks, the first n; all if None.
-        examples_per_task: training examples of each task.
+        examples_per_task: training examples of each task; all of each if None.
         task_order: at position i of the stream, which task to show there; in order if None.
 
     Raises:
@@ -114,7 +114,7 @@ def file_benchmark(
     parts = []
     for task in order:
         x, y = train[task]
-        subset = draw_subset(named_rng(seed, f"subsets/{task}"), len(y), examples_per_task)
+        subset = draw_subset(named_rng(seed, f"subsets/{task}"), len(y), examples_per_task or len(y))
         parts.append(LabelledSet(x[subset], y[subset]))
     tests = [test[task] for task in order]
     classes = class_ranges(path, n_tasks)

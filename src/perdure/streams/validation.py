@@ -78,3 +78,21 @@ def validation_split(
     shuffled = named_rng(0, f"{PREFIX}split").permutation(used)
     n_test = len(shuffled) // TEST_SHARE
     return shuffled[n_test:], shuffled[:n_test]
+
+
+def held_out_parts(task_ends: Int[np.ndarray, " tasks"], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each task of a stream which examples to train on, in their order, and which quarter to test on.
+
+    For streams that know no validation streams of their own. Of a task of one example there is no test.
+
+    Args:
+        task_ends: position just after the last example of each task.
+        seed: of the draw.
+    """
+    starts = [0, *map(int, task_ends[:-1])]
+    parts = []
+    for task, (start, end) in enumerate(zip(starts, map(int, task_ends), strict=True)):
+        shuffled = start + named_rng(seed, f"{PREFIX}held-out/{task}").permutation(end - start)
+        n_test = max(1, len(shuffled) // TEST_SHARE) if len(shuffled) > 1 else 0
+        parts.append((np.sort(shuffled[n_test:]), np.sort(shuffled[:n_test])))
+    return parts

@@ -75,13 +75,13 @@ def test_values_given_come_before_presets(tmp_path):
 def test_methods_without_values_are_named_with_what_they_need():
     split = BenchmarkRecipe("mnist-split")
     with pytest.raises(
-        ValueError, match=r"no preset for mnist-split of er \(needs learning_rate, .*--set er\.learning_"
+        ValueError, match=r"no preset for mnist-split of icarl \(needs learning_rate, .*--set icarl\.learning_"
     ):
-        choose_methods(["er"], split)
+        choose_methods(["icarl"], split)
     rates = {"online": {"learning_rate": 0.1}}
-    chosen = choose_methods(["online", "er"], split, given=rates, lenient=True)
+    chosen = choose_methods(["online", "icarl"], split, given=rates, lenient=True)
     assert [type(it) for it in chosen.learners] == [Online]
-    assert "left out, since there is no preset for mnist-split: er" in chosen.notes
+    assert "left out, since there is no preset for mnist-split: icarl" in chosen.notes
 
 
 @pytest.mark.parametrize(

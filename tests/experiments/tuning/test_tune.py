@@ -248,10 +248,10 @@ def test_no_reported_image_at_all_is_seen_where_there_are_enough(monkeypatch, qu
         assert tested.isdisjoint(trained)
 
 
-def test_a_benchmark_without_validation_streams_is_refused(line, quick_tune):
+def test_a_benchmark_without_validation_streams_holds_out_a_quarter(line, monkeypatch, quick_tune):
     recipe = BenchmarkRecipe("reported-only")
-    with pytest.raises(TypeError, match="reported-only has no validation streams"):
-        quick_tune("online", recipe, {"learning_rate": [0.1, 0.2]})
+    for validation in seen_by_a_search(monkeypatch, quick_tune, recipe):
+        assert len(validation.train.y) == 3 * sum(len(y) for _, y in validation.test)
 
 
 # --- what is asked
@@ -288,7 +288,11 @@ BAD = {
     "unknown learner": (("onlin", RECIPE, {"learning_rate": [1]}), ValueError, "did you mean 'online'"),
     "no learner": ((3, RECIPE, {}), TypeError, "expected a learner's name or its class"),
     "instance": ((Online(0.1), RECIPE, {}), TypeError, "expected a learner's name or its class"),
-    "benchmark": (("online", VALIDATION(0), {"learning_rate": [0.1, 0.2]}), TypeError, "expected a recipe"),
+    "benchmark": (
+        ("online", 5, {"learning_rate": [0.1, 0.2]}),
+        TypeError,
+        "expected a Benchmark or a function from a seed",
+    ),
     "unknown name": (
         (*ONLINE, {"beta": [0.1, 0.2]}),
         TypeError,
@@ -309,7 +313,7 @@ BAD = {
         "shrinkage = 2.0, expected a number from 0 to 1",
     ),
     "required": (
-        ("er", BenchmarkRecipe("cifar100"), {"learning_rate": [0.1, 0.2]}),
+        ("icarl", BenchmarkRecipe("cifar100"), {"learning_rate": [0.1, 0.2]}),
         TypeError,
         "needs values of memory_size",
     ),

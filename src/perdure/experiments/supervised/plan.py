@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,12 +14,14 @@ from perdure.execution.drive import Driving
 from perdure.experiments.supervised.result import Result
 from perdure.experiments.supervised.run import run_of
 from perdure.experiments.supervised.spec import RunSpec, run_spec
+from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of, name_typed, with_optimizer
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
 from perdure.learners.hyperparameters import hyperparameters, required_and_known
 from perdure.presets.file import read_presets
-from perdure.presets.learners import find_preset
-from perdure.records.errors import ResultsError
+from perdure.presets.learners import Preset, find_default, find_preset
+from perdure.records.errors import REPAIR, ResultsError
 from perdure.records.learner import RunRecord
+from perdure.records.requested import REQUEST, read_request
 from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe
 from perdure.streams.raw.registry import DataError
 from perdure.streams.torch_file import FILE_DIGEST, DataFileRecipe
@@ -34,19 +37,21 @@ class Choice(NamedTuple):
 class MissingValuesError(TypeError):
     """A learner lacks hyper-parameters, for which there is no preset."""
 
-    def __init__(self, name: str, benchmark: str, missing: list[str]):
+    def __init__(self, name: str, benchmark: str, missing: list[str], remedy: str | None = None):
         """Say which, and how to have them.
 
         Args:
             name: name of the learner.
             benchmark: name of the benchmark.
             missing: names of the hyper-parameters.
+            remedy: what to do; None for giving or choosing them.
         """
         self.missing = missing
         options = ", ".join(f"--{it.replace('_', '-')}" for it in missing)
+        searched = " ".join(f"--{it.replace('_', '-')} VALUES" for it in missing)
         super().__init__(
-            f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; give them "
-            f"({options}), or choose them with perdure tune {name} {benchmark}"
+            f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; "
+            + (remedy or f"give them ({options}), or choose them with perdure tune {name} {benchmark} {searched}")
         )
 
 
@@ -57,8 +62,11 @@ def choose_learner(
     preset_file: Path | None = None,
     *,
     options: Mapping[str, Any] = MappingProxyType({}),
+    typed: str = "",
 ) -> Choice:
     """Return a learner with the hyper-parameters given and, for the others, those of its preset.
+
+    A learner without a preset for the benchmark has one that was chosen for another benchmark, with a note of it.
 
     Args:
         name: name of the learner.
@@ -66,24 +74,30 @@ def choose_learner(
         given: hyper-parameters that were given.
         preset_file: whose presets to use; None for perdure's own.
         options: of the benchmark.
+        typed: how the benchmark is typed, where that is not its name.
 
     Raises:
         ValueError: if there is no such learner, a value is out of range, or the preset file is not one or holds no
             preset of the learner for the benchmark.
-        MissingValuesError: if a hyper-parameter is neither given nor in a preset.
+        MissingValuesError: if a hyper-parameter is neither given nor in a preset, of another benchmark either.
     """
     known = [it.name for it in hyperparameters(learner_class(name))]
     memory_size = given.get("memory_size") if "memory_size" in known else None
     presets = None if preset_file is None else read_presets(preset_file)
-    preset = find_preset(name, benchmark, None if memory_size is None else int(memory_size), presets)
+    preset = find_preset(name_typed(name), benchmark, None if memory_size is None else int(memory_size), presets)
     if presets is not None and preset is None:
         there = ", ".join(f"{row.learner} for {row.benchmark}" for row in presets)
         raise ValueError(f"{preset_file} holds no preset of {name} for {benchmark}, expected one; it holds {there}")
     values = {**(preset.hyperparameters if preset else {}), **given}
     required, _ = required_and_known(learner_class(name))
-    if missing := [it for it in required if it not in values]:
-        raise MissingValuesError(name, benchmark, missing)
     notes = []
+    if any(it not in values for it in required):
+        default = find_default(name_typed(name), None if memory_size is None else int(memory_size))
+        if default is not None and preset is None:
+            values = {**default.hyperparameters, **given}
+            notes.append(_note_of_default(name, typed or benchmark, default, given))
+    if missing := [it for it in required if it not in values]:
+        raise MissingValuesError(name, typed or benchmark, missing)
     if preset is not None and set(preset.hyperparameters) - set(given):
         if not preset.exact:
             notes.append(
@@ -99,6 +113,24 @@ def choose_learner(
     return Choice(make_learner(name, **values), notes)
 
 
+def _note_of_default(name: str, benchmark: str, default: Preset, given: Mapping[str, Any]) -> str:
+    """Return which values were not chosen for a benchmark, and what would choose better."""
+    taken = {it: value for it, value in default.hyperparameters.items() if it not in given}
+    rates = [it.name for it in hyperparameters(learner_class(name)) if it.kind is float and taken.get(it.name)]
+    tried = [
+        f"--{it.replace('_', '-')} {','.join(f'{taken[it] * factor:.3g}' for factor in _TRIED)}" for it in rates[:1]
+    ]
+    shown = ", ".join(f"{it} = {value:g}" for it, value in taken.items())
+    return (
+        f"{shown} were not chosen for {benchmark}, but for {default.benchmark}; choose better ones: "
+        f"{' '.join(['perdure tune', name, benchmark, *tried])}"
+    )
+
+
+_TRIED = (0.1, 0.3, 1.0, 3.0)
+"""Parts of a rate that a search may begin with."""
+
+
 def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:
     """Return the specification of a recorded run, to resume it.
 
@@ -112,6 +144,8 @@ def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:
             settings than hyper-parameters.
     """
     config = record.config
+    if (record.folder / REQUEST).exists():
+        return _spec_as_typed(record, data_dir)
     learner, benchmark, model = config["learner"], config["benchmark"], config["model"]
     own = [f"{part} {name}" for part, name in _own_parts(learner, benchmark, model)]
     if own:
@@ -119,11 +153,39 @@ def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:
             f"{record.folder} was begun from Python with its own {', '.join(own)}, which the command line cannot make; "
             "resume it from Python with the same call: perdure.run(…, folder=…)"
         )
-    return run_spec(
+    return _run_spec(
+        record,
         make_learner(learner["name"], **learner["hyperparameters"]),
         _recipe(record, data_dir),
+        getattr(models, model["name"]),
+    )
+
+
+def _spec_as_typed(record: RunRecord, data_dir: Path | None) -> RunSpec:
+    """Return the specification of a run of own code or of a file, which are loaded again."""
+    try:
+        typed = Typed.from_json(read_request(record.folder))
+    except TypeError as cause:
+        raise ResultsError(f"{record.folder / REQUEST} is damaged: {cause}; {REPAIR}") from cause
+    learner, benchmark = record.config["learner"], record.config["benchmark"]
+    made = make_learner(typed.learner or learner["name"], **learner["hyperparameters"])
+    options = {name: it for name, it in benchmark["options"].items() if name != "sha256"}
+    if typed.benchmark is None:
+        stream = _recipe(record, data_dir)
+    else:
+        stream = benchmark_of(typed.benchmark, options, data_dir, typed)
+    model = model_of(typed) or getattr(models, record.config["model"]["name"])
+    spec = _run_spec(record, with_optimizer(made, typed.optimizer), stream, model)
+    return dataclasses.replace(spec, typed=typed.to_json())
+
+
+def _run_spec(record: RunRecord, learner: Learner[Any], benchmark: Any, model: Any) -> RunSpec:
+    config = record.config
+    return run_spec(
+        learner,
+        benchmark,
         seeds=record.seeds,
-        model=getattr(models, model["name"]),
+        model=model,
         evaluation=config["evaluation"],
         alignment=config["alignment"],
         evaluate_every=config.get("evaluate", {}).get("every"),

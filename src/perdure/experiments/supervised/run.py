@@ -20,6 +20,8 @@ from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, 
 from perdure.learners.catalog import learner_name
 from perdure.memory import BalancedBuffer
 from perdure.records.folder import check_folder, own_folder
+from perdure.records.requested import REQUEST
+from perdure.storage.files import write_json
 from perdure.streams.benchmark import Benchmark
 from perdure.updates.losses import CrossEntropyWithinTask
 
@@ -119,6 +121,8 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
 def _run_in_folder(spec: RunSpec, job: LearnerJob, how: Driving, folder: Path) -> Result:
     with own_folder(folder, spec.config) as home:
         home.begin(job.label, job.streams.checksums())
+        if spec.typed:
+            write_json(folder / REQUEST, dict(spec.typed))
         was_finished = home.finished and home.has_checkpoint  # which holds the states
         costs = drive(job, how.in_folder(home, _resume_command(spec, folder)))
         result = result_of(job, costs, from_record=was_finished)

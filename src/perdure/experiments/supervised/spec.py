@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from operator import index
 from pathlib import Path
@@ -25,6 +25,7 @@ from perdure.records.learner import KIND
 from perdure.streams.benchmark import Benchmark, checksum, labels_of
 from perdure.streams.catalog import BenchmarkRecipe
 from perdure.streams.datasets import DatasetRecipe
+from perdure.streams.own import OwnRecipe
 from perdure.streams.torch_file import DataFileRecipe
 from perdure.updates.losses import CrossEntropyWithinTask, mean_squared_error
 
@@ -49,6 +50,8 @@ class RunSpec:
     alignment: bool
     sampling: Sampling | None = None
     """When to evaluate within tasks; None for only at their ends."""
+    typed: Mapping[str, Any] = field(default_factory=dict)
+    """Where own code and files are, to resume it by; decides nothing."""
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -237,6 +240,9 @@ def describe_benchmark(benchmark: Benchmark | MakeBenchmark) -> dict[str, Any]:
         return {"name": benchmark.name, "options": {**describe(dict(benchmark.options), "options"), "sha256": data}}
     if isinstance(benchmark, BenchmarkRecipe | DataFileRecipe):
         return {"name": benchmark.name, "options": describe(dict(benchmark.options), "options")}
+    if isinstance(benchmark, OwnRecipe):
+        options = describe(dict(benchmark.options), "options")
+        return {**describe_code(benchmark.make, "benchmark"), "name": benchmark.name, "options": options}
     return {**describe_code(benchmark, "benchmark"), "options": {}}
 
 

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from perdure.core import Learner
-from perdure.experiments.supervised.plan import choose_learner
+from perdure.experiments.supervised.plan import MissingValuesError, choose_learner
 from perdure.experiments.supervised.spec import (
     RUNS,
     MakeModel,
+    default_model,
     describe_benchmark,
     describe_code,
     describe_learner,
     run_spec,
 )
+from perdure.experiments.supervised.streams import MakeBenchmark
+from perdure.experiments.supervised.typed import name_typed
 from perdure.experiments.tuning.space import Point, complete_space, grid_points, random_points
 from perdure.learners.catalog import CATALOG, learner_class
-from perdure.learners.hyperparameters import hyperparameters, numeric_hyperparameters
+from perdure.learners.hyperparameters import hyperparameters, numeric_hyperparameters, required_and_known
 from perdure.named import name_of_class
 from perdure.records.folder import FORMAT, config_digest
 from perdure.records.tuning import KIND, Key, TuningRequest, Values, key_of
+from perdure.streams.benchmark import Benchmark
 from perdure.streams.catalog import BenchmarkRecipe
+from perdure.streams.own import HeldOut, OwnRecipe, options_of
 
 FIRST_SEED = 1000
 """Of validation streams; reported figures are of the seeds from 0 on."""
@@ -56,9 +61,9 @@ class TuningSpec:
 
     learner: str
     """Name of the learner."""
-    benchmark: BenchmarkRecipe
+    benchmark: Benchmark | MakeBenchmark
     """What is searched for, without the option `validation`."""
-    validation: BenchmarkRecipe
+    validation: MakeBenchmark
     """Makes the validation streams."""
     seeds: tuple[int, ...]
     """Of the validation streams."""
@@ -67,6 +72,13 @@ class TuningSpec:
     candidates: Sequence[Candidate]
     """The combinations, each once."""
     model: MakeModel
+    typed: Mapping[str, Any] = field(default_factory=dict)
+    """Where own code and files are, to resume it by; decides nothing."""
+
+    @cached_property
+    def benchmark_config(self) -> dict[str, Any]:
+        """Name and options of the benchmark, as its record has them."""
+        return describe_benchmark(self.benchmark)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -80,7 +92,7 @@ class TuningSpec:
             "format": FORMAT,
             "kind": KIND,
             "learner": {name: it for name, it in learner.items() if name != "hyperparameters"},
-            "benchmark": describe_benchmark(self.benchmark),
+            "benchmark": self.benchmark_config,
             "model": describe_code(self.model, "model"),
             "seeds": list(self.seeds),
         }
@@ -92,7 +104,7 @@ class TuningSpec:
 
     def default_folder(self, root: Path = RUNS) -> Path:
         """Return where the search goes unless told otherwise: one folder for each configuration."""
-        return root / f"tune-{self.learner}-{self.benchmark.name}-{config_digest(self.config)}"
+        return root / f"tune-{self.learner}-{self.benchmark_config['name']}-{config_digest(self.config)}"
 
 
 def tuning_spec(
@@ -110,27 +122,36 @@ def tuning_spec(
     points = grid_points(space) if trials is None else random_points(space, trials)
     recipe = _validation_recipe(benchmark)
     candidates = _candidates(name, cls, recipe.name, points)
-    run = run_spec(candidates[0].learner, recipe, seeds=_validation_seeds(seeds), model=model)
-    options = {name: value for name, value in benchmark.options.items() if name != "validation"}
-    reported = dataclasses.replace(benchmark, options=options)
+    network = model or default_model(benchmark)
+    run = run_spec(candidates[0].learner, recipe, seeds=_validation_seeds(seeds), model=network)
+    reported = benchmark
+    if isinstance(benchmark, BenchmarkRecipe | OwnRecipe):
+        options = {name: value for name, value in benchmark.options.items() if name != "validation"}
+        reported = dataclasses.replace(benchmark, options=options)
     return TuningSpec(name, reported, recipe, run.seeds, space, trials, candidates, run.model)
 
 
 def _named(learner: Any) -> tuple[str, type[Learner[Any]]]:
     """Return a learner's name and class, given either."""
     if isinstance(learner, str):
-        return learner, learner_class(learner)
+        return name_typed(learner), learner_class(learner)
     if not (isinstance(learner, type) and issubclass(learner, Learner)):
         raise TypeError(f"learner is {learner!r}, expected a learner's name or its class, such as 'mer' or perdure.MER")
     return name_of_class(CATALOG, learner) or learner.__name__, learner
 
 
-def _validation_recipe(benchmark: Any) -> BenchmarkRecipe:
+def _validation_recipe(benchmark: Any) -> BenchmarkRecipe | OwnRecipe | HeldOut:
+    """Return what makes validation streams; of a benchmark that makes none, a quarter of each task is held out."""
+    if isinstance(benchmark, OwnRecipe) and "validation" in options_of(benchmark.make):
+        return dataclasses.replace(benchmark, options={**benchmark.options, "validation": True})
     if not isinstance(benchmark, BenchmarkRecipe):
-        raise TypeError(
-            f"benchmark is {benchmark!r}, expected a recipe, which knows its validation streams, such as "
-            "BenchmarkRecipe('digits-rotations')"
-        )
+        if not isinstance(benchmark, Benchmark) and not callable(benchmark):
+            raise TypeError(
+                f"benchmark is {benchmark!r}, expected a Benchmark or a function from a seed to one, such as "
+                "BenchmarkRecipe('digits-rotations')"
+            )
+        whole: Any = benchmark
+        return HeldOut(whole)
     if benchmark.options.get("tests") == "none":
         raise ValueError(
             "tests is 'none', but hyper-parameters are chosen by retained accuracy on the test sets of validation "
@@ -138,11 +159,8 @@ def _validation_recipe(benchmark: Any) -> BenchmarkRecipe:
         )
     try:
         return dataclasses.replace(benchmark, options={**benchmark.options, "validation": True})
-    except TypeError as cause:
-        raise TypeError(
-            f"{benchmark.name} has no validation streams, and hyper-parameters chosen on the reported ones would "
-            "flatter the learner; tune on another benchmark"
-        ) from cause
+    except TypeError:  # it has no validation streams
+        return HeldOut(benchmark)
 
 
 def _validation_seeds(count: Any) -> tuple[int, ...]:
@@ -154,6 +172,11 @@ def _validation_seeds(count: Any) -> tuple[int, ...]:
 def _candidates(name: str, cls: type[Learner[Any]], benchmark: str, points: Sequence[Point]) -> list[Candidate]:
     """Return a candidate for each point, each once."""
     own = name in CATALOG and learner_class(name) is cls
+    if not own and (missing := [it for it in required_and_known(cls)[0] if it not in points[0]]):
+        options = ", ".join(f"--{it.replace('_', '-')}" for it in missing)
+        raise MissingValuesError(
+            name, benchmark, missing, f"give each a value or several to choose from ({options}, or in Python the grid)"
+        )
     learners = [choose_learner(name, benchmark, point).learner if own else cls(**point) for point in points]
     known = numeric_hyperparameters(cls)
     made = [Candidate({it.name: it.kind(getattr(one, it.name)) for it in known}, one) for one in learners]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from perdure.execution.job import DivergedError
 from perdure.execution.parts import keeps, parts_progress
 from perdure.execution.progress import Watch, say
 from perdure.experiments.supervised.spec import MakeModel, prepare
-from perdure.experiments.supervised.streams import SeedStreams
+from perdure.experiments.supervised.streams import MakeBenchmark, SeedStreams
+from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of
 from perdure.experiments.tuning.side_by_side import learners_that_fit, score_side_by_side
 from perdure.experiments.tuning.spec import Candidate, TuningSpec, tuning_spec
 from perdure.learners.catalog import CATALOG
 from perdure.metrics.transfer import mean_and_interval
 from perdure.records.errors import ResultsError
 from perdure.records.folder import RunFolder, own_folder
-from perdure.records.requested import note_request, write_finished
+from perdure.records.requested import note_request, read_request, write_finished
 from perdure.records.tuning import (
     Key,
     Trial,
@@ -30,13 +32,13 @@ from perdure.records.tuning import (
     searched,
     write_trials,
 )
-from perdure.streams.benchmark import input_range
+from perdure.streams.benchmark import Benchmark, input_range
 from perdure.streams.catalog import BenchmarkRecipe
 
 
 def tune(
     learner: str | type[Learner[Any]],
-    benchmark: BenchmarkRecipe,
+    benchmark: Benchmark | MakeBenchmark,
     grid: Mapping[str, Any],
     *,
     trials: int | None = None,
@@ -53,7 +55,8 @@ def tune(
 
     Args:
         learner: name of a learner, or its class.
-        benchmark: what to learn; its option `validation` is set here.
+        benchmark: what to learn. One that makes validation streams makes them; of another one a quarter of each task's
+            training examples is held out to be tested on, and its tests are not used.
         grid: for each hyper-parameter to search the values to try; for rates, in random search, also a `LogUniform`.
             The others come from the presets of perdure's own learners, or are the learner's defaults.
         trials: how many combinations to draw at random, ≥ 2; None tries them all.
@@ -64,7 +67,7 @@ def tune(
 
     Raises:
         TypeError: if an argument is of the wrong kind, the learner has no such hyper-parameter or lacks one, the
-            benchmark has no validation streams, or a part of learner or model cannot be described in the record.
+            benchmark is none, or a part of learner or model cannot be described in the record.
         ValueError: if a value is out of range, or there are not two combinations to choose from.
         DivergedError: if all combinations diverged.
         InterruptedRunError: after Ctrl-C or SIGTERM; what was finished is in the folder.
@@ -85,7 +88,7 @@ def tune_of(spec: TuningSpec, folder: Path | None, *, progress: bool | Watch = T
     else:
         with own_folder(folder, config) as home:
             home.begin(f"search: {streams.label(spec.learner)}", streams.checksums())
-            note_request(home, spec.request.to_json())
+            note_request(home, spec.request.to_json() | ({"typed": dict(spec.typed)} if spec.typed else {}))
             was_finished = home.finished
             tried = _try_missing(spec, streams, read_trials(folder, len(spec.seeds)), home, progress)
             if was_finished:
@@ -97,8 +100,8 @@ def tune_of(spec: TuningSpec, folder: Path | None, *, progress: bool | Watch = T
         raise DivergedError(f"all {len(trials)} combinations diverged; lower the rates; {input_range(streams.first)}")
     return TuningResult(
         learner=spec.learner,
-        benchmark=spec.benchmark.name,
-        options=spec.benchmark.options,
+        benchmark=spec.benchmark_config["name"],
+        options={name: it for name, it in spec.benchmark_config["options"].items() if "sha256" not in name},
         seeds=spec.seeds,
         space=searched(spec.space),
         trials=trials,
@@ -118,6 +121,8 @@ def resume_search(folder: Path, data_dir: Path | None = None, *, progress: bool 
     """
     record = TuningRecord.load(folder)
     learner, benchmark, model = (record.config[part] for part in ("learner", "benchmark", "model"))
+    if found := read_request(folder).get("typed"):
+        return tune_of(_spec_as_typed(record, found, data_dir), folder, progress=progress)
     own = [it["name"] for it, known in ((learner, CATALOG), (model, models.__all__)) if it["name"] not in known]
     if own:
         raise ResultsError(
@@ -133,6 +138,22 @@ def resume_search(folder: Path, data_dir: Path | None = None, *, progress: bool 
         model=getattr(models, model["name"]),
     )
     return tune_of(spec, folder, progress=progress)
+
+
+def _spec_as_typed(record: TuningRecord, found: Mapping[str, Any], data_dir: Path | None) -> TuningSpec:
+    """Return the specification of a search with own code or a file, which are loaded again."""
+    typed = Typed.from_json(found)
+    learner, benchmark, model = (record.config[part] for part in ("learner", "benchmark", "model"))
+    options = {name: it for name, it in benchmark["options"].items() if name != "sha256"}
+    spec = tuning_spec(
+        typed.learner or learner["name"],
+        benchmark_of(typed.benchmark or benchmark["name"], options, data_dir, typed),
+        record.request.space,
+        trials=record.request.n_trials,
+        seeds=len(record.config["seeds"]),
+        model=model_of(typed) or getattr(models, model["name"]),
+    )
+    return dataclasses.replace(spec, typed=typed.to_json())
 
 
 def _try_missing(

@@ -38,9 +38,13 @@ class RawEmbeddings(NamedTuple):
     y: Any
     test_x: Any = None
     test_y: Any = None
+    task: Any = None
+    """Task of each example, if it was requested."""
 
 
-def read_embeddings(path: Path, features: str | None = None, label: str = "y") -> RawEmbeddings:
+def read_embeddings(
+    path: Path, features: str | None = None, label: str = "y", task: str | None = None
+) -> RawEmbeddings:
     """Return features and classes in a file.
 
     Args:
@@ -48,6 +52,7 @@ def read_embeddings(path: Path, features: str | None = None, label: str = "y") -
         features: name of the array (n, d), "x" if None; of a table, its column of lists, or None for the only one that
             there is, or else for all columns but the label.
         label: name of the array (n,), or column, of the classes.
+        task: name of the array (n,), or column, of the tasks; None if there is none.
 
     Raises:
         ContentError: if the file cannot be read, is damaged or too large, or holds no such array or column (the message
@@ -55,7 +60,7 @@ def read_embeddings(path: Path, features: str | None = None, label: str = "y") -
     """
     ending = path.suffix.lower()
     if ending == ".npz":
-        return _of_archive(path, features or "x", label)
+        return _of_archive(path, features or "x", label, task)
     if ending not in _TABLES:
         remedy = "; np.savez('embeddings.npz', x=x, y=y) writes features and classes to one file"
         raise ContentError(f"{path} ends in {ending or 'nothing'!r}, expected .npz or {', '.join(_TABLES)}{remedy}")
@@ -67,20 +72,20 @@ def read_embeddings(path: Path, features: str | None = None, label: str = "y") -
             f"from: {_name_it('features', lists[0])}"
         )
     if column is not None:
-        return _of_list_column(path, column, label)
-    return _of_number_columns(path, label)
+        return _of_list_column(path, column, label, task)
+    return _of_number_columns(path, label, task)
 
 
-def _of_archive(path: Path, features: str, label: str) -> RawEmbeddings:
+def _of_archive(path: Path, features: str, label: str, task: str | None) -> RawEmbeddings:
     try:
         with open_file(path) as file:
             _check_members(path, file)
             with zipfile.ZipFile(file) as archive:
                 members = {it.filename.removesuffix(".npy"): it for it in archive.infolist()}
                 names = [features, label]
-                for name in names:
-                    if name not in members:
-                        raise ContentError(_no_array(path, archive, members, name, is_label=name == label))
+                for part, name in (("features", features), ("label", label), ("task", task)):
+                    if name is not None and name not in members:
+                        raise ContentError(_no_array(path, archive, members, name, part))
                 tests = [TEST + name for name in names]
                 if sum(name in members for name in tests) == 1:
                     there, missing = sorted(tests, key=lambda name: name not in members)
@@ -89,7 +94,8 @@ def _of_archive(path: Path, features: str, label: str) -> RawEmbeddings:
                         "features and classes; add the other one, or rename this one"
                     )
                 names += [name for name in tests if name in members]
-                return RawEmbeddings(*(_array(path, archive, members[name], name) for name in names))
+                own_task = None if task is None else _array(path, archive, members[task], task)
+                return RawEmbeddings(*(_array(path, archive, members[name], name) for name in names), task=own_task)
     except _ZIP_ERRORS as cause:
         raise ContentError(
             f"{path} is a damaged archive ({cause}), expected a whole one, as np.savez writes it; write or copy it "
@@ -110,11 +116,10 @@ def _check_members(path: Path, file: Any) -> None:
     file.seek(0)
 
 
-def _no_array(path: Path, archive: Any, members: Mapping[str, Any], name: str, *, is_label: bool) -> str:
+def _no_array(path: Path, archive: Any, members: Mapping[str, Any], name: str, part: str) -> str:
     shown = [f"{shortened(it)!r} {_in_words(archive, member)}" for it, member in list(members.items())[:_SHOWN]]
     more = f" and {len(members) - _SHOWN:,} more" if len(members) > _SHOWN else ""
-    remedy = _name_it("label") if is_label else _name_it("features")
-    return f"{path} has no array {name!r}; it has {', '.join(shown) or 'none'}{more}: {remedy}"
+    return f"{path} has no array {name!r}; it has {', '.join(shown) or 'none'}{more}: {_name_it(part)}"
 
 
 def _name_it(part: str, name: str = "NAME") -> str:
@@ -196,31 +201,31 @@ def _parquet(path: Path) -> Iterator[Any]:
         ) from cause
 
 
-def _of_list_column(path: Path, column: str, label: str) -> RawEmbeddings:
+def _of_list_column(path: Path, column: str, label: str, task: str | None) -> RawEmbeddings:
     import pyarrow as pa
 
     with _parquet(path) as table:
         kinds = {it.name: it.type for it in table.schema_arrow}
-        for name in (column, label):
-            if name not in kinds:
+        for part, name in (("features", column), ("label", label), ("task", task)):
+            if name is not None and name not in kinds:
                 has = ", ".join(map(repr, list(kinds)[:_SHOWN]))
-                raise ContentError(
-                    f"{path} has no column {name!r}; it has {has}: {_name_it('label' if name == label else 'features')}"
-                )
+                raise ContentError(f"{path} has no column {name!r}; it has {has}: {_name_it(part)}")
         if not _is_list(pa.types, kinds[column]):
             raise ContentError(
                 f"{path}, column {column!r} is of type {kinds[column]}, expected lists of numbers; leave --features "
                 "out to learn from all columns but the label"
             )
-        parts, labels, size = [], [], 0
-        for batch in table.iter_batches(batch_size=1_024, columns=[column, label]):
+        parts, labels, tasks, size = [], [], [], 0
+        read = [column, label] if task is None else [column, label, task]
+        for batch in table.iter_batches(batch_size=1_024, columns=read):
             part = _rows_of_lists(batch.column(column), f"{path}, column {column!r}", sum(map(len, parts)), parts)
             size = _bounded(path, size + part.nbytes)
             parts.append(part)
             labels += batch.column(label).to_pylist()
+            tasks += [] if task is None else batch.column(task).to_pylist()
     if not parts:
         raise ContentError(f"{path} has no rows, expected at least one; add rows, or give another file")
-    return RawEmbeddings(np.concatenate(parts), labels)
+    return RawEmbeddings(np.concatenate(parts), labels, task=None if task is None else tasks)
 
 
 def _rows_of_lists(column: Any, where: str, before: int, parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -246,22 +251,24 @@ def _rows_of_lists(column: Any, where: str, before: int, parts: Sequence[np.ndar
         return values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(lengths), expected)
 
 
-def _of_number_columns(path: Path, label: str) -> RawEmbeddings:
-    parts, labels, size = [], [], 0
+def _of_number_columns(path: Path, label: str, task: str | None) -> RawEmbeddings:
+    parts, labels, tasks, size = [], [], [], 0
     names: list[str] = []
-    for columns, own in _number_pieces(path, label):
+    taken = [label] if task is None else [label, task]
+    for piece in read_pieces(path, classes=label):
+        remedy = "" if len(taken) > 1 else f": {_name_it('label')}"
+        columns, own = without(piece, taken, str(path), remedy)
         names = names or list(columns)
         part = np.stack([_numbers(path, name, columns.get(name)) for name in names], axis=1)
         size = _bounded(path, size + part.nbytes)
         parts.append(part)
-        labels += list(own)
-    return RawEmbeddings(np.concatenate(parts), labels)
+        labels += _listed(own[0])
+        tasks += _listed(own[-1])
+    return RawEmbeddings(np.concatenate(parts), labels, task=None if task is None else tasks)
 
 
-def _number_pieces(path: Path, label: str) -> Iterator[tuple[Mapping[str, Any], Sequence[Any]]]:
-    for piece in read_pieces(path, classes=label):
-        columns, (labels,) = without(piece, [label], str(path), f": {_name_it('label')}")
-        yield columns, labels.tolist() if isinstance(labels, np.ndarray) else labels
+def _listed(values: Any) -> list[Any]:
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 
 def _numbers(path: Path, name: str, values: Any) -> np.ndarray:

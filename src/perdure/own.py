@@ -1,0 +1,157 @@
+"""Own code by name: `my_method.py:MyLearner`, `my_package.methods:MyLearner`, and what installed packages offer.
+
+A package offers names by entry points of the groups `perdure.learners`, `perdure.benchmarks`, `perdure.models` and
+`perdure.environments`; a name of perdure's own catalogues comes before one of a package.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Mapping
+from difflib import get_close_matches
+from hashlib import sha256
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+LEARNERS, BENCHMARKS, MODELS, ENVIRONMENTS = (
+    f"perdure.{it}" for it in ("learners", "benchmarks", "models", "environments")
+)
+"""Groups of entry points."""
+
+
+class OwnCodeError(ValueError):
+    """Own code cannot be found or imported, or is something else; the message tells what to do."""
+
+
+def is_reference(text: str) -> bool:
+    """Tell whether a text names own code, as `my_method.py:MyLearner`, not an entry of a catalogue."""
+    return ":" in text or text.endswith(".py")
+
+
+def offered(group: str) -> Mapping[str, EntryPoint]:
+    """Return what installed packages offer in a group of entry points, by name."""
+    return {it.name: it for it in entry_points(group=group)}
+
+
+def is_own(text: str, group: str) -> bool:
+    """Tell whether a text names own code, or what an installed package offers in a group of entry points."""
+    return is_reference(text) or text in offered(group)
+
+
+def load_own(text: str, group: str) -> Any:
+    """Return the object that a text names, of a file, a module or an installed package.
+
+    Args:
+        text: as `my_method.py:MyLearner`, `my_package.methods:MyLearner` or the name of an entry point.
+        group: of entry points.
+
+    Raises:
+        OwnCodeError: if the file does not exist, fails to import or has no such object; the message names the line.
+    """
+    if not is_reference(text):
+        return _loaded(text, offered(group)[text])
+    place, colon, name = text.rpartition(":") if not text.endswith(".py") else (text, "", "")
+    module = _module_of(place)
+    if not colon or not name:
+        known = ", ".join(f"{place}:{it}" for it in _public(module)) or "nothing yet"
+        raise OwnCodeError(f"{text} is a file, expected FILE.py:NAME; it has {known}")
+    if not hasattr(module, name):
+        near = get_close_matches(name, _public(module), n=1, cutoff=0.4)
+        hint = f"did you mean {place}:{near[0]}?" if near else f"it has {', '.join(_public(module)) or 'none'}"
+        raise OwnCodeError(f"{place} has no {name}; {hint}")
+    return getattr(module, name)
+
+
+def absolute(text: str) -> str:
+    """Return a text that names own code so that it does in any folder: with the whole path of a file."""
+    place, colon, name = text.rpartition(":")
+    return f"{Path(place).resolve()}:{name}" if colon and place.endswith(".py") else text
+
+
+def short_name(text: str) -> str:
+    """Return own code in a few words that may be part of a file's name: `my_stream.make`."""
+    place, _, name = text.rpartition(":")
+    return ".".join(it for it in (Path(place).stem if place.endswith(".py") else place, name) if it)
+
+
+def _loaded(name: str, entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except Exception as cause:
+        package = entry.dist.name if entry.dist else "a package"
+        raise OwnCodeError(
+            f"{name} of {package} ({entry.value}) fails to import: {type(cause).__name__}: {cause}; install the "
+            "package again or ask its authors"
+        ) from cause
+
+
+def _module_of(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        try:
+            return import_module(place)
+        except Exception as cause:
+            raise OwnCodeError(
+                f"module {place} cannot be imported: {type(cause).__name__}: {cause}; give an installed module, or a "
+                "file as my_method.py:MyLearner"
+            ) from cause
+    path = Path(place).resolve()
+    if not path.is_file():
+        near = get_close_matches(path.name, [it.name for it in path.parent.glob("*.py")], n=1, cutoff=0.75)
+        hint = f"did you mean {near[0]}?" if near else "give the path of your file"
+        raise OwnCodeError(f"{place} does not exist; {hint}")
+    return _executed(path, place)
+
+
+def _executed(path: Path, place: str) -> ModuleType:
+    """Return the module in a file, executed once; what lies beside the file can be imported by it."""
+    name = path.stem
+    there = sys.modules.get(name)
+    if there is not None and _file_of(there) == path:
+        return there
+    if there is not None or not name.isidentifier() or find_spec(name) is not None:
+        # Not under the name of a library, which would take its place for everybody.
+        name = f"own_{name}_{sha256(str(path).encode()).hexdigest()[:8]}"
+        if name in sys.modules:
+            return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as cause:
+        del sys.modules[name]
+        if not isinstance(cause, Exception | SystemExit):
+            raise
+        raise OwnCodeError(f"{place} fails to import{_where(cause, path)}: {type(cause).__name__}: {cause}") from cause
+    return module
+
+
+def _file_of(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return None if file is None else Path(file).resolve()
+
+
+def _where(cause: BaseException, path: Path) -> str:
+    """Return the line of a file that an error came from, and the line's text."""
+    if isinstance(cause, SyntaxError) and cause.filename == str(path):
+        return f" at line {cause.lineno}, {(cause.text or '').strip()!r}"
+    frames = [it for it in traceback.extract_tb(cause.__traceback__) if it.filename == str(path)]
+    return f" at line {frames[-1].lineno}, {frames[-1].line!r}" if frames else ""
+
+
+def _public(module: ModuleType) -> list[str]:
+    """Return the names of what a module itself defines and others may use."""
+    return [
+        name
+        for name, it in vars(module).items()
+        if not name.startswith("_") and getattr(it, "__module__", None) == module.__name__ and callable(it)
+    ]
