@@ -274,7 +274,7 @@ class EmbeddingsSpec:
             test = read_embeddings(Path(self.test), self.features, self.label)
             found = found._replace(test_x=test.x, test_y=test.y)
         try:
-            return checked_embeddings(*found)
+            return checked_embeddings(found.x, found.y, found.test_x, found.test_y)
         except (TypeError, ValueError) as cause:
             raise ContentError(f"{self.source}: {cause}") from cause
 
