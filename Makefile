@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint bench docs notebooks clean
 .DEFAULT_GOAL := help
 
 help:  ## List these targets
@@ -28,6 +28,13 @@ lint: .venv/developed  ## Fix what a tool can fix, report the rest
 bench: .venv/developed  ## Measure speed next to plain PyTorch; writes docs/performance.md
 	$(BIN)/python benchmarks/suite.py
 
+docs: .venv/documented  ## Build the documentation site in build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "build/site: python3 -m http.server --directory build/site shows it"
+
+notebooks: .venv/documented  ## Run the notebooks of the documentation and keep what they show
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace docs/tutorials/*.ipynb
+
 clean:  ## Remove the virtual environment
 	rm -rf .venv
 
@@ -41,4 +48,8 @@ clean:  ## Remove the virtual environment
 
 .venv/developed: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[dev]'
+	@touch $@ .venv/installed
+
+.venv/documented: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[docs]'
 	@touch $@ .venv/installed
