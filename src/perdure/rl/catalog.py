@@ -60,7 +60,8 @@ def game_and_observation(environment: GymnaxLike) -> tuple[str, str]:
     import equinox as eqx
 
     game = name_of_class(GAMES, type(getattr(environment, "environment", environment)))
-    for observation in OBSERVATIONS if game is not None else ():
-        if eqx.tree_equal(make_game(game, observation), environment):
-            return game, observation
+    if game is not None:
+        for observation in OBSERVATIONS:
+            if eqx.tree_equal(make_game(game, observation), environment):
+                return game, observation
     return type(environment).__name__, "own"

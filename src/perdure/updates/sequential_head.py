@@ -62,7 +62,8 @@ def head_gram_meta_steps(
     """
 
     def learn_batch(model: Model, batch: tuple[Any, ...]) -> tuple[Model, None]:
-        return reptile_step(model, _learned(model, *batch, loss), meta_rate), None
+        x, y, rates = batch
+        return reptile_step(model, _learned(model, x, y, rates, loss), meta_rate), None
 
     return jax.lax.scan(learn_batch, model, (x, y, rates))[0]
 
@@ -76,8 +77,9 @@ def _learned(
 ) -> Model:
     """Return the model after SGD on each of k examples."""
     dense = model.head.layers[0]
-    assert dense.bias is not None
-    n_units, n_features = dense.weight.shape
+    weight, bias = dense.weight, dense.bias
+    assert bias is not None
+    n_units, n_features = weight.shape
 
     def step(carry: tuple[Model, Array, Array], example: tuple[Any, ...]) -> tuple[tuple[Model, Array, Array], None]:
         rest, features, moved = carry
@@ -86,23 +88,21 @@ def _learned(
         def example_loss(rest: Model, shift: Float[Array, " h"]) -> tuple[Float[Array, ""], Float[Array, " d"]]:
             own = rest.features(patches)
             # Rows from j on are still zero, so the whole product is the sum over i < j.
-            pre_activation = dense.weight @ own + dense.bias - (features @ own + 1) @ moved + shift
+            pre_activation = weight @ own + bias - (features @ own + 1) @ moved + shift
             return loss(rest.head.above_first(pre_activation), y), own
 
         # The gradient by a shift of the pre-activation is δ.
-        (grads, delta), own = jax.grad(example_loss, (0, 1), has_aux=True)(rest, jnp.zeros_like(dense.bias))
+        (grads, delta), own = jax.grad(example_loss, (0, 1), has_aux=True)(rest, jnp.zeros_like(bias))
         features = jax.lax.dynamic_update_index_in_dim(features, own, j, axis=0)
         moved = jax.lax.dynamic_update_index_in_dim(moved, rate * delta, j, axis=0)
         return (sgd_step(rest, grads, rate), features, moved), None
 
     without_dense = eqx.tree_at(_dense, model, None)
-    none = jnp.zeros_like(dense.weight, shape=(len(rates), n_features))
-    start = (without_dense, none, jnp.zeros_like(dense.weight, shape=(len(rates), n_units)))
+    none = jnp.zeros_like(weight, shape=(len(rates), n_features))
+    start = (without_dense, none, jnp.zeros_like(weight, shape=(len(rates), n_units)))
     steps = (jnp.arange(len(rates)), model.unfolded(as_features(x)), y, rates)
     (rest, features, moved), _ = jax.lax.scan(step, start, steps)
-    dense = eqx.tree_at(
-        lambda it: (it.weight, it.bias), dense, (dense.weight - moved.T @ features, dense.bias - moved.sum(axis=0))
-    )
+    dense = eqx.tree_at(lambda it: (it.weight, it.bias), dense, (weight - moved.T @ features, bias - moved.sum(axis=0)))
     return eqx.tree_at(_dense, rest, dense, is_leaf=lambda it: it is None)
 
 

@@ -251,8 +251,10 @@ def test_agents_learn_from_frames(name, observation):
         agent, game, levels=LEVELS[:1], stages=[Stage(0, 30)], episodes=1, evaluate_every=30, progress=False
     )
     assert np.isfinite(result.scores).all()
-    memory = result.runners.agent.learning.memory.examples
-    assert memory.observation.dtype == np.uint8
+    film = result.runners.agent.learning.memory.film
+    assert film.dtype == np.uint8
+    assert film.shape[0] == 1
+    assert film.shape[1] < 2 * 40  # each picture once
     target = jax.tree.leaves(result.runners.agent.target)
     learned = jax.tree.leaves(result.runners.agent.learning.model)
     assert any((np.asarray(one) != np.asarray(other)).any() for one, other in zip(target, learned, strict=True))
