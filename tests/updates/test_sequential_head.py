@@ -56,13 +56,13 @@ def test_an_absent_memory_moves_nothing(x64):
     network, frames, targets, rates = batches(2, 4, absent=(1, 3))
     learned = meta_steps(network, frames, targets, rates, 0.3, td_loss)
     places = jnp.asarray([0, 2])
-    some = jax.tree.map(lambda leaf: leaf[:, places], (frames, targets))
-    alone = meta_steps(network, *some, rates[:, places], meta_rate=0.3, loss=td_loss)
+    some_targets = jax.tree.map(lambda leaf: leaf[:, places], targets)
+    alone = meta_steps(network, frames[:, places], some_targets, rates[:, places], 0.3, td_loss)
     for one, other in zip(jax.tree.leaves(learned), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_such_a_network_does_not_take_the_general_form(monkeypatch, x64):
-    network, *arguments = batches(1, 2)
+    network, frames, targets, rates = batches(1, 2)
     monkeypatch.setattr(sequential, "general_meta_steps", None)
-    assert isinstance(meta_steps(network, *arguments, meta_rate=0.3, loss=td_loss), MnihNetwork)
+    assert isinstance(meta_steps(network, frames, targets, rates, 0.3, td_loss), MnihNetwork)
