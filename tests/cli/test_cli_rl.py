@@ -1,5 +1,7 @@
 """`perdure rl` as a user meets it."""
 
+import json
+
 import pytest
 
 SHORT = ["--schedule", "0:1000", "--seeds", "2", "--episodes", "1", "--replay-batch-size", "2", "--quiet"]
@@ -43,6 +45,42 @@ def test_another_schedule_or_game_is_refused(trained, perdure):
 
 
 @pytest.mark.long
+def test_small_frames_loss_and_unit_of_the_target_are_recorded(perdure, tmp_path):
+    options = [
+        "--observation",
+        "frames-small",
+        "--target-unit",
+        "episodes",
+        "--target-period",
+        "2",
+        "--loss",
+        "squared",
+    ]
+    few = [
+        "--target-period",
+        "2",
+        "--memory-size",
+        "50",
+        "--episodes",
+        "1",
+        "--replay-batch-size",
+        "2",
+        "--warmup-frames",
+        "900",
+        "--quiet",
+    ]
+    folder = tmp_path / "r"
+    process = perdure("rl", "train", "dqn-mer", "catcher", *options, *few, "--schedule", "0:1000", "--out", folder)
+    assert process.returncode == 0, process.stderr
+    config = json.loads((folder / "config.json").read_text())
+    assert config["environment"] == {"name": "catcher", "observation": "frames-small"}
+    its = config["agent"]["hyperparameters"]
+    assert (its["target_unit"], its["target_period"], its["loss"]) == ("episodes", 2, "squared")
+    process = perdure("rl", "play", folder, "--frames", "3", "--out", tmp_path / "a.gif")
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.long
 def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
     folder, _ = trained
     process = perdure("rl", "compare", folder, "--figures", tmp_path)
@@ -64,6 +102,11 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
         (["train", "dqn", "catcher", "--schedule", "1-5"], "expected level:frames separated by commas"),
         (["train", "dqn", "catcher", "--schedule", "0:500"], "lasts 500 frames, less than an episode"),
         (["train", "dqn", "catcher", "--schedule", "6:5000"], "level = 6, expected a whole number from 0 to 5"),
+        (
+            ["train", "dqn", "catcher", "--target-unit", "minutes"],
+            "target_unit = 'minutes', expected one of frames",
+        ),
+        (["train", "dqn-mer", "catcher", "--loss", "l1"], "loss = 'l1', expected one of huber, squared"),
         (["train", "dqn", "catcher", "--discount", "2"], "discount = 2.0, expected a number from 0 to 1"),
         (["play", "nowhere", "--out", "a.avi"], "a.avi was given as the film to write, expected a name that ends"),
         (["compare", "nowhere"], "nowhere holds no config.json, so no run; give the folder of a run"),

@@ -12,27 +12,37 @@ import pytest
 from perdure.models.convolution import convolve, max_pool
 
 
-def xla_convolve(x, weight, stride):
-    margin = weight.shape[0] // 2
+def xla_convolve(x, weight, stride, margin=None):
+    margin = weight.shape[0] // 2 if margin is None else margin
     return jax.lax.conv_general_dilated(
         x, weight, (stride, stride), [(margin, margin)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def outputs_and_gradients(form, x, weight, stride):
-    outputs, pulled = jax.vjp(lambda x, weight: form(x, weight, stride), x, weight)
+@partial(jax.jit, static_argnums=(0, 3, 4))
+def outputs_and_gradients(form, x, weight, stride, margin=None):
+    outputs, pulled = jax.vjp(lambda x, weight: form(x, weight, stride, margin), x, weight)
     return outputs, pulled(jnp.cos(outputs))
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "side", "stride"),
-    [(6, 4, 3, 1), (6, 5, 3, 2), (7, 8, 1, 2), (1, 2, 3, 1), (9, 5, 5, 3)],
+    ("height", "width", "side", "stride", "margin"),
+    [
+        (6, 4, 3, 1, None),
+        (6, 5, 3, 2, None),
+        (7, 8, 1, 2, None),
+        (1, 2, 3, 1, None),
+        (9, 5, 5, 3, None),
+        (9, 14, 4, 2, 0),
+        (11, 13, 6, 3, 0),
+        (8, 11, 3, 3, 1),
+        (12, 15, 8, 4, 2),
+    ],
 )
-def test_convolution_and_its_gradients_are_those_of_xla(height, width, side, stride, x64):
+def test_convolution_and_its_gradients_are_those_of_xla(height, width, side, stride, margin, x64):
     rng = np.random.default_rng(0)
     x, weight = (jnp.asarray(rng.normal(size=shape)) for shape in ((2, height, width, 3), (side, side, 3, 4)))
-    ours, theirs = (outputs_and_gradients(form, x, weight, stride) for form in (convolve, xla_convolve))
+    ours, theirs = (outputs_and_gradients(form, x, weight, stride, margin) for form in (convolve, xla_convolve))
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
 

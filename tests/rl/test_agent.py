@@ -8,7 +8,7 @@ import pytest
 from perdure.models import MLP
 from perdure.rl.agent import DQN, DQNMER
 from perdure.rl.catalog import agent_class, agent_name
-from perdure.rl.transition import Target, Transition, td_loss, td_targets
+from perdure.rl.transition import Target, Transition, td_loss, td_squared_loss, td_targets
 
 COMMON = {
     "learning_rate": 0.1,
@@ -47,6 +47,23 @@ def test_the_loss_is_hubers_of_the_action_taken_alone(error, loss, gradient):
     value, by = jax.value_and_grad(td_loss)(jnp.asarray([10.0, 2.0 + error, -10.0]), y)
     np.testing.assert_allclose(value, loss)
     np.testing.assert_allclose(by, [0, gradient, 0])
+
+
+@pytest.mark.parametrize(("error", "loss"), [(0.5, 0.125), (-3.0, 4.5)])
+def test_the_squared_loss_grows_with_the_error_beyond_one(error, loss):
+    y = Target(jnp.asarray(1, jnp.int32), jnp.asarray(2.0))
+    value, by = jax.value_and_grad(td_squared_loss)(jnp.asarray([10.0, 2.0 + error, -10.0]), y)
+    np.testing.assert_allclose(value, loss)
+    np.testing.assert_allclose(by, [0, error, 0])
+
+
+@pytest.mark.parametrize(("its_class", "more"), [(DQN, {}), (DQNMER, MER)])
+def test_agents_learn_with_the_loss_that_is_chosen(its_class, more):
+    losses = {name: its_class(**COMMON, **more, loss=name).learner().loss for name in ("huber", "squared")}
+    assert losses == {"huber": td_loss, "squared": td_squared_loss}
+    assert its_class(**COMMON, **more).learner().loss is td_loss
+    with pytest.raises(ValueError, match="loss = 'absolute', expected one of huber, squared"):
+        its_class(**COMMON, **more, loss="absolute")
 
 
 def test_targets_stop_at_the_end_of_the_game_only():
@@ -100,6 +117,24 @@ def test_the_target_network_follows_every_few_frames(agent):
     assert all(jax.tree.leaves(same))
     same = jax.tree.map(lambda a, b: bool((a == b).all()), three.target, three.learning.model)
     assert all(jax.tree.leaves(same))
+
+
+@pytest.mark.parametrize(
+    "agent", [DQN(**COMMON, target_unit="episodes"), DQNMER(**COMMON, **MER, target_unit="episodes")]
+)
+def test_the_target_network_follows_every_few_episodes(agent):
+    observe = jax.jit(agent.observe)
+    state, renewals = agent.init(network(), transition(0)), []
+    # Of nine frames, those numbered 1, 2, 4, 6, 7 and 8 end an episode.
+    for number, ended in enumerate([0, 1, 2, 0, 3, 0, 4, 5, 6]):
+        before = state.target
+        frame, key = jnp.asarray(number), jax.random.key(number)
+        state = observe(state, transition(number), frame, key, jnp.asarray(ended, jnp.int32))
+        changed = jax.tree.map(lambda a, b: bool((a != b).any()), before, state.target)
+        if any(jax.tree.leaves(changed)):
+            renewals.append(number)
+            assert all(jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), state.target, state.learning.model)))
+    assert renewals == [4, 8]
 
 
 @pytest.mark.long

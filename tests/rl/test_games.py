@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from perdure.rl.games.catcher import Catcher
 from perdure.rl.games.flappy_bird import FlappyBird
-from perdure.rl.games.frames import FrameObservations
+from perdure.rl.games.frames import FrameObservations, small_frames
 
 GAMES = {"catcher": Catcher(), "flappy_bird": FlappyBird()}
 SEEN_AS = {
     "catcher": Catcher(),
     "catcher, frames": FrameObservations(Catcher()),
+    "catcher, small frames": small_frames(Catcher()),
     "flappy_bird": FlappyBird(),
     "flappy_bird, frames": FrameObservations(FlappyBird()),
 }

@@ -36,7 +36,7 @@ def game(name, **options):
 
 
 @pytest.mark.usefixtures("window")
-@pytest.mark.parametrize("observation", ["state", "frames"])
+@pytest.mark.parametrize("observation", ["state", "frames", "frames-small"])
 @pytest.mark.parametrize("name", NAMES)
 def test_passes_gymnasiums_checks(name, observation):
     made = game(name, observation=observation, level=3, render_mode="rgb_array")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perdure.models import MLP
-from perdure.rl.networks import MnihNetwork, default_network
+from perdure.rl.networks import MNIH_2013, MnihNetwork, default_network
 
 pytestmark = pytest.mark.long
 
@@ -38,6 +38,19 @@ def test_frames_get_convolutions_and_numbers_a_perceptron():
     made = default_network(jnp.zeros(8), 3, jax.random.key(0))
     assert isinstance(made, MLP)
     assert [layer.weight.shape for layer in made.layers] == [(64, 8), (64, 64), (3, 64)]
+
+
+def test_small_frames_get_the_smaller_published_network():
+    made = default_network(jnp.zeros((2, 42, 42), jnp.uint8), 2, jax.random.key(0))
+    assert isinstance(made, MnihNetwork)
+    assert [filters.shape for filters in made.filters] == [(8, 8, 2, 16), (4, 4, 16, 32)]
+    assert [layer.weight.shape for layer in made.head.layers] == [(256, 3 * 3 * 32), (2, 256)]
+
+
+@pytest.mark.parametrize("shape", [(42, 42), (2, 19, 42)])
+def test_observations_too_small_for_the_smaller_network_are_refused(shape):
+    with pytest.raises(ValueError, match="expected \\(frames, height, width\\) of at least 20 × 20 pixels"):
+        MnihNetwork(shape, 3, MNIH_2013, key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("shape", [(84, 84), (4, 35, 84)])

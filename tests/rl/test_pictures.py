@@ -10,7 +10,7 @@ from perdure.rl.games.catcher import Catcher, Fruit
 from perdure.rl.games.catcher import start as start_catcher
 from perdure.rl.games.flappy_bird import FlappyBird, FlappyBirdParams
 from perdure.rl.games.flappy_bird import start as start_bird
-from perdure.rl.games.frames import FrameObservations, FrameState
+from perdure.rl.games.frames import FrameObservations, FrameState, small_frames
 from perdure.rl.games.pictures import colour_picture
 
 LEVEL = FlappyBird.params(gap=100)
@@ -155,6 +155,51 @@ def test_frames_are_the_last_four_pictures():
         np.testing.assert_array_equal(after.observation, jnp.stack(pictures))
         np.testing.assert_array_equal(environment.render(state, params), pictures[-1])
     assert len({picture.tobytes() for picture in map(np.asarray, pictures)}) == 4
+
+
+@pytest.mark.parametrize("game", [Catcher(), FlappyBird()])
+def test_small_frames_are_the_last_two_with_the_mean_of_four_pixels_each(game):
+    small, large = small_frames(game), FrameObservations(game, 2)
+    params = game.levels[0]
+    (seen, state), (_, large_state) = (it.reset(jax.random.key(5), params) for it in (small, large))
+    assert (seen.shape, seen.dtype) == ((2, 42, 42), jnp.uint8)
+    for key in jax.random.split(jax.random.key(6), 3):
+        after, of_large = (
+            it.step_env(key, its, jnp.int32(0), params) for it, its in ((small, state), (large, large_state))
+        )
+        state, large_state = after.state, of_large.state
+        mean = np.asarray(of_large.observation, np.float64).reshape(2, 42, 2, 42, 2).mean(axis=(2, 4))
+        np.testing.assert_array_equal(after.observation, np.round(mean))
+        np.testing.assert_array_equal(small.render(state, params), after.observation[1])
+    assert (np.asarray(state.frames[0]) != np.asarray(state.frames[1])).any()
+
+
+@pytest.mark.parametrize("y", [0, 14, 27, 53])
+def test_fruit_and_paddle_are_seen_in_small_frames(y):
+    environment = small_frames(Catcher())
+    state = catcher_state(40, 20, y)
+    before = FrameState(state, jnp.zeros((2, 42, 42), jnp.uint8))
+    grey = np.asarray(environment.step_env(jax.random.key(0), before, jnp.int32(2), Catcher.params()).observation[-1])
+    after_row = y + 2  # the fruit falls two pixels a frame
+    np.testing.assert_allclose(middle((grey > 60) & (grey <= 150)), ((after_row + 2) / 64, 22 / 64), atol=0.03)
+    np.testing.assert_allclose(middle(grey > 200), ((58 + 1.5) / 64, (40 + 6.5) / 64), atol=0.03)
+
+
+def test_small_pipes_of_each_level_differ():
+    environment = small_frames(FlappyBird())
+    before = FrameState(bird_state(), jnp.zeros((2, 42, 42), jnp.uint8))
+    seen = [
+        np.asarray(environment.step_env(jax.random.key(0), before, jnp.int32(1), level).observation[-1], np.int64)
+        for level in FlappyBird().levels
+    ]
+    sums = [picture.sum() for picture in seen]
+    assert sums == sorted(set(sums))  # a narrower gap leaves more grey
+
+
+@pytest.mark.parametrize("side", [80, 168])
+def test_refuses_pictures_that_are_no_whole_part_of_the_large_one(side):
+    with pytest.raises(ValueError, match=f"side = {side}, expected a divisor of 84, such as 84, 42 or 28"):
+        FrameObservations(Catcher(), side=side)
 
 
 def test_refuses_to_stack_fewer_than_one_picture():

@@ -34,12 +34,14 @@ from perdure.experiments.representations.learners import class_tasks_benchmark, 
 from perdure.experiments.representations.plan import make_recipe
 from perdure.experiments.reproduction.measure import measure
 from perdure.learn import Learner
+from perdure.memory import capacity
 from perdure.models import MLP, ConvNet
 from perdure.presets.learners import Preset
 from perdure.presets.studies import Cell, Study
 from perdure.representation import ClassEpisodes, ImageClasses, Pretraining, SineEpisodes, SinePool, load_representation
 from perdure.representation.sine_protocol import SineTrajectory
 from perdure.rl import make_game
+from perdure.rl.frame_memory import buffer_of, recall_transitions
 from perdure.streams.sine import draw_sines
 
 
@@ -111,7 +113,18 @@ def play(agent: Any, game: str, folder: Path, *, observation: str = "state", **o
     } | options
     result = run_agent(agent, make_game(game, observation), folder=folder, progress=False, **asked)
     figures = {name: it.per_seed for name, it in result.metrics.items()}
-    return Outcome({"frames": result.frames} | figures, jax.tree.leaves(result.runners.agent))
+    agent_state = result.runners.agent
+    memory = jax.vmap(transitions_in)(agent_state.learning.memory)
+    whole = agent_state._replace(learning=agent_state.learning._replace(memory=memory))
+    return Outcome({"frames": result.frames} | figures, jax.tree.leaves(whole))
+
+
+def transitions_in(memory: Any) -> Any:
+    """Return a full memory as one of whole transitions, however it holds their pictures."""
+    buffer = buffer_of(memory)
+    slots = jnp.arange(capacity(buffer), dtype=jnp.int32)
+    transitions, _ = recall_transitions(memory, slots[None])
+    return buffer._replace(examples=jax.tree.map(lambda leaf: leaf[0], transitions))
 
 
 def train(domain: Callable[[], Any], method: Any, folder: Path, *, steps: int = 6) -> Outcome:

@@ -13,7 +13,11 @@ from perdure.cli.learners import commands_of
 from perdure.rl.catalog import AGENTS, GAMES
 
 Observation = Annotated[
-    str, typer.Option(help="What the agent sees: state, a few numbers, or frames, the last four pictures.")
+    str,
+    typer.Option(
+        help="What the agent sees: state, a few numbers; frames, the last four pictures of 84×84; or frames-small, the "
+        "last two of 42×42."
+    ),
 ]
 
 

@@ -215,17 +215,21 @@ def gather_batches(memory: Any, example: tuple, slots: Int[Array, "batches repla
 
     All batches of an observation are gathered at once, so that the loop over batches does not carry the memory.
     """
-    n_batches, n_draws = slots.shape
+    mask = jnp.broadcast_to(drawn_mask(memory, slots.shape[1]), slots.shape)
+    return join_batches(example, recall(memory, slots), mask)
+
+
+def join_batches(example: tuple, remembered: tuple, mask: Bool[Array, "batches replay"]) -> Batch:
+    """Return batches of the arriving example and then memories, leaves (batches, replay, ...), that `mask` counts."""
+    n_batches, n_draws = mask.shape
 
     def put_first(new: AnyArray, old: Array) -> Array:
         new = jnp.broadcast_to(new, (n_batches, 1, *jnp.shape(new)))
         return jnp.concatenate([new, old], axis=1)
 
-    examples = jax.tree.map(put_first, example, recall(memory, slots))
-    mask = jnp.append(True, drawn_mask(memory, n_draws))
-    arriving = jnp.arange(n_draws + 1) == 0
-    shape = (n_batches, n_draws + 1)
-    return Batch(examples, jnp.broadcast_to(mask, shape), jnp.broadcast_to(arriving, shape))
+    examples = jax.tree.map(put_first, example, remembered)
+    arriving = jnp.broadcast_to(jnp.arange(n_draws + 1) == 0, (n_batches, n_draws + 1))
+    return Batch(examples, jnp.concatenate([jnp.ones((n_batches, 1), bool), mask], axis=1), arriving)
 
 
 def move_arriving(batches: Batch, position: int | Int[Array, ""]) -> Batch:

@@ -18,7 +18,7 @@ def convolve(
     stride: int = 1,
     margin: int | None = None,
 ) -> Float[Array, "*batch h2 w2 filters"]:
-    """Return images convolved with square filters of odd side.
+    """Return images convolved with square filters; without a margin given, of odd side.
 
     Args:
         x: images.
@@ -27,17 +27,58 @@ def convolve(
         margin: width of the zeros put around the images; half the filters' side if None: at stride 1 the size stays.
     """
     side = weight.shape[0]
-    margins = (side // 2 if margin is None else margin,) * 2
-    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [margins, margins, (0, 0)])
-    height, width = (size - side + 1 for size in padded.shape[-3:-1])
+    return convolve_patches(unfold(x, side, stride, side // 2 if margin is None else margin), weight, stride)
+
+
+def unfold(
+    x: Float[Array, "*batch h w channels"], side: int, stride: int = 1, margin: int = 0
+) -> Float[Array, "*batch h2 w2 pixels"]:
+    """Return the patches on which square filters lie, each as one row, for `convolve_patches`.
+
+    Where the stride divides the filters' side, an image is first cut into blocks of one stride: a patch is then a few
+    blocks, and the pixels of a patch come block by block.
+
+    Args:
+        x: images.
+        side: of the filters.
+        stride: distance between neighbouring patches, in pixels.
+        margin: width of the zeros put around the images.
+    """
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(margin, margin), (margin, margin), (0, 0)])
+    height, width = ((size - side) // stride + 1 for size in padded.shape[-3:-1])
+    block = _block(side, stride)
+    blocks, step = _in_blocks(padded, block), stride // block
     shifted = [
-        padded[..., row : row + height : stride, column : column + width : stride, :]
-        for row in range(side)
-        for column in range(side)
+        blocks[..., row : row + step * (height - 1) + 1 : step, column : column + step * (width - 1) + 1 : step, :]
+        for row in range(side // block)
+        for column in range(side // block)
     ]
-    patches = jnp.concatenate(shifted, axis=-1)
-    flat = patches.reshape(-1, patches.shape[-1]) @ weight.reshape(-1, weight.shape[-1])
+    return jnp.concatenate(shifted, axis=-1)
+
+
+def convolve_patches(
+    patches: Float[Array, "*batch h2 w2 pixels"], weight: Float[Array, "k k channels filters"], stride: int = 1
+) -> Float[Array, "*batch h2 w2 filters"]:
+    """Return images convolved with square filters, given their patches (`unfold`, with the same stride)."""
+    side, _, channels, n_filters = weight.shape
+    block = _block(side, stride)
+    across = side // block
+    ordered = jnp.swapaxes(weight.reshape(across, block, across, block, channels, n_filters), 1, 2)
+    flat = patches.reshape(-1, patches.shape[-1]) @ ordered.reshape(-1, n_filters)
     return flat.reshape(*patches.shape[:-1], -1)
+
+
+def _block(side: int, stride: int) -> int:
+    """Return the side of the blocks of which patches are made."""
+    return stride if side % stride == 0 else 1
+
+
+def _in_blocks(x: Float[Array, "*batch h w channels"], block: int) -> Float[Array, "*batch rows columns pixels"]:
+    """Return images cut into square blocks, each as one row; what is left over below and on the right is cut off."""
+    *batch, height, width, channels = x.shape
+    rows, columns = height // block, width // block
+    x = x[..., : rows * block, : columns * block, :].reshape(*batch, rows, block, columns, block, channels)
+    return jnp.swapaxes(x, -4, -3).reshape(*batch, rows, columns, block * block * channels)
 
 
 def max_pool(x: Float[Array, "*batch h w channels"]) -> Float[Array, "*batch h2 w2 channels"]:

@@ -20,10 +20,11 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Rate, as_features
 from perdure.learners.er import mean_gradient_step
-from perdure.learners.hyperparameters import check_hyperparameters, flag, integer, rate
+from perdure.learners.hyperparameters import check_hyperparameters, choice, flag, integer, rate
 from perdure.learners.mer import MER
-from perdure.learners.replay import Batch, Replay, ReplayLearner, ReplayState, gather_batches
-from perdure.rl.transition import TDBatch, Transition, td_loss, td_targets
+from perdure.learners.replay import Batch, Replay, ReplayLearner, ReplayState, join_batches
+from perdure.rl.frame_memory import buffer_of, init_memory, recall_transitions, store_transition
+from perdure.rl.transition import TD_LOSSES, TDBatch, Transition, td_targets
 from perdure.updates.gradient import TrainState, init_train_state, or_sgd
 from perdure.updates.weights import equal_weights
 
@@ -44,11 +45,13 @@ class Agent(eqx.Module):
     memory_size: int = integer("transitions that the memory holds")
     replay_batch_size: int = integer("transitions drawn for each batch")
     discount: Rate = rate("discount of a frame", maximum=1.0)
-    target_period: int = integer("frames between two updates of the target network")
+    target_period: int = integer("frames, or episodes, between two copies to the target network")
     exploration_end: Rate = rate("ε at the end of its schedule; it begins at 1", maximum=1.0)
     exploration_frames: int = integer("frames over which ε falls to its end")
     warmup_frames: int = integer("frames before the first update")
     reservoir: bool = flag("keep a uniform sample of all transitions, not the last ones", default=False)
+    target_unit: str = choice("what the target period counts", ("frames", "episodes"), "frames")
+    loss: str = choice("loss of the temporal-difference error", tuple(TD_LOSSES), "huber")
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
@@ -62,16 +65,19 @@ class Agent(eqx.Module):
         """Return the memory's rules."""
         return dataclasses.replace(self.learner().replay(), rule="reservoir" if self.reservoir else "ring")
 
-    def init(self, network: PyTree, transition: Transition) -> AgentState:
+    def init(self, network: PyTree, transition: Transition, *, stacked: bool = False) -> AgentState:
         """Return the state before the first frame.
 
         Args:
             network: from one observation to the values of all actions; all leaves are arrays.
             transition: one, read for its shapes and dtypes only.
+            stacked: are observations stacks of pictures, (stacked, height, width), of which each frame adds one to the
+                last of the stack before? The memory then holds each picture once.
         """
         learner = self.learner()
         start = init_train_state(network, or_sgd(learner.optimizer)(learner.learning_rate))
-        return AgentState(ReplayState(*start, self.replay().init(transition)), jax.tree.map(jnp.copy, network))
+        memory = init_memory(self.replay(), transition, stacked=stacked)
+        return AgentState(ReplayState(*start, memory), jax.tree.map(jnp.copy, network))
 
     def exploration(self, frame: Int[Array, ""]) -> Float[Array, ""]:
         """Return ε at a frame: it falls from 1 along a straight line and stays at its end."""
@@ -87,15 +93,28 @@ class Agent(eqx.Module):
         return jnp.where(explores, any_action, jnp.argmax(values).astype(jnp.int32))
 
     def observe(
-        self, state: AgentState, transition: Transition, frame: Int[Array, ""], key: PRNGKeyArray
+        self,
+        state: AgentState,
+        transition: Transition,
+        frame: Int[Array, ""],
+        key: PRNGKeyArray,
+        ended: Int[Array, ""] | int = 0,
     ) -> AgentState:
-        """Learn from a transition among remembered ones, then remember it."""
+        """Learn from a transition among remembered ones, then remember it.
+
+        Args:
+            state: before the frame.
+            transition: of the frame.
+            frame: its number, from 0 on.
+            key: draws what is replayed.
+            ended: how many episodes have ended by now, if one ends with this frame; else 0.
+        """
         learner, replay, memory = self.learner(), self.replay(), state.learning.memory
         now = TrainState(state.learning.model, state.learning.optimizer)
-        draws = replay.draw(memory, key)
+        draws = replay.draw(buffer_of(memory), key)
 
         def learn() -> TrainState:
-            batches = gather_batches(memory, transition, draws.slots)
+            batches = join_batches(transition, *recall_transitions(memory, draws.slots))
             remembered = batches.examples
             targets = td_targets(state.target, remembered, self.discount)
             td_batch = TDBatch(remembered.observation, targets)
@@ -103,10 +122,15 @@ class Agent(eqx.Module):
 
         # All seeds are at the same frame, so that under vmap these stay branches.
         after: TrainState = jax.lax.cond(frame >= self.warmup_frames, learn, lambda: now)
-        renewed = (frame + 1) % self.target_period == 0
+        renewed = self._renews_target(frame, jnp.asarray(ended, jnp.int32))
         target = jax.tree.map(lambda new, old: jnp.where(renewed, new, old), after.model, state.target)
-        memory = replay.store(memory, transition, draws.stored_in)
+        memory = store_transition(replay, memory, transition, draws.stored_in)
         return AgentState(ReplayState(after.model, after.optimizer, memory), target)
+
+    def _renews_target(self, frame: Int[Array, ""], ended: Int[Array, ""]) -> Bool[Array, ""]:
+        if self.target_unit == "episodes":
+            return (ended > 0) & (ended % self.target_period == 0)
+        return (frame + 1) % self.target_period == 0
 
 
 class DQN(Agent):
@@ -121,7 +145,7 @@ class DQN(Agent):
             learning_rate=self.learning_rate,
             memory_size=self.memory_size,
             replay_batch_size=self.replay_batch_size,
-            loss=td_loss,
+            loss=TD_LOSSES[self.loss],
             optimizer=optax.adam,
         )
 
@@ -146,7 +170,7 @@ class DQNMER(Agent):
             beta=self.beta,
             gamma=self.gamma,
             batches_per_example=self.batches_per_frame,
-            loss=td_loss,
+            loss=TD_LOSSES[self.loss],
         )
 
 

@@ -21,8 +21,9 @@ GAMES = {
 }
 
 OBSERVATIONS = {
-    "state": Entry("perdure.rl.environment", "AbstractEnvironment", "Numbers: positions and velocities"),
-    "frames": Entry("perdure.rl.games.frames", "FrameObservations", "The last four frames, as grey pictures"),
+    "state": Entry("perdure.rl.games.frames", "unchanged", "Numbers: positions and velocities"),
+    "frames": Entry("perdure.rl.games.frames", "FrameObservations", "The last four frames, grey, 84 × 84 pixels"),
+    "frames-small": Entry("perdure.rl.games.frames", "small_frames", "The last two frames, grey, 42 × 42 pixels"),
 }
 
 
@@ -51,15 +52,16 @@ def make_game(name: str, observation: str = "state") -> AbstractEnvironment[Any,
         ValueError: if there is no such game or observation, naming the nearest.
     """
     game = named_class(GAMES, "game", name)()
-    seen = named_class(OBSERVATIONS, "observation", observation)
-    return game if isinstance(game, seen) else seen(game)
+    return named_class(OBSERVATIONS, "observation", observation)(game)
 
 
 def game_and_observation(environment: GymnaxLike) -> tuple[str, str]:
     """Return the names with which `make_game` makes an environment; for any other its class name and "own"."""
-    inner = getattr(environment, "environment", environment)
-    game = name_of_class(GAMES, type(inner))
-    observation = "state" if inner is environment else name_of_class(OBSERVATIONS, type(environment))
-    if game is None or observation is None:
-        return type(environment).__name__, "own"
-    return game, observation
+    import equinox as eqx
+
+    game = name_of_class(GAMES, type(getattr(environment, "environment", environment)))
+    if game is not None:
+        for observation in OBSERVATIONS:
+            if eqx.tree_equal(make_game(game, observation), environment):
+                return game, observation
+    return type(environment).__name__, "own"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,19 +12,31 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from perdure.core import AnyArray
 from perdure.models import MLP
-from perdure.models.convolution import convolve
+from perdure.models.convolution import convolve, convolve_patches, unfold
 
 HIDDEN = (64, 64)
 """Units of each hidden layer of the perceptron."""
-_FILTERS = ((8, 4, 32), (4, 2, 64), (3, 1, 64))
-"""Side, stride and number of filters of each convolution (Mnih et al. 2015, Methods)."""
-_UNITS = 512
+
+
+class FrameLayers(NamedTuple):
+    """Sizes of a network for frames."""
+
+    filters: tuple[tuple[int, int, int], ...]
+    """Side, stride and number of filters of each convolution."""
+    units: int
+    """Units of the dense layer after them."""
+
+
+MNIH_2015 = FrameLayers(((8, 4, 32), (4, 2, 64), (3, 1, 64)), 512)
+"""Mnih et al. (2015), "Human-level control through deep reinforcement learning", Nature 518, Methods."""
+MNIH_2013 = FrameLayers(((8, 4, 16), (4, 2, 32)), 256)
+"""Mnih et al. (2013), "Playing Atari with Deep Reinforcement Learning", arXiv:1312.5602, section 4.1."""
+_LARGE = 84
+"""Side of the pictures for which both networks were published; smaller ones get the smaller network."""
 
 
 class MnihNetwork(eqx.Module):
-    """The network of Mnih et al. (2015): three convolutions and a layer of 512 units, each followed by ReLU.
-
-    Source: "Human-level control through deep reinforcement learning", Nature 518, Methods.
+    """A network of Mnih et al. for frames: convolutions and a dense layer, each followed by ReLU, and a linear layer.
 
     Weights are uniform in ±sqrt(6 / (fan in + fan out)) (Glorot & Bengio 2010), biases zero.
     """
@@ -30,27 +44,38 @@ class MnihNetwork(eqx.Module):
     filters: tuple[Float[Array, "side side channels filters"], ...]
     biases: tuple[Float[Array, " filters"], ...]
     head: MLP
+    strides: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, observation_shape: tuple[int, ...], n_actions: int, *, key: PRNGKeyArray):
+    def __init__(
+        self,
+        observation_shape: tuple[int, ...],
+        n_actions: int,
+        layers: FrameLayers = MNIH_2015,
+        *,
+        key: PRNGKeyArray,
+    ):
         """Draw the weights.
 
         Args:
-            observation_shape: (frames, height, width) of an observation, at least 36 × 36 pixels.
+            observation_shape: (frames, height, width) of an observation, at least 36 × 36 pixels for `MNIH_2015` and
+                20 × 20 for `MNIH_2013`.
             n_actions: number of actions.
+            layers: sizes of the layers.
             key: random key for the weights.
 
         Raises:
             ValueError: if observations have another form, or are too small for the convolutions.
         """
-        if len(observation_shape) != 3 or min(observation_shape[1:]) < 36:
+        smallest = _smallest_side(layers)
+        if len(observation_shape) != 3 or min(observation_shape[1:]) < smallest:
             raise ValueError(
                 f"observations of shape {observation_shape} were given, expected (frames, height, width) of at least "
-                "36 × 36 pixels; give frames, or use a perceptron for vectors of numbers"
+                f"{smallest} × {smallest} pixels; give frames, or use a perceptron for vectors of numbers"
             )
-        *keys, head_key = jax.random.split(key, len(_FILTERS) + 1)
+        *keys, head_key = jax.random.split(key, len(layers.filters) + 1)
         depth, *sides = observation_shape
         filters, biases = [], []
-        for (side, stride, width), filter_key in zip(_FILTERS, keys, strict=True):
+        for (side, stride, width), filter_key in zip(layers.filters, keys, strict=True):
             bound = (6 / (side**2 * (depth + width))) ** 0.5
             shape = (side, side, depth, width)
             filters.append(jax.random.uniform(filter_key, shape, minval=-bound, maxval=bound))
@@ -58,18 +83,39 @@ class MnihNetwork(eqx.Module):
             sides = [(size - side) // stride + 1 for size in sides]
             depth = width
         self.filters, self.biases = tuple(filters), tuple(biases)
-        self.head = MLP(depth * sides[0] * sides[1], n_actions, (_UNITS,), key=head_key)
+        self.strides = tuple(stride for _, stride, _ in layers.filters)
+        self.head = MLP(depth * sides[0] * sides[1], n_actions, (layers.units,), key=head_key)
 
     def __call__(self, x: Float[Array, "frames height width"]) -> Float[Array, " actions"]:
         """Return the values of all actions for one observation."""
-        x = jnp.moveaxis(x, 0, -1)
-        for filters, bias, (_, stride, _) in zip(self.filters, self.biases, _FILTERS, strict=True):
+        return self.head(self.features(self.unfolded(x)))
+
+    def unfolded(self, x: Float[Array, "*batch frames height width"]) -> Float[Array, "*batch h2 w2 pixels"]:
+        """Return the patches of the first convolution, which do not depend on the weights."""
+        return unfold(jnp.moveaxis(x, -3, -1), len(self.filters[0]), self.strides[0])
+
+    def features(self, patches: Float[Array, "h2 w2 pixels"]) -> Float[Array, " features"]:
+        """Return what the head is given, for one observation's patches."""
+        first, *others = zip(self.filters, self.biases, self.strides, strict=True)
+        filters, bias, stride = first
+        x = jax.nn.relu(convolve_patches(patches, filters, stride) + bias[None, None])
+        for filters, bias, stride in others:
             x = jax.nn.relu(convolve(x, filters, stride, margin=0) + bias[None, None])
-        return self.head(x)
+        return x.ravel()
+
+
+def _smallest_side(layers: FrameLayers) -> int:
+    """Return the side of the smallest pictures of which the last convolution makes one position."""
+    smallest = 1
+    for side, stride, _ in reversed(layers.filters):
+        smallest = (smallest - 1) * stride + side
+    return smallest
 
 
 def default_network(observation: Shaped[AnyArray, ...], n_actions: int, key: PRNGKeyArray) -> MLP | MnihNetwork:
     """Return a perceptron with two layers of 64 units for vectors of numbers, `MnihNetwork` for frames.
+
+    Frames of at least 84 × 84 pixels get the layers of `MNIH_2015`, smaller ones those of `MNIH_2013`.
 
     Args:
         observation: one, read for its shape and dtype only; frames are `uint8`.
@@ -77,5 +123,6 @@ def default_network(observation: Shaped[AnyArray, ...], n_actions: int, key: PRN
         key: random key for the weights.
     """
     if observation.dtype == jnp.uint8:
-        return MnihNetwork(observation.shape, n_actions, key=key)
+        layers = MNIH_2015 if min(observation.shape[1:], default=0) >= _LARGE else MNIH_2013
+        return MnihNetwork(observation.shape, n_actions, layers, key=key)
     return MLP(int(np.prod(observation.shape)), n_actions, HIDDEN, key=key)

@@ -13,6 +13,7 @@ from perdure.rl.agent import Agent, AgentState
 from perdure.rl.checks import check_network
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.episode_ends import step
+from perdure.rl.games.frames import FrameObservations
 from perdure.rl.schedule import Schedule
 from perdure.rl.transition import Transition
 
@@ -54,7 +55,8 @@ def init_runner(agent: Agent, environment: GymnaxLike, network: PyTree, params: 
     zero = jnp.zeros((), jnp.float32)
     action = jnp.zeros((), jnp.int32)
     transition = Transition(observation, action, zero, zero, observation)
-    return RunnerState(agent.init(network, transition), game, observation, zero, action, zero)
+    learning = agent.init(network, transition, stacked=isinstance(environment, FrameObservations))
+    return RunnerState(learning, game, observation, zero, action, zero)
 
 
 def play_frame(
@@ -65,7 +67,8 @@ def play_frame(
     action = agent.act(runner.agent, runner.observation, frame, act_key)
     after = step(environment, step_key, runner.game, action, params)
     transition = Transition(runner.observation, action, after.reward, after.info["discount"], after.observation)
-    learned = agent.observe(runner.agent, transition, frame, learn_key)
+    episodes = runner.episodes + after.done.astype(jnp.int32)
+    learned = agent.observe(runner.agent, transition, frame, learn_key, jnp.where(after.done, episodes, 0))
     observation, game = jax.tree.map(
         lambda reset, stepped: jnp.where(after.done, reset, stepped),
         environment.reset(reset_key, params),
@@ -77,7 +80,7 @@ def play_frame(
         game,
         observation,
         jnp.where(after.done, 0.0, score),
-        runner.episodes + after.done.astype(jnp.int32),
+        episodes,
         runner.total_score + jnp.where(after.done, score, 0.0),
     )
 

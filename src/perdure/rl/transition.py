@@ -59,6 +59,20 @@ def td_loss(values: Float[Array, " actions"], y: Target) -> Float[Array, ""]:
     return optax.huber_loss(values[y.action], y.value)
 
 
+def td_squared_loss(values: Float[Array, " actions"], y: Target) -> Float[Array, ""]:
+    """Return half the square of the temporal-difference error; its gradient is the error, however large.
+
+    Args:
+        values: of all actions at time t−1.
+        y: the action taken and its target.
+    """
+    return optax.l2_loss(values[y.action], y.value)
+
+
+TD_LOSSES = {"huber": td_loss, "squared": td_squared_loss}
+"""Losses of the temporal-difference error by name."""
+
+
 def td_targets(target_network: PyTree, transitions: Any, discount: Rate) -> Target:
     """Return the actions taken and their targets r + discount · max over actions of the target network's values.
 

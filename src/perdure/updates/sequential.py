@@ -20,6 +20,7 @@ from perdure.models import MLP, BatchModel
 from perdure.updates.gradient import TrainState, example_gradient, optimizer_step, sgd_step
 from perdure.updates.losses import Loss, cross_entropy
 from perdure.updates.reptile import reptile_step
+from perdure.updates.sequential_head import PerceptronOnFeatures, head_gram_meta_steps
 
 _UNROLL = 2
 """Steps per turn of the loop: two are about an eighth faster than one on CPU (benchmarks/meta_steps.py)."""
@@ -41,7 +42,8 @@ def meta_steps(
 ) -> PyTree:
     """Return the model after s batches, each SGD on its k examples in order and then a Reptile step.
 
-    Models whose first layer is dense take the exact Gram form, others the general one.
+    Models whose first layer is dense take the exact Gram form, those with a perceptron on top of other layers that of
+    `head_gram_meta_steps`, others the general one.
 
     Args:
         model: weights before the first batch.
@@ -53,7 +55,9 @@ def meta_steps(
             statistics, of models that have any, are interpolated like weights.
         loss: of the outputs for one example.
     """
-    form = gram_meta_steps if isinstance(model, MLP) else general_meta_steps
+    if isinstance(model, MLP):
+        return gram_meta_steps(model, x, y, rates, meta_rate, loss)
+    form = head_gram_meta_steps if isinstance(model, PerceptronOnFeatures) else general_meta_steps
     return form(model, x, y, rates, meta_rate, loss)
 
 

@@ -27,6 +27,7 @@ from perdure.report.figures.agents import scores_over_frames
 from perdure.rl.agent import DQN, DQNMER, Agent
 from perdure.rl.catalog import game_and_observation, make_game
 from perdure.rl.games.catcher import Catcher
+from perdure.rl.games.frames import FrameObservations
 from perdure.rl.schedule import Stage
 from perdure.storage.arrays import load_arrays, named_arrays
 from perdure.storage.checkpoints import CheckpointError
@@ -221,9 +222,15 @@ def test_a_damaged_record_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("game", ["catcher", "flappy-bird"])
-@pytest.mark.parametrize("observation", ["state", "frames"])
+@pytest.mark.parametrize("observation", ["state", "frames", "frames-small"])
 def test_games_are_found_again_by_their_names(game, observation):
     assert game_and_observation(make_game(game, observation)) == (game, observation)
+
+
+def test_other_frames_than_the_named_ones_are_the_users_own():
+    assert game_and_observation(FrameObservations(Catcher(), 2)) == ("FrameObservations", "own")
+    two, three = (spec(game=FrameObservations(Catcher(), n)).config["environment"] for n in (2, 3))
+    assert two != three
 
 
 def test_presets_take_changes_and_tell_what_is_missing():
@@ -234,17 +241,20 @@ def test_presets_take_changes_and_tell_what_is_missing():
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("observation", ["frames", "frames-small"])
 @pytest.mark.parametrize("name", ["dqn", "dqn-mer"])
-def test_agents_learn_from_frames(name):
-    game = make_game("catcher", "frames")
+def test_agents_learn_from_frames(name, observation):
+    game = make_game("catcher", observation)
     changes = {"memory_size": 40, "replay_batch_size": 2, "warmup_frames": 20}
-    agent = make_agent(name, "catcher", "frames", changes)
+    agent = make_agent(name, "catcher", observation, changes)
     result = run_agent(
         agent, game, levels=LEVELS[:1], stages=[Stage(0, 30)], episodes=1, evaluate_every=30, progress=False
     )
     assert np.isfinite(result.scores).all()
-    memory = result.runners.agent.learning.memory.examples
-    assert memory.observation.dtype == np.uint8
+    film = result.runners.agent.learning.memory.film
+    assert film.dtype == np.uint8
+    assert film.shape[0] == 1
+    assert film.shape[1] < 2 * 40  # each picture once
     target = jax.tree.leaves(result.runners.agent.target)
     learned = jax.tree.leaves(result.runners.agent.learning.model)
     assert any((np.asarray(one) != np.asarray(other)).any() for one, other in zip(target, learned, strict=True))

@@ -35,8 +35,9 @@ def register_games() -> None:
 class GameEnv(gymnasium.Env[np.ndarray, np.int64]):
     """A game of perdure at one level.
 
-    Observations are the game's normalised numbers, float32 and within [−1, 1], or the last four grey pictures, uint8
-    (4, 84, 84). A game that ends is `terminated`, one that reaches the time limit of 1000 frames is `truncated`.
+    Observations are the game's normalised numbers, float32 and within [−1, 1], or the last grey pictures, uint8
+    (4, 84, 84) or (2, 42, 42). A game that ends is `terminated`, one that reaches the time limit of 1000 frames is
+    `truncated`.
     """
 
     # Gymnasium declares it as a plain attribute, which a ClassVar may not override.
@@ -48,7 +49,7 @@ class GameEnv(gymnasium.Env[np.ndarray, np.int64]):
         Args:
             game: "catcher" or "flappy-bird".
             level: from 0, the easiest, to 5.
-            observation: "state" for a vector of numbers, or "frames" for the last four pictures.
+            observation: "state" for a vector of numbers, "frames" for the last four pictures, or "frames-small".
             render_mode: None, "rgb_array" for colour pictures from `render`, or "human" for a window that shows every
                 frame.
 
