@@ -9,6 +9,7 @@ from perdure.named import Entry, name_of_class, named_class
 if TYPE_CHECKING:
     from perdure.rl.agent import Agent
     from perdure.rl.environment import AbstractEnvironment, GymnaxLike
+    from perdure.rl.hosted import HostedEnvironment
 
 
 AGENTS = {
@@ -55,11 +56,12 @@ def make_game(name: str, observation: str = "state") -> AbstractEnvironment[Any,
     return game if isinstance(game, seen) else seen(game)
 
 
-def game_and_observation(environment: GymnaxLike) -> tuple[str, str]:
-    """Return the names with which `make_game` makes an environment; for any other its class name and "own"."""
+def game_and_observation(environment: GymnaxLike | HostedEnvironment) -> tuple[str, str]:
+    """Return the names with which `make_game` makes an environment; "own" is the observation of any other."""
     inner = getattr(environment, "environment", environment)
     game = name_of_class(GAMES, type(inner))
     observation = "state" if inner is environment else name_of_class(OBSERVATIONS, type(environment))
     if game is None or observation is None:
-        return type(environment).__name__, "own"
+        name = getattr(environment, "name", None)
+        return name if isinstance(name, str) else type(environment).__name__, "own"
     return game, observation

@@ -50,25 +50,48 @@ def init_runner(agent: Agent, environment: GymnaxLike, network: PyTree, params: 
         ValueError: if the network does not fit the environment's observations and actions.
     """
     observation, game = environment.reset(key, params)
-    check_network(network, observation, environment.num_actions)
     zero = jnp.zeros((), jnp.float32)
-    action = jnp.zeros((), jnp.int32)
-    transition = Transition(observation, action, zero, zero, observation)
-    return RunnerState(agent.init(network, transition), game, observation, zero, action, zero)
+    state = init_agent(agent, network, observation, environment.num_actions)
+    return RunnerState(state, game, observation, zero, jnp.zeros((), jnp.int32), zero)
+
+
+def init_agent(agent: Agent, network: PyTree, observation: Shaped[Array, ...], n_actions: int) -> AgentState:
+    """Return an agent before the first frame.
+
+    Raises:
+        ValueError: if the network does not fit the observation or the number of actions.
+    """
+    check_network(network, observation, n_actions)
+    zero = jnp.zeros((), jnp.float32)
+    return agent.init(network, Transition(observation, jnp.zeros((), jnp.int32), zero, zero, observation))
+
+
+class FrameKeys(NamedTuple):
+    """All that a frame leaves to chance."""
+
+    act: PRNGKeyArray
+    step: PRNGKeyArray
+    learn: PRNGKeyArray
+    reset: PRNGKeyArray
+    """Of the next episode, if one ends with the frame."""
+
+
+def frame_keys(key: PRNGKeyArray, frame: Int[Array, ""]) -> FrameKeys:
+    """Return the keys of a frame, folded from its number."""
+    return FrameKeys(*jax.random.split(jax.random.fold_in(key, frame), 4))
 
 
 def play_frame(
-    agent: Agent, environment: GymnaxLike, runner: RunnerState, params: Any, frame: Int[Array, ""], key: PRNGKeyArray
+    agent: Agent, environment: GymnaxLike, runner: RunnerState, params: Any, frame: Int[Array, ""], keys: FrameKeys
 ) -> RunnerState:
     """Return the state after one more frame: act, learn, and start the next episode if this one has ended."""
-    act_key, step_key, learn_key, reset_key = jax.random.split(key, 4)
-    action = agent.act(runner.agent, runner.observation, frame, act_key)
-    after = step(environment, step_key, runner.game, action, params)
+    action = agent.act(runner.agent, runner.observation, frame, keys.act)
+    after = step(environment, keys.step, runner.game, action, params)
     transition = Transition(runner.observation, action, after.reward, after.info["discount"], after.observation)
-    learned = agent.observe(runner.agent, transition, frame, learn_key)
+    learned = agent.observe(runner.agent, transition, frame, keys.learn)
     observation, game = jax.tree.map(
         lambda reset, stepped: jnp.where(after.done, reset, stepped),
-        environment.reset(reset_key, params),
+        environment.reset(keys.reset, params),
         (after.observation, after.state),
     )
     score = runner.score + after.reward
@@ -94,7 +117,7 @@ def play_frames(
     """Return the state after the frames start ≤ n < stop; the key of a frame is folded from its number."""
 
     def play(n: Int[Array, ""], runner: RunnerState) -> RunnerState:
-        return play_frame(agent, environment, runner, schedule.at(n), n, jax.random.fold_in(key, n))
+        return play_frame(agent, environment, runner, schedule.at(n), n, frame_keys(key, n))
 
     return jax.lax.fori_loop(start, stop, play, runner)
 

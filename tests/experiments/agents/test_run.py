@@ -12,7 +12,7 @@ import pytest
 from perdure.core import PerdureWarning
 from perdure.execution.job import DivergedError
 from perdure.experiments.agents.job import AgentJob
-from perdure.experiments.agents.plan import make_agent, spec_of
+from perdure.experiments.agents.plan import is_chosen, make_agent, spec_of
 from perdure.experiments.agents.play import play_episode
 from perdure.experiments.agents.run import run_agent
 from perdure.experiments.agents.spec import agent_spec
@@ -226,11 +226,13 @@ def test_games_are_found_again_by_their_names(game, observation):
     assert game_and_observation(make_game(game, observation)) == (game, observation)
 
 
-def test_presets_take_changes_and_tell_what_is_missing():
+def test_presets_take_changes_and_are_usual_values_elsewhere():
     agent = make_agent("dqn", "catcher", "state", {"learning_rate": 0.5})
     assert float(agent.learning_rate) == 0.5
-    with pytest.raises(ValueError, match="no preset of dqn for Walk with own; give memory_size"):
-        make_agent("dqn", "Walk", "own", {"learning_rate": 0.5})
+    usual = make_agent("dqn", "Walk", "own", {"learning_rate": 0.5})
+    assert (float(usual.learning_rate), usual.memory_size) == (0.5, 10_000)
+    assert is_chosen("dqn", "catcher", "state")
+    assert not is_chosen("dqn", "Walk", "own")
 
 
 @pytest.mark.long
