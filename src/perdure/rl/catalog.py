@@ -19,6 +19,15 @@ AGENTS = {
 GAMES = {
     "catcher": Entry("perdure.rl.games.catcher", "Catcher", "Fruit falls faster and faster; a paddle catches it"),
     "flappy-bird": Entry("perdure.rl.games.flappy_bird", "FlappyBird", "A bird flaps through pipes whose gaps shrink"),
+    "catcher+flappy-bird": Entry("perdure.rl.games.several", "CatcherAndFlappyBird", "The two games in turn"),
+    "catcher-controls": Entry(
+        "perdure.rl.games.contrary_catcher",
+        "ContraryControls",
+        "Catcher with controls that a lamp swaps",
+    ),
+    "catcher-fruit": Entry(
+        "perdure.rl.games.contrary_catcher", "ContraryFruit", "Catcher with fruit that a lamp turns bad"
+    ),
 }
 
 OBSERVATIONS = {

@@ -13,8 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from perdure.core import as_features
+from perdure.named import name_of_class
 from perdure.rl.by_name import make_environment
+from perdure.rl.catalog import GAMES
 from perdure.rl.environment import GymnaxLike
+from perdure.rl.games.several import Several
 from perdure.rl.hosted import HostedEnvironment, hosted, is_of_gymnasium
 
 _REQUIRED = ("num_actions", "default_params", "reset", "step_env")
@@ -71,7 +74,13 @@ def _joined(environments: list[Any]) -> Any:
     made = [make_environment(it) if isinstance(it, str) else it for it in environments]
     if all(is_of_gymnasium(it) or _makes_environments(it) for it in made):
         return hosted(made)
-    raise TypeError("environments")
+    if any(is_of_gymnasium(it) or _makes_environments(it) for it in made):
+        raise TypeError(
+            "the list has environments of Gymnasium beside others, which are compiled; expected one kind in a list; "
+            "give all of them by names that begin with gymnax:, or all with gymnasium:"
+        )
+    pairs = [environment_and_levels(it) for it in made]
+    return Several([game for game, _ in pairs], [_name(game) for game, _ in pairs], [levels for _, levels in pairs])
 
 
 def _makes_environments(game: Any) -> bool:
@@ -163,7 +172,9 @@ def check_network(network: Callable[[Any], Any], observation: Any, n_actions: in
 
 
 def _name(environment: Any) -> str:
-    """Return the name that a library gives the environment, or else that of its class."""
+    """Return the name that perdure or a library gives the environment, or else that of its class."""
+    if (game := name_of_class(GAMES, type(environment))) is not None:
+        return game
     name = getattr(environment, "name", None)
     return name if isinstance(name, str) else type(environment).__name__
 

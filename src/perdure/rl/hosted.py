@@ -161,8 +161,8 @@ class HostedEpisode:
         """What brings the episode back."""
         actions = np.zeros(self._environment.longest, np.int32)
         actions[: len(self._actions)] = self._actions
-        time = np.int32(len(self._actions))
-        return HostedGame(np.int32(self._place), np.uint32(self._seed), time, actions)
+        place, time = (np.asarray(number, np.int32) for number in (self._place, len(self._actions)))
+        return HostedGame(place, np.asarray(self._seed, np.uint32), time, actions)
 
     @property
     def place(self) -> int:

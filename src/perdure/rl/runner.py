@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
-from perdure.core import as_features
+from perdure.core import AnyArray, as_features
 from perdure.rl.agent import Agent, AgentState
 from perdure.rl.checks import check_network
 from perdure.rl.environment import GymnaxLike
@@ -26,13 +26,13 @@ class RunnerState(NamedTuple):
     agent: AgentState
     game: Any
     """State of the environment."""
-    observation: Shaped[Array, ...]
+    observation: Shaped[AnyArray, ...]
     """The observation on which the agent acts next."""
-    score: Float[Array, ""]
+    score: Float[AnyArray, ""]
     """Sum of the rewards of the present episode."""
-    episodes: Int[Array, ""]
+    episodes: Int[AnyArray, ""]
     """Episodes that have ended."""
-    total_score: Float[Array, ""]
+    total_score: Float[AnyArray, ""]
     """Sum of their scores."""
 
 

@@ -14,7 +14,7 @@ from perdure.core import PerdureWarning
 from perdure.execution.drive import Driving
 from perdure.execution.job import BrokenOffError
 from perdure.experiments.agents.job import AgentJob
-from perdure.experiments.agents.plan import resume_agent
+from perdure.experiments.agents.plan import make_agent, resume_agent
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.agent import AgentRecord
 from perdure.rl.checks import environment_and_levels
@@ -91,7 +91,7 @@ def test_a_pole_that_stays_up_scores_500():
 @pytest.mark.long
 @pytest.mark.optimized
 def test_dqn_learns_to_balance_the_pole():
-    agent = perdure.experiments.agents.plan.make_agent("dqn", "CartPole-v1", "state", {})
+    agent = make_agent("dqn", "CartPole-v1", "state", {})
     result = perdure.run_agent(agent, "CartPole-v1", stages=[(0, 30_000)], evaluate_every=2_500, progress=False)
     assert result.scores.max() > 450
 

@@ -34,11 +34,11 @@ class HostFailure(HostError):
 class _Arrived(NamedTuple):
     """What a frame brought, leaves (seeds, ...)."""
 
-    reward: np.ndarray
-    discount: np.ndarray
-    next_observation: np.ndarray
+    reward: Any
+    discount: Any
+    next_observation: Any
     """Before any reset."""
-    following: np.ndarray
+    following: Any
     """On which the agent acts next."""
 
 

@@ -64,12 +64,14 @@ class AgentSpec:
             TypeError: naming a part of the agent, environment or network that a record cannot hold.
         """
         agent = describe_learner(self.agent)
+        groups = getattr(self.environment, "groups", ())
         return {
             "format": FORMAT,
             "kind": KIND,
             "agent": {**agent, "name": agent_name(self.agent)},
             "environment": describe_environment(self.environment, self.source),
             "levels": [[np.asarray(leaf).tolist() for leaf in jax.tree.leaves(level)] for level in self.levels],
+            **({"groups": list(groups)} if len(groups) == len(self.levels) else {}),
             "stages": [list(stage) for stage in self.stages],
             "network": describe_code(self.network, "network"),
             "seeds": list(self.seeds),
