@@ -44,7 +44,7 @@ def _train(
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
-    from perdure.experiments.agents.plan import is_chosen, make_agent
+    from perdure.experiments.agents.plan import has_preset, make_agent
     from perdure.experiments.agents.run import run_agent
     from perdure.records.agent import AgentRecord
     from perdure.report.agents import agents_table
@@ -52,8 +52,6 @@ def _train(
 
     game = required(game, "game", GAMES)
     environment = make_environment(game, observation) if game in GAMES or observation != "state" else game
-    if not is_chosen(agent_name, game, observation):
-        say(f"the hyper-parameters of {agent_name} were not chosen for {game}: they are usual values")
     folder = out or Path("runs") / f"{agent_name}-{re.sub('[^A-Za-z0-9._+-]', '-', game)}"
     run_agent(
         make_agent(agent_name, game, observation, given),
@@ -68,6 +66,8 @@ def _train(
         progress=not quiet,
     )
     print_table(agents_table([AgentRecord.load(folder)]))
+    if not has_preset(agent_name, game, observation):
+        say(f"the hyper-parameters of {agent_name} were not chosen for {game}: they are usual values")
     say(f"record: {folder}")
 
 

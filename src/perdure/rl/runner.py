@@ -87,7 +87,9 @@ def play_frame(
     """Return the state after one more frame: act, learn, and start the next episode if this one has ended."""
     action = agent.act(runner.agent, runner.observation, frame, keys.act)
     after = step(environment, keys.step, runner.game, action, params)
-    transition = Transition(runner.observation, action, after.reward, after.info["discount"], after.observation)
+    transition = Transition(
+        jnp.asarray(runner.observation), action, after.reward, after.info["discount"], after.observation
+    )
     learned = agent.observe(runner.agent, transition, frame, keys.learn)
     observation, game = jax.tree.map(
         lambda reset, stepped: jnp.where(after.done, reset, stepped),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import perdure
-from perdure.experiments.agents.plan import is_chosen, make_agent, spec_of
+from perdure.experiments.agents.plan import has_preset, make_agent, spec_of
 from perdure.experiments.agents.spec import agent_spec
 from perdure.records.agent import AgentRecord, group_scores
 from perdure.records.errors import ResultsError
@@ -175,7 +175,7 @@ def test_groups_that_do_not_fit_the_levels_are_damage(tmp_path):
 @pytest.mark.parametrize("name", ["catcher+flappy-bird", "catcher-controls", "catcher-fruit"])
 def test_a_recorded_run_gives_back_its_specification(tmp_path, name):
     for agent in ("dqn", "dqn-mer"):
-        assert is_chosen(agent, name, "state")
+        assert has_preset(agent, name, "state")
     begun = agent_spec(make_agent("dqn", name, "state", {}), make_game(name))
     with own_folder(tmp_path / "r", begun.config):
         assert spec_of(AgentRecord.load(tmp_path / "r")).config == begun.config

@@ -12,7 +12,7 @@ import pytest
 from perdure.core import PerdureWarning
 from perdure.execution.job import DivergedError
 from perdure.experiments.agents.job import AgentJob
-from perdure.experiments.agents.plan import is_chosen, make_agent, spec_of
+from perdure.experiments.agents.plan import has_preset, make_agent, spec_of
 from perdure.experiments.agents.play import play_episode
 from perdure.experiments.agents.run import run_agent
 from perdure.experiments.agents.spec import agent_spec
@@ -231,8 +231,8 @@ def test_presets_take_changes_and_are_usual_values_elsewhere():
     assert float(agent.learning_rate) == 0.5
     usual = make_agent("dqn", "Walk", "own", {"learning_rate": 0.5})
     assert (float(usual.learning_rate), usual.memory_size) == (0.5, 10_000)
-    assert is_chosen("dqn", "catcher", "state")
-    assert not is_chosen("dqn", "Walk", "own")
+    assert has_preset("dqn", "catcher", "state")
+    assert not has_preset("dqn", "Walk", "own")
 
 
 @pytest.mark.long

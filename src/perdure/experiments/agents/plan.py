@@ -37,8 +37,8 @@ def make_agent(name: str, game: str, observation: str, given: Mapping[str, Any])
     return its_class(**dict(chosen) | dict(given))
 
 
-def is_chosen(name: str, game: str, observation: str) -> bool:
-    """Tell whether an agent's hyper-parameters were chosen on a game, or are those for environments of any kind."""
+def has_preset(name: str, game: str, observation: str) -> bool:
+    """Tell whether an agent has hyper-parameters for a game, or only those for environments of any kind."""
     return name in agent_presets().get(game, {}).get(observation, {})
 
 
