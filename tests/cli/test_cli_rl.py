@@ -97,7 +97,14 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
     ("arguments", "message"),
     [
         (["train", "dqn-mr", "catcher"], "unknown agent 'dqn-mr'; did you mean 'dqn-mer'?"),
-        (["train", "dqn", "pong"], "unknown game 'pong'"),
+        (["train", "dqn", "pong"], "unknown environment 'pong'; did you mean"),
+        (["train", "dqn", "Pendulum-v1"], "the actions of Pendulum-v1 are Box(-2.0, 2.0, (1,), float32)"),
+        (
+            ["train", "dqn", "CartPole-v1", "--observation", "frames"],
+            "observation = 'frames' was given for CartPole-v1",
+        ),
+        (["train", "dqn", "CartPole-v1", "--schedule", "0:400"], "lasts 400 frames, less than an episode"),
+        (["train", "dqn", "own.py:Env"], "own.py:Env was given as the environment, but there is no file"),
         (["train", "dqn", "catcher", "--observation", "sound"], "unknown observation 'sound'"),
         (["train", "dqn", "catcher", "--schedule", "1-5"], "expected level:frames separated by commas"),
         (["train", "dqn", "catcher", "--schedule", "0:500"], "lasts 500 frames, less than an episode"),

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import equinox as eqx
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +12,6 @@ import perdure
 from perdure.models import MLP
 from perdure.rl.checks import check_environment, check_network, environment_and_levels
 from perdure.rl.games.catcher import Catcher
-from perdure.rl.games.gymnasium_envs import GameEnv
 
 AGENT = perdure.rl.DQN(
     learning_rate=0.01,
@@ -47,16 +45,9 @@ def played(environment, **options):
     return perdure.run_agent(AGENT, environment, stages=[(0, 20)], episodes=1, progress=False, **options)
 
 
-@pytest.mark.parametrize("make", [lambda: gymnasium.make("CartPole-v1"), lambda: GameEnv("catcher")])
-def test_an_environment_of_gymnasium_is_refused(make):
-    with pytest.raises(TypeError, match=r"an environment of Gymnasium.*perdure\.rl\.make_game\(\"catcher\"\)"):
-        played(make())
-
-
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("catcher", "'catcher' of type str was given as the environment; it has no num_actions, default_params, reset"),
         (None, "None of type NoneType"),
         (np.zeros(3), "of type ndarray"),
         ((1, 2), "1 of type int"),

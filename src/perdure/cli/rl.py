@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,10 @@ from perdure.cli.console import OUTPUT, Log, Previous, Quiet, print_table, say, 
 from perdure.cli.learners import commands_of
 from perdure.rl.catalog import AGENTS, GAMES
 
+_ENVIRONMENT = (
+    f"One of: {', '.join(GAMES)}; an environment of Gymnasium (CartPole-v1) or gymnax (gymnax:Breakout-MinAtar); a "
+    "class or function in a file (my_env.py:Env); or several of them as levels, joined by +."
+)
 Observation = Annotated[
     str,
     typer.Option(
@@ -24,7 +29,7 @@ Observation = Annotated[
 def _train(
     agent_name: str,
     given: dict[str, Any],
-    game: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(GAMES)}.", show_default=False)] = None,
+    game: Annotated[str | None, typer.Argument(help=_ENVIRONMENT, show_default=False)] = None,
     *,
     observation: Observation = "state",
     schedule: Annotated[
@@ -44,15 +49,15 @@ def _train(
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
-    from perdure.experiments.agents.plan import make_agent
+    from perdure.experiments.agents.plan import has_preset, make_agent
     from perdure.experiments.agents.run import run_agent
     from perdure.records.agent import AgentRecord
     from perdure.report.agents import agents_table
-    from perdure.rl.catalog import make_game
+    from perdure.rl.by_name import make_environment
 
     game = required(game, "game", GAMES)
-    environment = make_game(game, observation)
-    folder = out or Path("runs") / f"{agent_name}-{game}"
+    environment = make_environment(game, observation) if game in GAMES or observation != "state" else game
+    folder = out or Path("runs") / f"{agent_name}-{re.sub('[^A-Za-z0-9._+-]', '-', game)}"
     run_agent(
         make_agent(agent_name, game, observation, given),
         environment,
@@ -67,6 +72,8 @@ def _train(
         loggers=log.split(",") if log else (),
     )
     print_table(agents_table([AgentRecord.load(folder)]))
+    if not has_preset(agent_name, game, observation):
+        say(f"the hyper-parameters of {agent_name} were not chosen for {game}: they are usual values")
     say(f"record: {folder}")
 
 
@@ -135,7 +142,13 @@ train_app = group(
         AGENTS,
         "agent",
         _train,
-        {"": ["perdure rl train NAME catcher", "perdure rl train NAME catcher --schedule 0:25000,1:25000 --seeds 3"]},
+        {
+            "": [
+                "perdure rl train NAME catcher",
+                "perdure rl train NAME catcher --schedule 0:25000,1:25000 --seeds 3",
+                "perdure rl train NAME CartPole-v1 --schedule 0:50000",
+            ]
+        },
     ),
     help="Train an agent on a game that gets harder: perdure rl train AGENT GAME.",
     epilog=examples("perdure rl train dqn-mer catcher --seeds 3", "perdure rl train dqn --help"),

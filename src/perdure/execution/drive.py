@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
-from perdure.execution.job import DivergedError, Job
+from perdure.execution.job import BrokenOffError, DivergedError, Job
 from perdure.execution.loggers.events import RunStart
 from perdure.execution.loggers.observers import Observers
 from perdure.execution.progress import ProgressUpdate, Watch, job_progress
@@ -74,6 +74,7 @@ def drive(job: Job, how: Driving) -> Costs:
 
     Raises:
         DivergedError: if something that was computed is NaN or infinite; earlier checkpoints remain.
+        BrokenOffError: if what the job needs from outside fails, with a checkpoint written if there is a folder.
         InterruptedRunError: after a request to stop, with a checkpoint written if there is a folder.
         CheckpointError: if the newest checkpoint is damaged, or not of this job.
         StorageError: if a checkpoint cannot be written.
@@ -149,6 +150,9 @@ class _Loop:
                 self._evaluate()
         except DivergedError as error:
             raise self._diverged(error) from error
+        except BrokenOffError as error:
+            self._save()
+            raise self._broken_off(error) from error
         return (job.position - start) / times.wall
 
     @contextmanager
@@ -202,6 +206,14 @@ class _Loop:
             if self._folder.has_checkpoint:
                 message += f". Checkpoints written before stay in {self._folder.checkpoints}"
         return DivergedError(message)
+
+    def _broken_off(self, error: BrokenOffError) -> BrokenOffError:
+        job = self._job
+        message = f"{error}; stopped at position {job.position:,} of {job.length:,} {job.unit}"
+        if self._folder is None:
+            return BrokenOffError(f"{message}; nothing is kept of a run without a folder")
+        self._folder.log(message)
+        return BrokenOffError(f"{message}; resume with `{self._how.resume_command}` when the cause is gone")
 
     def _interrupted(self, signal_number: int) -> InterruptedRunError:
         job = self._job

@@ -11,6 +11,10 @@ class DivergedError(ArithmeticError):
     """Training has reached NaN or infinity; the message tells where, and what to do."""
 
 
+class BrokenOffError(RuntimeError):
+    """Something that a job needs from outside has failed; what the job has computed up to its position is sound."""
+
+
 class Job(ABC):
     """Work that is done stretch by stretch, can be looked at in between, and resumes from what it has kept."""
 
@@ -45,6 +49,7 @@ class Job(ABC):
 
         Raises:
             DivergedError: if something that was computed is NaN or infinite.
+            BrokenOffError: if what it needs from outside fails; `position` tells how far it has come.
         """
 
     @abstractmethod

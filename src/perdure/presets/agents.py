@@ -7,6 +7,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+ANY = "any"
+"""In place of a game and an observation: hyper-parameters for environments of any kind, chosen for none."""
+
 
 @cache
 def agent_presets() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -91,6 +91,12 @@ class AgentRecord:
         return f"{self.agent} on {self.environment}"
 
     @property
+    def groups(self) -> dict[str, list[int]]:
+        """Levels of each game, or of each other group, of an environment that has several; empty for others."""
+        names = self.config.get("groups", [])
+        return {name: [level for level, its in enumerate(names) if its == name] for name in dict.fromkeys(names)}
+
+    @property
     def stages(self) -> list[tuple[int, int]]:
         """Level, counted from 0, and number of frames of each stage."""
         return [(level, frames) for level, frames in self.config["stages"]]
@@ -109,6 +115,9 @@ def _check_config(config: Mapping[str, Any], folder: Path) -> None:
     n_levels = len(entry(config, "levels", list, where))
     if not 1 <= n_levels <= MAX_LEVELS:
         raise ContentError(f"{where}, 'levels' has {n_levels:,} levels, expected 1 to {MAX_LEVELS}")
+    groups = checked(config.get("groups", []), list, f"{where}, 'groups'")
+    if groups and (len(groups) != n_levels or not all(isinstance(name, str) for name in groups)):
+        raise ContentError(f"{where}, 'groups' is {groups!r}, expected a name for each of the {n_levels} levels")
     _check_stages(entry(config, "stages", list, where), n_levels, f"{where}, 'stages'")
     entry(entry(config, "network", dict, where), "name", str, f"{where}, 'network'")
     evaluation = entry(config, "evaluation", dict, where)
@@ -161,6 +170,32 @@ def score_metrics(
         )
         for name, it in metrics_over_seeds(matrices / largest).items()
     }
+
+
+class GroupScores(NamedTuple):
+    """Scores at the levels of one group, over seeds."""
+
+    final: Statistic
+    """Mean score at its levels after the last frame."""
+    backward: Statistic
+    """What has been added to it since the end of each level's own stage; NaN if a level has several stages or none."""
+
+
+def group_scores(record: AgentRecord) -> dict[str, GroupScores]:
+    """Return the scores of a finished run, and what became of them, for each of its groups of levels."""
+    assert record.frames is not None
+    assert record.scores is not None
+    played = [level for level, _ in record.stages]
+    ends = np.searchsorted(record.frames, np.cumsum([frames for _, frames in record.stages]))
+    found = {}
+    for name, levels in record.groups.items():
+        last = record.scores[:, -1, levels].mean(axis=1)
+        backward = np.full_like(last, np.nan)
+        if all(played.count(level) == 1 for level in levels):
+            own = [record.scores[:, ends[played.index(level)], level] for level in levels]
+            backward = last - np.mean(own, axis=0)
+        found[name] = GroupScores(mean_and_interval(last), mean_and_interval(backward))
+    return found
 
 
 def write_scores(folder: Path, seeds: Sequence[int], frames: Int64[np.ndarray, " times"], scores: Scores) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perdure.metrics.transfer import Statistic, mean_and_interval
-from perdure.records.agent import AgentRecord
+from perdure.records.agent import AgentRecord, group_scores
 from perdure.records.errors import ResultsError
 from perdure.report.tables import DASH
 
@@ -35,27 +35,33 @@ def check_comparable(records: Sequence[AgentRecord]) -> None:
 def agents_table(records: Sequence[AgentRecord]) -> Table:
     """Return a row for each run: scores at the end at each level and over all, and what was lost since each level.
 
+    Of games that are played in turn, the scores are those of each game, with what was lost of it.
+
     Raises:
         ResultsError: as `check_comparable`.
     """
     check_comparable(records)
-    n_levels = len(records[0].config["levels"])
+    groups = records[0].groups
+    parts = [header for name in groups for header in (name, "Backward")]
+    parts = parts or [f"L{level}" for level in range(len(records[0].config["levels"]))]
     table = Table(
         box=box.SIMPLE_HEAD,
         caption="Mean score of the greedy policy after the last frame, ± the 95 % half width over seeds. Backward: "
         "what later levels have added to the score at the end of each level's own stage. Time without evaluation.",
     )
     table.add_column("Run")
-    for header in (*(f"L{level}" for level in range(n_levels)), "All levels", "Backward", "Frames/s"):
+    for header in (*parts, "All levels", "Backward", "Frames/s", *(["State"] if groups else [])):
         table.add_column(header, justify="right", no_wrap=True)
     for record in records:
         assert record.scores is not None
         assert record.summary is not None
         last = record.scores[:, -1]
-        by_level = (f"{value:.1f}" for value in last.mean(axis=0))
+        of_groups = [_with_interval(it) for scores in group_scores(record).values() for it in scores]
+        by_level = of_groups or [f"{value:.1f}" for value in last.mean(axis=0)]
         everything = _with_interval(mean_and_interval(last.mean(axis=1)))
         backward = _with_interval(record.summary.metrics["backward_transfer"])
-        table.add_row(Text(record.folder.name), *by_level, everything, backward, _speed(record))
+        state = [f"{record.summary.state_bytes / 1e6:.1f} MB"] if groups else []
+        table.add_row(Text(record.folder.name), *by_level, everything, backward, _speed(record), *state)
     return table
 
 

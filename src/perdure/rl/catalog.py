@@ -9,6 +9,7 @@ from perdure.named import Entry, name_of_class, named_class
 if TYPE_CHECKING:
     from perdure.rl.agent import Agent
     from perdure.rl.environment import AbstractEnvironment, GymnaxLike
+    from perdure.rl.hosted import HostedEnvironment
 
 
 AGENTS = {
@@ -18,6 +19,15 @@ AGENTS = {
 GAMES = {
     "catcher": Entry("perdure.rl.games.catcher", "Catcher", "Fruit falls faster and faster; a paddle catches it"),
     "flappy-bird": Entry("perdure.rl.games.flappy_bird", "FlappyBird", "A bird flaps through pipes whose gaps shrink"),
+    "catcher+flappy-bird": Entry("perdure.rl.games.several", "CatcherAndFlappyBird", "The two games in turn"),
+    "catcher-controls": Entry(
+        "perdure.rl.games.contrary_catcher",
+        "ContraryControls",
+        "Catcher with controls that a lamp swaps",
+    ),
+    "catcher-fruit": Entry(
+        "perdure.rl.games.contrary_catcher", "ContraryFruit", "Catcher with fruit that a lamp turns bad"
+    ),
 }
 
 OBSERVATIONS = {
@@ -55,8 +65,8 @@ def make_game(name: str, observation: str = "state") -> AbstractEnvironment[Any,
     return named_class(OBSERVATIONS, "observation", observation)(game)
 
 
-def game_and_observation(environment: GymnaxLike) -> tuple[str, str]:
-    """Return the names with which `make_game` makes an environment; for any other its class name and "own"."""
+def game_and_observation(environment: GymnaxLike | HostedEnvironment) -> tuple[str, str]:
+    """Return the names with which `make_game` makes an environment; "own" is the observation of any other."""
     import equinox as eqx
 
     game = name_of_class(GAMES, type(getattr(environment, "environment", environment)))
@@ -64,4 +74,5 @@ def game_and_observation(environment: GymnaxLike) -> tuple[str, str]:
         for observation in OBSERVATIONS:
             if eqx.tree_equal(make_game(game, observation), environment):
                 return game, observation
-    return type(environment).__name__, "own"
+    name = getattr(environment, "name", None)
+    return name if isinstance(name, str) else type(environment).__name__, "own"

@@ -13,7 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from perdure.core import as_features
+from perdure.named import name_of_class
+from perdure.rl.by_name import make_environment
+from perdure.rl.catalog import GAMES
 from perdure.rl.environment import GymnaxLike
+from perdure.rl.games.several import Several
+from perdure.rl.hosted import HostedEnvironment, hosted, is_of_gymnasium
 
 _REQUIRED = ("num_actions", "default_params", "reset", "step_env")
 _SUCH_AS = 'perdure.rl.make_game("catcher"), or gymnax.make("CartPole-v1") of the package gymnax'
@@ -23,11 +28,12 @@ _INTERFACE = (
 )
 
 
-def environment_and_levels(environment: Any, levels: Any = None) -> tuple[GymnaxLike, list[Any]]:
+def environment_and_levels(environment: Any, levels: Any = None) -> tuple[GymnaxLike | HostedEnvironment, list[Any]]:
     """Return a checked environment and the parameters of its levels.
 
     Args:
-        environment: one with the interface of gymnax, or the pair (environment, parameters) that `gymnax.make` returns.
+        environment: one with the interface of gymnax, the pair (environment, parameters) that `gymnax.make` returns, an
+            environment of Gymnasium or a function that makes one; the name of one of these, or a list of them.
         levels: list of the parameters of each level; None for those in the pair, the environment's own `levels`, or its
             `default_params`, whichever there is first.
 
@@ -35,10 +41,17 @@ def environment_and_levels(environment: Any, levels: Any = None) -> tuple[Gymnax
         TypeError: if it is no environment, or the levels are no list.
         ValueError: if agents cannot play it, or the list of levels is empty.
     """
+    if isinstance(environment, str):
+        environment = make_environment(environment)
+    if isinstance(environment, list):
+        environment = _joined(environment)
     game: Any = environment
     own_levels = None
     if isinstance(environment, tuple) and len(environment) == 2:
         game, own_levels = environment[0], [environment[1]]
+    if isinstance(game, HostedEnvironment) or is_of_gymnasium(game) or _makes_environments(game):
+        game = game if isinstance(game, HostedEnvironment) else hosted([game])
+        return game, _hosted_levels(game, levels)
     _check_interface(game)
     if levels is None:
         levels = own_levels or getattr(game, "levels", [game.default_params])
@@ -48,6 +61,42 @@ def environment_and_levels(environment: Any, levels: Any = None) -> tuple[Gymnax
         raise ValueError("no levels were given, expected the parameters of at least one")
     check_environment(game, levels[0])
     return game, list(levels)
+
+
+def _joined(environments: list[Any]) -> Any:
+    """Return several environments as one, of which each is a level.
+
+    Raises:
+        ValueError: if there are none, or they differ in their observations.
+    """
+    if not environments:
+        raise ValueError("the list of environments is empty, expected at least one")
+    made = [make_environment(it) if isinstance(it, str) else it for it in environments]
+    if all(is_of_gymnasium(it) or _makes_environments(it) for it in made):
+        return hosted(made)
+    if any(is_of_gymnasium(it) or _makes_environments(it) for it in made):
+        raise TypeError(
+            "the list has environments of Gymnasium beside others, which are compiled; expected one kind in a list; "
+            "give all of them by names that begin with gymnax:, or all with gymnasium:"
+        )
+    pairs = [environment_and_levels(it) for it in made]
+    return Several([game for game, _ in pairs], [_name(game) for game, _ in pairs], [levels for _, levels in pairs])
+
+
+def _makes_environments(game: Any) -> bool:
+    """Tell whether something is a function or a class of an own environment of Gymnasium."""
+    if isinstance(game, type):
+        return all(hasattr(game, part) for part in ("reset", "step")) and not hasattr(game, "step_env")
+    return callable(game) and not hasattr(game, "step_env")
+
+
+def _hosted_levels(game: HostedEnvironment, levels: Any) -> list[Any]:
+    if levels is not None:
+        raise TypeError(
+            f"levels = {levels!r} were given for an environment of Gymnasium, expected none: give a list of "
+            "environments, each of which is a level, as by [gymnasium.make(…), gymnasium.make(…)]"
+        )
+    return list(game.levels)
 
 
 def check_environment(environment: Any, params: Any = None) -> None:
@@ -123,7 +172,9 @@ def check_network(network: Callable[[Any], Any], observation: Any, n_actions: in
 
 
 def _name(environment: Any) -> str:
-    """Return the name that a library gives the environment, or else that of its class."""
+    """Return the name that perdure or a library gives the environment, or else that of its class."""
+    if (game := name_of_class(GAMES, type(environment))) is not None:
+        return game
     name = getattr(environment, "name", None)
     return name if isinstance(name, str) else type(environment).__name__
 
@@ -137,11 +188,6 @@ def _check_interface(environment: Any) -> None:
     missing = [part for part in _REQUIRED if not _has(environment, part)]
     if not missing:
         return
-    if hasattr(environment, "unwrapped"):
-        raise TypeError(
-            f"{reprlib.repr(environment)} is an environment of Gymnasium, which JAX cannot compile, expected "
-            f"{_INTERFACE}. gymnax has CartPole-v1, MountainCar-v0, Acrobot-v1 and the games of MinAtar"
-        )
     raise TypeError(
         f"{reprlib.repr(environment)} of type {type(environment).__name__} was given as the environment; it has no "
         f"{', '.join(missing)}; expected {_INTERFACE}"

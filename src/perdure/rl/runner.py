@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
-from perdure.core import as_features
+from perdure.core import AnyArray, as_features
 from perdure.rl.agent import Agent, AgentState
 from perdure.rl.checks import check_network
 from perdure.rl.environment import GymnaxLike
@@ -27,13 +27,13 @@ class RunnerState(NamedTuple):
     agent: AgentState
     game: Any
     """State of the environment."""
-    observation: Shaped[Array, ...]
+    observation: Shaped[AnyArray, ...]
     """The observation on which the agent acts next."""
-    score: Float[Array, ""]
+    score: Float[AnyArray, ""]
     """Sum of the rewards of the present episode."""
-    episodes: Int[Array, ""]
+    episodes: Int[AnyArray, ""]
     """Episodes that have ended."""
-    total_score: Float[Array, ""]
+    total_score: Float[AnyArray, ""]
     """Sum of their scores."""
 
 
@@ -51,27 +51,62 @@ def init_runner(agent: Agent, environment: GymnaxLike, network: PyTree, params: 
         ValueError: if the network does not fit the environment's observations and actions.
     """
     observation, game = environment.reset(key, params)
-    check_network(network, observation, environment.num_actions)
     zero = jnp.zeros((), jnp.float32)
-    action = jnp.zeros((), jnp.int32)
-    transition = Transition(observation, action, zero, zero, observation)
-    learning = agent.init(network, transition, stacked=isinstance(environment, FrameObservations))
-    return RunnerState(learning, game, observation, zero, action, zero)
+    stacked = isinstance(environment, FrameObservations)
+    state = init_agent(agent, network, observation, environment.num_actions, stacked=stacked)
+    return RunnerState(state, game, observation, zero, jnp.zeros((), jnp.int32), zero)
+
+
+def init_agent(
+    agent: Agent, network: PyTree, observation: Shaped[Array, ...], n_actions: int, *, stacked: bool = False
+) -> AgentState:
+    """Return an agent before the first frame.
+
+    Args:
+        agent: what will learn.
+        network: its network.
+        observation: the first one.
+        n_actions: number of actions.
+        stacked: are observations stacks of the last pictures?
+
+    Raises:
+        ValueError: if the network does not fit the observation or the number of actions.
+    """
+    check_network(network, observation, n_actions)
+    zero = jnp.zeros((), jnp.float32)
+    transition = Transition(observation, jnp.zeros((), jnp.int32), zero, zero, observation)
+    return agent.init(network, transition, stacked=stacked)
+
+
+class FrameKeys(NamedTuple):
+    """All that a frame leaves to chance."""
+
+    act: PRNGKeyArray
+    step: PRNGKeyArray
+    learn: PRNGKeyArray
+    reset: PRNGKeyArray
+    """Of the next episode, if one ends with the frame."""
+
+
+def frame_keys(key: PRNGKeyArray, frame: Int[Array, ""]) -> FrameKeys:
+    """Return the keys of a frame, folded from its number."""
+    return FrameKeys(*jax.random.split(jax.random.fold_in(key, frame), 4))
 
 
 def play_frame(
-    agent: Agent, environment: GymnaxLike, runner: RunnerState, params: Any, frame: Int[Array, ""], key: PRNGKeyArray
+    agent: Agent, environment: GymnaxLike, runner: RunnerState, params: Any, frame: Int[Array, ""], keys: FrameKeys
 ) -> RunnerState:
     """Return the state after one more frame: act, learn, and start the next episode if this one has ended."""
-    act_key, step_key, learn_key, reset_key = jax.random.split(key, 4)
-    action = agent.act(runner.agent, runner.observation, frame, act_key)
-    after = step(environment, step_key, runner.game, action, params)
-    transition = Transition(runner.observation, action, after.reward, after.info["discount"], after.observation)
+    action = agent.act(runner.agent, runner.observation, frame, keys.act)
+    after = step(environment, keys.step, runner.game, action, params)
+    transition = Transition(
+        jnp.asarray(runner.observation), action, after.reward, after.info["discount"], after.observation
+    )
     episodes = runner.episodes + after.done.astype(jnp.int32)
-    learned = agent.observe(runner.agent, transition, frame, learn_key, jnp.where(after.done, episodes, 0))
+    learned = agent.observe(runner.agent, transition, frame, keys.learn, jnp.where(after.done, episodes, 0))
     observation, game = jax.tree.map(
         lambda reset, stepped: jnp.where(after.done, reset, stepped),
-        environment.reset(reset_key, params),
+        environment.reset(keys.reset, params),
         (after.observation, after.state),
     )
     score = runner.score + after.reward
@@ -97,7 +132,7 @@ def play_frames(
     """Return the state after the frames start ≤ n < stop; the key of a frame is folded from its number."""
 
     def play(n: Int[Array, ""], runner: RunnerState) -> RunnerState:
-        return play_frame(agent, environment, runner, schedule.at(n), n, jax.random.fold_in(key, n))
+        return play_frame(agent, environment, runner, schedule.at(n), n, frame_keys(key, n))
 
     return jax.lax.fori_loop(start, stop, play, runner)
 

@@ -12,7 +12,7 @@ import pytest
 from perdure.core import PerdureWarning
 from perdure.execution.job import DivergedError
 from perdure.experiments.agents.job import AgentJob
-from perdure.experiments.agents.plan import make_agent, spec_of
+from perdure.experiments.agents.plan import has_preset, make_agent, spec_of
 from perdure.experiments.agents.play import play_episode
 from perdure.experiments.agents.run import run_agent
 from perdure.experiments.agents.spec import agent_spec
@@ -233,11 +233,13 @@ def test_other_frames_than_the_named_ones_are_the_users_own():
     assert two != three
 
 
-def test_presets_take_changes_and_tell_what_is_missing():
+def test_presets_take_changes_and_are_usual_values_elsewhere():
     agent = make_agent("dqn", "catcher", "state", {"learning_rate": 0.5})
     assert float(agent.learning_rate) == 0.5
-    with pytest.raises(ValueError, match="no preset of dqn for Walk with own; give memory_size"):
-        make_agent("dqn", "Walk", "own", {"learning_rate": 0.5})
+    usual = make_agent("dqn", "Walk", "own", {"learning_rate": 0.5})
+    assert (float(usual.learning_rate), usual.memory_size) == (0.5, 10_000)
+    assert has_preset("dqn", "catcher", "state")
+    assert not has_preset("dqn", "Walk", "own")
 
 
 @pytest.mark.long

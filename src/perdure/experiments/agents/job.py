@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from perdure.execution.compilation import finite
-from perdure.execution.job import DivergedError, Job
+from perdure.execution.job import BrokenOffError, DivergedError, Job
+from perdure.experiments.agents.hosted import HostedPrograms, HostFailure, hosted_runners
 from perdure.experiments.agents.program import AgentKeys, AgentPrograms, agent_keys
 from perdure.experiments.agents.spec import AgentSpec
 from perdure.models import array_model
+from perdure.rl.hosted import HostedEnvironment
 from perdure.rl.runner import RunnerState, init_runner
 from perdure.rl.schedule import make_schedule, stack_params
 
@@ -69,7 +71,7 @@ class AgentJob(Job):
         self.scores = np.full((len(spec.seeds), len(self.evaluations), len(spec.levels)), np.nan)
         self._keys = jax.vmap(agent_keys)(jnp.asarray(spec.seeds))
         self._runners = self._start()
-        self._programs: AgentPrograms | None = None
+        self._programs: AgentPrograms | HostedPrograms | None = None
         self._stats = EpisodeStats(0.0, 0.0)
 
     @property
@@ -89,17 +91,28 @@ class AgentJob(Job):
 
     def compile(self) -> None:
         """Compile playing and evaluation."""
-        spec = self.spec
-        self._programs = AgentPrograms(
-            self._agent, spec.environment, self._schedule, self._levels, spec.episodes, self._runners, self._keys
-        )
+        environment = self.spec.environment
+        rest = self._schedule, self._levels, self.spec.episodes, self._runners, self._keys
+        if isinstance(environment, HostedEnvironment):
+            self._programs = HostedPrograms(self._agent, environment, *rest)
+        else:
+            self._programs = AgentPrograms(self._agent, environment, *rest)
         self._stats = EpisodeStats(*self._programs.episodes)
 
     def advance(self, stop: int) -> None:
         """Play the frames up to `stop`."""
         assert self._programs is not None
-        self._programs.play(self.position, stop)
+        try:
+            self._programs.play(self.position, stop)
+        except HostFailure as error:
+            self.position = error.frame
+            raise BrokenOffError(str(error)) from error
         self.position = stop
+
+    def close(self) -> None:
+        """Close the environments that Python plays."""
+        if isinstance(self._programs, HostedPrograms):
+            self._programs.close()
 
     def evaluate(self) -> None:
         """Fill the row of the scores at this frame."""
@@ -152,6 +165,8 @@ class AgentJob(Job):
     def _start(self) -> RunnerState:
         """Return the agents before the first frame."""
         environment, first = self.spec.environment, jax.tree.map(lambda leaf: leaf[0], self._schedule.params)
+        if isinstance(environment, HostedEnvironment):
+            return hosted_runners(self._agent, environment, self.spec.network, first, self._keys)
         observation, _ = jax.eval_shape(environment.reset, jax.random.key(0), first)
 
         def start(keys: AgentKeys) -> RunnerState:

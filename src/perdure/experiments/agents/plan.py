@@ -10,8 +10,7 @@ from typing import Any
 from perdure.execution.drive import Driving
 from perdure.experiments.agents.run import AgentResult, run_of
 from perdure.experiments.agents.spec import AgentSpec, agent_spec
-from perdure.learners.hyperparameters import required_and_known
-from perdure.presets.agents import agent_presets
+from perdure.presets.agents import ANY, agent_presets
 from perdure.records.agent import AgentRecord
 from perdure.records.errors import ResultsError
 from perdure.rl.agent import Agent
@@ -21,6 +20,8 @@ from perdure.rl.catalog import AGENTS, GAMES, agent_class, make_game
 def make_agent(name: str, game: str, observation: str, given: Mapping[str, Any]) -> Agent:
     """Return an agent with the preset's hyper-parameters, but those that are given.
 
+    Where no preset was chosen for a game, the hyper-parameters are those for environments of any kind.
+
     Args:
         name: of the agent.
         game: name of the game.
@@ -28,14 +29,17 @@ def make_agent(name: str, game: str, observation: str, given: Mapping[str, Any])
         given: hyper-parameters that replace the preset's.
 
     Raises:
-        ValueError: if there is no such agent, or no preset and hyper-parameters are missing.
+        ValueError: if there is no such agent, or a hyper-parameter is out of range.
     """
     its_class = agent_class(name)
-    values = dict(agent_presets().get(game, {}).get(observation, {}).get(name, {})) | dict(given)
-    required, _ = required_and_known(its_class)
-    if missing := [it for it in required if it not in values]:
-        raise ValueError(f"there is no preset of {name} for {game} with {observation}; give {', '.join(missing)} too")
-    return its_class(**values)
+    presets = agent_presets()
+    chosen = presets.get(game, {}).get(observation, {}).get(name) or presets[ANY][ANY][name]
+    return its_class(**dict(chosen) | dict(given))
+
+
+def has_preset(name: str, game: str, observation: str) -> bool:
+    """Tell whether an agent has hyper-parameters for a game, or only those for environments of any kind."""
+    return name in agent_presets().get(game, {}).get(observation, {})
 
 
 def spec_of(record: AgentRecord) -> AgentSpec:
@@ -45,10 +49,11 @@ def spec_of(record: AgentRecord) -> AgentSpec:
         ResultsError: if the run used an agent, environment, levels or network that are not perdure's own.
     """
     config = record.config
-    if record.agent in AGENTS and record.environment in GAMES:
+    environment = _environment_of(record)
+    if record.agent in AGENTS and environment is not None:
         spec = agent_spec(
             agent_class(record.agent)(**config["agent"]["hyperparameters"]),
-            make_game(record.environment, config["environment"]["observation"]),
+            environment,
             stages=record.stages,
             seeds=record.seeds,
             evaluate_every=config["evaluation"]["every"],
@@ -60,6 +65,14 @@ def spec_of(record: AgentRecord) -> AgentSpec:
         f"{record.folder} was begun from Python with its own agent, environment, levels or network, which the command "
         "line cannot make; resume it from Python with the same call: perdure.run_agent(…, folder=…)"
     )
+
+
+def _environment_of(record: AgentRecord) -> Any:
+    """Return the environment of a recorded run, or its name; None if the command line cannot make it."""
+    config = record.config["environment"]
+    if record.environment in GAMES:
+        return make_game(record.environment, config["observation"])
+    return config.get("source")
 
 
 def resume_agent(folder: Path, how: Driving) -> AgentResult:

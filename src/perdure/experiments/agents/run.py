@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,9 @@ def run_agent(
 
     Args:
         agent: method and hyper-parameters.
-        environment: one of perdure's games, any with the interface of gymnax (`perdure.rl.GymnaxLike`), or the pair of
-            environment and parameters that `gymnax.make` returns.
+        environment: one of perdure's games, any with the interface of gymnax (`perdure.rl.GymnaxLike`), the pair of
+            environment and parameters that `gymnax.make` returns, an environment of Gymnasium or a function that makes
+            one; the name of one of these (`perdure.rl.by_name`); or a list of them, each a level.
         levels: parameters of the environment, from easy to hard; None for the levels that it has itself.
         stages: which level, counted from 0, is played for how many frames, one after another; None for every level
             in turn, 25,000 frames each.
@@ -146,6 +148,7 @@ def run_agent(
             in the record.
         ValueError: if the schedule, a number or the network does not fit.
         DivergedError: if a weight is NaN or infinite; earlier checkpoints remain.
+        BrokenOffError: if an environment of Gymnasium raises, with a checkpoint written if there is a folder.
         InterruptedRunError: after Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written if there is a folder.
         ResultsError: if the folder holds a run of another configuration, or of code that has changed.
         FolderInUseError: if another process owns the folder.
@@ -175,9 +178,14 @@ def run_of(spec: AgentSpec, how: Driving, folder: Path | None) -> AgentResult:
     """Do or resume the run of a specification, in a folder or in memory only; see `run_agent`."""
     if folder is not None:
         check_folder(folder, spec.config)  # before anything is computed
-    job = AgentJob(spec)
+    with closing(AgentJob(spec)) as job:
+        return _run(job, how, folder)
+
+
+def _run(job: AgentJob, how: Driving, folder: Path | None) -> AgentResult:
     if folder is None:
         return _result(job, drive(job, how), from_record=False)
+    spec = job.spec
     with own_folder(folder, spec.config) as home:
         home.begin(job.label, {})
         was_finished = home.finished and home.has_checkpoint  # which holds the agents

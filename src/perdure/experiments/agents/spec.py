@@ -17,9 +17,10 @@ from perdure.records.agent import KIND, MAX_LEVELS, MAX_STAGES
 from perdure.records.describe import describe
 from perdure.records.folder import FORMAT
 from perdure.rl.agent import Agent
-from perdure.rl.catalog import agent_name, game_and_observation
+from perdure.rl.catalog import GAMES, agent_name, game_and_observation
 from perdure.rl.checks import environment_and_levels
 from perdure.rl.environment import GymnaxLike
+from perdure.rl.hosted import HostedEnvironment
 from perdure.rl.networks import default_network
 from perdure.rl.schedule import Stage, as_stages
 
@@ -34,13 +35,15 @@ class AgentSpec:
     """All that decides the figures of an agent's run; made by `agent_spec`, which checks it."""
 
     agent: Agent
-    environment: GymnaxLike
+    environment: GymnaxLike | HostedEnvironment
     levels: list[Any]
     stages: list[Stage]
     seeds: tuple[int, ...]
     network: MakeNetwork
     evaluate_every: int
     episodes: int
+    source: str | None = None
+    """The name by which the environment was given, if it is none of perdure's games."""
 
     @property
     def label(self) -> str:
@@ -61,12 +64,14 @@ class AgentSpec:
             TypeError: naming a part of the agent, environment or network that a record cannot hold.
         """
         agent = describe_learner(self.agent)
+        groups = getattr(self.environment, "groups", ())
         return {
             "format": FORMAT,
             "kind": KIND,
             "agent": {**agent, "name": agent_name(self.agent)},
-            "environment": describe_environment(self.environment),
+            "environment": describe_environment(self.environment, self.source),
             "levels": [[np.asarray(leaf).tolist() for leaf in jax.tree.leaves(level)] for level in self.levels],
+            **({"groups": list(groups)} if len(groups) == len(self.levels) else {}),
             "stages": [list(stage) for stage in self.stages],
             "network": describe_code(self.network, "network"),
             "seeds": list(self.seeds),
@@ -95,6 +100,7 @@ def agent_spec(
         raise TypeError(f"agent is {agent!r}, expected an agent with its hyper-parameters, such as perdure.rl.DQN(…)")
     if min(evaluate_every, episodes) < 1:
         raise ValueError(f"evaluate_every = {evaluate_every} and episodes = {episodes}, expected numbers ≥ 1")
+    source = environment if isinstance(environment, str) and environment not in GAMES else None
     environment, levels = environment_and_levels(environment, levels)
     chosen = as_stages(stages, len(levels))
     if len(levels) > MAX_LEVELS or len(chosen) > MAX_STAGES:
@@ -102,11 +108,20 @@ def agent_spec(
             f"there are {len(levels):,} levels and {len(chosen):,} stages, expected at most {MAX_LEVELS} and "
             f"{MAX_STAGES:,}; give fewer"
         )
-    return AgentSpec(agent, environment, levels, chosen, chosen_seeds(seeds), network, evaluate_every, episodes)
+    return AgentSpec(agent, environment, levels, chosen, chosen_seeds(seeds), network, evaluate_every, episodes, source)
 
 
-def describe_environment(environment: GymnaxLike) -> dict[str, Any]:
-    """Return name and observation of a game of perdure; of any other environment also all that it is made of."""
+def describe_environment(environment: GymnaxLike | HostedEnvironment, source: str | None = None) -> dict[str, Any]:
+    """Return name and observation of a game of perdure; of any other environment also all that it is made of.
+
+    Args:
+        environment: what is played.
+        source: the name by which it was given, with which `perdure resume` makes it again.
+    """
     name, observation = game_and_observation(environment)
     described = {"name": name, "observation": observation}
-    return described if observation != "own" else {**described, "parts": describe(environment, "environment")}
+    if observation != "own":
+        return described
+    whole = environment.makes if isinstance(environment, HostedEnvironment) else environment
+    by_name = {} if source is None else {"source": source}
+    return {**described, **by_name, "parts": describe(whole, "environment")}

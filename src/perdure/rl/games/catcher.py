@@ -105,12 +105,12 @@ def advance(
         state before the action.
     """
     missed = state.fruit_y >= SIZE
-    caught = _caught(state)
-    is_new = missed | caught
+    is_caught = caught(state)
+    is_new = missed | is_caught
     fruit_x = jnp.where(is_new, fruit.x, state.fruit_x)
     fruit_y = jnp.where(is_new, -fruit.height, state.fruit_y)
     lives = jnp.where(missed, state.lives - 1, state.lives)
-    reward = jnp.where(caught, 1, 0) - jnp.where(missed, 1, 0) + jnp.where(lives == 0, LOSS, 0)
+    reward = jnp.where(is_caught, 1, 0) - jnp.where(missed, 1, 0) + jnp.where(lives == 0, LOSS, 0)
     paddle_x, velocity = _moved_paddle(state.paddle_x, state.paddle_velocity, action)
     fruit_y = _fallen(fruit_y, params.speed)
     after = CatcherState(paddle_x, velocity, fruit_x, fruit_y, lives, state.score + reward, state.time + 1)
@@ -202,7 +202,8 @@ class Catcher(Environment[CatcherParams, CatcherState]):
         return finished(painted(painted(blank(0), *paddle, shade=255), *fruit, shade=150))
 
 
-def _caught(state: CatcherState) -> Bool[Array, ""]:
+def caught(state: CatcherState) -> Bool[Array, ""]:
+    """Tell whether the fruit of a state is caught."""
     left, right = CATCH_COLUMNS
     top, bottom = CATCH_ROWS
     ahead = state.fruit_x - state.paddle_x

@@ -1,0 +1,308 @@
+"""Environments of Gymnasium: Python plays them, frame by frame, while acting and learning are compiled.
+
+A level is one of several environments that show observations of one form and have as many actions. What there is of an
+episode is the seed with which it began and its actions so far: Gymnasium requires that the two decide all that follows,
+so that an episode is brought back by playing it again.
+
+Source: the interface of Gymnasium (Towers et al. 2024, "Gymnasium: A Standard Interface for Reinforcement Learning
+Environments", arXiv:2407.17032).
+"""
+
+from __future__ import annotations
+
+import copy
+import reprlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int, Shaped, UInt32
+
+from perdure.core import AnyArray
+
+EPISODE_LIMIT = 10_000
+"""Frames after which an episode of an environment without a known time limit is truncated."""
+_IMAGE_CHANNELS = (1, 3, 4)
+_NUMBERED = "expected numbered actions, gymnasium.spaces.Discrete(n), of which agents choose one in each frame"
+
+
+class HostedLevel(NamedTuple):
+    """Which of the environments is played."""
+
+    place: Int[AnyArray, ""]
+    """Its place in the list."""
+    limit: Int[AnyArray, ""]
+    """Frames after which its time limit truncates an episode; 0 if no limit is known."""
+
+    @property
+    def max_steps_in_episode(self) -> int:
+        """Longest episode that is known of, in frames."""
+        return max(int(self.limit), 1)
+
+
+class HostedGame(NamedTuple):
+    """What brings an episode back."""
+
+    place: Int[AnyArray, ""]
+    """Which of the environments it is played in."""
+    seed: UInt32[AnyArray, ""]
+    """With which it was reset."""
+    time: Int[AnyArray, ""]
+    """Frames since it began."""
+    actions: Int[AnyArray, " limit"]
+    """The actions of these frames; the rest is zeros."""
+
+
+class HostError(RuntimeError):
+    """An environment has failed; the message has its own words."""
+
+
+@dataclass(frozen=True)
+class HostedEnvironment:
+    """Environments of Gymnasium as the levels of one; made by `hosted`, which checks them."""
+
+    makes: tuple[Callable[[], Any], ...]
+    """What makes each of them anew."""
+    name: str
+    num_actions: int
+    observation: Shaped[np.ndarray, ...]
+    """Zeros in the form of an observation."""
+    limits: tuple[int, ...]
+    """Known time limits in frames, 0 where there is none."""
+
+    @property
+    def levels(self) -> tuple[HostedLevel, ...]:
+        """Each of the environments in turn."""
+        return tuple(
+            HostedLevel(jnp.asarray(place, jnp.int32), jnp.asarray(limit, jnp.int32))
+            for place, limit in enumerate(self.limits)
+        )
+
+    @property
+    def default_params(self) -> HostedLevel:
+        """The first level."""
+        return self.levels[0]
+
+    @property
+    def longest(self) -> int:
+        """Frames of the longest episode."""
+        return max(limit or EPISODE_LIMIT for limit in self.limits)
+
+    def limit(self, place: int) -> int:
+        """Return after how many frames an episode in one of the environments is truncated at the latest."""
+        return self.limits[place] or EPISODE_LIMIT
+
+
+def is_of_gymnasium(environment: Any) -> bool:
+    """Tell whether something looks like an environment of Gymnasium."""
+    parts = ("reset", "step", "action_space", "observation_space")
+    return (
+        not isinstance(environment, type)
+        and all(hasattr(environment, part) for part in parts)
+        and not hasattr(environment, "step_env")
+    )
+
+
+def hosted(environments: Sequence[Any], name: str | None = None) -> HostedEnvironment:
+    """Return environments of Gymnasium as the levels of one environment that agents can play.
+
+    Args:
+        environments: environments, or functions without arguments that make one.
+        name: for tables and figures; None for the environments' own names.
+
+    Raises:
+        TypeError: if one is no environment of Gymnasium.
+        ValueError: if one has other than numbered actions or its observations are not one array of numbers, or if they
+            differ in their observations or actions.
+    """
+    makes = tuple(map(_maker, environments))
+    first, *others = checked = [_examined(make()) for make in makes]
+    for place, other in enumerate(others, 1):
+        for what, mine, its in (
+            ("observations", _form(first.observation), _form(other.observation)),
+            ("actions", f"{first.num_actions} numbers", f"{other.num_actions} numbers"),
+        ):
+            if mine != its:
+                raise ValueError(
+                    f"the {what} of environments[{place}], {other.name}, are {its}, those of environments[0], "
+                    f"{first.name}, are {mine}; expected one form in the whole list; wrap them so that they agree, as "
+                    "by gymnasium.wrappers.TransformObservation, or train an agent for each"
+                )
+    names = list(dict.fromkeys(it.name for it in checked))
+    limits = tuple(it.limit for it in checked)
+    return HostedEnvironment(makes, name or "+".join(names), first.num_actions, first.observation, limits)
+
+
+class HostedEpisode:
+    """One environment at play: episode after episode, each frame remembered."""
+
+    def __init__(self, environment: HostedEnvironment):
+        self._environment = environment
+        self._made: dict[int, Any] = {}
+        self._at: Any = None
+        self._place = self._seed = 0
+        self._actions: list[int] = []
+        self.mark()
+
+    def mark(self) -> None:
+        """Remember where the episode is, for `undo`."""
+        self._marked = self._place, self._seed, self._actions, len(self._actions)
+
+    def undo(self) -> None:
+        """Forget what has been played since the mark, so that `game` is as it was; the environment is not."""
+        self._place, self._seed, self._actions, time = self._marked
+        del self._actions[time:]
+
+    @property
+    def game(self) -> HostedGame:
+        """What brings the episode back."""
+        actions = np.zeros(self._environment.longest, np.int32)
+        actions[: len(self._actions)] = self._actions
+        place, time = (np.asarray(number, np.int32) for number in (self._place, len(self._actions)))
+        return HostedGame(place, np.asarray(self._seed, np.uint32), time, actions)
+
+    @property
+    def place(self) -> int:
+        """Which of the environments is played."""
+        return self._place
+
+    def begin(self, place: int, seed: int) -> np.ndarray:
+        """Begin an episode in one of the environments and return the first observation.
+
+        Raises:
+            HostError: if the environment fails.
+        """
+        self._place, self._seed, self._actions = place, seed, []
+        if place not in self._made:
+            self._made[place] = self._environment.makes[place]()
+        self._at = self._made[place]
+        try:
+            observation, _ = self._at.reset(seed=seed)
+        except Exception as error:
+            raise self._failed("reset", error) from error
+        return as_observation(observation)
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
+        """Return observation, reward, terminated and truncated after an action, without a new episode at the end.
+
+        Raises:
+            HostError: if the environment fails; the episode is then where it was before.
+        """
+        try:
+            observation, reward, terminated, truncated, _ = self._at.step(action)
+        except Exception as error:
+            raise self._failed("step", error) from error
+        self._actions.append(action)
+        if not terminated and len(self._actions) >= self._environment.limit(self._place):
+            truncated = True
+        return as_observation(observation), float(reward), bool(terminated), bool(truncated)
+
+    def bring_back(self, game: HostedGame) -> np.ndarray:
+        """Play an episode again up to where it was, and return its last observation."""
+        observation = self.begin(int(game.place), int(game.seed))
+        for action in np.asarray(game.actions)[: int(game.time)].tolist():
+            observation, *_ = self.step(action)
+        return observation
+
+    def close(self) -> None:
+        """Close the environments."""
+        for made in self._made.values():
+            made.close()
+        self._made = {}
+
+    def _failed(self, what: str, error: Exception) -> HostError:
+        name = self._environment.name
+        when = f"after {len(self._actions):,} frames of an episode that reset(seed={self._seed}) began"
+        return HostError(f"{what} of the environment {name} raised {type(error).__name__}: {error} ({when})")
+
+
+def as_observation(observation: Any) -> np.ndarray:
+    """Return an observation as agents take it: float32, or `uint8` for images, whose channels come first."""
+    observation = np.asarray(observation)
+    if observation.dtype != np.uint8:
+        return observation.astype(np.float32)
+    if observation.ndim == 2:
+        return observation[None]
+    if observation.ndim != 3:
+        return observation.astype(np.float32) / 255
+    rows, _, depth = observation.shape
+    return np.moveaxis(observation, -1, 0) if depth in _IMAGE_CHANNELS and rows not in _IMAGE_CHANNELS else observation
+
+
+class _Examined(NamedTuple):
+    name: str
+    num_actions: int
+    observation: np.ndarray
+    limit: int
+
+
+def _maker(environment: Any) -> Callable[[], Any]:
+    """Return what makes the environment anew, as often as there are seeds."""
+    if not is_of_gymnasium(environment):
+        if callable(environment):
+            return environment
+        raise TypeError(
+            f"{reprlib.repr(environment)} of type {type(environment).__name__} was given as an environment of "
+            'Gymnasium, expected one, such as gymnasium.make("CartPole-v1"), or a function that makes one'
+        )
+    if (spec := getattr(environment, "spec", None)) is not None and all(
+        wrapper.kwargs is not None for wrapper in spec.additional_wrappers
+    ):
+        import gymnasium
+
+        return partial(gymnasium.make, spec)
+    return partial(copy.deepcopy, environment)
+
+
+def _examined(environment: Any) -> _Examined:
+    """Return what is to be known of an environment, and close it."""
+    if not is_of_gymnasium(environment):
+        raise TypeError(
+            f"{reprlib.repr(environment)} of type {type(environment).__name__} was made as an environment, expected "
+            "one of Gymnasium, with reset, step, action_space and observation_space"
+        )
+    spec = getattr(environment, "spec", None)
+    name = spec.id if spec is not None else type(getattr(environment, "unwrapped", environment)).__name__
+    actions, seen = environment.action_space, environment.observation_space
+    if not (hasattr(actions, "n") and getattr(actions, "shape", ()) == () and getattr(actions, "start", 0) == 0):
+        raise ValueError(
+            f"the actions of {name} are {actions!r}, {_NUMBERED}; choose another environment, or wrap it in one that "
+            "turns each number into an action of this one, as by gymnasium.wrappers.TransformAction"
+        )
+    if not (hasattr(seen, "low") and getattr(seen, "shape", None)):
+        raise ValueError(
+            f"observations of {name} are {seen!r}, expected one array of numbers, gymnasium.spaces.Box; wrap it: "
+            "gymnasium.wrappers.FlattenObservation(environment) joins parts and turns a number that is a name into "
+            "zeros and a one"
+        )
+    zeros = as_observation(np.zeros(seen.shape, seen.dtype))
+    examined = _Examined(name, int(actions.n), zeros, _time_limit(environment))
+    environment.close()
+    return examined
+
+
+def _time_limit(environment: Any) -> int:
+    """Return the frames after which the outermost time limit truncates an episode, 0 if there is none."""
+    while environment is not None:
+        limit = getattr(environment, "__dict__", {}).get("_max_episode_steps")
+        if isinstance(limit, int):
+            return limit
+        environment = getattr(environment, "__dict__", {}).get("env")
+    return 0
+
+
+def _form(observation: np.ndarray) -> str:
+    return f"{observation.dtype} of shape {observation.shape}"
+
+
+def stacked(games: Sequence[HostedGame]) -> HostedGame:
+    """Return the games of several seeds in one tree, leaves (seeds, ...)."""
+    return HostedGame(*(np.stack(leaves) for leaves in zip(*games, strict=True)))
+
+
+def game_of(games: HostedGame, seed: int) -> HostedGame:
+    """Return the game of the seed at a place."""
+    return HostedGame(*(np.asarray(leaf)[seed] for leaf in games))

@@ -1,0 +1,217 @@
+"""Agents in environments of Gymnasium, which Python plays frame by frame."""
+
+import signal
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import perdure
+from perdure.core import PerdureWarning
+from perdure.execution.drive import Driving
+from perdure.execution.job import BrokenOffError
+from perdure.experiments.agents.job import AgentJob
+from perdure.experiments.agents.plan import make_agent, resume_agent
+from perdure.machine.signals import InterruptedRunError
+from perdure.records.agent import AgentRecord
+from perdure.rl.checks import environment_and_levels
+from perdure.rl.hosted import HostedEpisode, as_observation, hosted
+from tests.conftest import first_short
+
+AGENT = perdure.rl.DQN(
+    learning_rate=0.001,
+    memory_size=300,
+    replay_batch_size=8,
+    discount=0.99,
+    target_period=100,
+    exploration_end=0.05,
+    exploration_frames=100,
+    warmup_frames=20,
+)
+
+
+class Corridor(gymnasium.Env[np.ndarray, np.int64]):
+    """Action 1 moves on, 0 stays; the far end pays 1 and terminates. Where it begins is drawn."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (2,), np.float64)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, length: int = 6, fails_at: int | None = None, draws: Any = None):
+        self.length, self.fails_at, self.draws = length, fails_at, draws
+        self.place, self.frames = 0, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = int((self.draws or self.np_random).integers(3))
+        return self._seen(), {}
+
+    def step(self, action):
+        self.frames += 1
+        if self.frames == self.fails_at:
+            raise ValueError("the emulator is gone")
+        self.place += int(action)
+        there = self.place >= self.length
+        return self._seen(), float(there), there, False, {}
+
+    def _seen(self):
+        return np.array([self.place / self.length, 1.0])
+
+
+def limited(length=6, limit=10, **options):
+    return gymnasium.wrappers.TimeLimit(Corridor(length, **options), limit)
+
+
+def played(environment=limited, folder=None, **changes):
+    requested = {"stages": [(0, 60)], "seeds": 2, "evaluate_every": 40, "episodes": 2} | changes
+    return perdure.run_agent(AGENT, environment, folder=folder, progress=False, **requested)
+
+
+def test_the_time_limit_of_mountain_car_ends_its_episodes_and_is_no_end_to_the_values():
+    result = perdure.run_agent(AGENT, "MountainCar-v0", stages=[(0, 250)], episodes=1, progress=False)
+    np.testing.assert_array_equal(result.scores, -200.0)
+    assert (int(result.runners.episodes[0]), float(result.runners.total_score[0])) == (1, -200)
+    np.testing.assert_array_equal(result.runners.agent.learning.memory.examples.discount[0, :250], 1.0)
+
+
+def test_a_pole_that_stays_up_scores_500():
+    episode = HostedEpisode(hosted([gymnasium.make("CartPole-v1")]))
+    seen, score, ended = episode.begin(0, 7), 0.0, False
+    while not ended:
+        leans = seen @ np.array([0.03, 0.1, 1.0, 0.5])
+        seen, reward, terminated, ended = episode.step(int(leans > 0))
+        score += reward
+        assert not terminated
+    assert score == 500
+    episode.close()
+
+
+@pytest.mark.long
+@pytest.mark.optimized
+def test_dqn_learns_to_balance_the_pole():
+    agent = make_agent("dqn", "CartPole-v1", "state", {})
+    result = perdure.run_agent(agent, "CartPole-v1", stages=[(0, 30_000)], evaluate_every=2_500, progress=False)
+    assert result.scores.max() > 450
+
+
+def test_what_is_remembered_is_what_the_environment_said():
+    result = played(seeds=1)
+    memory = jax.tree.map(lambda leaf: np.asarray(leaf)[0, :60], result.runners.agent.learning.memory.examples)
+    moved = memory.next_observation[:, 0] - memory.observation[:, 0]
+    np.testing.assert_allclose(moved, memory.action / 6, atol=1e-6)
+    there = memory.next_observation[:, 0] > 0.99
+    assert 0 < there.sum() < 60
+    np.testing.assert_array_equal(memory.reward, there)
+    np.testing.assert_array_equal(memory.discount, ~there)
+    begins = memory.observation[1:, 0] != memory.next_observation[:-1, 0]
+    assert begins[there[:-1]].all()
+    assert int(result.runners.episodes[0]) >= there.sum()
+    assert float(result.runners.total_score[0]) == there.sum()
+
+
+@pytest.mark.parametrize("position", first_short([40, 60]))
+def test_a_stopped_run_ends_bit_identical(tmp_path, act_at, position):
+    schedule = {"stages": [(0, 60), (1, 40)]}
+    environments = [limited, lambda: limited(4, 12)]
+    whole = played(environments, **schedule)
+    act_at(position, lambda: signal.raise_signal(signal.SIGTERM), AgentJob)
+    with pytest.raises(InterruptedRunError, match=f"stopped at position {position}"):
+        played(environments, tmp_path / "r", **schedule)
+    resumed = played(environments, tmp_path / "r", **schedule)
+    np.testing.assert_array_equal(resumed.scores, whole.scores)
+    for one, other in zip(jax.tree.leaves(resumed.runners), jax.tree.leaves(whole.runners), strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_an_environment_that_raises_stops_the_run_with_a_checkpoint_and_its_message(tmp_path):
+    failing = [29]
+
+    def make():
+        return limited(fails_at=failing[0])
+
+    options = {"stages": [(0, 60)], "evaluate_every": 60, "episodes": 1}
+    words = r"step of the environment Corridor raised ValueError: the emulator is gone.*stopped at position 28 of 60"
+    with pytest.raises(BrokenOffError, match=words):
+        perdure.run_agent(AGENT, make, folder=tmp_path / "r", seeds=2, progress=False, **options)
+    assert [path.name[:12] for path in (tmp_path / "r" / "checkpoints").iterdir()] == [f"{28:012}"]
+    assert "the emulator is gone" in (tmp_path / "r" / "log.txt").read_text()
+
+
+def test_environments_that_draw_elsewhere_are_told_on():
+    def make():
+        return limited(40, 50, draws=np.random.default_rng())
+
+    with pytest.warns(PerdureWarning, match=r"does not come back to where it was.*self\.np_random"):
+        result = played(make, seeds=8)
+    assert np.isfinite(result.scores).all()
+
+
+def test_a_run_by_name_is_resumed_by_its_folder(tmp_path, act_at, monkeypatch):
+    (tmp_path / "walls.py").write_text("import gymnasium\n\ndef car():\n    return gymnasium.make('MountainCar-v0')\n")
+    monkeypatch.chdir(tmp_path)
+    options = {"stages": [(0, 250)], "evaluate_every": 240, "episodes": 1, "progress": False}
+    act_at(240, lambda: signal.raise_signal(signal.SIGTERM), AgentJob)
+    with pytest.raises(InterruptedRunError):
+        perdure.run_agent(AGENT, "walls.py:car", folder=tmp_path / "r", **options)
+    result = resume_agent(tmp_path / "r", Driving(progress=False))
+    np.testing.assert_array_equal(result.scores, -200)
+    record = AgentRecord.load(tmp_path / "r")
+    assert (record.environment, record.config["environment"]["source"]) == ("MountainCar-v0", "walls.py:car")
+
+
+def with_spaces(actions=None, observations=None):
+    made = Corridor()
+    made.action_space = actions or made.action_space
+    made.observation_space = observations or made.observation_space
+    return made
+
+
+@pytest.mark.parametrize(
+    ("environment", "error", "words"),
+    [
+        ("Pendulum-v1", ValueError, r"the actions of Pendulum-v1 are Box.*expected numbered actions"),
+        (with_spaces(spaces.Discrete(2, start=1)), ValueError, r"the actions of Corridor are Discrete\(2, start=1\)"),
+        (with_spaces(None, spaces.Discrete(5)), ValueError, r"observations of Corridor are Discrete\(5\).*Flatten"),
+        (with_spaces(None, spaces.Dict(a=spaces.Discrete(5))), ValueError, r"observations of Corridor are Dict"),
+        ([limited(), with_spaces(spaces.Discrete(3))], ValueError, "the actions of environments.1., Corridor, are 3"),
+        (["CartPole-v1", "MountainCar-v0"], ValueError, r"the observations of environments\[1\], MountainCar-v0, are"),
+        ("CartPole-v7", ValueError, "unknown environment 'CartPole-v7'; did you mean 'CartPole-v1'"),
+        ("gymnasium:CartPole-v7", ValueError, "Gymnasium makes no 'CartPole-v7'"),
+        ("gymnax:Cart", ValueError, "unknown environment of gymnax 'Cart'"),
+        ("no_such.py:Env", ValueError, "there is no file .*no_such.py"),
+        (lambda: 3, TypeError, "3 of type int was made as an environment"),
+        ([], ValueError, "the list of environments is empty"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(environment, error, words):
+    with pytest.raises(error, match=words):
+        environment_and_levels(environment)
+
+
+def test_levels_of_environments_of_gymnasium_are_refused():
+    with pytest.raises(TypeError, match=r"levels = .* were given for an environment of Gymnasium"):
+        environment_and_levels(limited(), [3])
+
+
+def test_a_stage_shorter_than_an_episode_is_refused():
+    with pytest.raises(ValueError, match="lasts 9 frames, less than an episode, which may have 10"):
+        played(stages=[(0, 9)])
+
+
+@pytest.mark.parametrize(
+    ("observation", "shape", "dtype"),
+    [
+        (np.zeros((3, 2)), (3, 2), np.float32),
+        (np.zeros(4, bool), (4,), np.float32),
+        (np.full(4, 255, np.uint8), (4,), np.float32),
+        (np.zeros((90, 80, 3), np.uint8), (3, 90, 80), np.uint8),
+        (np.zeros((4, 84, 84), np.uint8), (4, 84, 84), np.uint8),
+        (np.zeros((84, 84), np.uint8), (1, 84, 84), np.uint8),
+    ],
+)
+def test_observations_become_floats_or_images_with_the_channels_first(observation, shape, dtype):
+    seen = as_observation(observation)
+    assert (seen.shape, seen.dtype) == (shape, dtype)
+    assert seen.max() <= 1
