@@ -18,6 +18,8 @@ class Paragraph(NamedTuple):
     """Text; what stands between backticks is code."""
 
     text: str
+    is_literal: bool = False
+    """The text holds names that a user chose: backticks, and whatever else has a meaning in a language, are text."""
 
 
 class Table(NamedTuple):

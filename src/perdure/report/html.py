@@ -57,7 +57,7 @@ def _html(block: Block) -> str:
     if isinstance(block, Heading):
         return f"<h{block.level}>{_inline(block.text)}</h{block.level}>"
     if isinstance(block, Paragraph):
-        return f"<p>{_inline(block.text)}</p>"
+        return f"<p>{escape(block.text) if block.is_literal else _inline(block.text)}</p>"
     if isinstance(block, Picture):
         data = base64.b64encode(block.svg).decode("ascii")
         picture = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(block.caption)}">'
