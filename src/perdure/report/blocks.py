@@ -32,6 +32,8 @@ class Table(NamedTuple):
     """Numbers of the columns that stand on the left; the others, numbers, stand on the right."""
     bold: Collection[tuple[int, int]] = ()
     """Row and column of cells that stand out."""
+    commands: Sequence[str | None] = ()
+    """What repeats the run of each row, where a page can show it beside the row; empty for a table without."""
 
 
 class Picture(NamedTuple):

@@ -14,6 +14,7 @@ from perdure.records.learner import RunRecord
 from perdure.records.methods import MethodsRecord
 from perdure.report.blocks import Block, Heading, Paragraph, Picture, Table
 from perdure.report.cells import cost_table, values_table
+from perdure.report.commands import command_of
 from perdure.report.differences import METHOD_OF_P, difference, metric_compared
 from perdure.report.figures import accuracy_against_cost, accuracy_over_time, class_accuracy, image_of, metric_bars
 from perdure.report.figures.saving import save_figures
@@ -118,10 +119,11 @@ def comparison_table(runs: Sequence[RunRecord], baseline: str) -> Table:
         _Column("kept kB", _kilobytes, lambda it: -float(_kept(it))),
     ]
     rows = [[column.cell(run) for column in columns] for run in runs]
+    commands = [command_of(run) for run in runs]
     shown = [n for n in range(len(columns)) if n == 0 or any(row[n] != DASH for row in rows)]
     values = [[] if (value := columns[n].value) is None else [value(run) for run in runs] for n in shown]
     bold = [(row, place) for place, own in enumerate(values) for row in places_of_best(own)]
-    return Table([columns[n].header for n in shown], [[row[n] for n in shown] for row in rows], (0,), bold)
+    return Table([columns[n].header for n in shown], [[row[n] for n in shown] for row in rows], (0,), bold, commands)
 
 
 def save_comparison(record: MethodsRecord, page: Path, html: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from perdure.presets.learners import Published, follows_protocol, published
 from perdure.records.learner import RunRecord
 from perdure.records.listing import DamagedRecord, ListedRun
 from perdure.report import blocks
+from perdure.report.commands import command_of
 from perdure.report.names import name_among
 from perdure.streams.catalog import BENCHMARKS
 
@@ -80,7 +81,8 @@ def flat_table(records: Sequence[RunRecord]) -> blocks.Table:
     rows = [[_in_a_line(column.cell(record)) for column in columns] for record in records]
     text_columns = [place for place, column in enumerate(columns) if column.is_text]
     headers = [column.header.replace("\n", " ") for column in columns]
-    return blocks.Table(headers, rows, text_columns, _bold(columns, records))
+    commands = [command_of(record) for record in records]
+    return blocks.Table(headers, rows, text_columns, _bold(columns, records), commands)
 
 
 def legend_of(records: Sequence[RunRecord]) -> str:
