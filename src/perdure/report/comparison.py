@@ -132,12 +132,21 @@ def save_comparison(record: MethodsRecord, page: Path, html: Path) -> list[Path]
     Raises:
         StorageError: if something cannot be written.
     """
+    save_pages(record, page, html)
+    figures = save_figures(best_first(record.runs), record.folder / "figures") if record.runs else []
+    return [page, html, *figures]
+
+
+def save_pages(record: MethodsRecord, page: Path, html: Path) -> None:
+    """Write the page as Markdown and HTML, from the runs that are finished.
+
+    Raises:
+        StorageError: if something cannot be written.
+    """
     blocks = comparison_blocks(record)
     for path, render in ((page, markdown_page), (html, html_page)):
         make_folder(path.parent)
         write_atomically(path, render(blocks).encode())
-    figures = save_figures(best_first(record.runs), record.folder / "figures") if record.runs else []
-    return [page, html, *figures]
 
 
 def _over_time(watched: Sequence[RunRecord]) -> list[Block]:

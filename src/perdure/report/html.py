@@ -24,9 +24,9 @@ nav ul { list-style: none; padding: 0; columns: 18rem; }
 nav .level3 { padding-left: 1.2rem; }
 a { color: #005a9c; }
 th button { all: unset; cursor: pointer; font-weight: 600; }
-th button::after { content: "\\2195"; color: #767676; padding-left: .3em; font-weight: 400; }
-th[aria-sort=ascending] button::after { content: "\\2191"; color: inherit; }
-th[aria-sort=descending] button::after { content: "\\2193"; color: inherit; }
+th button::after { content: "\\2195" / ""; color: #767676; padding-left: .3em; font-weight: 400; }
+th[aria-sort=ascending] button::after { content: "\\2191" / ""; color: inherit; }
+th[aria-sort=descending] button::after { content: "\\2193" / ""; color: inherit; }
 :focus-visible { outline: 2px solid #005a9c; outline-offset: 2px; }
 details { margin: -.4rem 0 1.4rem; }
 summary { cursor: pointer; }
