@@ -63,7 +63,7 @@ def sweep(engine: Engine, cells: int, examples_per_task: int) -> Sweep:
     what = comparison([Online(learning_rate=0.01 * (n + 1) / cells) for n in range(cells)], digits, seeds=1)
     with TemporaryDirectory() as folder, own_folder(Path(folder) / "sweep", what.config) as home:
         began, cpu, own = time.perf_counter(), descendants_cpu(), time.process_time()
-        failures = run_missing(home, by_folder(what.runs), engine, show=True)
+        failures = run_missing(home, [(by_folder(what.runs), engine)], show=True)
         assert not failures, failures
         return Sweep(time.perf_counter() - began, descendants_cpu() - cpu, time.process_time() - own)
 

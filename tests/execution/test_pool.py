@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.execution.pool import Failure, Job, run_jobs
+from perdure.execution.pool import Failure, Job, Stage, run_jobs, run_stages
 from perdure.execution.processes import Processes
 from perdure.machine.signals import InterruptedRunError
 
@@ -142,3 +143,17 @@ def test_unclear_orders_are_refused(do, tmp_path):
         run_jobs([Job("a", 1.0, do.fail, tmp_path)] * 2, Processes(1), show=False)
     with pytest.raises(ValueError, match="0 workers were requested, expected at least 1"):
         Processes(0)
+
+
+def test_stages_follow_one_another_under_one_bar(do, tmp_path, capsys):
+    """The page of a study is written after each job, and the last stage has the machine for itself."""
+    first = [Job(f"job {n}", 1.0, do.note, tmp_path / f"{n}") for n in range(2)]
+    last = Job("alone", 9.0, do.note, tmp_path / "alone")
+    there = []
+    stages = [Stage(first, Processes(2)), Stage([last], Processes(1))]
+    assert run_stages(stages, after_each=lambda: there.append(sorted(it.name for it in tmp_path.iterdir()))) == []
+    notes = [json.loads((tmp_path / name).read_text()) for name in ("0", "1", "alone")]
+    assert notes[2]["began"] >= max(note["ended"] for note in notes[:2])
+    assert len(there) == 3
+    assert there[-1] == ["0", "1", "alone"]
+    assert re.findall(r"\d of \d", capsys.readouterr().err) == ["1 of 3", "2 of 3", "3 of 3"]

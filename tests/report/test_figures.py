@@ -288,3 +288,40 @@ def test_class_accuracy_shows_each_class_at_each_evaluation(watched):
 def test_figures_over_time_need_evaluations_within_tasks(made_up_run, draw):
     with pytest.raises(ValueError, match="was tested at the ends of tasks only; run it with --evaluate-every"):
         draw(made_up_run())
+
+
+def test_an_axis_of_high_accuracies_fits_and_says_so(made_up_run):
+    figure = accuracy_over_stream([made_up_run(retained=0.8), made_up_run("er", retained=0.85)])
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    assert 75 <= low < 81.3  # where the band of the lower run begins
+    assert 92 < high <= 100
+    assert axes.get_ylabel() == "Accuracy\n(axis does not begin at 0)"
+    assert low % 5 == high % 5 == 0
+
+
+@pytest.mark.parametrize("retained", [0.2, 0.3])
+def test_an_axis_of_other_accuracies_is_whole_and_says_nothing(made_up_run, retained):
+    (axes,) = accuracy_over_stream([made_up_run(retained=retained)]).axes
+    assert axes.get_ylim() == (0, 100)
+    assert axes.get_ylabel() == "Accuracy"
+
+
+def test_panels_fit_together_and_points_have_room(made_up_run):
+    runs = [made_up_run(retained=0.8, full=False, tasks=5), made_up_run("er", retained=0.7, full=False, tasks=5)]
+    panels = accuracy_over_stream(runs).axes
+    assert len({axes.get_ylim() for axes in panels}) == 1
+    assert 60 <= panels[0].get_ylim()[0] < 70
+
+
+def test_an_axis_that_matplotlib_fits_says_so_too(made_up_run):
+    left, _ = accuracy_against_cost([made_up_run(retained=0.8), made_up_run("er", retained=0.85)]).axes
+    assert left.get_ylim()[0] > 0
+    assert "does not begin at 0" in left.get_ylabel()
+
+
+def test_runs_of_one_cost_are_seen(made_up_run):
+    left, _ = accuracy_against_cost([made_up_run(retained=0.8), made_up_run("er", retained=0.85)]).axes
+    low, high = left.get_xlim()
+    assert low < 400 / 1.2
+    assert high > 400 * 1.2

@@ -58,8 +58,8 @@ def test_markdown_leaves_pictures_out():
 
 def test_html_needs_nothing_else():
     page = html_page(BLOCKS)
-    assert not re.search(r"(src|href)=\"(?!data:)", page)
-    assert "<script" not in page
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    assert "<script src" not in page
     assert "url(" not in page
     assert "http" not in page
 
@@ -82,3 +82,23 @@ def test_html_holds_the_figure_and_says_what_it_is():
 def test_verdicts_are_told_apart():
     classes = [attributes.get("class", "") for tag, attributes in elements_of(BLOCKS).found if tag == "td"]
     assert classes == ["text", "", "text reached", "text", "", "text missed"]
+
+
+def test_a_page_of_several_sections_lists_them_before_the_first():
+    sections = [Heading(2, "One & two"), Heading(3, "Part"), Heading(2, "Three")]
+    page = html_page([Heading(1, "Title"), Paragraph("text"), *sections])
+    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', page)
+    assert [text for _, text in links] == ["One &amp; two", "Part", "Three"]
+    for target, text in links:
+        assert re.search(rf'<h\d id="{target}">{text}</h\d>', page)
+    assert page.index("<nav") < page.index("<h2")
+    assert "<nav" not in html_page([Heading(1, "Title"), *sections[:2]])
+
+
+def test_a_table_shows_what_repeats_its_runs():
+    table = Table(["name"], [["<a>"], ["own"]], (0,), commands=["perdure run er <b>", None])
+    page = html_page([Heading(1, "Title"), table])
+    assert "<code>perdure run er &lt;b&gt;</code>" in page
+    assert page.count('class="copy"') == 1
+    assert "&lt;a&gt; <button" in page
+    assert "<details" not in html_page(BLOCKS)

@@ -76,6 +76,7 @@ def compare(
     again; after Ctrl-C the same command continues. If a run failed, the exit status is 1.
     """
     from perdure.experiments.methods.compare import choose_methods, compare, comparison
+    from perdure.report.comparison import save_pages
     from perdure.streams.catalog import BenchmarkRecipe
 
     names, name = _names(methods, benchmark)
@@ -102,7 +103,15 @@ def compare(
     )
     typed = shlex.join(["perdure", *sys.argv[1:]])
     folder = out or what.default_folder()
-    compared = compare(what, folder, command=typed, engine=engine_of(workers, ray), progress=not quiet)
+    pages = page or folder / "results.md", html or folder / "results.html"
+    compared = compare(
+        what,
+        folder,
+        command=typed,
+        engine=engine_of(workers, ray),
+        progress=not quiet,
+        write_page=lambda record: save_pages(record, *pages),
+    )
     report_comparison(compared, page, html)
     if compared.failures:
         raise typer.Exit(1)

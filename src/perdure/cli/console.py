@@ -5,6 +5,7 @@ Nothing that is printed is read as markup: names, paths and labels come from use
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from perdure.execution.pool import Engine
 
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+_WIDEST = 160
+"""Characters of a line in a file."""
 OUTPUT = Console(**_PLAIN)
 _ERRORS = Console(stderr=True, **_PLAIN)
 
@@ -129,6 +132,14 @@ def print_table(table: Table | Group) -> None:
     """Print a table whole: a narrow terminal may wrap its lines, but no number is cut off."""
     STATUS.clear()
     Console(width=max(OUTPUT.width, 100), **_PLAIN).print(table)
+
+
+def table_as_text(table: RenderableType) -> str:
+    """Return a table as plain text, no wider than it has to be."""
+    text = Console(file=io.StringIO(), width=_WIDEST, color_system=None, **_PLAIN)
+    with text.capture() as captured:
+        text.print(table)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def note(text: str) -> None:

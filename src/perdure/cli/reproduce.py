@@ -14,6 +14,7 @@ from perdure.cli.console import DataDir, Quiet, Ray, Workers, complain, engine_o
 
 if TYPE_CHECKING:
     from perdure.experiments.reproduction.measure import Measured
+    from perdure.records.reproduction import ReproductionRecord
 
 
 def reproduce(
@@ -54,11 +55,18 @@ def reproduce(
 
     measuring = load_study(study, seeds, quick=quick)
     root = out or default_study_folder(measuring)
-    measured = measure(
-        measuring, table.split(","), root, engine=engine_of(workers, ray), data_dir=data_dir, progress=not quiet
-    )
     typed = shlex.join(["perdure", *sys.argv[1:]])
-    write_pages(measured, typed, page or root / "results.md", html or root / "results.html")
+    pages = page or root / "results.md", html or root / "results.html"
+    measured = measure(
+        measuring,
+        table.split(","),
+        root,
+        engine=engine_of(workers, ray),
+        data_dir=data_dir,
+        progress=not quiet,
+        write_page=lambda record: save_study(record, typed, *pages),
+    )
+    write_pages(measured, typed, *pages)
     if measured.failures:
         raise typer.Exit(1)
 
@@ -72,20 +80,25 @@ def write_pages(measured: Measured, typed: str, page: Path, html: Path) -> None:
         page: of Markdown.
         html: the same as HTML.
     """
+    save_study(measured.record, typed, page, html)
+    for path in (page, html):
+        say(str(path))
+    for failure in measured.failures:
+        complain(f"{failure.name}: {failure.reason}", "failed:")
+
+
+def save_study(record: ReproductionRecord, typed: str, page: Path, html: Path) -> None:
+    """Write what is finished of a study as Markdown and as HTML."""
     from perdure.report.html import html_page
     from perdure.report.markdown import markdown_page
     from perdure.report.study import study_blocks
     from perdure.storage.files import make_folder, write_atomically
 
-    record = measured.record
     names = {"study": record.config["study"], "quick": record.config["quick"]}
     blocks = study_blocks(record.tables, record.timing, typed, **names)
     for path, render in ((page, markdown_page), (html, html_page)):
         make_folder(path.parent)
         write_atomically(path, render(blocks).encode())
-        say(str(path))
-    for failure in measured.failures:
-        complain(f"{failure.name}: {failure.reason}", "failed:")
 
 
 reproduce_command = command(

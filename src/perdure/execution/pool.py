@@ -84,38 +84,66 @@ class Engine(ABC):
         """Return an engine at the same place that does one job after another, for the time that each takes."""
 
 
+class Stage(NamedTuple):
+    """Jobs that are done before those of the next stage begin."""
+
+    jobs: Sequence[Job]
+    engine: Engine
+    """Where they run."""
+
+
 def run_jobs(jobs: Sequence[Job], engine: Engine, *, show: bool = True) -> list[Failure]:
-    """Do all jobs, the longest first, each in a fresh process, and return those that failed.
+    """Do all jobs and return those that failed; see `run_stages`."""
+    return run_stages([Stage(jobs, engine)], show=show)
+
+
+def run_stages(
+    stages: Sequence[Stage], *, show: bool = True, after_each: Callable[[], object] = lambda: None
+) -> list[Failure]:
+    """Do all jobs, stage after stage, the longest first, each in a fresh process, and return those that failed.
+
+    One bar shows how far all stages are together.
 
     A job that fails or dies is no harm to the others. One whose machine is lost is done again, from what its folder
     holds, up to `MAX_LOSSES` times.
 
     Args:
-        jobs: what to do.
-        engine: where.
+        stages: what to do, and where.
         show: show their progress.
+        after_each: is called after each job that has ended by itself, while others run.
 
     Raises:
         ValueError: if two jobs have the same name.
         InterruptedRunError: after Ctrl-C or SIGTERM, once the running jobs, which are told to stop, have ended.
     """
+    jobs = [job for stage in stages for job in stage.jobs]
     names = [job.name for job in jobs]
     if len(set(names)) < len(names):
         raise ValueError(f"jobs of the names {names} were given, expected different names")
     with StopRequests() as stop, jobs_progress({job.name: job.effort for job in jobs}, show=show) as display:
-        pool = _Pool(engine, jobs, display)
-        try:
-            while pool.running or (pool.waiting and stop.received is None):
-                if stop.received is None:
-                    pool.start()
-                else:
-                    pool.stop()
-                for job, word in engine.words(_SECONDS_BETWEEN_LOOKS):
-                    pool.hear(job, word)
-        finally:
-            engine.kill()
+        failures = [it for stage in stages for it in _run_stage(stage, stop, display, after_each)]
     if stop.received is not None:
         raise InterruptedRunError("stopped; the same command resumes", stop.received)
+    return failures
+
+
+def _run_stage(
+    stage: Stage, stop: StopRequests, display: JobsProgress, after_each: Callable[[], object]
+) -> list[Failure]:
+    """Do the jobs of a stage, none more after a stop request, and return those that failed."""
+    pool = _Pool(stage.engine, stage.jobs, display)
+    try:
+        while pool.running or (pool.waiting and stop.received is None):
+            if stop.received is None:
+                pool.start()
+            else:
+                pool.stop()
+            for job, word in stage.engine.words(_SECONDS_BETWEEN_LOOKS):
+                pool.hear(job, word)
+                if isinstance(word, Ended) and stop.received is None:
+                    after_each()
+    finally:
+        stage.engine.kill()
     return pool.failures
 
 

@@ -9,12 +9,12 @@ LEARNER-BENCHMARK-…/    the runs, each a folder like that of any run of a lear
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perdure.records.errors import damaged
+from perdure.records.errors import ResultsError, damaged
 from perdure.records.folder import CONFIG, SUMMARY, seeds_in
 from perdure.records.learner import RunRecord
 from perdure.records.reproduction import folder_name
@@ -82,6 +82,19 @@ class MethodsRecord:
         except ContentError as cause:
             raise damaged(cause) from cause
         return cls(folder, config, request, is_marked_finished(folder))
+
+    def with_baseline(self, baseline: str | None) -> MethodsRecord:
+        """Return the comparison with another method that the others are held against; None changes nothing.
+
+        Raises:
+            ResultsError: if there is no such method.
+        """
+        if baseline is None:
+            return self
+        names = [it.learner for it in self.request.methods]
+        if baseline not in names:
+            raise ResultsError(f"the baseline is {baseline}, expected one of the methods: {', '.join(names)}")
+        return replace(self, request=replace(self.request, baseline=baseline))
 
     @property
     def finished(self) -> bool:

@@ -18,6 +18,8 @@ class Paragraph(NamedTuple):
     """Text; what stands between backticks is code."""
 
     text: str
+    is_literal: bool = False
+    """The text holds names that a user chose: backticks, and whatever else has a meaning in a language, are text."""
 
 
 class Table(NamedTuple):
@@ -30,6 +32,8 @@ class Table(NamedTuple):
     """Numbers of the columns that stand on the left; the others, numbers, stand on the right."""
     bold: Collection[tuple[int, int]] = ()
     """Row and column of cells that stand out."""
+    commands: Sequence[str | None] = ()
+    """What repeats the run of each row, where a page can show it beside the row; empty for a table without."""
 
 
 class Picture(NamedTuple):

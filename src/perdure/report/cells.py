@@ -12,6 +12,7 @@ from perdure.presets.learners import Published, published_alignment, published_f
 from perdure.records.learner import RunRecord
 from perdure.records.summary import ALIGNMENTS
 from perdure.report.blocks import Table
+from perdure.report.commands import command_of
 from perdure.report.names import benchmark_title, learner_title
 from perdure.report.tables import DASH, cpu_milliseconds, metric_of, published_figure
 from perdure.storage.reading import MAX_INTEGER, shortened
@@ -33,7 +34,7 @@ def accuracy_table(records: Sequence[RunRecord], *, with_published: bool) -> Tab
     if with_published:
         headers += ["published", "difference", "verdict"]
         rows = [row + _comparison(record) for row, record in zip(rows, records, strict=True)]
-    return Table(headers, rows, text_columns=(0, 7))
+    return Table(headers, rows, text_columns=(0, 7), commands=[command_of(it) for it in records])
 
 
 def alignment_table(records: Sequence[RunRecord], *, with_published: bool) -> Table:

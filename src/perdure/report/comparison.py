@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perdure.metrics.transfer import Statistic, paired_difference
+from perdure.metrics.transfer import Statistic
 from perdure.presets.learners import load_presets
 from perdure.records.learner import RunRecord
 from perdure.records.methods import MethodsRecord
 from perdure.report.blocks import Block, Heading, Paragraph, Picture, Table
 from perdure.report.cells import cost_table, values_table
+from perdure.report.commands import command_of
+from perdure.report.differences import METHOD_OF_P, difference, metric_compared
 from perdure.report.figures import accuracy_against_cost, accuracy_over_time, class_accuracy, image_of, metric_bars
 from perdure.report.figures.saving import save_figures
 from perdure.report.html import html_page
@@ -21,7 +23,14 @@ from perdure.report.markdown import markdown_page
 from perdure.report.names import benchmark_title, learner_title
 from perdure.report.notes import comparison_notes
 from perdure.report.study import measured_with
-from perdure.report.tables import DASH, cpu_milliseconds, cpu_seconds_per_example, metric_of, published_figure
+from perdure.report.tables import (
+    DASH,
+    cpu_milliseconds,
+    cpu_seconds_per_example,
+    metric_of,
+    places_of_best,
+    published_figure,
+)
 from perdure.storage.files import make_folder, write_atomically
 
 _INTERVAL = "mean ± 95 % interval over seeds"
@@ -94,23 +103,27 @@ def comparison_table(runs: Sequence[RunRecord], baseline: str) -> Table:
         baseline: name of the learner whose retained accuracy the others are held against, seed by seed.
     """
     reference = next((it for it in runs if it.learner == baseline), None)
+    against = {it.folder: _against(it, reference) for it in runs}
     columns = [
         _Column("method", lambda it: learner_title(it.learner)),
         _Column("memory", lambda it: DASH if it.memory_size is None else f"{it.memory_size}"),
         _percent("retained", "retained_accuracy"),
-        _Column(f"against {learner_title(baseline)}", lambda it: _difference(it, reference)),
+        _Column(f"against {learner_title(baseline)}", lambda it: against[it.folder][0]),
+        _Column("p", lambda it: against[it.folder][1]),
         _Column("published", _published),
         _percent("learning", "learning_accuracy"),
         _percent("prequential", "prequential_accuracy"),
         _percent("anytime", "average_anytime_accuracy"),
         _percent("worst case", "worst_case_accuracy"),
         _Column("CPU ms", cpu_milliseconds, lambda it: -cpu_seconds_per_example(it)),
-        _Column("kept kB", _kilobytes, lambda it: -_kept(it)),
+        _Column("kept kB", _kilobytes, lambda it: -float(_kept(it))),
     ]
     rows = [[column.cell(run) for column in columns] for run in runs]
+    commands = [command_of(run) for run in runs]
     shown = [n for n in range(len(columns)) if n == 0 or any(row[n] != DASH for row in rows)]
-    bold = [(row, place) for place, n in enumerate(shown) for row in _best(runs, columns[n].value)]
-    return Table([columns[n].header for n in shown], [[row[n] for n in shown] for row in rows], (0,), bold)
+    values = [[] if (value := columns[n].value) is None else [value(run) for run in runs] for n in shown]
+    bold = [(row, place) for place, own in enumerate(values) for row in places_of_best(own)]
+    return Table([columns[n].header for n in shown], [[row[n] for n in shown] for row in rows], (0,), bold, commands)
 
 
 def save_comparison(record: MethodsRecord, page: Path, html: Path) -> list[Path]:
@@ -119,12 +132,21 @@ def save_comparison(record: MethodsRecord, page: Path, html: Path) -> list[Path]
     Raises:
         StorageError: if something cannot be written.
     """
+    save_pages(record, page, html)
+    figures = save_figures(best_first(record.runs), record.folder / "figures") if record.runs else []
+    return [page, html, *figures]
+
+
+def save_pages(record: MethodsRecord, page: Path, html: Path) -> None:
+    """Write the page as Markdown and HTML, from the runs that are finished.
+
+    Raises:
+        StorageError: if something cannot be written.
+    """
     blocks = comparison_blocks(record)
     for path, render in ((page, markdown_page), (html, html_page)):
         make_folder(path.parent)
         write_atomically(path, render(blocks).encode())
-    figures = save_figures(best_first(record.runs), record.folder / "figures") if record.runs else []
-    return [page, html, *figures]
 
 
 def _over_time(watched: Sequence[RunRecord]) -> list[Block]:
@@ -165,7 +187,8 @@ def _legend(record: MethodsRecord, runs: Sequence[RunRecord]) -> str:
         text += ". Anytime: average anytime accuracy. Worst case: worst-case accuracy"
     if any(it.learner == record.request.baseline for it in runs) and seeds > 1:
         title = learner_title(record.request.baseline)
-        text += f". Against {title}: differences in retained accuracy seed by seed, ± their 95 % interval"
+        what = metric_compared(runs[0]).replace("_", " ")
+        text += f". Against {title}: differences in {what} seed by seed, ± their 95 % interval. {METHOD_OF_P}"
     return f"{text}."
 
 
@@ -177,13 +200,10 @@ def _percent(header: str, metric: str) -> _Column:
     return _Column(header, cell, lambda run: _mean(run, metric))
 
 
-def _difference(run: RunRecord, baseline: RunRecord | None) -> str:
-    if baseline is None or run is baseline or run.seeds != baseline.seeds:
-        return DASH
-    measured, reference = (metric_of(it, "retained_accuracy") for it in (run, baseline))
-    if measured is None or reference is None:
-        return DASH
-    return _with_interval(paired_difference(measured, reference), "+.2f")
+def _against(run: RunRecord, baseline: RunRecord | None) -> tuple[str, str]:
+    """Return the difference from a baseline, and its p-value."""
+    found = None if baseline is None else difference(run, baseline)
+    return (DASH, DASH) if found is None else (found.text, found.p_text)
 
 
 def _published(run: RunRecord) -> str:
@@ -208,14 +228,6 @@ def _kept(run: RunRecord) -> int:
 
 def _kilobytes(run: RunRecord) -> str:
     return f"{_kept(run) / 1000:,.0f}"
-
-
-def _best(runs: Sequence[RunRecord], value: Callable[[RunRecord], float] | None) -> list[int]:
-    """Return the places of the runs with the largest value; none if there are not two runs to choose from."""
-    if value is None or len(runs) < 2:
-        return []
-    values = np.array([value(run) for run in runs])
-    return [] if np.isnan(values).all() else np.flatnonzero(values == np.nanmax(values)).tolist()
 
 
 def _sources(runs: Sequence[RunRecord]) -> str:

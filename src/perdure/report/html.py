@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Collection, Sequence
 from html import escape
+from pathlib import Path
 
 from perdure.report.blocks import Block, Heading, Paragraph, Picture, Table
 
@@ -18,7 +19,19 @@ h2 { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid #ddd; }
 h3 { margin-top: 2rem; }
 p { max-width: 46rem; }
 code { background: #f3f3f3; padding: .1em .3em; border-radius: .2em; font-size: .9em; }
-.wide { overflow-x: auto; margin: 1rem 0; }
+.wide { overflow-x: auto; margin: 1rem 0; max-width: 100%; overflow-wrap: normal; }
+nav ul { list-style: none; padding: 0; columns: 18rem; }
+nav .level3 { padding-left: 1.2rem; }
+a { color: #005a9c; }
+th button { all: unset; cursor: pointer; font-weight: 600; }
+th button::after { content: "\\2195" / ""; color: #767676; padding-left: .3em; font-weight: 400; }
+th[aria-sort=ascending] button::after { content: "\\2191" / ""; color: inherit; }
+th[aria-sort=descending] button::after { content: "\\2193" / ""; color: inherit; }
+:focus-visible { outline: 2px solid #005a9c; outline-offset: 2px; }
+details { margin: -.4rem 0 1.4rem; }
+summary { cursor: pointer; }
+.commands { padding-left: 1.2rem; }
+.commands pre { white-space: pre-wrap; margin: .2rem 0 .6rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem 1rem .3rem 0; text-align: right; white-space: nowrap; vertical-align: top; }
 th { border-bottom: 2px solid #222; }
@@ -42,22 +55,46 @@ _CLASSES = {"reached": "reached", "not reached": "missed"}
 _LONG = 40  # characters, from which on a cell may be broken into lines
 
 
+_SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+_MIN_CONTENTS = 3
+"""Sections from which on a page has a list of them."""
+
+
 def html_page(blocks: Sequence[Block]) -> str:
-    """Return a page; its title is its first heading."""
+    """Return a page; its title is its first heading.
+
+    A list of its sections stands before the first of them. Tables sort by a column at the press of its header, and what
+    repeats a row's run can be shown and copied.
+    """
     title = next(block.text for block in blocks if isinstance(block, Heading))
-    body = "\n".join(_html(block) for block in blocks)
+    parts = [_html(block, place) for place, block in enumerate(blocks)]
+    sections = [place for place, it in enumerate(blocks) if isinstance(it, Heading) and it.level > 1]
+    if len(sections) >= _MIN_CONTENTS:
+        parts.insert(sections[0], _contents(blocks, sections))
+    script = f"<script>\n{_SCRIPT}</script>\n" if any(isinstance(it, Table) for it in blocks) else ""
+    body = "\n".join(parts)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n{script}</body>\n</html>\n"
     )
 
 
-def _html(block: Block) -> str:
+def _contents(blocks: Sequence[Block], sections: Sequence[int]) -> str:
+    """Return a list of links to the sections."""
+    items = [
+        f'<li class="level{block.level}"><a href="#part-{place}">{_inline(block.text)}</a></li>'
+        for place in sections
+        if isinstance(block := blocks[place], Heading)
+    ]
+    return "\n".join(['<nav aria-label="Contents"><ul>', *items, "</ul></nav>"])
+
+
+def _html(block: Block, place: int) -> str:
     if isinstance(block, Heading):
-        return f"<h{block.level}>{_inline(block.text)}</h{block.level}>"
+        return f'<h{block.level} id="part-{place}">{_inline(block.text)}</h{block.level}>'
     if isinstance(block, Paragraph):
-        return f"<p>{_inline(block.text)}</p>"
+        return f"<p>{escape(block.text) if block.is_literal else _inline(block.text)}</p>"
     if isinstance(block, Picture):
         data = base64.b64encode(block.svg).decode("ascii")
         picture = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(block.caption)}">'
@@ -73,10 +110,27 @@ def _table(table: Table) -> str:
         )
         return f"<tr>{''.join(inside)}</tr>"
 
+    commands = table.commands or [None] * len(table.rows)
     bold = [[column for at, column in table.bold if at == place] for place in range(len(table.rows))]
     rows = "\n".join(row("td", cells, its) for cells, its in zip(table.rows, bold, strict=True))
     head = f"<thead>{row('th', table.headers, ())}</thead>"
-    return f'<div class="wide"><table>\n{head}\n<tbody>\n{rows}\n</tbody>\n</table></div>'
+    shown = (
+        f'<div class="wide" tabindex="0"><table class="sortable">\n{head}\n<tbody>\n{rows}\n</tbody>\n</table></div>'
+    )
+    return shown + _commands([(cells[0], it) for cells, it in zip(table.rows, commands, strict=True) if it is not None])
+
+
+def _commands(named: Sequence[tuple[str, str]]) -> str:
+    """Return what repeats the runs of rows, folded away."""
+    if not named:
+        return ""
+    items = [
+        f'<li>{escape(name)} <button type="button" class="copy">copy</button>'
+        f'<pre tabindex="0"><code>{escape(it)}</code></pre></li>'
+        for name, it in named
+    ]
+    first = '\n<details><summary>Commands that repeat these runs</summary><ul class="commands">'
+    return "\n".join([first, *items, "</ul></details>"])
 
 
 def _cell(text: str, *, bold: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from perdure.report.blocks import Block, Heading, Paragraph, Picture, Table
@@ -38,9 +39,14 @@ def _markdown(block: Heading | Paragraph | Table) -> str:
     if isinstance(block, Heading):
         return f"{'#' * block.level} {block.text}"
     if isinstance(block, Paragraph):
-        return block.text
+        return _text(block.text) if block.is_literal else block.text
     rows = [
-        [f"**{cell}**" if (place, column) in block.bold else cell for column, cell in enumerate(cells)]
+        [f"**{_text(it)}**" if (place, column) in block.bold else _text(it) for column, it in enumerate(cells)]
         for place, cells in enumerate(block.rows)
     ]
-    return aligned_markdown(block.headers, rows, block.text_columns)
+    return aligned_markdown([_text(it) for it in block.headers], rows, block.text_columns)
+
+
+def _text(text: str) -> str:
+    """Return text as Markdown that shows it as it is, on one line."""
+    return re.sub(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))

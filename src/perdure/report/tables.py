@@ -17,6 +17,8 @@ from perdure.metrics.transfer import Statistic
 from perdure.presets.learners import Published, follows_protocol, published
 from perdure.records.learner import RunRecord
 from perdure.records.listing import DamagedRecord, ListedRun
+from perdure.report import blocks
+from perdure.report.commands import command_of
 from perdure.report.names import name_among
 from perdure.streams.catalog import BENCHMARKS
 
@@ -37,6 +39,8 @@ class Column(NamedTuple):
     header: str
     cell: Callable[[RunRecord], Cell]
     is_text: bool = False
+    best: Callable[[RunRecord], float] | None = None
+    """What the best run of a benchmark is found by, the larger the better; None if there is no best."""
 
 
 NOTHING = Cell(DASH)
@@ -49,22 +53,49 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
     out.
     """
     columns = [_NAME, _MEMORY_AND_SEEDS, *_present(_MEASURED, records), _COST]
-    legend = "; ".join(_LEGEND[column.header] for column in columns if column.header in _LEGEND)
-    spread = ", ± 95 % half width over seeds" if any(len(record.seeds) > 1 for record in records) else ""
-    caption = f"{legend}. Accuracies in percent{spread}."
     table = Table(
-        caption=caption, caption_justify="left", box=None, padding=(0, 1, 1, 0), pad_edge=False, header_style="bold"
+        caption=legend_of(records),
+        caption_justify="left",
+        box=None,
+        padding=(0, 1, 1, 0),
+        pad_edge=False,
+        header_style="bold",
     )
     for column in columns:
         justify = "left" if column.is_text else "right"
         table.add_column(column.header, justify=justify, no_wrap=True)
-    for record in records:
-        cells = [_folded(column.cell(record)) for column in columns]
+    bold = _bold(columns, records)
+    for row, record in enumerate(records):
+        cells = [_folded(it.cell(record), bold=(row, place) in bold) for place, it in enumerate(columns)]
         name = name_among(record, records)
         if name not in (record.label, record.folder.name):
             cells[0] = Text(f"{name.replace(', ', chr(10))}\n{record.benchmark}")
         table.add_row(*cells)
     return table
+
+
+def flat_table(records: Sequence[RunRecord]) -> blocks.Table:
+    """Return the same as `comparison_table` with one column for each thing, for pages."""
+    name = Column("Run", lambda it: Cell(name_among(it, records)), is_text=True)
+    columns = [name, *_present([_BENCHMARK, _MEMORY, _SEEDS, *_MEASURED, *_COSTS], records)]
+    rows = [[_in_a_line(column.cell(record)) for column in columns] for record in records]
+    text_columns = [place for place, column in enumerate(columns) if column.is_text]
+    headers = [column.header.replace("\n", " ") for column in columns]
+    commands = [command_of(record) for record in records]
+    return blocks.Table(headers, rows, text_columns, _bold(columns, records), commands)
+
+
+def legend_of(records: Sequence[RunRecord]) -> str:
+    """Return what the headers of the table of runs stand for."""
+    shown = [column.header for column in (*_present(_MEASURED, records), _COST) if column.header in _LEGEND]
+    spread = ", ± 95 % half width over seeds" if any(len(record.seeds) > 1 for record in records) else ""
+    return f"{'; '.join(_LEGEND[header] for header in shown)}. Accuracies in percent{spread}."
+
+
+def places_of_best(values: Sequence[float]) -> list[int]:
+    """Return where the largest value stands, several places if it is there twice; none with fewer than two values."""
+    known = [it for it in values if not np.isnan(it)]
+    return [place for place, it in enumerate(values) if it == max(known)] if len(known) > 1 else []
 
 
 def runs_table(runs: Sequence[ListedRun | DamagedRecord]) -> Group:
@@ -158,12 +189,29 @@ def _cpu_milliseconds(record: RunRecord) -> Cell:
     return NOTHING if record.summary is None else Cell(cpu_milliseconds(record))
 
 
+def _kept_bytes(record: RunRecord) -> float:
+    assert record.summary is not None
+    return float(record.summary.state_bytes)
+
+
 def _kept_kilobytes(record: RunRecord) -> Cell:
     return NOTHING if record.summary is None else Cell(f"{record.summary.state_bytes / 1000:,.0f}")
 
 
 def _memory(record: RunRecord) -> Cell:
     return NOTHING if record.memory_size is None else Cell(str(record.memory_size))
+
+
+def _mean(name: str) -> Callable[[RunRecord], float]:
+    def mean(record: RunRecord) -> float:
+        statistic = metric_of(record, name)
+        return float("nan") if statistic is None else statistic.mean
+
+    return mean
+
+
+def _less(name: str) -> Callable[[RunRecord], float]:
+    return lambda record: -_mean(name)(record)
 
 
 _LEGEND = {
@@ -188,21 +236,22 @@ _BENCHMARK = Column("Benchmark", lambda record: Cell(record.benchmark), is_text=
 _MEMORY = Column("Memory", _memory)
 _SEEDS = Column("Seeds", lambda record: Cell(str(len(record.seeds))))
 _SECONDS = Column("Training s", _seconds)
-_CPU_MILLISECONDS = Column("CPU ms", _cpu_milliseconds)
-_KEPT_KILOBYTES = Column("Kept kB", _kept_kilobytes)
+_CPU_MILLISECONDS = Column("CPU ms", _cpu_milliseconds, best=lambda it: -cpu_seconds_per_example(it))
+_KEPT_KILOBYTES = Column("Kept kB", _kept_kilobytes, best=lambda it: -_kept_bytes(it))
+_COSTS = (_SECONDS, _CPU_MILLISECONDS, _KEPT_KILOBYTES)
 _MEASURED = [
-    Column("RA", _percent("retained_accuracy")),
-    Column("PA", _without_tests),
+    Column("RA", _percent("retained_accuracy"), best=_mean("retained_accuracy")),
+    Column("PA", _without_tests, best=_mean("prequential_accuracy")),
     Column("Publ.\nRA", _published),
     Column("Diff.", _difference),
-    Column("LA", _percent("learning_accuracy")),
-    Column("BTI", _percent("backward_transfer")),
-    Column("FWT", _percent("forward_transfer")),
-    Column("Forg.", _percent("forgetting")),
+    Column("LA", _percent("learning_accuracy"), best=_mean("learning_accuracy")),
+    Column("BTI", _percent("backward_transfer"), best=_mean("backward_transfer")),
+    Column("FWT", _percent("forward_transfer"), best=_mean("forward_transfer")),
+    Column("Forg.", _percent("forgetting"), best=_less("forgetting")),
     Column("Align.", _scaled("gradient_alignment", 1.0, 3)),
-    Column("AAA", _percent("average_anytime_accuracy")),
-    Column("WC", _percent("worst_case_accuracy")),
-    Column("Gap", _percent("stability_gap")),
+    Column("AAA", _percent("average_anytime_accuracy"), best=_mean("average_anytime_accuracy")),
+    Column("WC", _percent("worst_case_accuracy"), best=_mean("worst_case_accuracy")),
+    Column("Gap", _percent("stability_gap"), best=_less("stability_gap")),
 ]
 
 
@@ -217,7 +266,7 @@ def _beneath(*columns: Column) -> Column:
 
 _NAME = _beneath(_LEARNER, _BENCHMARK)
 _MEMORY_AND_SEEDS = _beneath(_MEMORY, _SEEDS)
-_COST = _beneath(_SECONDS, _CPU_MILLISECONDS, _KEPT_KILOBYTES)
+_COST = _beneath(*_COSTS)
 
 
 def _present(columns: Sequence[Column], records: Sequence[RunRecord]) -> list[Column]:
@@ -225,5 +274,21 @@ def _present(columns: Sequence[Column], records: Sequence[RunRecord]) -> list[Co
     return [column for column in columns if any(column.cell(record) != NOTHING for record in records)]
 
 
-def _folded(cell: Cell) -> Text:
-    return Text(f"{cell.value}\n± {cell.spread}" if cell.spread else cell.value)
+def _bold(columns: Sequence[Column], records: Sequence[RunRecord]) -> set[tuple[int, int]]:
+    """Return row and column of what is the best among the finished runs of a benchmark."""
+    finished = [row for row, record in enumerate(records) if record.finished]
+    found = set()
+    for benchmark in {records[row].benchmark for row in finished}:
+        rows = [row for row in finished if records[row].benchmark == benchmark]
+        for place, column in enumerate(columns):
+            best = [] if column.best is None else places_of_best([column.best(records[row]) for row in rows])
+            found |= {(rows[it], place) for it in best}
+    return found
+
+
+def _in_a_line(cell: Cell) -> str:
+    return f"{cell.value} ± {cell.spread}" if cell.spread else cell.value
+
+
+def _folded(cell: Cell, *, bold: bool) -> Text:
+    return Text(f"{cell.value}\n± {cell.spread}" if cell.spread else cell.value, style="bold" if bold else "")

@@ -22,7 +22,7 @@ def _printed(block: Block) -> Text | rich_table.Table:
     if isinstance(block, Table):
         return _table(block)
     assert not isinstance(block, Picture)
-    return Text(block.text.replace("`", ""))
+    return Text(block.text if block.is_literal else block.text.replace("`", ""))
 
 
 def _table(block: Table) -> rich_table.Table:

@@ -13,6 +13,7 @@ from perdure.experiments.methods.compare import choose_methods, compare, compari
 from perdure.experiments.supervised.spec import run_spec
 from perdure.learners.er import ER
 from perdure.learners.online import Online
+from perdure.machine.signals import InterruptedRunError
 from perdure.presets.comparison import METHODS
 from perdure.presets.learners import find_preset
 from perdure.records.errors import ResultsError
@@ -25,20 +26,21 @@ SHORT = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 20
 SMALL_ER = ER(learning_rate=0.1, memory_size=10, replay_batch_size=4)
 
 
-def in_this_process(jobs, engine, *, show):
-    """Stand for `run_jobs`, without its processes."""
+def in_this_process(stages, *, show, after_each):
+    """Stand for `run_stages`, without its processes."""
     failures = []
-    for job in jobs:
+    for job in (job for stage in stages for job in stage.jobs):
         try:
             job.work(job.folder, lambda update: None)
         except ArithmeticError as error:
             failures.append(Failure(job.name, str(error)))
+        after_each()
     return failures
 
 
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(many, "run_jobs", in_this_process)
+    monkeypatch.setattr(many, "run_stages", in_this_process)
 
 
 def compare_short(folder, *learners, **options):
@@ -177,3 +179,37 @@ def test_longer_runs_have_more_effort():
     watched = run_spec(SMALL_ER, SHORT, seeds=3, evaluate_every=5)
     assert many.effort(watched) == 3 * (5 + 5)
     assert many.effort(dataclasses.replace(watched, alignment=True)) == 3 * (5 + 5 + 5)
+
+
+def test_the_page_of_a_comparison_is_written_after_finished_methods(here, tmp_path):
+    counts = []
+    what = comparison([Online(learning_rate=0.1), SMALL_ER], SHORT, seeds=1)
+    compare(what, tmp_path, command="typed", progress=False, write_page=lambda it: counts.append(it.n_finished))
+    assert counts[0] == 1
+
+
+def test_a_page_that_takes_long_is_written_seldom(monkeypatch):
+    now, written = [0.0], []
+    monkeypatch.setattr(many.time, "monotonic", lambda: now[0])
+
+    def write():
+        written.append(now[0])
+        now[0] += 1.0
+
+    act = many._now_and_then(write)
+    for second in (0.0, 5.0, 20.0, 22.0, 30.0, 44.0):
+        now[0] = second
+        act()
+    assert written == [0.0, 22.0, 44.0]
+
+
+def test_a_stopped_study_has_its_page(monkeypatch, tmp_path):
+    def stopped(stages, *, show, after_each):
+        raise InterruptedRunError("stopped", 15)
+
+    monkeypatch.setattr(many, "run_stages", stopped)
+    written = []
+    what = comparison([SMALL_ER], SHORT, seeds=1)
+    with pytest.raises(InterruptedRunError):
+        compare(what, tmp_path, command="typed", progress=False, write_page=written.append)
+    assert [it.folder for it in written] == [tmp_path]

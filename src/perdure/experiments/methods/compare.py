@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -165,7 +165,13 @@ def comparison(
 
 
 def compare(
-    what: Comparison, folder: Path, *, command: str, engine: Engine | None = None, progress: bool = True
+    what: Comparison,
+    folder: Path,
+    *,
+    command: str,
+    engine: Engine | None = None,
+    progress: bool = True,
+    write_page: Callable[[MethodsRecord], object] | None = None,
 ) -> Compared:
     """Run each method with all seeds, and return the records.
 
@@ -177,6 +183,7 @@ def compare(
         command: what requests it, for its page.
         engine: where the runs run; None for processes of this machine, one each core.
         progress: show how far the runs are.
+        write_page: shows what is finished so far, after finished runs and when all is stopped.
 
     Raises:
         DataError: if a benchmark's raw files cannot be had.
@@ -189,7 +196,9 @@ def compare(
     with own_folder(folder, what.config) as home:
         home.begin(f"comparison: {', '.join(it.learner for it in methods)}", {})
         note_request(home, MethodsRequest(methods, what.baseline, command).to_json())
-        failures = run_missing(home, runs, engine or Processes(usable_cpus()), show=progress)
+        stages = [(runs, engine or Processes(usable_cpus()))]
+        write = partial(_write_page, folder, write_page)
+        failures = run_missing(home, stages, show=progress, write_page=write)
         if not failures and home.is_there() and not home.finished:
             home.log(f"finished: {len(methods)} methods")
             write_finished(home, {"methods": len(methods)})
@@ -214,6 +223,11 @@ def resume_methods(folder: Path, data_dir: Path | None = None, *, progress: bool
         baseline=record.request.baseline,
     )
     return compare(what, folder, command=record.request.command, progress=progress)
+
+
+def _write_page(folder: Path, write_page: Callable[[MethodsRecord], object] | None) -> None:
+    if write_page is not None:
+        write_page(MethodsRecord.load(folder))
 
 
 def _method(folder: str, spec: RunSpec) -> Method:

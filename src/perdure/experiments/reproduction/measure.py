@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ def measure(
     engine: Engine | None = None,
     data_dir: Path | None = None,
     progress: bool = True,
+    write_page: Callable[[ReproductionRecord], object] | None = None,
 ) -> Measured:
     """Run what some tables of a study need, and return the records.
 
@@ -53,6 +55,7 @@ def measure(
         engine: where the runs run; None for processes of this machine, one each core.
         data_dir: where to look for raw files first.
         progress: show how far the runs are.
+        write_page: shows what is finished so far, after finished runs and when all is stopped.
 
     Raises:
         ValueError: if there is no such table.
@@ -70,10 +73,10 @@ def measure(
     with own_folder(folder, _config(study)) as home:
         home.begin(f"study {study.name}: {', '.join(chosen)}", {})
         note_request(home, request.to_json())
-        failures: list[Failure] = []
         engine = engine or Processes(usable_cpus())
-        for some, where in ((runs, engine), (timing, engine.one_at_a_time())):
-            failures += run_missing(home, some, where, show=progress)
+        stages = [(runs, engine), (timing, engine.one_at_a_time())]
+        write = partial(_write_page, folder, write_page)
+        failures = run_missing(home, stages, show=progress, write_page=write)
         if not failures and home.is_there() and not home.finished:
             home.log(f"finished: {len(request.runs)} runs")
             write_finished(home, {"runs": len(request.runs)})
@@ -103,6 +106,11 @@ def find_tables(study: Study, names: Iterable[str]) -> list[str]:
     if unknown := [name for name in names if name not in study.tables]:
         raise ValueError(f"there is no table {', '.join(unknown)}; choose among: {', '.join(study.tables)}, all")
     return names
+
+
+def _write_page(folder: Path, write_page: Callable[[ReproductionRecord], object] | None) -> None:
+    if write_page is not None:
+        write_page(ReproductionRecord.load(folder))
 
 
 def _config(study: Study) -> dict[str, Any]:

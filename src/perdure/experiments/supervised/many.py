@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from perdure.execution.drive import Driving
 from perdure.execution.parts import resume_command
-from perdure.execution.pool import Engine, Failure, Job, run_jobs
+from perdure.execution.pool import Engine, Failure, Job, Stage, run_stages
 from perdure.execution.progress import Watch
 from perdure.experiments.supervised.run import run_of
 from perdure.experiments.supervised.spec import RunSpec
@@ -23,34 +23,51 @@ from perdure.streams.catalog import BenchmarkRecipe
 _PATIENCE = 30.0  # seconds in which a run's folder may still be owned by a worker of a study that was killed
 
 
+_PAUSES = 20
+"""How many times as long as writing a page took, it is left alone."""
+
+
 def by_folder(specs: Iterable[RunSpec]) -> dict[str, RunSpec]:
     """Return the runs by the names of their folders, those of one configuration once."""
     return {spec.default_folder().name: spec for spec in specs}
 
 
-def run_missing(home: RunFolder, runs: Mapping[str, RunSpec], engine: Engine, *, show: bool) -> list[Failure]:
+def run_missing(
+    home: RunFolder,
+    stages: Sequence[tuple[Mapping[str, RunSpec], Engine]],
+    *,
+    show: bool,
+    write_page: Callable[[], object] = lambda: None,
+) -> list[Failure]:
     """Do the runs that are not finished yet, and return those that failed.
 
     Each run is a process of its own, so that its peak memory is its own; the longest begin first.
 
     Args:
         home: folder of the study.
-        runs: by the names of their folders in it.
-        engine: where they run.
-        show: show how far they are.
+        stages: runs by the names of their folders in it, and where they run; those of a stage before those of the next.
+        show: show how far they are, all together.
+        write_page: shows what is finished so far; is called after finished runs, as often as takes little time, and
+            when the study is stopped.
 
     Raises:
         DataError: if a benchmark's raw files cannot be had.
         InterruptedRunError: after Ctrl-C or SIGTERM; doing the same again resumes.
         ResultsError: if a folder holds another run.
     """
-    missing = {name: spec for name, spec in runs.items() if not is_finished(home.path / name, spec.config)}
+    missing: dict[str, RunSpec] = {}
+    to_do = []
+    for runs, engine in stages:
+        new = {name: it for name, it in runs.items() if name not in missing}
+        new = {name: it for name, it in new.items() if not is_finished(home.path / name, it.config)}
+        missing |= new
+        to_do.append(Stage([_job(home.path / name, it) for name, it in new.items()], engine))
     _fetch(missing.values())
-    jobs = [Job(_title(name, it), effort(it), partial(_do, it), home.path / name) for name, it in missing.items()]
     try:
-        return run_jobs(jobs, engine, show=show)
+        return run_stages(to_do, show=show, after_each=_now_and_then(write_page))
     except InterruptedRunError as stopped:
         home.log("stopped")
+        write_page()
         how = f"resume with `{resume_command(home.path)}`, or with the command that began it"
         raise InterruptedRunError(f"stopped; {how}", stopped.signal_number) from stopped
 
@@ -71,6 +88,25 @@ def _gradients(values: Mapping[str, float]) -> float:
     trained_again = values.get("epochs", 0) * values.get("memory_size", 0) / values.get("retrain_every", 1)
     others = 2 * values.get("candidates", 0) + 10 * values.get("compared", 0) + values.get("random_features", 0) / 50
     return batches * batch + trained_again + others
+
+
+def _job(folder: Path, spec: RunSpec) -> Job:
+    return Job(_title(folder.name, spec), effort(spec), partial(_do, spec), folder)
+
+
+def _now_and_then(action: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that takes an action, unless that would take more than a twentieth of the time."""
+    earliest = 0.0
+
+    def act() -> None:
+        nonlocal earliest
+        began = time.monotonic()
+        if began >= earliest:
+            action()
+            ended = time.monotonic()
+            earliest = ended + _PAUSES * (ended - began)
+
+    return act
 
 
 def _title(name: str, spec: RunSpec) -> str:

@@ -11,9 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from perdure.records.learner import RunRecord
-from perdure.report.figures.style import GREY, WIDTH, colour_of, heading, literal, percent_formatter, tidy
+from perdure.report.figures.style import (
+    GREY,
+    WIDTH,
+    colour_of,
+    heading,
+    label_of_axis,
+    literal,
+    percent_formatter,
+    tidy,
+)
 from perdure.report.names import name_among
 from perdure.report.tables import cpu_seconds_per_example
+
+_ALIKE = 1.1
+"""Ratio of the largest to the smallest cost below which they are alike."""
 
 
 class _Point(NamedTuple):
@@ -42,7 +54,7 @@ def accuracy_against_cost(records: Sequence[RunRecord]) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True)
     _draw(left, records, _kept_kilobytes)
     _draw(right, records, lambda record: 1000 * cpu_seconds_per_example(record))
-    left.set_ylabel("Retained accuracy")
+    left.set_ylabel(label_of_axis("Retained accuracy", left))
     left.yaxis.set_major_formatter(percent_formatter())
     left.set_xlabel("Kept between examples (kB)")
     right.set_xlabel("CPU time per example (ms)")
@@ -56,6 +68,8 @@ def _draw(axes: Axes, records: Sequence[RunRecord], cost: Callable[[RunRecord], 
     points = [_point(record, cost(record)) for record in records]
     axes.set_xscale("log")
     costs = [it.cost for it in points]
+    if max(costs) < _ALIKE * min(costs):  # a logarithmic axis of no length shows nothing
+        axes.set_xlim(min(costs) / 1.5, max(costs) * 1.5)
     axes.xaxis.set_major_locator(LogLocator(subs=_ticks(max(costs) / min(costs))))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from perdure.records.learner import RunRecord
-from perdure.report.figures.style import GREY, WIDTH, colour_of_learner, literal, percent_formatter, tidy
+from perdure.report.figures.style import GREY, WIDTH, colour_of_learner, label_of_axis, literal, percent_formatter, tidy
 from perdure.report.names import benchmark_title, learner_title
 from perdure.report.tables import published_figure
 
@@ -33,7 +33,7 @@ def retained_against_memory(records: Sequence[RunRecord]) -> Figure:
     for axes, benchmark in zip(panels, benchmarks, strict=True):
         _draw_benchmark(axes, [record for record in records if record.benchmark == benchmark])
         axes.set_title(benchmark_title(benchmark), loc="left", size=10)
-    panels[0].set_ylabel("Retained accuracy")
+    panels[0].set_ylabel(label_of_axis("Retained accuracy", panels[0]))
     panels[0].yaxis.set_major_formatter(percent_formatter())
     panels[len(panels) // 2].set_xlabel("Memory (examples)")
     figure.legend(handles=_legend(records), loc="outside lower left", ncols=5, frameon=False, fontsize=9)

@@ -15,10 +15,11 @@ from perdure.report.figures.style import (
     GREY,
     WIDTH,
     colour_of,
+    fit_percents,
     heading,
+    label_of_axis,
     line_style_of,
     literal,
-    lower_limit,
     percent_formatter,
     tidy,
 )
@@ -53,7 +54,8 @@ def accuracy_over_time(records: Sequence[RunRecord]) -> Figure:
         if len(records) <= _MOST_BANDS and len(seen) > 1:
             half = _half_widths(seen)
             axes.fill_between(curve.positions, mean - half, mean + half, color=style["color"], alpha=0.2, linewidth=0)
-    axes.set_ylim(lower_limit(heights), 100)
+    fit_percents([axes], heights)
+    axes.set_ylabel(label_of_axis("Accuracy", axes))
     axes.set_xlim(0, curves[0].positions[-1])
     axes.set_xlabel("Examples learned")
     axes.set_title(heading("Mean accuracy on the tasks seen so far", records), loc="left", size=11)

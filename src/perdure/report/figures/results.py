@@ -11,7 +11,15 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from perdure.metrics.prequential import windowed_means
 from perdure.metrics.transfer import mean_and_interval
 from perdure.report.figures.stream import draw_learned_and_retained, draw_tasks_seen, legend_of_moments
-from perdure.report.figures.style import colour_of, knows_the_past, line_style_of, literal, percent_formatter, tidy
+from perdure.report.figures.style import (
+    colour_of,
+    knows_the_past,
+    label_of_axis,
+    line_style_of,
+    literal,
+    percent_formatter,
+    tidy,
+)
 
 _SIZE = (5.2, 2.6)  # inches
 _WINDOW = 0.05  # of the stream, over which curves are smoothed
@@ -29,12 +37,12 @@ def accuracy_of_run(title: str, accuracy: Float64[np.ndarray, "seeds rows tasks"
     if accuracy.shape[2] > 1 and knows_the_past(accuracy):
         draw_tasks_seen(axes, accuracy, colour_of(0), "")
         axes.set_xlabel("Tasks learned")
-        axes.set_ylabel("Accuracy on them")
+        axes.set_ylabel(label_of_axis("Accuracy on them", axes))
     else:
         draw_learned_and_retained(axes, 100 * accuracy[:, 1:].mean(axis=0), colour_of(0))
         legend_of_moments(figure, axes)
         axes.set_xlabel("Task")
-        axes.set_ylabel("Accuracy")
+        axes.set_ylabel(label_of_axis("Accuracy", axes))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(percent_formatter())
     return figure
@@ -50,7 +58,7 @@ def accuracy_over_examples(title: str, correct: Float[np.ndarray, "seeds N"]) ->
     """
     figure, axes = _begin(title)
     _draw_curve(axes, 100 * correct)
-    axes.set_ylabel("Prequential accuracy")
+    axes.set_ylabel(label_of_axis("Prequential accuracy", axes))
     axes.yaxis.set_major_formatter(percent_formatter())
     return figure
 

@@ -16,10 +16,11 @@ from perdure.report.figures.style import (
     WIDTH,
     accuracies,
     colour_of,
+    fit_percents,
     heading,
     knows_the_past,
+    label_of_axis,
     literal,
-    lower_limit,
     percent_formatter,
     tidy,
 )
@@ -51,8 +52,9 @@ def _mean_over_tasks_seen(records: Sequence[RunRecord], matrices: Sequence[np.nd
     ends = []
     for place, matrix in enumerate(matrices):
         ends.append(draw_tasks_seen(axes, matrix, colour_of(place), name_among(records[place], records)))
-    low = _begin_axis(axes, [height for line in axes.lines for height in np.asarray(line.get_ydata())])
-    _label_ends(axes, ends, records, gap=0.055 * (100 - low))
+    length = _fit([axes], [height for line in axes.lines for height in np.asarray(line.get_ydata())])
+    _label_ends(axes, ends, records, gap=0.055 * length)
+    axes.set_ylabel(label_of_axis("Accuracy", axes))
     axes.set_xlabel("Tasks learned")
     axes.set_title(heading("Mean accuracy on the tasks seen so far", records), loc="left", size=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
@@ -72,13 +74,13 @@ def draw_tasks_seen(axes: Axes, matrix: np.ndarray, colour: str, label: str) -> 
     return float(tasks), float(mean[-1])
 
 
-def _begin_axis(axes: Axes, percentages: Sequence[float]) -> float:
-    """Let the axis end at 100 and begin at 0, or below if a percentage is negative; return where."""
-    low = lower_limit(percentages)
-    axes.set_ylim(low, 100)
-    if low < 0:
-        axes.axhline(0, color=GREY, linewidth=0.8)
-    return low
+def _fit(panels: Sequence[Axes], percentages: Sequence[float]) -> float:
+    """Let the y axes fit, with a line at 0 if a percentage is negative, and return their length."""
+    length = fit_percents(panels, percentages)
+    for axes in panels:
+        if axes.get_ylim()[0] < 0:
+            axes.axhline(0, color=GREY, linewidth=0.8)
+    return length
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float]], records: Sequence[RunRecord], *, gap: float) -> None:
@@ -119,11 +121,12 @@ def _learned_and_retained(records: Sequence[RunRecord], matrices: Sequence[np.nd
     for place, (axes, mean) in enumerate(zip(panels, means, strict=True)):
         colour = colour_of(place)
         draw_learned_and_retained(axes, mean, colour)
-        _begin_axis(axes, shown)
         axes.set_title(name_among(records[place], records), loc="left", size=10, color=colour)
         axes.yaxis.set_major_formatter(percent_formatter())
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         tidy(axes, grid="y")
+    _fit(list(panels), shown)
+    figure.supylabel(label_of_axis("Accuracy", panels[0]), size=10)
     legend_of_moments(figure, panels[-1])
     panels[-1].set_xlabel("Task")
     figure.suptitle(heading("Accuracy on each task", records), x=0.01, ha="left", size=11)

@@ -26,6 +26,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _LINE_STYLES: tuple[tuple[int, tuple[float, ...]], ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 GREY = "#555555"
 WIDTH = 7.0
+_STEP = 5.0
+"""Percent of which the ends of a fitted axis are multiples."""
 _DPI = 200
 
 _LEARNER_COLOURS = {
@@ -101,6 +103,33 @@ def lower_limit(percentages: Sequence[float]) -> float:
     """Return where an axis of percentages begins: at 0, or below the lowest if it is negative, as R² may be."""
     lowest = float(np.nanmin(percentages))
     return 0.0 if lowest >= 0 else lowest - 0.05 * (100 - lowest)
+
+
+def fit_percents(panels: Sequence[Axes], percentages: Sequence[float]) -> float:
+    """Let the y axes of panels of lines or points fit what is drawn, all alike, and return their length.
+
+    They span 0 to 100, or less if all that is drawn, bands included, lies in the upper half of what would be shown;
+    percentages below 0, as those of R² may be, extend them.
+
+    Args:
+        panels: drawn.
+        percentages: means that they show.
+    """
+    low, high = lower_limit(percentages), 100.0
+    drawn = np.array([axes.dataLim.intervaly for axes in panels])
+    lowest, highest = max(float(drawn.min()), 0.0), min(float(drawn.max()), 100.0)
+    room = max(0.08 * (highest - lowest), 1.0)
+    fitted = _STEP * np.floor((lowest - room) / _STEP), min(_STEP * np.ceil((highest + room) / _STEP), 100.0)
+    if low == 0 and fitted[0] >= fitted[1] / 2:
+        low, high = map(float, fitted)
+    for axes in panels:
+        axes.set_ylim(low, high)
+    return high - low
+
+
+def label_of_axis(name: str, axes: Axes) -> str:
+    """Return the label of a y axis, which says so if the axis does not begin at 0."""
+    return f"{name}\n(axis does not begin at 0)" if axes.get_ylim()[0] > 0 else name
 
 
 def in_short(value: float, decimals: int = 0) -> str:
