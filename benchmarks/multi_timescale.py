@@ -1,13 +1,13 @@
 """MER over several time scales beside MER as published: ``python benchmarks/multi_timescale.py``.
 
 Both learn the same streams, those that figures are reported of, ten seeds of each. Writes docs/multi-timescale-mer.md
-between its marks. Runs are kept in runs/multi-timescale: what is there is not run again, and Ctrl-C loses nothing.
+between its marks, after each row. Runs are kept in runs/multi-timescale: what is there is not run again, and Ctrl-C
+loses nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
 from perdure.cli.jax_settings import configure_jax
@@ -67,21 +67,16 @@ def retained(run: RunRecord) -> Statistic:
     return statistic
 
 
-def rows(folder: Path, seeds: int) -> Iterator[list[str]]:
-    """Yield the rows of the table."""
-    for name, memory_size in CELLS:
-        yield row(measured(folder, name, memory_size, seeds), memory_size)
-
-
 def main() -> None:
     """Measure, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--folder", type=Path, default=Path("runs/multi-timescale"))
     given = parser.parse_args()
-    table = aligned_markdown(HEADERS, list(rows(given.folder, given.seeds)), (0,))
-    print(table)
-    write_measured(PAGE, table)
+    rows: list[list[str]] = []
+    for name, memory_size in CELLS:
+        rows.append(row(measured(given.folder, name, memory_size, given.seeds), memory_size))
+        write_measured(PAGE, aligned_markdown(HEADERS, rows, (0,)))
 
 
 if __name__ == "__main__":

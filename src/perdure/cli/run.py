@@ -123,15 +123,13 @@ def _run(
     recipe = _recipe(
         benchmark, data_file, {name: it for name, it in options.items() if it is not None}, data_dir, table
     )
-    typed = Typed(
+    typed = dataclasses.replace(
+        table,
         learner=own_learner(learner_name),
         benchmark=None if isinstance(recipe, BenchmarkRecipe) else benchmark,
         model=model,
         hidden=sizes_given(hidden),
         optimizer=optimizer,
-        label=label,
-        task=task,
-        test=test,
     )
     learner, notes = choose_learner(
         learner_name, recipe.name, given, preset, options=getattr(recipe, "options", {}), typed=benchmark or ""

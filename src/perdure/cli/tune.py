@@ -88,14 +88,9 @@ def _tune(
     where = required(benchmark, "benchmark", benchmarks_in_words())
     table = Typed(label=label, task=task, test=test)
     recipe = benchmark_of(where, {name: it for name, it in options.items() if it is not None}, data_dir, table)
-    typed = Typed(
-        learner=own_learner(learner_name),
-        benchmark=None if isinstance(recipe, BenchmarkRecipe) else where,
-        model=model,
-        hidden=sizes_given(hidden),
-        label=label,
-        task=task,
-        test=test,
+    own_stream = None if isinstance(recipe, BenchmarkRecipe) else where
+    typed = dataclasses.replace(
+        table, learner=own_learner(learner_name), benchmark=own_stream, model=model, hidden=sizes_given(hidden)
     )
     known = {it.name: it for it in hyperparameters(learner_class(learner_name))}
     grid = {name: parse_values(known[name], text) for name, text in given.items()}

@@ -53,7 +53,8 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
                 which learn in closed form; or a learner with its hyper-parameters, perdure's or your own.
             memory_size: examples that a method with a memory keeps.
             memory_rule: what the memory keeps: "reservoir" (a uniform sample of all rows), "ring" (the last rows),
-                "recent" (mostly the last rows), "balanced" (as many rows of each class as possible).
+                "recent" (mostly the last rows), "balanced" (as many rows of each class as possible). For "auto", "er"
+                and "mer"; "averaged-er" and "multi-timescale-mer" keep a uniform sample.
             hidden_sizes: units of each hidden layer; none for a linear model.
             standardize: bring numbers to standard deviations from their running mean?
             allow_missing: may values be missing?

@@ -11,12 +11,11 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
 from perdure.experiments.representations import embeddings
+from perdure.experiments.representations.embedding_methods import embedding_classifier, embedding_method
 from perdure.experiments.representations.embeddings import (
     EmbeddingsPlan,
     EmbeddingsSpec,
     compare_embeddings,
-    embedding_classifier,
-    embedding_method,
     resume_embeddings,
     run_embeddings,
 )

@@ -86,7 +86,7 @@ class Observers:
     """The loggers of a run. One that fails is left out from then on, and a warning says so once."""
 
     def __init__(self, loggers: Sequence[Any]):
-        """Tell nothing yet."""
+        """Keep the loggers; none is called before the run starts."""
         self._loggers = list(loggers)
 
     def __bool__(self) -> bool:

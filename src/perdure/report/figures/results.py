@@ -56,10 +56,8 @@ def accuracy_over_examples(title: str, correct: Float[np.ndarray, "seeds N"]) ->
         title: of the figure.
         correct: 1 or 0 for each example; NaN where the stream of a seed has ended.
     """
-    figure, axes = _begin(title)
-    _draw_curve(axes, 100 * correct)
-    axes.set_ylabel(label_of_axis("Prequential accuracy", axes))
-    axes.yaxis.set_major_formatter(percent_formatter())
+    figure = _curve(title, 100 * correct, "Prequential accuracy")
+    figure.axes[0].yaxis.set_major_formatter(percent_formatter())
     return figure
 
 
@@ -71,10 +69,7 @@ def loss_over_examples(title: str, losses: Float[np.ndarray, "seeds N"]) -> Figu
         title: of the figure.
         losses: of each example; NaN where the stream of a seed has ended.
     """
-    figure, axes = _begin(title)
-    _draw_curve(axes, losses)
-    axes.set_ylabel("Loss")
-    return figure
+    return _curve(title, losses, "Loss")
 
 
 @literal
@@ -106,8 +101,9 @@ def _begin(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_curve(axes: Axes, values: Float[np.ndarray, "seeds N"]) -> None:
-    """Draw the moving mean of what was measured at each example that all seeds have, with its band over seeds."""
+def _curve(title: str, values: Float[np.ndarray, "seeds N"], what: str) -> Figure:
+    """Show the moving mean of what was measured at each example that all seeds have, with its band over seeds."""
+    figure, axes = _begin(title)
     values = values[:, ~np.isnan(values).any(axis=0)]
     smooth = windowed_means(values, max(1, round(_WINDOW * values.shape[1])))
     points = [mean_and_interval(column) for column in smooth[:, :: max(1, smooth.shape[1] // 500)].T]
@@ -117,3 +113,5 @@ def _draw_curve(axes: Axes, values: Float[np.ndarray, "seeds N"]) -> None:
     axes.fill_between(after, mean - half, mean + half, color=colour_of(0), alpha=0.2, linewidth=0)
     axes.set_xlabel("Examples learned")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_ylabel(what)
+    return figure
