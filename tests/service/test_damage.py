@@ -85,6 +85,8 @@ def test_a_model_with_a_damaged_journal_can_be_asked_and_others_go_on(two, servi
         if has_snapshot:
             found = answer.json()
             assert (found["prediction"], found["position"], found["prediction_id"]) == ("high", 4, None)
+            described = server.get("/m").json()
+            assert (described["state"], described["features"], described["regression"]) == ("read-only", None, False)
         else:
             problem(answer, 423, "read-only", detail="m cannot be opened")
         assert server.learn({"a": 1.0}, "low", name="other")["position"] == 5

@@ -149,6 +149,7 @@ class Served:
             shown["reason"] = self.reason
         if (view := self.view) is not None:
             shown |= {"position": view.position, "classes": list(view.classes), "columns": list(view.columns.known)}
+            shown |= {"features": view.features, "regression": view.regression}
         if (teacher := self._teacher) is not None:
             shown |= {"settings": teacher.settings.to_json(), "queue": self.depth, "scores": self.scores}
         return shown

@@ -57,6 +57,31 @@ def test_strange_names_are_shown_and_taught(open_page, post):
 
 
 @pytest.mark.long
+def test_a_drawing_waits_until_its_model_is_loaded(open_page, post):
+    teach_over_http(post, ["ring", "cross"])
+    page = open_page(expect_errors=["503"])
+    draw(page, ring())
+    asked = []
+
+    def still_loading(route):
+        asked.append(route)
+        loading = {"models": [{"name": "drawings", "state": "loading", "examples": 0}]}
+        route.fulfill(json=loading) if len(asked) < 3 else route.continue_()
+
+    page.route("**/v1/models", still_loading)
+    page.route("**/events", lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}))
+    page.reload()
+    expect(page.locator("#model-note")).to_contain_text("is being loaded")
+    page.fill("#name", "ring")
+    page.click("#teach")
+    expect(page.locator("#teach-note")).to_contain_text("Press Teach again in a moment")
+    expect(page.locator("#model-note")).to_be_hidden()
+    expect(page.locator("#bars .bar")).to_have_count(2)
+    page.click("#teach")
+    expect(page.locator(".tile", has_text="ring")).to_contain_text("2 drawings")
+
+
+@pytest.mark.long
 def test_two_hundred_classes_are_shown(open_page, post):
     teach_over_http(post, [f"symbol {n}" for n in range(200)])
     page = open_page()

@@ -155,7 +155,7 @@ function paint() {
 async function predict() {
   seen = picture(strokes);
   thumbnail(seen ?? new Uint8Array(SIDE * SIDE), SIDE, $("seen"));
-  if (!seen || !app.model) { showBars(null); return; }
+  if (!seen || !app.model || app.model.state === "loading") { showBars(null); return; }
   if (asking) { again = true; return; }
   const own = (asked += 1), model = app.model;
   asking = post(`/v1/models/${model.name}/predict`, { x: rowOf(seen, model), feedback: false }, { patience: 0 });
@@ -195,6 +195,7 @@ async function teach(name) {
   const pixels = picture(strokes);
   if (!pixels) { $("teach-note").textContent = "Draw something first."; canvas.focus(); return; }
   if (!name) { $("teach-note").textContent = "Give it a name first."; $("name").focus(); return; }
+  if (app.model.state === "loading") { $("teach-note").textContent = "The model is being loaded. Press Teach again in a moment."; return; }
   const model = app.model, drawing = JSON.stringify([model.name, name, strokes]);
   // Taught again after no answer came, a drawing has the id that it had, and is learned once.
   if (pending?.drawing !== drawing) pending = { drawing, id: `d-${crypto.getRandomValues(new Uint32Array(3)).join("-")}` };

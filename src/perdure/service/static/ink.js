@@ -68,7 +68,7 @@ export const decoded = (text) => Uint8Array.from(atob(text), (it) => it.charCode
 
 /** Return a picture as a row: a drawing if the model learns features of drawings, else a column for each pixel. */
 export function rowOf(pixels, model) {
-  if (model.settings?.features) return { drawing: encoded(pixels) };
+  if (model.features) return { drawing: encoded(pixels) };
   return Object.fromEntries(Array.from(pixels, (it, n) => [`p${n}`, it / 255]));
 }
 

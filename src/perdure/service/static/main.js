@@ -11,7 +11,7 @@ import * as table from "./table.js";
 
 const PARTS = { draw, race, table, memory, numbers };
 const KEY = "perdure-model";
-let stopWatching = null, watched = null, toastTimer = null;
+let stopWatching = null, watched = null, toastTimer = null, loadTimer = null;
 
 const app = {
   models: [],
@@ -48,6 +48,8 @@ const app = {
     $("model").hidden = !this.models.length;
     showState();
     follow();
+    clearTimeout(loadTimer);
+    if (this.model?.state === "loading") loadTimer = setTimeout(start, 1000);
   },
 
   choose(name, part = this.part) {
@@ -64,11 +66,11 @@ function follow() {
   app.state = null;
   stopWatching = watched && watch(`/v1/models/${watched}/events`, (state) => {
     if (state.name !== app.model?.name) return;
-    const settled = app.model.state;
     app.state = state;
+    // Only its description tells what rows it takes.
+    if (app.model.state === "loading") { if (state.state !== "loading") start(); return; }
     Object.assign(app.model, { position: state.position, classes: state.classes ?? [], examples: state.examples, state: state.state, reason: state.reason });
     showState();
-    if (settled === "loading" && state.state !== "loading") { start(); return; }
     for (const part of Object.values(PARTS)) part.update?.(state);
   }, start);
 }

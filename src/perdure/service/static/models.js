@@ -21,11 +21,11 @@ const NUMBER_METHODS = TABLE_METHODS.map(([value, text]) => [value === "lda" ? "
 
 /** Tell what a model learns from: "drawings", "table", or "new" while it may become either. */
 export function kindOf(model) {
-  if (model.settings?.features || model.columns?.includes("p783")) return "drawings";
+  if (model.features || model.columns?.includes("p783")) return "drawings";
   return model.columns?.length ? "table" : "new";
 }
 
-export const isFor = (model, kind) => [kind, "new"].includes(kindOf(model)) && !(kind === "drawings" && model.settings?.regression);
+export const isFor = (model, kind) => [kind, "new"].includes(kindOf(model)) && !(kind === "drawings" && model.regression);
 
 /** Where the model at hand does not fit, offer those that do, or a new one. */
 export function offerModel(place, app, kind, fits) {

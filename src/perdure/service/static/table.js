@@ -41,7 +41,7 @@ function refresh() {
   const hint = table && !run && fits ? hintFor($("label").value) : null;
   $("table-hint").hidden = !hint;
   if (hint) fill($("table-hint"), h("span", {}, hint.text), h("button", { type: "button", onclick: () => create(hint.numbers) }, "Make a model for it"));
-  $("table-start").disabled = !fits || hint?.refused === true;
+  $("table-start").disabled = !fits || app.model.state === "loading" || hint?.refused === true;
 }
 
 const create = (numbers) => openCreate(app, "table", safeName(table.file.name), numbers);
@@ -55,7 +55,7 @@ function isAmount(label) {
 
 /** Return what does not fit between the model and the file, if anything. */
 function hintFor(label) {
-  const { name, settings, columns = [] } = app.model, numbers = Boolean(settings?.regression);
+  const { name, regression, columns = [] } = app.model, numbers = Boolean(regression);
   const others = table.names.filter((it) => it !== label);
   if (numbers && !table.numeric[table.names.indexOf(label)]) return { text: `“${label}” holds texts, and “${name}” predicts numbers.`, numbers: false, refused: true };
   if (!numbers && isAmount(label)) return { text: `“${label}” holds numbers, and “${name}” predicts classes: each number would be a class of its own.`, numbers: true };
@@ -109,7 +109,7 @@ function pause() {
 }
 
 async function start() {
-  const numbers = Boolean(app.model.settings?.regression);
+  const numbers = Boolean(app.model.regression);
   const own = { label: $("label").value, path: `/v1/models/${app.model.name}/learn`, numbers, rows: 0, known: 0, learned: 0, good: 0, answered: 0,
     curve: [], recent: [], classes: new Map(), errors: [], nErrors: 0, batch: BATCHES.least, paused: false, stopping: new AbortController() };
   run = own;
