@@ -27,6 +27,7 @@ def test_er_is_the_baseline_and_else_the_first(made_up_run):
 def test_the_table_has_difference_interval_and_p_value(made_up_run):
     runs = [made_up_run("er", retained=0.6), made_up_run("mer", retained=0.7), made_up_run("online", {}, retained=0.4)]
     table = differences_table(pairings(runs), runs)
+    assert table is not None
     assert list(table.headers) == ["run", "against", "difference", "p"]
     assert table.rows == [
         ["mer, memory 200", "er, memory 200", "+6.67 ± 0.00", "0.062"],
@@ -71,6 +72,7 @@ def test_each_stream_has_its_own_baseline(made_up_run):
     found = pairings(runs)
     assert [it.baseline for it in found.pairs] == [runs[0], runs[2]]
     table = differences_table(found, runs)
+    assert table is not None
     assert [row[1] for row in table.rows] == ["MNIST Rotations", "digits-rotations"]
 
 
