@@ -1,0 +1,129 @@
+"""Our learner beside published ones on class-incremental split MNIST: ``python benchmarks/class_incremental.py``.
+
+Five tasks of two digits, in an order that the seed draws, 2,000 images each, one pass, one output for each digit. The
+rates of the published methods are chosen by `perdure.tune` on validation streams, for each size of memory; ours keeps
+its own. Writes docs/multi-timescale-mer.md between its marks. Searches and runs are kept in runs/class-incremental:
+what is there is not computed again, and Ctrl-C loses nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from perdure.cli.jax_settings import configure_jax
+
+configure_jax()  # before JAX is imported: what the command line runs under
+
+from marked_block import write_measured
+
+from perdure.experiments.methods.compare import compare, comparison
+from perdure.experiments.tuning.tune import tune
+from perdure.learners.catalog import learner_class, make_learner
+from perdure.learners.hyperparameters import hyperparameters
+from perdure.learners.multi_timescale import MultiTimescaleMER
+from perdure.metrics.transfer import paired_difference
+from perdure.records.learner import RunRecord
+from perdure.report.markdown import aligned_markdown
+from perdure.report.tables import cpu_seconds_per_example, metric_of
+from perdure.streams.catalog import BenchmarkRecipe
+
+PAGE = Path(__file__).parents[1] / "docs" / "multi-timescale-mer.md"
+STREAM = BenchmarkRecipe("mnist-split", {"scenario": "class", "shuffle_classes": True, "examples_per_task": 2000})
+MEMORY_SIZES = (200, 500)
+OURS = "multi-timescale-mer"
+RATES = (0.01, 0.03, 0.1, 0.2)
+REPLAY: Mapping[str, Any] = {"learning_rate": RATES, "replay_batch_size": 10}
+GRIDS: dict[str, Mapping[str, Any]] = {
+    "er": REPLAY,
+    "mir": {**REPLAY, "candidates": 50},
+    "er-ace": REPLAY,
+    "der": {**REPLAY, "alpha": (0.1, 0.3, 1.0)},
+    "der++": {**REPLAY, "alpha": (0.1, 0.3, 1.0), "beta": (0.5, 1.0)},
+    "cls-er": {
+        **REPLAY,
+        "consistency": (0.1, 0.3, 1.0),
+        "plastic_probability": 0.9,
+        "plastic_decay": 0.99,
+        "stable_probability": 0.7,
+        "stable_decay": (0.99, 0.998),
+    },
+    "gdumb": {"learning_rate": RATES, "epochs": 30, "batch_size": 10, "retrain_every": 2000},
+    "la-maml": {
+        "initial_rate": (0.05, 0.15),
+        "rate_learning_rate": (0.1, 0.3),
+        "replay_batch_size": 10,
+        "batch_size": 10,
+        "glances": 5,
+        "clip_norm": 2.0,
+    },
+    "mer": {
+        "learning_rate": (0.01, 0.03, 0.1),
+        "beta": (0.01, 0.03, 0.1),
+        "gamma": 1.0,
+        "replay_batch_size": 5,
+        "batches_per_example": 10,
+    },
+    "random-fourier-ridge": {"frequencies": 500, "length_scale": (2.0, 4.0, 8.0), "penalty": (0.01, 0.1, 1.0)},
+}
+HEADERS = ("memory", "method", "chosen", "retained accuracy", "difference from ours", "CPU ms per example")
+
+
+def chosen(folder: Path, name: str, memory_size: int) -> dict[str, Any]:
+    """Return the hyper-parameters that retain most on validation streams."""
+    grid = dict(GRIDS[name])
+    if any(it.name == "memory_size" for it in hyperparameters(learner_class(name))):
+        grid["memory_size"] = memory_size
+    return dict(tune(name, STREAM, grid, folder=folder / f"tune-{name}-{memory_size}").best.hyperparameters)
+
+
+def measured(folder: Path, memory_size: int, seeds: int) -> list[list[str]]:
+    """Return the rows of a size of memory, the method that retains most first."""
+    values = {name: chosen(folder, name, memory_size) for name in GRIDS}
+    learners = [*(make_learner(name, **it) for name, it in values.items()), MultiTimescaleMER(memory_size)]
+    what = comparison(learners, STREAM, seeds=seeds, baseline=OURS)
+    command = f"python benchmarks/class_incremental.py --seeds {seeds}"
+    runs = {it.learner: it for it in compare(what, folder / f"memory-{memory_size}", command=command).record.runs}
+    order = sorted(runs, key=lambda name: -_retained(runs[name]).mean)
+    return [_row(runs[name], runs[OURS], values.get(name, {}), memory_size) for name in order]
+
+
+def _row(run: RunRecord, ours: RunRecord, values: Mapping[str, Any], memory_size: int) -> list[str]:
+    searched = [name for name, it in GRIDS.get(run.learner, {}).items() if isinstance(it, tuple)]
+    rates = ", ".join(f"{name} {values[name]:g}" for name in searched) or "its own"
+    retained = _retained(run)
+    difference = paired_difference(retained, _retained(ours))
+    apart = "" if run.learner == OURS else f"{100 * difference.mean:+.1f} ± {100 * difference.ci95:.1f}"
+    cost = cpu_seconds_per_example(run)
+    return [
+        f"{memory_size:,}",
+        f"**{run.learner}**" if run.learner == OURS else run.learner,
+        rates.replace("_", " "),
+        f"{100 * retained.mean:.1f} ± {100 * retained.ci95:.1f}",
+        apart,
+        f"{1000 * cost:.2f}",
+    ]
+
+
+def _retained(run: RunRecord) -> Any:
+    statistic = metric_of(run, "retained_accuracy")
+    assert statistic is not None, f"{run.folder} is not finished"
+    return statistic
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--folder", type=Path, default=Path("runs/class-incremental"))
+    given = parser.parse_args()
+    rows: list[list[str]] = []
+    for memory_size in MEMORY_SIZES:
+        rows += measured(given.folder, memory_size, given.seeds)
+        write_measured(PAGE, aligned_markdown(HEADERS, rows, (1, 2)), "class-incremental")
+
+
+if __name__ == "__main__":
+    main()
