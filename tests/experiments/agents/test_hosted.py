@@ -4,6 +4,7 @@ import signal
 from typing import Any
 
 import gymnasium
+import gymnax
 import jax
 import numpy as np
 import pytest
@@ -90,10 +91,23 @@ def test_a_pole_that_stays_up_scores_500():
 
 @pytest.mark.long
 @pytest.mark.optimized
-def test_dqn_learns_to_balance_the_pole():
+def test_dqn_learns_on_the_host():
     agent = make_agent("dqn", "CartPole-v1", "state", {})
-    result = perdure.run_agent(agent, "CartPole-v1", stages=[(0, 30_000)], evaluate_every=2_500, progress=False)
-    assert result.scores.max() > 450
+    result = perdure.run_agent(agent, "CartPole-v1", stages=[(0, 12_000)], evaluate_every=4_000, progress=False)
+    assert result.scores.max() > 100  # a random policy scores 22
+
+
+@pytest.mark.long
+@pytest.mark.optimized
+def test_dqn_solves_cart_pole():
+    """A mean score of 475 solves it; DQN reaches that and loses it again, so the best evaluation counts."""
+    agent = make_agent("dqn", "CartPole-v1", "state", {})
+    environment = gymnax.make("CartPole-v1")
+    with jax.numpy_dtype_promotion("standard"):  # the environment's code mixes types
+        result = perdure.run_agent(
+            agent, environment, stages=[(0, 80_000)], seeds=2, evaluate_every=5_000, progress=False
+        )
+    assert (result.scores.max(axis=1) >= 475).all()
 
 
 def test_what_is_remembered_is_what_the_environment_said():
