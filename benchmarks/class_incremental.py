@@ -18,6 +18,7 @@ from perdure.cli.jax_settings import configure_jax
 configure_jax()  # before JAX is imported: what the command line runs under
 
 from marked_block import write_measured
+from multi_timescale import retained
 
 from perdure.experiments.methods.compare import compare, comparison
 from perdure.experiments.tuning.tune import tune
@@ -27,7 +28,7 @@ from perdure.learners.multi_timescale import MultiTimescaleMER
 from perdure.metrics.transfer import paired_difference
 from perdure.records.learner import RunRecord
 from perdure.report.markdown import aligned_markdown
-from perdure.report.tables import cpu_seconds_per_example, metric_of
+from perdure.report.tables import cpu_seconds_per_example
 from perdure.streams.catalog import BenchmarkRecipe
 
 PAGE = Path(__file__).parents[1] / "docs" / "multi-timescale-mer.md"
@@ -86,31 +87,25 @@ def measured(folder: Path, memory_size: int, seeds: int) -> list[list[str]]:
     what = comparison(learners, STREAM, seeds=seeds, baseline=OURS)
     command = f"python benchmarks/class_incremental.py --seeds {seeds}"
     runs = {it.learner: it for it in compare(what, folder / f"memory-{memory_size}", command=command).record.runs}
-    order = sorted(runs, key=lambda name: -_retained(runs[name]).mean)
+    order = sorted(runs, key=lambda name: -retained(runs[name]).mean)
     return [_row(runs[name], runs[OURS], values.get(name, {}), memory_size) for name in order]
 
 
 def _row(run: RunRecord, ours: RunRecord, values: Mapping[str, Any], memory_size: int) -> list[str]:
     searched = [name for name, it in GRIDS.get(run.learner, {}).items() if isinstance(it, tuple)]
     rates = ", ".join(f"{name} {values[name]:g}" for name in searched) or "its own"
-    retained = _retained(run)
-    difference = paired_difference(retained, _retained(ours))
+    own = retained(run)
+    difference = paired_difference(own, retained(ours))
     apart = "" if run.learner == OURS else f"{100 * difference.mean:+.1f} ± {100 * difference.ci95:.1f}"
     cost = cpu_seconds_per_example(run)
     return [
         f"{memory_size:,}",
         f"**{run.learner}**" if run.learner == OURS else run.learner,
         rates.replace("_", " "),
-        f"{100 * retained.mean:.1f} ± {100 * retained.ci95:.1f}",
+        f"{100 * own.mean:.1f} ± {100 * own.ci95:.1f}",
         apart,
         f"{1000 * cost:.2f}",
     ]
-
-
-def _retained(run: RunRecord) -> Any:
-    statistic = metric_of(run, "retained_accuracy")
-    assert statistic is not None, f"{run.folder} is not finished"
-    return statistic
 
 
 def main() -> None:
