@@ -11,6 +11,7 @@ import typer
 from perdure.cli.commands import examples, group, required
 from perdure.cli.console import (
     DataDir,
+    Degrees,
     EvaluateEvery,
     EvaluateOn,
     ExamplesPerTask,
@@ -70,6 +71,7 @@ def _run(
     first_seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.")] = 0,
     tasks: Tasks = None,
     examples_per_task: ExamplesPerTask = None,
+    degrees: Degrees = None,
     task_order: Annotated[
         str | None, typer.Option(help="Order in which to show the tasks, as 2,0,1.", show_default="0,1,2,…")
     ] = None,
@@ -115,6 +117,7 @@ def _run(
     options = {
         "tasks": tasks,
         "examples_per_task": examples_per_task,
+        "degrees": degrees,
         "task_order": _numbers(task_order),
         "validation": validation or None,
         **split,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from perdure.experiments.supervised.spec import RunSpec, run_spec
 from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of, name_typed, with_optimizer
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
 from perdure.learners.hyperparameters import hyperparameters, required_and_known
+from perdure.named import typed_option, typed_options
 from perdure.presets.file import read_presets
 from perdure.presets.learners import Preset, find_default, find_preset
 from perdure.records.errors import REPAIR, ResultsError
@@ -37,7 +39,15 @@ class Choice(NamedTuple):
 class MissingValuesError(TypeError):
     """A learner lacks hyper-parameters, for which there is no preset."""
 
-    def __init__(self, name: str, benchmark: str, missing: list[str], remedy: str | None = None):
+    def __init__(
+        self,
+        name: str,
+        benchmark: str,
+        missing: list[str],
+        remedy: str | None = None,
+        *,
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ):
         """Say which, and how to have them.
 
         Args:
@@ -45,13 +55,18 @@ class MissingValuesError(TypeError):
             benchmark: name of the benchmark.
             missing: names of the hyper-parameters.
             remedy: what to do; None for giving or choosing them.
+            options: of the benchmark.
         """
         self.missing = missing
-        options = ", ".join(f"--{it.replace('_', '-')}" for it in missing)
-        searched = " ".join(f"--{it.replace('_', '-')} VALUES" for it in missing)
+        given = ", ".join(map(typed_option, missing))
+        searched = " ".join(f"{typed_option(it)} VALUES" for it in missing)
         super().__init__(
             f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; "
-            + (remedy or f"give them ({options}), or choose them with perdure tune {name} {benchmark} {searched}")
+            + (
+                remedy
+                or f"give them ({given}), or choose them: perdure tune {name} {_stream_typed(benchmark, options)} "
+                f"{searched}"
+            )
         )
 
 
@@ -95,9 +110,9 @@ def choose_learner(
         default = find_default(name_typed(name), None if memory_size is None else int(memory_size))
         if default is not None and preset is None:
             values = {**default.hyperparameters, **given}
-            notes.append(_note_of_default(name, typed or benchmark, default, given))
+            notes.append(_note_of_default(name, _stream_typed(typed or benchmark, options), default, given))
     if missing := [it for it in required if it not in values]:
-        raise MissingValuesError(name, typed or benchmark, missing)
+        raise MissingValuesError(name, typed or benchmark, missing, options=options)
     if preset is not None and set(preset.hyperparameters) - set(given):
         if not preset.exact:
             notes.append(
@@ -113,17 +128,21 @@ def choose_learner(
     return Choice(make_learner(name, **values), notes)
 
 
-def _note_of_default(name: str, benchmark: str, default: Preset, given: Mapping[str, Any]) -> str:
-    """Return which values were not chosen for a benchmark, and what would choose better."""
+def _stream_typed(benchmark: str, options: Mapping[str, Any]) -> str:
+    """Return a stream as it is typed after `perdure tune`: its name, and what of it a search may be given."""
+    known = {name: value for name, value in options.items() if name not in ("task_order", "validation")}
+    return shlex.join([benchmark, *typed_options(known)])
+
+
+def _note_of_default(name: str, stream: str, default: Preset, given: Mapping[str, Any]) -> str:
+    """Return which values were not chosen for a stream, given as it is typed, and what would choose better."""
     taken = {it: value for it, value in default.hyperparameters.items() if it not in given}
     rates = [it.name for it in hyperparameters(learner_class(name)) if it.kind is float and taken.get(it.name)]
-    tried = [
-        f"--{it.replace('_', '-')} {','.join(f'{taken[it] * factor:.3g}' for factor in _TRIED)}" for it in rates[:1]
-    ]
+    tried = [f"{typed_option(it)} {','.join(f'{taken[it] * factor:.3g}' for factor in _TRIED)}" for it in rates[:1]]
     shown = ", ".join(f"{it} = {value:g}" for it, value in taken.items())
     return (
-        f"{shown} were not chosen for {benchmark}, but for {default.benchmark}; choose better ones: "
-        f"{' '.join(['perdure tune', name, benchmark, *tried])}"
+        f"{shown} {'was' if len(taken) == 1 else 'were'} not chosen for {stream}, but for {default.benchmark}; choose "
+        f"better: {' '.join(['perdure tune', name, stream, *tried])}"
     )
 
 

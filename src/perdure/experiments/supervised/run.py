@@ -156,5 +156,5 @@ def _warn_of_masked_loss(job: LearnerJob) -> None:
         warn(
             f"the loss of {learner_name(learner)} masks the outputs of other tasks, but {first.name} masks none when "
             "it tests: outputs are compared that were never learned against each other; leave out the loss, or choose "
-            "scenario 'task'"
+            "scenario='task'"
         )

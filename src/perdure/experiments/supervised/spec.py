@@ -162,6 +162,16 @@ def default_model(benchmark: Benchmark | MakeBenchmark) -> MakeModel:
     return getattr(models, getattr(benchmark, "network", models.benchmark_mlp.__name__))
 
 
+_WITHOUT_TASKS = {
+    "er-ace-released": "er-ace-released-task-free",
+    "er-algorithm-5": "er",
+    "la-maml-task-incremental": "la-maml",
+    "sync-task-incremental": "sync",
+    "c-maml-task-incremental": "c-maml",
+}
+"""What is nearest to a learner and needs no task numbers."""
+
+
 def prepare(learner: Learner[Any], *benchmarks: Benchmark) -> Learner[Any]:
     """Return the learner with the information about its streams, and with the loss that their targets ask for.
 
@@ -178,8 +188,9 @@ def prepare(learner: Learner[Any], *benchmarks: Benchmark) -> Learner[Any]:
     first, name = benchmarks[0], learner_name(learner)
     if learner.needs_task and first.hides_tasks:
         raise ValueError(
-            f"{name} needs task numbers, which {first.name} hides; choose a learner that needs none, such as er or "
-            f"mer, or, to see what {name} does when it knows the tasks, give hides_tasks=False and sharp boundaries"
+            f"{name} needs task numbers, which {first.name} hides; choose a learner that needs none, such as "
+            f"{_WITHOUT_TASKS.get(name, 'er or mer')}, or, to see what {name} does when it knows the tasks, a stream "
+            "with sharp boundaries that shows them (no hides_tasks=True)"
         )
     changes: dict[str, Any] = {}
     if getattr(learner, "stream_info", "not wanted") is None:
