@@ -1,5 +1,6 @@
 """Messages name options as they are typed."""
 
+import numpy as np
 import pytest
 
 from perdure.cli.spelling import spelled
@@ -45,6 +46,16 @@ OPTIONS = {
 def test_options_are_named_as_they_are_typed(text, expected):
     assert spelled(text, OPTIONS) == expected
     assert spelled(text, {}) == text
+
+
+def test_the_array_of_a_file_is_named_as_the_message_says(typed, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "own.npz", inputs=rng.normal(size=(20, 3)).astype("float32"), y=np.arange(20) % 2)
+    command = ["run", "online", "own.npz", "--learning-rate", "0.1", "--quiet"]
+    ended = typed(*command, cwd=tmp_path)
+    assert "own.npz has no array 'x'; it has 'inputs'" in ended.stderr
+    assert "give --features NAME" in ended.stderr
+    assert typed(*command, "--features", "inputs", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,14 @@ FileTask = Annotated[
     str | None,
     typer.Option("--task", help="Of a file: column of the tasks.", show_default="classes are the tasks, two each"),
 ]
+FileFeatures = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        help="Of a file: array, or column of lists, of the inputs.",
+        show_default="x of a .npz file, else all other columns",
+    ),
+]
 FileTest = Annotated[
     str | None, typer.Option("--test", help="Of a file: file of the tests, with the same columns.", show_default="none")
 ]

@@ -15,6 +15,7 @@ from perdure.cli.console import (
     EvaluateEvery,
     EvaluateOn,
     ExamplesPerTask,
+    FileFeatures,
     FileLabel,
     FileTask,
     FileTest,
@@ -66,6 +67,7 @@ def _run(
     ] = None,
     label: FileLabel = None,
     task: FileTask = None,
+    features: FileFeatures = None,
     test: FileTest = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, which run side by side.")] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.")] = 0,
@@ -122,7 +124,7 @@ def _run(
         "validation": validation or None,
         **split,
     }
-    table = Typed(label=label, task=task, test=test)
+    table = Typed(label=label, task=task, features=features, test=test)
     recipe = _recipe(
         benchmark, data_file, {name: it for name, it in options.items() if it is not None}, data_dir, table
     )

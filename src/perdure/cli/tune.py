@@ -16,6 +16,7 @@ from perdure.cli.console import (
     DataDir,
     Degrees,
     ExamplesPerTask,
+    FileFeatures,
     FileLabel,
     FileTask,
     FileTest,
@@ -60,6 +61,7 @@ def _tune(
     hidden: Hidden = None,
     label: FileLabel = None,
     task: FileTask = None,
+    features: FileFeatures = None,
     test: FileTest = None,
     search: Annotated[_SearchKind, typer.Option(help="Try every combination, or some at random.")] = _SearchKind.grid,
     trials: Annotated[
@@ -88,7 +90,7 @@ def _tune(
         raise ValueError(f"--trials is {trials}, but a grid is tried whole; leave it out, or add --search random")
     options = {"tasks": tasks, "examples_per_task": examples_per_task, "degrees": degrees, **split}
     where = required(benchmark, "benchmark", benchmarks_in_words())
-    table = Typed(label=label, task=task, test=test)
+    table = Typed(label=label, task=task, features=features, test=test)
     recipe = benchmark_of(where, {name: it for name, it in options.items() if it is not None}, data_dir, table)
     own_stream = None if isinstance(recipe, BenchmarkRecipe) else where
     typed = dataclasses.replace(
@@ -104,7 +106,7 @@ def _tune(
     file = preset or folder / "preset.toml"
     add_preset(file, result.preset)
     names = [learner_name, where]
-    own_parts = {"model": model, "hidden": hidden, "label": label, "task": task, "test": test}
+    own_parts = {"model": model, "hidden": hidden, "label": label, "task": task, "features": features, "test": test}
     _report_search(result, folder, file, {**own_parts, "data_dir": data_dir}, names)
 
 
