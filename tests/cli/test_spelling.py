@@ -1,5 +1,7 @@
 """Messages name options as they are typed."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,15 @@ def test_the_array_of_a_file_is_named_as_the_message_says(typed, tmp_path):
     assert "own.npz has no array 'x'; it has 'inputs'" in ended.stderr
     assert "give --features NAME" in ended.stderr
     assert typed(*command, "--features", "inputs", cwd=tmp_path).returncode == 0
+
+
+def test_the_record_of_a_run_marks_what_was_not_chosen_for_its_stream(typed, tmp_path):
+    small = ["--tasks", "1", "--examples-per-task", "5", "--quiet", "--out", "run"]
+    ended = typed("run", "online", "digits-split", *small, cwd=tmp_path)
+    assert "note: --learning-rate 0.05 was not chosen for digits-split --tasks 1" in ended.stderr
+    mark = {"chosen_for": "digits-rotations", "hyperparameters": {"learning_rate": 0.05}}
+    assert json.loads((tmp_path / "run" / "request.json").read_text()) == {"defaults": mark}
+    assert typed("resume", "run", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def _run(
         hidden=sizes_given(hidden),
         optimizer=optimizer,
     )
-    learner, notes = choose_learner(
+    learner, notes, defaults = choose_learner(
         learner_name, recipe.name, given, preset, options=getattr(recipe, "options", {}), typed=benchmark or ""
     )
     for remark in notes:
@@ -151,7 +151,7 @@ def _run(
         evaluate_every=evaluate_every,
         evaluate_on=evaluate_on,
     )
-    spec = dataclasses.replace(spec, typed=typed.to_json())
+    spec = dataclasses.replace(spec, typed=typed.to_json(), defaults=defaults)
     folder = out or spec.default_folder()
     loggers = make_loggers(log or "", folder=folder)
     if is_finished(folder, spec.config):

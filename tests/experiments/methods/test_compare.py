@@ -75,16 +75,22 @@ def test_values_given_come_before_presets(tmp_path):
     assert online.learning_rate == 0.05  # the file has none
 
 
-def test_methods_without_values_are_named_with_what_they_need():
-    split = BenchmarkRecipe("mnist-split")
-    with pytest.raises(
-        ValueError, match=r"no preset for mnist-split of icarl \(needs learning_rate, .*--set icarl\.learning_"
-    ):
-        choose_methods(["icarl"], split)
-    rates = {"online": {"learning_rate": 0.1}}
-    chosen = choose_methods(["online", "icarl"], split, given=rates, lenient=True)
+OWN = """from perdure import Online
+from perdure.learn import rate
+
+class Mine(Online):
+    beta: float = rate("own")
+"""
+
+
+def test_methods_without_values_are_named_with_what_they_need(tmp_path):
+    (tmp_path / "mine_without_values.py").write_text(OWN)
+    own = f"{tmp_path / 'mine_without_values.py'}:Mine"
+    with pytest.raises(ValueError, match=r"no preset for digits-rotations of .*Mine \(needs .*beta.*--set .*Mine\."):
+        choose_methods([own], DIGITS)
+    chosen = choose_methods(["online", own], DIGITS, lenient=True)
     assert [type(it) for it in chosen.learners] == [Online]
-    assert "left out, since there is no preset for mnist-split: icarl" in chosen.notes
+    assert any("left out, since there is no preset for digits-rotations" in it for it in chosen.notes)
 
 
 @pytest.mark.parametrize(

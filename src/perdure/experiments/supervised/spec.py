@@ -18,6 +18,7 @@ from perdure.core import Example, Learner, StreamInfo
 from perdure.experiments.supervised.over_time import Sampling
 from perdure.experiments.supervised.streams import MakeBenchmark
 from perdure.learners.catalog import learner_name
+from perdure.learners.defaults import Taken, taken_defaults
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.records.describe import describe, digest, fields_of, fingerprint, name_of
 from perdure.records.folder import FORMAT, config_digest
@@ -52,6 +53,8 @@ class RunSpec:
     """When to evaluate within tasks; None for only at their ends."""
     typed: Mapping[str, Any] = field(default_factory=dict)
     """Where own code and files are, to resume it by; decides nothing."""
+    defaults: Taken | None = None
+    """Hyper-parameters that were not given, nor chosen for this stream; decides nothing."""
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -121,7 +124,13 @@ def run_spec(
         evaluation,
         alignment,
         _sampling(evaluate_every, evaluate_on),
+        defaults=_defaults(learner, benchmark),
     )
+
+
+def _defaults(learner: Learner[Any], benchmark: Any) -> Taken | None:
+    taken = taken_defaults(learner)
+    return None if taken is None or taken.chosen_for == getattr(benchmark, "name", None) else taken
 
 
 def _sampling(every: int | None, test_examples: int | None) -> Sampling | None:
