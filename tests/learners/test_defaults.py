@@ -18,7 +18,7 @@ from perdure.presets.learners import DEFAULTS_FROM, find_default
 def test_every_learner_is_made_without_arguments(name):
     learner = learner_class(name)()
     preset = find_default(name)
-    values = {} if taken_defaults(learner) is None else preset.hyperparameters
+    values = {} if preset is None or taken_defaults(learner) is None else preset.hyperparameters
     assert {it: getattr(learner, it) for it in values} == values
     benchmark = preset.benchmark if preset else DEFAULTS_FROM[0]
     if values:
