@@ -41,7 +41,7 @@ def test_learners_are_written_with_what_is_public(file):
     source = Path(import_module(f"perdure.learners.{file}").__file__ or "").read_text(encoding="utf-8")
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
     used = {alias.name for node in imports if (node.module or "").startswith("perdure") for alias in node.names}
-    assert used <= {*dir(perdure.learn), *dir(perdure), "for_as_many_as"}
+    assert used <= {*dir(perdure.learn), *dir(perdure), "for_as_many_as", "with_defaults"}
 
 
 def test_every_error_that_a_run_raises_is_at_the_top():

@@ -1,4 +1,4 @@
-"""Classes that are looked up by name, imported only then."""
+"""Classes that are looked up by name, imported only then; and options by the names under which they are typed."""
 
 from __future__ import annotations
 
@@ -39,3 +39,22 @@ def name_of_class(entries: Mapping[str, Entry], cls: type) -> str | None:
     """Return the name of a class, None if it is no entry's."""
     names = {(entry.module, entry.class_name): name for name, entry in entries.items()}
     return names.get((cls.__module__, cls.__name__))
+
+
+def typed_option(name: str) -> str:
+    """Return an option of the command line by its name in Python: `--hide-tasks` for "hides_tasks"."""
+    return "--hide-tasks" if name == "hides_tasks" else f"--{name.replace('_', '-')}"
+
+
+def typed_options(options: Mapping[str, Any]) -> list[str]:
+    """Return options as they are typed, a word each; those that are None are left out."""
+    words: list[str] = []
+    for name, value in options.items():
+        option = typed_option(name)
+        if value is True:
+            words.append(option)
+        elif value is False:
+            words.append(f"--no-{option.removeprefix('--')}")
+        elif value is not None:
+            words += [option, ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)]
+    return words

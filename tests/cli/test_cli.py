@@ -109,10 +109,10 @@ def test_default_folder_is_under_runs(tmp_path, perdure):
 BAD = {
     "nearest learner": (["run", "merr", *SMALL], "did you mean 'mer'"),
     "nearest benchmark": (["run", "mer", "digit-rotations"], "did you mean 'digits-rotations'"),
-    "negative rate": (["run", "mer", *SMALL, "--learning-rate", "-0.1"], "learning_rate = -0.1"),
+    "negative rate": (["run", "mer", *SMALL, "--learning-rate", "-0.1"], "--learning-rate is -0.1"),
     "NaN rate": (["run", "mer", *SMALL, "--beta", "nan"], "beta = nan"),
-    "memory of 0": (["run", "mer", *SMALL, "--memory-size", "0"], "memory_size = 0"),
-    "more than all": (["run", "slda", *SMALL, "--shrinkage", "2"], "shrinkage = 2.0, expected a number from 0 to 1"),
+    "memory of 0": (["run", "mer", *SMALL, "--memory-size", "0"], "--memory-size is 0"),
+    "more than all": (["run", "slda", *SMALL, "--shrinkage", "2"], "--shrinkage is 2.0, expected a number from 0 to 1"),
     "too many examples": (["run", "mer", "digits-rotations", "--examples-per-task", "9999"], "9999"),
     "no task": (["run", "mer", "digits-rotations", "--tasks", "0"], "number of tasks is 0"),
     "task order": (["run", "mer", *SMALL, "--task-order", "0,x"], "--task-order is '0,x'"),

@@ -105,7 +105,7 @@ def test_standard_input_is_a_stream(places):
             "nowhere holds no model; make one: perdure model new",
         ),
         (("model", "status", "nowhere"), "nowhere holds no model; make one: perdure model new nowhere"),
-        (("model", "new", "x", "--method", "best"), "method is 'best', expected a learner or one of auto"),
+        (("model", "new", "x", "--method", "best"), "--method is best, expected a learner or one of auto"),
     ],
 )
 def test_what_is_wrong_is_said(arguments, words, said, places):

@@ -94,7 +94,8 @@ def test_a_search_of_an_own_learner_names_what_it_lacks(typed, folder):
     ended = typed(*search, cwd=folder)
     assert ended.returncode == 2
     assert (
-        "it needs values of learning_rate; give each a value or several to choose from (--learning-rate" in ended.stderr
+        "it needs values of --learning-rate; give each a value or several to choose from (--learning-rate"
+        in ended.stderr
     )
 
 
@@ -141,7 +142,7 @@ def test_tasks_come_in_the_order_of_the_file(folder):
         ("my_method.py:MyLearner digits-rotations --my-feild 3", "no option --my-feild; did you mean --my-field?"),
         ("online my_stream.py:made --learning-rate 0.1", "has no made; did you mean my_stream.py:make?"),
         ("online my_method.py:number --learning-rate 0.1", "is a int, expected a function of a seed that returns a"),
-        ("online my_stream.py:make --learning-rate 0.1 --validation", "no option validation, its options are tasks;"),
+        ("online my_stream.py:make --learning-rate 0.1 --validation", "no option --validation, its options are tasks;"),
         ("online my_stream.py:make --learning-rate 0.1 --label y", "--label is of a stream in a file, and my_stream"),
         ("online digits-rotations --hidden 5,x", "--hidden is '5,x', expected the units of each hidden layer"),
         ("online digits-rotations --optimizer adamm", "there is no optimizer 'adamm'; give one of sgd, momentum, adam"),

@@ -101,7 +101,7 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
         (["train", "dqn", "Pendulum-v1"], "the actions of Pendulum-v1 are Box(-2.0, 2.0, (1,), float32)"),
         (
             ["train", "dqn", "CartPole-v1", "--observation", "frames"],
-            "observation = 'frames' was given for CartPole-v1",
+            "--observation frames was given for CartPole-v1",
         ),
         (["train", "dqn", "CartPole-v1", "--schedule", "0:400"], "lasts 400 frames, less than an episode"),
         (["train", "dqn", "own.py:Env"], "own.py:Env was given as the environment, but there is no file"),
@@ -111,10 +111,10 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
         (["train", "dqn", "catcher", "--schedule", "6:5000"], "level = 6, expected a whole number from 0 to 5"),
         (
             ["train", "dqn", "catcher", "--target-unit", "minutes"],
-            "target_unit = 'minutes', expected one of frames",
+            "--target-unit is minutes, expected one of frames",
         ),
-        (["train", "dqn-mer", "catcher", "--loss", "l1"], "loss = 'l1', expected one of huber, squared"),
-        (["train", "dqn", "catcher", "--discount", "2"], "discount = 2.0, expected a number from 0 to 1"),
+        (["train", "dqn-mer", "catcher", "--loss", "l1"], "--loss is l1, expected one of huber, squared"),
+        (["train", "dqn", "catcher", "--discount", "2"], "--discount is 2.0, expected a number from 0 to 1"),
         (["play", "nowhere", "--out", "a.avi"], "a.avi was given as the film to write, expected a name that ends"),
         (["compare", "nowhere"], "nowhere holds no config.json, so no run; give the folder of a run"),
     ],

@@ -62,7 +62,7 @@ def test_a_mistake_is_explained(mistake, command, message):
 
 
 def test_values_that_look_like_options_are_none(mistake):
-    assert "learning_rate = -0.1" in mistake("run online digits-rotations --tasks 1 --learning-rate -0.1")
+    assert "--learning-rate is -0.1" in mistake("run online digits-rotations --tasks 1 --learning-rate -0.1")
     assert "--task-order is '--x'" in mistake("run online digits-rotations --task-order --x")
 
 

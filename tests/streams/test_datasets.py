@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from perdure.core import PerdureWarning
 from perdure.experiments.supervised.spec import describe_benchmark
 from perdure.storage.reading import ContentError
 from perdure.streams.benchmark import checksum
@@ -140,6 +141,13 @@ def test_a_record_knows_what_was_learned():
     assert again["options"] == {**described["options"], "classes_per_task": 2}
 
 
+class Broken(Items):
+    """Items that cannot be read."""
+
+    def __getitem__(self, n):
+        raise OSError("no such picture")
+
+
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
@@ -154,6 +162,14 @@ def test_a_record_knows_what_was_learned():
         ([1, 2, 3], TypeError, "train is a list, expected a pair"),
         ((X, Y[:3]), ValueError, r"train.y has shape \(3,\), expected \(24,\)"),
         ("nowhere.txt", ContentError, "nowhere.txt ends in '.txt', expected .npz or"),
+        ({"a": X, "b": Y}, TypeError, r"give a pair, as \(data\['a'\], data\['b'\]\)"),
+        (SimpleNamespace(dataset=1, batch_size=4), TypeError, "give its data set, data.dataset, not the batches"),
+        ((X, Y, Y), TypeError, "give two of them: inputs and labels"),
+        (list(zip(X, Y, strict=True)), TypeError, r"x, y = zip\(\*data\), and give \(list\(x\), list\(y\)\)"),
+        (iter([(X[0], 1)]), TypeError, r"train is a list_iterator, .*x, y = zip\(\*data\)"),
+        (Broken(X, Y), ValueError, r"train\[0\] raised OSError: no such picture; correct the data set"),
+        ((X, Y + 0.5), ValueError, r"train.y\[0\] is 0.5, expected a label of a class, .* learn numbers with"),
+        ((X, np.where(Y == 1, np.nan, Y)), ValueError, r"train.y\[1\] is nan, expected a label of a class"),
     ],
     ids=[
         "number",
@@ -167,11 +183,32 @@ def test_a_record_knows_what_was_learned():
         "list",
         "two lengths",
         "another ending",
+        "dictionary of others",
+        "loader of batches",
+        "three",
+        "list of examples",
+        "iterator",
+        "items that raise",
+        "numbers that are not whole",
+        "labels that are not a number",
     ],
 )
 def test_something_else_is_refused(data, error, message):
     with pytest.raises(error, match=message):
         from_dataset(data)
+
+
+@pytest.mark.parametrize("data", [(X, Y), Items(X, Y)])
+def test_a_column_is_of_data_that_have_columns(data):
+    with pytest.raises(ValueError, match="label='z' names a column, but train is .*, which has none; leave it"):
+        from_dataset(data, label="z")
+    with pytest.raises(ValueError, match="features='z' names a column"):
+        from_dataset(data, features="z")
+
+
+def test_one_class_alone_is_told():
+    with pytest.warns(PerdureWarning, match="train has one class only, 3, so that every answer is right"):
+        from_dataset((X, np.full(24, 3)))
 
 
 def test_items_without_labels_and_unknown_test_classes_are_refused():
@@ -215,3 +252,18 @@ class TestAvalanche:
     def test_something_else_is_refused(self):
         with pytest.raises(TypeError, match=r"benchmark is a Items, expected a benchmark of Avalanche, .*"):
             from_avalanche(Items(X, Y))
+
+    @pytest.mark.parametrize(
+        ("train", "error", "message"),
+        [
+            ([], ValueError, "train_stream is empty, expected at least one experience"),
+            (
+                [SimpleNamespace()],
+                TypeError,
+                r"train_stream\[0\] is a SimpleNamespace without a dataset, expected an exp",
+            ),
+        ],
+    )
+    def test_experiences_without_examples_are_refused(self, train, error, message):
+        with pytest.raises(error, match=message):
+            from_avalanche(SimpleNamespace(train_stream=train, test_stream=train))

@@ -67,7 +67,7 @@ def test_what_an_archive_has_is_listed(archive):
     path = archive(emb=X, labels=Y)
     with pytest.raises(ContentError, match=r"has no array 'x'; it has 'emb' \(50, 3\) float32, 'labels' \(50,\) <U3"):
         read_embeddings(path)
-    with pytest.raises(ContentError, match=r"has no array 'y'; .*: give --label NAME"):
+    with pytest.raises(ContentError, match=r"has no array 'y'; .*: give label='NAME'"):
         read_embeddings(path, "emb")
     assert read_embeddings(path, "emb", "labels").x.shape == (50, 3)
 
@@ -186,7 +186,7 @@ def test_columns_that_cannot_be_told_are_asked_for(tmp_path):
     path = tmp_path / "own.parquet"
     lists = pa.array(X.tolist(), pa.list_(pa.float32()))
     parquet.write_table(pa.table({"a": lists, "b": lists, "y": Y, "n": np.arange(50)}), path)
-    with pytest.raises(ContentError, match=r"has several columns of lists: 'a', 'b', .*--features a"):
+    with pytest.raises(ContentError, match=r"has several columns of lists: 'a', 'b', .*features='a'"):
         read_embeddings(path)
     with pytest.raises(ContentError, match="has no column 'c'; it has 'a', 'b', 'y', 'n'"):
         read_embeddings(path, "c")

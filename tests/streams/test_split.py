@@ -148,11 +148,22 @@ def test_validation_of_shuffled_classes_uses_training_examples_only():
         ({"imbalance": float("inf")}, ValueError, "imbalance is inf, expected a number from 1"),
         ({"shuffle_classes": 1}, TypeError, "shuffle_classes is 1, expected True or False"),
         ({"imbalance": "ten"}, TypeError, "imbalance is 'ten', expected a number"),
-        ({"scenario": "task", "hides_tasks": True}, ValueError, "masked, but hides_tasks is True, so that nobody"),
-        ({"scenario": "task", "boundaries": "blurry"}, ValueError, "masked, but boundaries are blurry, so that nobody"),
-        ({"scenario": "task", "rounds": 2}, ValueError, "belongs to one task only; choose scenario 'class'"),
-        ({"scenario": "task", "tests": "all"}, ValueError, "masked by the task of a test; choose tests 'task'"),
-        ({"boundaries": "gaussian", "rounds": 2}, ValueError, "expected one of them only; leave out one"),
+        ({"scenario": "task", "hides_tasks": True}, ValueError, "masked, but hides_tasks=True hides tasks, so that"),
+        ({"scenario": "task", "boundaries": "blurry"}, ValueError, "or leave out boundaries='blurry'"),
+        ({"scenario": "task", "rounds": 2}, ValueError, "belongs to one task only; choose scenario='class'"),
+        ({"scenario": "task", "tests": "all"}, ValueError, "masked by the task of a test; choose tests='task'"),
+        ({"boundaries": "gaussian", "rounds": 2}, ValueError, "expected one of them only; leave one of"),
+        (
+            {"blur": 0.2},
+            ValueError,
+            "blur=0.2 has no effect, for it is of boundaries='blurry', and boundaries is 'sharp'",
+        ),
+        ({"disjoint_share": 0.5}, ValueError, "disjoint_share=0.5 has no effect"),
+        (
+            {"gaussian_width": 0.1, "boundaries": "blurry"},
+            ValueError,
+            "give boundaries='gaussian' too, or leave gaussian_width=0.1 out",
+        ),
     ],
 )
 def test_options_are_checked(options, error, message):

@@ -16,6 +16,7 @@ from perdure.cli.announcement import asks_for_help
 from perdure.cli.commands import LazyCommand, examples, group
 from perdure.cli.console import complain, note, say
 from perdure.cli.jax_settings import configure_jax
+from perdure.cli.spelling import speak_of
 from perdure.machine.limits import check_memory_limits
 from perdure.machine.signals import InterruptedRunError
 from perdure.machine.status import STATUS
@@ -115,6 +116,7 @@ app = group(
 def run_command_line(arguments: Sequence[str]) -> None:
     """Run a command; errors are one message and exit status 2, unless ``--debug`` asks for the traceback."""
     warnings.showwarning = _show_warning
+    speak_of({})
     configure_jax()
     try:
         if not asks_for_help(arguments):

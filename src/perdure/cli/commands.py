@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import typer
 import typer.core
 
+from perdure.cli.spelling import speak_of
+
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -111,6 +113,7 @@ class ExplainingCommand(typer.core.TyperCommand):
         for option in _options_in(args, known):
             if option not in known:
                 raise ValueError(self._unknown_option(option, known))
+        speak_of({it.name: it.opts[0] for it in self.params if it.name and it.opts[0].startswith("--")})
         return super().parse_args(ctx, args)
 
     def _unknown_option(self, option: str, known: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ import typer
 from perdure.cli.commands import command, examples
 from perdure.cli.console import (
     DataDir,
+    Degrees,
     EvaluateEvery,
     EvaluateOn,
     ExamplesPerTask,
@@ -25,6 +26,7 @@ from perdure.cli.console import (
     print_table,
     say,
 )
+from perdure.cli.splits import with_split_options
 from perdure.learners.catalog import CATALOG
 from perdure.presets.comparison import METHODS
 from perdure.streams.catalog import BENCHMARKS, benchmark_names
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from perdure.experiments.methods.compare import Compared
 
 
+@with_split_options
 def compare(
     methods: Annotated[
         str | None, typer.Argument(help="Learners, separated by commas.", show_default=", ".join(METHODS))
@@ -40,6 +43,8 @@ def compare(
     benchmark: Annotated[
         str | None, typer.Argument(help=f"One of: {', '.join(benchmark_names())}.", show_default=False)
     ] = None,
+    *,
+    split: dict[str, Any],
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, the same streams for all methods.")] = 5,
     first_seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.")] = 0,
     memory_size: Annotated[
@@ -59,6 +64,7 @@ def compare(
     ] = None,
     tasks: Tasks = None,
     examples_per_task: ExamplesPerTask = None,
+    degrees: Degrees = None,
     full_matrix: Annotated[bool, typer.Option("--full-matrix", help="Test all tasks after each one.")] = False,
     evaluate_every: EvaluateEvery = None,
     evaluate_on: EvaluateOn = None,
@@ -80,7 +86,7 @@ def compare(
     from perdure.streams.catalog import BenchmarkRecipe
 
     names, name = _names(methods, benchmark)
-    options = {"tasks": tasks, "examples_per_task": examples_per_task}
+    options = {"tasks": tasks, "examples_per_task": examples_per_task, "degrees": degrees, **split}
     recipe = BenchmarkRecipe(name, {option: it for option, it in options.items() if it is not None}, data_dir)
     chosen = choose_methods(
         names or METHODS,
@@ -179,6 +185,7 @@ compare_command = command(
     compare,
     epilog=examples(
         "perdure compare digits-rotations --seeds 3",
+        "perdure compare er,er-ace,der++ digits-split --scenario class --shuffle-classes",
         "perdure compare er,mer,der++ mnist-rotations --memory-size 200 --out compare/rotations",
         "perdure compare er,mer mnist-rotations --set er.learning_rate=0.05 --evaluate-every 500 --evaluate-on 500",
     ),

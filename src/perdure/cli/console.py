@@ -13,6 +13,7 @@ import typer
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
+from perdure.cli.spelling import as_typed
 from perdure.machine.status import STATUS
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ Tasks = Annotated[int | None, typer.Option(help="Number of tasks.", show_default
 ExamplesPerTask = Annotated[
     int | None, typer.Option(help="Training examples of each task.", show_default="of the benchmark")
 ]
+Degrees = Annotated[
+    float | None,
+    typer.Option(help="Of digits-turning and mnist-turning: by how much images turn in all.", show_default="180"),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -56,6 +61,14 @@ FileLabel = Annotated[str | None, typer.Option("--label", help="Of a file: colum
 FileTask = Annotated[
     str | None,
     typer.Option("--task", help="Of a file: column of the tasks.", show_default="classes are the tasks, two each"),
+]
+FileFeatures = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        help="Of a file: array, or column of lists, of the inputs.",
+        show_default="x of a .npz file, else all other columns",
+    ),
 ]
 FileTest = Annotated[
     str | None, typer.Option("--test", help="Of a file: file of the tests, with the same columns.", show_default="none")
@@ -148,8 +161,8 @@ def note(text: str) -> None:
 
 
 def complain(text: str, first: str = "", style: str = "bold red") -> None:
-    """Print a text where errors go, after a first word in a style of its own."""
+    """Print a text where errors go, after a first word in a style of its own; options are named as they are typed."""
     STATUS.clear()
     if first:
         _ERRORS.print(first, end=" ", style=style)
-    _ERRORS.print(text, soft_wrap=True)
+    _ERRORS.print(as_typed(text), soft_wrap=True)

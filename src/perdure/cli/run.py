@@ -11,9 +11,11 @@ import typer
 from perdure.cli.commands import examples, group, required
 from perdure.cli.console import (
     DataDir,
+    Degrees,
     EvaluateEvery,
     EvaluateOn,
     ExamplesPerTask,
+    FileFeatures,
     FileLabel,
     FileTask,
     FileTest,
@@ -65,11 +67,13 @@ def _run(
     ] = None,
     label: FileLabel = None,
     task: FileTask = None,
+    features: FileFeatures = None,
     test: FileTest = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, which run side by side.")] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="The first seed; the others follow it.")] = 0,
     tasks: Tasks = None,
     examples_per_task: ExamplesPerTask = None,
+    degrees: Degrees = None,
     task_order: Annotated[
         str | None, typer.Option(help="Order in which to show the tasks, as 2,0,1.", show_default="0,1,2,…")
     ] = None,
@@ -115,11 +119,12 @@ def _run(
     options = {
         "tasks": tasks,
         "examples_per_task": examples_per_task,
+        "degrees": degrees,
         "task_order": _numbers(task_order),
         "validation": validation or None,
         **split,
     }
-    table = Typed(label=label, task=task, test=test)
+    table = Typed(label=label, task=task, features=features, test=test)
     recipe = _recipe(
         benchmark, data_file, {name: it for name, it in options.items() if it is not None}, data_dir, table
     )
@@ -131,7 +136,7 @@ def _run(
         hidden=sizes_given(hidden),
         optimizer=optimizer,
     )
-    learner, notes = choose_learner(
+    learner, notes, defaults = choose_learner(
         learner_name, recipe.name, given, preset, options=getattr(recipe, "options", {}), typed=benchmark or ""
     )
     for remark in notes:
@@ -146,7 +151,7 @@ def _run(
         evaluate_every=evaluate_every,
         evaluate_on=evaluate_on,
     )
-    spec = dataclasses.replace(spec, typed=typed.to_json())
+    spec = dataclasses.replace(spec, typed=typed.to_json(), defaults=defaults)
     folder = out or spec.default_folder()
     loggers = make_loggers(log or "", folder=folder)
     if is_finished(folder, spec.config):

@@ -83,11 +83,5 @@ def with_split_options(action: Callable[..., None]) -> Callable[..., None]:
     return act
 
 
-def option_given(name: str, value: Any) -> list[str]:
-    """Return an option as it is typed: its name, and its value unless it is a flag."""
-    option = "--hide-tasks" if name == "hides_tasks" else f"--{name.replace('_', '-')}"
-    return [option] if value is True else [option, str(value)]
-
-
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, StrEnum) else value

@@ -6,7 +6,6 @@ import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,9 @@ import typer
 from perdure.cli.commands import examples, group, required
 from perdure.cli.console import (
     DataDir,
+    Degrees,
     ExamplesPerTask,
+    FileFeatures,
     FileLabel,
     FileTask,
     FileTest,
@@ -29,7 +30,8 @@ from perdure.cli.console import (
     sizes_given,
 )
 from perdure.cli.learners import learner_commands, own_learner_command
-from perdure.cli.splits import option_given, with_split_options
+from perdure.cli.splits import with_split_options
+from perdure.named import typed_options
 from perdure.streams.catalog import BenchmarkRecipe, benchmark_names
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def _tune(
     hidden: Hidden = None,
     label: FileLabel = None,
     task: FileTask = None,
+    features: FileFeatures = None,
     test: FileTest = None,
     search: Annotated[_SearchKind, typer.Option(help="Try every combination, or some at random.")] = _SearchKind.grid,
     trials: Annotated[
@@ -67,6 +70,7 @@ def _tune(
     seeds: Annotated[int, typer.Option(min=1, help="Number of validation streams, side by side.")] = 2,
     tasks: Tasks = None,
     examples_per_task: ExamplesPerTask = None,
+    degrees: Degrees = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the record.", show_default="in runs/")] = None,
     preset: Annotated[
         Path | None, typer.Option(help="TOML file to write the best into.", show_default="preset.toml in OUT")
@@ -84,9 +88,9 @@ def _tune(
 
     if trials is not None and search is _SearchKind.grid:
         raise ValueError(f"--trials is {trials}, but a grid is tried whole; leave it out, or add --search random")
-    options = {"tasks": tasks, "examples_per_task": examples_per_task, **split}
+    options = {"tasks": tasks, "examples_per_task": examples_per_task, "degrees": degrees, **split}
     where = required(benchmark, "benchmark", benchmarks_in_words())
-    table = Typed(label=label, task=task, test=test)
+    table = Typed(label=label, task=task, features=features, test=test)
     recipe = benchmark_of(where, {name: it for name, it in options.items() if it is not None}, data_dir, table)
     own_stream = None if isinstance(recipe, BenchmarkRecipe) else where
     typed = dataclasses.replace(
@@ -102,7 +106,7 @@ def _tune(
     file = preset or folder / "preset.toml"
     add_preset(file, result.preset)
     names = [learner_name, where]
-    own_parts = {"model": model, "hidden": hidden, "label": label, "task": task, "test": test}
+    own_parts = {"model": model, "hidden": hidden, "label": label, "task": task, "features": features, "test": test}
     _report_search(result, folder, file, {**own_parts, "data_dir": data_dir}, names)
 
 
@@ -139,6 +143,5 @@ def _report_search(
     for remark in edge_notes(result):
         note(remark)
     options = {"preset": preset, "seeds": 5, **result.options, **given}
-    typed = [option_given(name, value) for name, value in options.items() if value is not None]
-    command = shlex.join(["perdure", "run", *names, *chain.from_iterable(typed)])
+    command = shlex.join(["perdure", "run", *names, *typed_options(options)])
     say(f"\nrecord and figure: {folder}\nmeasure the chosen: {command}")

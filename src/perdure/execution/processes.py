@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
@@ -130,6 +131,7 @@ def without_main() -> Iterator[None]:
 def _work(work: Callable[[Path, Watch], object], folder: Path, sender: Connection) -> None:
     """Do a job, in its process."""
     os.setpgid(0, 0)  # Ctrl-C in a terminal then reaches only the process that waits for us, which passes it on
+    warnings.showwarning = lambda message, *_: print(f"note: {folder.name}: {message}", file=sys.stderr)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         work(folder, sender.send)

@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 from jaxtyping import PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate
+from perdure.learners.defaults import with_defaults
 from perdure.learners.er import ER
 from perdure.learners.hyperparameters import integer, loss_field, optimizer_field, rate
 from perdure.learners.network import NetworkLearner
@@ -25,6 +26,7 @@ class AveragedState(NamedTuple):
     """The network that answers."""
 
 
+@with_defaults
 class AveragedER(NetworkLearner[AveragedState]):
     """Experience replay, tested with an exponential moving average of its weights.
 

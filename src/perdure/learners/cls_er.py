@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer, loss_field, optimizer_field, rate
 from perdure.learners.network import NetworkLearner
 from perdure.learners.replay import Replay
@@ -52,6 +53,7 @@ class CLSERDraws(NamedTuple):
     """The same of the stable average."""
 
 
+@with_defaults
 class CLSER(NetworkLearner[CLSERState]):
     """CLS-ER (Arani, Sarfraz & Zonooz 2022, arXiv 2201.12604, Algorithm 1); the stable average answers.
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Example, Rate
 from perdure.learners.batch_replay import BatchReplayLearner
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import rate
 from perdure.learners.replay import Replay, ReplayState
 from perdure.updates.gradient import weighted_gradient
@@ -72,6 +73,7 @@ class DarkReplay(BatchReplayLearner[ReplayState]):
         return ReplayState(*self.step(gradient, state.optimizer), state.memory), gradient.loss
 
 
+@with_defaults
 class DER(DarkReplay):
     """DER (Buzzega et al. 2020, "Dark Experience for General Continual Learning", arXiv 2004.07211, equation 5).
 
@@ -84,6 +86,7 @@ class DER(DarkReplay):
         return (self.alpha,)
 
 
+@with_defaults
 class DERPlusPlus(DarkReplay):
     """DER++ (Buzzega et al. 2020, "Dark Experience for General Continual Learning", arXiv 2004.07211, equation 6).
 

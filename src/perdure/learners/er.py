@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from perdure.learners.defaults import with_defaults
 from perdure.learners.replay import Batch, ReplayLearner
 from perdure.updates.gradient import TrainState, optimizer_step, or_sgd, weighted_gradient
 from perdure.updates.losses import or_cross_entropy
 from perdure.updates.weights import equal_weights
 
 
+@with_defaults
 class ER(ReplayLearner):
     """Experience replay with a reservoir (Riemer et al. 2019, Algorithm 4).
 
@@ -29,6 +31,7 @@ class ER(ReplayLearner):
         return mean_gradient_step(self, now, batches, lambda batch: equal_weights(batch.mask))
 
 
+@with_defaults
 class ERAlgorithm5(ReplayLearner):
     """Experience replay balanced over tasks (Riemer et al. 2019, Algorithm 5).
 

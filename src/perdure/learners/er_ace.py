@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, State
 from perdure.learners.batch_replay import BatchReplayLearner
+from perdure.learners.defaults import with_defaults
 from perdure.learners.labels import expect_labels
 from perdure.learners.replay import Replay, ReplayState
 from perdure.updates.gradient import predict_one, weighted_gradient
@@ -60,6 +61,7 @@ class AsymmetricReplay(BatchReplayLearner[State], Generic[State]):
         return *self.step(gradient, state.optimizer), gradient.loss
 
 
+@with_defaults
 class ERACE(AsymmetricReplay[ReplayState]):
     """ER-ACE as in the paper (Caccia et al. 2022, arXiv 2104.05025).
 
@@ -128,6 +130,7 @@ class NumberedClasses(AsymmetricReplay[ReleasedState]):
         return ReleasedState(model, optimizer, state.memory, largest, first_task), loss
 
 
+@with_defaults
 class ERACEReleased(NumberedClasses):
     """ER-ACE as in its released code (Caccia et al. 2022, arXiv 2104.05025), for classes that come in ascending order.
 
@@ -145,6 +148,7 @@ class ERACEReleased(NumberedClasses):
         return jnp.where(jnp.all(task == began), began, _PAST)
 
 
+@with_defaults
 class ERACEReleasedTaskFree(NumberedClasses):
     """ER-ACE as in its released code with the option `task_free` (Caccia et al. 2022, arXiv 2104.05025).
 

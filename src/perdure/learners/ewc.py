@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer, loss_field, rate
 from perdure.learners.network import NetworkLearner
 from perdure.memory import Buffer, emptied_if, empty_buffer, filled, first_slot, recall, store
@@ -98,6 +99,7 @@ class ElasticLearner(NetworkLearner[EWCState]):
         )
 
 
+@with_defaults
 class EWC(ElasticLearner):
     """Elastic weight consolidation (Kirkpatrick et al. 2017), as measured by Riemer et al. 2019.
 
@@ -113,6 +115,7 @@ class EWC(ElasticLearner):
         return fisher_information(model, memory, or_cross_entropy(self.loss))
 
 
+@with_defaults
 class EWCPerExample(ElasticLearner):
     """Elastic weight consolidation (Kirkpatrick et al. 2017, arXiv 1612.00796) with the empirical Fisher information.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer, loss_field, optimizer_field, rate
 from perdure.learners.labels import expect_labels
 from perdure.learners.network import NetworkLearner
@@ -39,6 +40,7 @@ class GDumbState(NamedTuple):
     """Examples since the last training."""
 
 
+@with_defaults
 class GDumb(NetworkLearner[GDumbState]):
     """GDumb, a greedy sampler and dumb learner (Prabhu, Torr & Dokania 2020, ECCV, Algorithm 1 for the memory).
 

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate, StreamInfo
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import (
     integer,
     known_stream_info,
@@ -58,6 +59,7 @@ class EpisodicLearner(NetworkLearner[GEMState]):
         return state.model
 
 
+@with_defaults
 class GEM(EpisodicLearner):
     """Gradient episodic memory (Lopez-Paz & Ranzato 2017, Algorithm 1), one example at a time.
 
@@ -86,6 +88,7 @@ class GEM(EpisodicLearner):
         return GEMState(model, memory), Info(gradient.loss, predict_one(state.model, example.x))
 
 
+@with_defaults
 class AGEM(EpisodicLearner):
     """Averaged GEM (Chaudhry et al. 2019, section 4): one constraint, from a random batch of past tasks' memories.
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Example, Info, Rate
 from perdure.learners.batch_replay import mean_loss_gradient
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer, loss_field, optimizer_field, rate
 from perdure.learners.network import NetworkLearner
 from perdure.learners.replay import ReplayState
@@ -59,6 +60,7 @@ class GSSDraws(NamedTuple):
     """Uniform in [0, 1): whether it is."""
 
 
+@with_defaults
 class GSSGreedy(NetworkLearner[ReplayState]):
     """Gradient-based sample selection, greedy (Aljundi et al. 2019, arXiv 1903.08671, Algorithm 2).
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from perdure.core import AnyArray, Example, Info, Learner, Rate, StreamInfo, as_features
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import check_hyperparameters, integer, known_stream_info, rate, stream_info_field
 from perdure.memory import (
     Buffer,
@@ -48,6 +49,7 @@ class ICaRLState(NamedTuple):
     """Number of the current task."""
 
 
+@with_defaults
 class ICaRL(Learner[ICaRLState]):
     """iCaRL (Rebuffi et al. 2017) as measured by Lopez-Paz & Ranzato 2017, for classes that belong to tasks.
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Learner, Rate, StreamInfo
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
     flag,
@@ -32,6 +33,7 @@ class IndependentState(NamedTuple):
     """The task learned last, −1 before the first example."""
 
 
+@with_defaults
 class Independent(Learner[IndependentState]):
     """A network of its own for each task, with a T-th of the hidden units ("Independent", Riemer et al. 2019).
 

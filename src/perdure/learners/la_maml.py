@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate
 from perdure.learners.batches import Batches, Collected
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import flag, integer, loss_field, rate
 from perdure.learners.look_ahead import (
     CMAMLRule,
@@ -155,6 +156,7 @@ class LookAheadLearner(NetworkLearner[LookAheadState]):
         return LookAheadState(*weights, memory, collected), info
 
 
+@with_defaults
 class LaMAML(LookAheadLearner):
     """La-MAML (Gupta et al. 2020, "La-MAML: Look-ahead Meta Learning for Continual Learning", arXiv 2007.13904).
 
@@ -171,6 +173,7 @@ class LaMAML(LookAheadLearner):
         return LaMAMLRule(self.initial_rate, self.rate_learning_rate, self.clip_norm)
 
 
+@with_defaults
 class Sync(LookAheadLearner):
     """Sync (Gupta et al. 2020, arXiv 2007.13904): La-MAML, but the weights' own step has a fixed rate."""
 
@@ -184,6 +187,7 @@ class Sync(LookAheadLearner):
         return SyncRule(self.learning_rate, self.initial_rate, self.rate_learning_rate, self.clip_norm)
 
 
+@with_defaults
 class CMAML(LookAheadLearner):
     """C-MAML (Gupta et al. 2020, arXiv 2007.13904): the same inner and outer steps, both with fixed rates."""
 

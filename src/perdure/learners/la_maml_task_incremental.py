@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate
 from perdure.learners.batches import Batches, Collected, Ready
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import flag, integer, loss_field, rate
 from perdure.learners.look_ahead import (
     CMAMLRule,
@@ -196,6 +197,7 @@ def _where(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(lambda new, old: jnp.where(condition, new, old), new, old)
 
 
+@with_defaults
 class TaskIncrementalLaMAML(TaskIncrementalLearner):
     """La-MAML for tasks (Gupta et al. 2020, arXiv 2007.13904), as released for CIFAR-100 and TinyImageNet.
 
@@ -215,6 +217,7 @@ class TaskIncrementalLaMAML(TaskIncrementalLearner):
         return self.clip_norm
 
 
+@with_defaults
 class TaskIncrementalSync(TaskIncrementalLearner):
     """Sync for tasks (Gupta et al. 2020, arXiv 2007.13904): the weights' own step has a fixed rate."""
 
@@ -232,6 +235,7 @@ class TaskIncrementalSync(TaskIncrementalLearner):
         return self.clip_norm
 
 
+@with_defaults
 class TaskIncrementalCMAML(TaskIncrementalLearner):
     """C-MAML for tasks (Gupta et al. 2020, arXiv 2007.13904): inner and outer steps have fixed rates."""
 

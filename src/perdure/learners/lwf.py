@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate, StreamInfo
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import (
     known_stream_info,
     loss_field,
@@ -47,6 +48,7 @@ class LwFState(NamedTuple):
     """Which tasks have ended."""
 
 
+@with_defaults
 class LwF(NetworkLearner[LwFState]):
     """Learning without forgetting (Li & Hoiem 2016, arXiv 1606.09282), one example at a time, without a memory.
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from perdure.core import Rate
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer, rate
 from perdure.learners.replay import Batch, ReplayLearner, move_arriving
 from perdure.updates.gradient import TrainState
@@ -23,6 +24,7 @@ from perdure.updates.reptile import reptile_step
 from perdure.updates.sequential import meta_steps, optimized_meta_steps
 
 
+@with_defaults
 class MER(ReplayLearner):
     """Meta-Experience Replay (Riemer et al. 2019, Algorithm 1).
 
@@ -44,6 +46,7 @@ class MER(ReplayLearner):
         return after._replace(model=reptile_step(now.model, after.model, self.gamma))
 
 
+@with_defaults
 class MERAlgorithm6(ReplayLearner):
     """Meta-Experience Replay with one level of Reptile steps (Riemer et al. 2019, Algorithm 6).
 
@@ -63,6 +66,7 @@ class MERAlgorithm6(ReplayLearner):
         return _learn_batches(self, now, batches, self.gamma)
 
 
+@with_defaults
 class MERAlgorithm7(ReplayLearner):
     """Meta-Experience Replay with a higher rate for the arriving example (Riemer et al. 2019, Algorithm 7).
 

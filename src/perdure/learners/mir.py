@@ -8,12 +8,14 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example
 from perdure.learners.batch_replay import BatchReplayLearner, mean_loss_gradient
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer
 from perdure.learners.replay import Replay, ReplayState
 from perdure.updates.gradient import predict_batch, sgd_step, weighted_gradient
 from perdure.updates.losses import or_cross_entropy
 
 
+@with_defaults
 class MIR(BatchReplayLearner[ReplayState]):
     """Experience replay with maximally interfered retrieval (Aljundi et al. 2019, arXiv 1908.04742, Algorithm 1).
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Example, Info, Learner, Rate
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import check_hyperparameters, integer, loss_field, rate
 from perdure.learners.replay import Draws, Replay, gather_batches
 from perdure.memory import LARGEST_COUNT, Buffer
@@ -50,6 +51,7 @@ class MultiTimescaleState(NamedTuple):
     """Examples so far, at most as many as an integer can count."""
 
 
+@with_defaults
 class MultiTimescaleMER(Learner[MultiTimescaleState]):
     """Meta-Experience Replay with answers over several time scales, and memories of its own answers. Of this project.
 

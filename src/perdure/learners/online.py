@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 from jaxtyping import PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import loss_field, optimizer_field, rate
 from perdure.learners.network import NetworkLearner
 from perdure.updates.gradient import (
@@ -27,6 +28,7 @@ class OnlineState(NamedTuple):
     optimizer: PyTree
 
 
+@with_defaults
 class Online(NetworkLearner[OnlineState]):
     """One step of SGD on the arriving example, nothing else ("Online" in Riemer et al. 2019, section 5)."""
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Rate
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import loss_field, optimizer_field, rate
 from perdure.learners.network import NetworkLearner
 from perdure.models import split_trainable
@@ -38,6 +39,7 @@ class SIState(NamedTuple):
     """Number of the current task, −1 before the first example."""
 
 
+@with_defaults
 class SI(NetworkLearner[SIState]):
     """Synaptic intelligence (Zenke, Poole & Ganguli 2017, arXiv 1703.04200, equations 3–5).
 

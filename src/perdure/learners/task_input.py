@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Learner, Rate, StreamInfo
+from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
     known_stream_info,
@@ -47,6 +48,7 @@ class TaskInputState(NamedTuple):
     model: TaskInputNetwork
 
 
+@with_defaults
 class TaskInput(Learner[TaskInputState]):
     """A first layer of its own for each task, the other layers shared ("Task Input", Riemer et al. 2019, section 5).
 

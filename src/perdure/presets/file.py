@@ -43,14 +43,16 @@ def _key(preset: Preset) -> tuple[str, str, int | None]:
 
 
 def _to_toml(presets: Sequence[Preset]) -> str:
-    groups: dict[tuple[str, str], list[Preset]] = {}
+    groups: dict[tuple[str, str, bool], list[Preset]] = {}
     for preset in presets:
-        groups.setdefault((preset.source, preset.learner), []).append(preset)
+        groups.setdefault((preset.source, preset.learner, preset.tuned), []).append(preset)
     blocks = [
-        f"[[group]]\nsource = {_value(source)}\nlearner = {_value(learner)}\npresets = [\n"
+        f"[[group]]\nsource = {_value(source)}\nlearner = {_value(learner)}\n"
+        + ("" if tuned else "tuned = false\n")
+        + "presets = [\n"
         + "".join(f"  {_value(_row(preset))},\n" for preset in rows)
         + "]\n"
-        for (source, learner), rows in groups.items()
+        for (source, learner, tuned), rows in groups.items()
     ]
     return "# Written by perdure tune; use it with perdure run … --preset FILE.\n\n" + "\n".join(blocks)
 

@@ -36,6 +36,8 @@ class Preset:
     """Who chose the values."""
     retained_accuracy: Published | None
     """Published retained accuracy of exactly this configuration, in percent."""
+    tuned: bool = True
+    """False if the values are usual ones that no search has chosen, for no benchmark."""
     exact: bool = True
     """False if the values were chosen for another memory size than the requested one."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -93,7 +95,7 @@ def find_preset(
     return replace(nearest, hyperparameters=hyperparameters, retained_accuracy=None, exact=False)
 
 
-DEFAULTS_FROM = ("digits-rotations", "mnist-rotations")
+DEFAULTS_FROM = ("digits-rotations", "mnist-rotations", "digits-split")
 """Benchmarks whose presets serve on others that have none, the first that there is."""
 
 
@@ -162,8 +164,12 @@ def follows_protocol(benchmark: str, options: Mapping[str, Any]) -> bool:
 def _presets_of(group: Any, where: str) -> list[Preset]:
     group = checked(group, dict, where)
     learner, source = entry(group, "learner", str, where), entry(group, "source", str, where)
+    tuned = entry(group, "tuned", bool, where) if "tuned" in group else True
     rows = entry(group, "presets", list, where)
-    return [_preset(learner, source, row, f"{where}, preset {place}") for place, row in enumerate(rows, start=1)]
+    return [
+        replace(_preset(learner, source, row, f"{where}, preset {place}"), tuned=tuned)
+        for place, row in enumerate(rows, start=1)
+    ]
 
 
 def _preset(learner: str, source: str, row: Any, where: str) -> Preset:

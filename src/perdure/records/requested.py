@@ -17,6 +17,8 @@ from perdure.storage.files import write_json
 from perdure.storage.reading import ContentError, entry, read_json
 
 REQUEST = "request.json"
+DEFAULTS = "defaults"
+"""Key of the hyper-parameters that a run was not given, and that were not chosen for its stream."""
 
 
 def note_request(folder: RunFolder, request: Mapping[str, Any]) -> None:

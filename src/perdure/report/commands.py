@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
 from perdure.learners.catalog import CATALOG
+from perdure.named import typed_options
 from perdure.records.learner import RunRecord
 from perdure.streams.catalog import BENCHMARKS
-
-_OTHER_NAMES = {"hides_tasks": "--hide-tasks"}
 
 
 def command_of(record: RunRecord) -> str | None:
@@ -38,17 +35,4 @@ def command_of(record: RunRecord) -> str | None:
         "evaluate_every": evaluate.get("every"),
         "evaluate_on": evaluate.get("test_examples"),
     }
-    return shlex.join(["perdure", "run", record.learner, record.benchmark, *_typed(options)])
-
-
-def _typed(options: Mapping[str, Any]) -> list[str]:
-    words: list[str] = []
-    for name, value in options.items():
-        option = _OTHER_NAMES.get(name, f"--{name.replace('_', '-')}")
-        if value is True:
-            words.append(option)
-        elif value is False:
-            words.append(f"--no-{option.removeprefix('--')}")
-        elif value is not None:
-            words += [option, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
-    return words
+    return shlex.join(["perdure", "run", record.learner, record.benchmark, *typed_options(options)])

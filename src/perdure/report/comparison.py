@@ -61,13 +61,16 @@ def comparison_blocks(record: MethodsRecord) -> list[Block]:
         Paragraph(_legend(record, runs)),
         comparison_table(runs, record.request.baseline),
     ]
-    if len(runs) > 1:
+    tested = [it for it in runs if not np.isnan(_mean(it, "retained_accuracy"))]
+    if len(tested) > 1:
         caption = (
             "Retained accuracy against what one seed keeps between examples, and against the CPU time of an example. "
             "The line is the frontier: methods that no method of lower cost beats."
         )
-        blocks.append(Picture(image_of(accuracy_against_cost(runs), "svg"), caption))
-    blocks.append(Picture(image_of(metric_bars(runs), "svg"), f"Retained and learning accuracy, {_INTERVAL}."))
+        blocks.append(Picture(image_of(accuracy_against_cost(tested), "svg"), caption))
+    if tested:
+        caption = f"Retained and learning accuracy, {_INTERVAL}."
+        blocks.append(Picture(image_of(metric_bars(tested), "svg"), caption))
     watched = [it for it in runs if it.over_time is not None]
     if watched:
         blocks += _over_time(watched)

@@ -186,7 +186,7 @@ def _test_sets(tests: list[LabelledSet], split: Split) -> list[LabelledSet]:
 def _check_tests(test: LabelledSet | None, split: Split, validation: bool) -> None:
     if test is None and split.tests != "none" and not validation:
         raise ValueError(
-            f"tests is {split.tests!r}, but the data set has no test examples; give some, or choose tests 'none' to "
+            f"tests is {split.tests!r}, but the data set has no test examples; give some, or choose tests='none' to "
             "measure how arriving examples are predicted before they are learned"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from perdure.core import PerdureWarning
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import Benchmark, LabelledSet
-from perdure.streams.checks import check_examples, check_like_train, check_name
+from perdure.streams.checks import check_examples, check_like_train, check_name, refuse_first
 from perdure.streams.classes import ClassData, split_benchmark
 from perdure.streams.conversion import as_array
 from perdure.streams.raw.embeddings import read_embeddings
@@ -99,7 +101,10 @@ def from_dataset(
     split_of(split)
     x, y = examples_of("train", train, label=label, features=features)
     held_out = None if test is None else examples_of("test", test, label=label, features=features)
+    _refuse_numbers("train.y", y)
     classes = np.unique(y)
+    if len(classes) == 1:
+        _warn_one_class(classes[0])
     train_set = _numbered("train", x, y, classes)
     test_set = None if held_out is None else _numbered("test", *held_out, classes)
     if test_set is not None:
@@ -197,6 +202,15 @@ def from_avalanche(benchmark: Any, *, name: str = "avalanche") -> Benchmark:
             f"benchmark is a {type(benchmark).__name__}, expected a benchmark of Avalanche, which has train_stream and "
             "test_stream; for a data set use from_dataset, for arrays from_arrays"
         )
+    for part in ("train_stream", "test_stream"):
+        stream = getattr(benchmark, part)
+        if not len(stream):
+            raise ValueError(f"{part} is empty, expected at least one experience; make the benchmark with some")
+        if wrong := [n for n, it in enumerate(stream) if not hasattr(it, "dataset")]:
+            raise TypeError(
+                f"{part}[{wrong[0]}] is a {type(stream[wrong[0]]).__name__} without a dataset, expected an experience "
+                "of Avalanche; give it a dataset whose items begin with (x, y)"
+            )
     train, test = (
         [_items(f"{part}_stream[{n}].dataset", experience.dataset) for n, experience in enumerate(stream)]
         for part, stream in (("train", benchmark.train_stream), ("test", benchmark.test_stream))
@@ -235,7 +249,21 @@ def examples_of(
     for recognised, convert in _KINDS:
         if recognised(data):
             return convert(where, data, label, features)
-    raise TypeError(f"{where} is a {type(data).__name__}, expected {ACCEPTED}; convert it to one of these")
+    raise TypeError(f"{where} is a {type(data).__name__}, expected {ACCEPTED}; {_how_to_convert(data)}")
+
+
+def _how_to_convert(data: Any) -> str:
+    """Return how to make a data set of something else."""
+    if isinstance(data, Mapping):
+        names = list(data)[:2]
+        return f"give a pair, as (data[{names[0]!r}], data[{names[1]!r}])" if len(names) == 2 else "give a pair (x, y)"
+    if hasattr(data, "batch_size") and hasattr(data, "dataset"):
+        return "give its data set, data.dataset, not the batches"
+    if isinstance(data, list | tuple) and len(data) == 3:
+        return "give two of them: inputs and labels; tasks of your own are for from_arrays"
+    if isinstance(data, list) or (hasattr(data, "__iter__") and not hasattr(data, "dtype")):
+        return "collect the examples: x, y = zip(*data), and give (list(x), list(y))"
+    return "convert it to one of these"
 
 
 def _is_pair(data: Any) -> bool:
@@ -244,7 +272,15 @@ def _is_pair(data: Any) -> bool:
 
 def _of_pair(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
     x, y = data
+    _refuse_names(where, "a pair of arrays", label, features)
     return as_array(f"{where}.x", x), np.asarray(y) if _are_texts(y) else as_array(f"{where}.y", y)
+
+
+def _refuse_names(where: str, what: str, label: str | None, features: str | None) -> None:
+    """Refuse names of columns where there are none."""
+    for name, value in (("label", label), ("features", features)):
+        if value is not None:
+            raise ValueError(f"{name}={value!r} names a column, but {where} is {what}, which has none; leave it out")
 
 
 def _are_texts(y: Any) -> bool:
@@ -289,6 +325,7 @@ def _is_indexed(data: Any) -> bool:
 
 
 def _of_items(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
+    _refuse_names(where, "a data set of items (x, y)", label, features)
     return _items(where, data)
 
 
@@ -298,7 +335,12 @@ def _items(where: str, data: Any) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{where} is empty, expected at least one example; add some or leave it out")
     xs, ys = [], []
     for n in range(len(data)):
-        item = data[n]
+        try:
+            item = data[n]
+        except Exception as error:  # whatever the data set's own code raises
+            raise ValueError(
+                f"{where}[{n}] raised {type(error).__name__}: {error}; correct the data set, or leave that example out"
+            ) from error
         if not isinstance(item, tuple | list) or len(item) < 2:
             raise TypeError(f"{where}[{n}] is a {type(item).__name__}, expected (x, y); return both from __getitem__")
         xs.append(np.asarray(item[0]))
@@ -343,6 +385,31 @@ def _numbered(where: str, x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> 
     numbers = np.searchsorted(classes, y).astype(np.int32)
     check_examples(where, x, numbers, len(classes))
     return LabelledSet(x, numbers)
+
+
+def _refuse_numbers(where: str, y: np.ndarray) -> None:
+    """Refuse numbers that are not whole, which are no labels of classes.
+
+    Raises:
+        ValueError: naming the first place.
+    """
+    if y.dtype.kind == "f":
+        refuse_first(
+            where,
+            y,
+            ~np.isfinite(y) | (y != np.round(y)),
+            "a label of a class, a text or a whole number; make classes of numbers, or learn numbers with from_arrays",
+        )
+
+
+def _warn_one_class(only: Any) -> None:
+    """Warn that every answer will be right."""
+    warnings.warn(
+        f"train has one class only, {only}, so that every answer is right; give examples of others too, or check that "
+        "label= names the right column",
+        PerdureWarning,
+        stacklevel=3,
+    )
 
 
 def _n_classes(benchmark: Any) -> int | None:

@@ -53,25 +53,26 @@ class Split:
 
     def __post_init__(self) -> None:
         if self.scenario == "task" and self.are_tasks_hidden:
-            why = "hides_tasks is True" if self.hides_tasks else f"boundaries are {self.boundaries}"
+            why = "hides_tasks=True" if self.hides_tasks else f"boundaries={self.boundaries!r}"
             raise ValueError(
-                f"scenario is 'task', in which outputs of other tasks are masked, but {why}, so that nobody knows the "
-                "task; choose scenario 'class', or sharp boundaries and tasks that are not hidden"
+                f"scenario is 'task', in which outputs of other tasks are masked, but {why} hides tasks, so that "
+                f"nobody knows which; choose scenario='class', or leave out {why}"
             )
         if self.scenario == "task" and self.rounds > 1:
             raise ValueError(
                 f"scenario is 'task' and rounds is {self.rounds}, but a class whose outputs are masked elsewhere "
-                "belongs to one task only; choose scenario 'class' or 'domain', or one round"
+                "belongs to one task only; choose scenario='class' or scenario='domain', or leave out "
+                f"rounds={self.rounds}"
             )
         if self.scenario == "task" and self.tests == "all":
             raise ValueError(
-                "scenario is 'task' and tests is 'all', but outputs are masked by the task of a test; choose tests "
-                "'task', or scenario 'class'"
+                "scenario is 'task' and tests is 'all', but outputs are masked by the task of a test; choose "
+                "tests='task', or scenario='class'"
             )
         if self.boundaries != "sharp" and self.rounds > 1:
             raise ValueError(
-                f"boundaries are {self.boundaries} and rounds is {self.rounds}, expected one of them only; leave out "
-                "one of them"
+                f"boundaries is {self.boundaries!r} and rounds is {self.rounds}, expected one of them only; leave one "
+                "of them out"
             )
 
     @property
@@ -80,6 +81,8 @@ class Split:
         return self.hides_tasks or self.boundaries != "sharp"
 
 
+_ONLY_WITH: Mapping[str, Boundaries] = {"disjoint_share": "blurry", "blur": "blurry", "gaussian_width": "gaussian"}
+"""Options that have a meaning with some boundaries only."""
 OPTIONS = tuple(it.name for it in fields(Split))
 """Names of the options."""
 
@@ -92,7 +95,7 @@ def split_of(options: Mapping[str, Any]) -> Split:
 
     Raises:
         TypeError: if there is no such option, or one is of another kind.
-        ValueError: if an option is out of range, or two contradict each other.
+        ValueError: if an option is out of range, has no effect beside the others, or two contradict each other.
     """
     if unknown := [name for name in options if name not in OPTIONS]:
         raise TypeError(
@@ -101,7 +104,14 @@ def split_of(options: Mapping[str, Any]) -> Split:
         )
     for name, value in options.items():
         _CHECKS[name](name, value)
-    return Split(**options)
+    split = Split(**options)
+    for name, boundaries in _ONLY_WITH.items():
+        if name in options and split.boundaries != boundaries:
+            raise ValueError(
+                f"{name}={options[name]} has no effect, for it is of boundaries={boundaries!r}, and boundaries is "
+                f"{split.boundaries!r}; give boundaries={boundaries!r} too, or leave {name}={options[name]} out"
+            )
+    return split
 
 
 def grouped_classes(

@@ -18,6 +18,7 @@ from perdure.presets.comparison import METHODS
 from perdure.presets.learners import find_preset
 from perdure.records.errors import ResultsError
 from perdure.records.methods import MethodsRecord
+from perdure.report.comparison import save_comparison
 from perdure.storage.lock import FolderInUseError, FolderLock
 from perdure.streams.catalog import BenchmarkRecipe
 
@@ -74,16 +75,22 @@ def test_values_given_come_before_presets(tmp_path):
     assert online.learning_rate == 0.05  # the file has none
 
 
-def test_methods_without_values_are_named_with_what_they_need():
-    split = BenchmarkRecipe("mnist-split")
-    with pytest.raises(
-        ValueError, match=r"no preset for mnist-split of icarl \(needs learning_rate, .*--set icarl\.learning_"
-    ):
-        choose_methods(["icarl"], split)
-    rates = {"online": {"learning_rate": 0.1}}
-    chosen = choose_methods(["online", "icarl"], split, given=rates, lenient=True)
+OWN = """from perdure import Online
+from perdure.learn import rate
+
+class Mine(Online):
+    beta: float = rate("own")
+"""
+
+
+def test_methods_without_values_are_named_with_what_they_need(tmp_path):
+    (tmp_path / "mine_without_values.py").write_text(OWN)
+    own = f"{tmp_path / 'mine_without_values.py'}:Mine"
+    with pytest.raises(ValueError, match=r"no preset for digits-rotations of .*Mine \(needs .*beta.*--set .*Mine\."):
+        choose_methods([own], DIGITS)
+    chosen = choose_methods(["online", own], DIGITS, lenient=True)
     assert [type(it) for it in chosen.learners] == [Online]
-    assert "left out, since there is no preset for mnist-split: icarl" in chosen.notes
+    assert any("left out, since there is no preset for digits-rotations" in it for it in chosen.notes)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +104,15 @@ def test_methods_without_values_are_named_with_what_they_need():
 def test_bad_choices_are_refused(names, given, message):
     with pytest.raises(ValueError, match=message):
         choose_methods(names, DIGITS, given=given)
+
+
+def test_methods_that_need_hidden_task_numbers_are_refused_or_left_out():
+    hidden = BenchmarkRecipe("digits-split", {"hides_tasks": True})
+    with pytest.raises(ValueError, match=r"ewc needs task numbers, which digits-split hides; leave it out, or choose"):
+        choose_methods(["er", "ewc"], hidden)
+    chosen = choose_methods(["er", "ewc", "a-gem"], hidden, lenient=True)
+    assert [type(it) for it in chosen.learners] == [ER]
+    assert "left out, since digits-split hides the task numbers that they need: ewc, a-gem" in chosen.notes
 
 
 def test_the_baseline_is_er_or_the_first():
@@ -213,3 +229,14 @@ def test_a_stopped_study_has_its_page(monkeypatch, tmp_path):
     with pytest.raises(InterruptedRunError):
         compare(what, tmp_path, command="typed", progress=False, write_page=written.append)
     assert [it.folder for it in written] == [tmp_path]
+
+
+def test_a_stream_without_tests_has_a_page(here, tmp_path):
+    stream = BenchmarkRecipe("digits-split", {"tasks": 2, "examples_per_task": 20, "tests": "none"})
+    what = comparison([Online(0.1), SMALL_ER], stream, seeds=1)
+    record = compare(what, tmp_path, command="typed", progress=False).record
+    for path in save_comparison(record, tmp_path / "page.md", tmp_path / "page.html"):
+        assert path.exists()
+    page = (tmp_path / "page.md").read_text()
+    assert "prequential" in page
+    assert "frontier" not in page

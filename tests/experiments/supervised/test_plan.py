@@ -17,18 +17,18 @@ from perdure.updates.losses import mean_squared_error
 
 
 def test_published_values_are_taken_where_nothing_is_given():
-    learner, notes = choose_learner("mer", "mnist-permutations", {"memory_size": 500})
+    learner, notes, _ = choose_learner("mer", "mnist-permutations", {"memory_size": 500})
     assert learner == MER(0.03, 500, 25, beta=0.03, gamma=1.0, batches_per_example=10)
     assert notes == []
 
 
 def test_given_values_override_published_ones():
-    learner, _ = choose_learner("mer", "mnist-rotations", {"memory_size": 200, "beta": 0.5})
+    learner, _, _ = choose_learner("mer", "mnist-rotations", {"memory_size": 200, "beta": 0.5})
     assert learner == MER(0.1, 200, 10, beta=0.5, gamma=1.0, batches_per_example=5)
 
 
 def test_another_memory_size_is_noted():
-    learner, notes = choose_learner("er", "mnist-rotations", {"memory_size": 300})
+    learner, notes, _ = choose_learner("er", "mnist-rotations", {"memory_size": 300})
     assert learner == ER(0.1, 300, 10)
     assert len(notes) == 1
     assert "memory size 300; the hyper-parameters not given are those for 200" in notes[0]
@@ -39,16 +39,24 @@ def test_another_memory_size_is_noted():
     [("mer", "mnist-split", "digits-rotations"), ("c-maml", "cifar100", "mnist-rotations")],
 )
 def test_a_benchmark_without_preset_has_values_that_are_marked(name, benchmark, chosen_for):
-    learner, (note,) = choose_learner(name, benchmark, {})
+    learner, (note,), _ = choose_learner(name, benchmark, {})
     assert learner == choose_learner(name, chosen_for, {}).learner
-    assert f"were not chosen for {benchmark}, but for {chosen_for}; choose better ones: " in note
+    assert f"were not chosen for {benchmark}, but for {chosen_for}; choose better: perdure" in note
     assert f"perdure tune {name} {benchmark} --" in note
 
 
 def test_only_values_that_were_not_given_are_marked():
-    learner, (note,) = choose_learner("er", "mnist-split", {"learning_rate": 0.5, "memory_size": 70})
+    learner, (note,), _ = choose_learner("er", "mnist-split", {"learning_rate": 0.5, "memory_size": 70})
     assert learner == ER(0.5, 70, 10)
-    assert note.startswith("replay_batch_size = 10 were not chosen for mnist-split")
+    assert note.startswith("replay_batch_size = 10 was not chosen for mnist-split")
+
+
+def test_the_search_that_is_proposed_is_of_the_same_stream():
+    options = {"scenario": "domain", "hides_tasks": True, "task_order": [1, 0]}
+    (note,) = choose_learner("er", "digits-split", {}, options=options).notes
+    stream = "digits-split --scenario domain --hide-tasks"
+    assert f"were not chosen for {stream}, but for digits-rotations" in note
+    assert f"perdure tune er {stream} --learning-rate 0.01," in note
 
 
 def test_a_learner_that_is_given_all_it_needs_is_not_noted():

@@ -161,7 +161,7 @@ def test_a_stream_without_tests_cannot_be_evaluated_within_tasks(quick_run):
 def test_a_masked_loss_on_outputs_that_are_not_masked_is_told(quick_run):
     loss = CrossEntropyWithinTask((0, 0, 1, 1, 2, 2, 3, 3, 4, 4))
     by_class = BenchmarkRecipe("digits-split", {"examples_per_task": 5})
-    with pytest.warns(PerdureWarning, match="digits-split masks none when it tests: .* choose scenario 'task'"):
+    with pytest.warns(PerdureWarning, match="digits-split masks none when it tests: .* choose scenario='task'"):
         quick_run(Online(0.1, loss=loss), by_class)
     quick_run(Online(0.1), BenchmarkRecipe("digits-split", {**by_class.options, "scenario": "task"}))
 

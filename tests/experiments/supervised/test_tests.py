@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from perdure.core import PerdureWarning
 from perdure.experiments.supervised.program import Evaluator
 from perdure.experiments.tuning.tune import tune
 from perdure.learners.er import ER
+from perdure.learners.lda import LDA
 from perdure.learners.online import Online
 from perdure.records.learner import RunRecord
 from perdure.records.listing import list_records
@@ -81,3 +83,14 @@ def test_a_record_without_tests_is_listed_and_shown(prequential_run, tmp_path):
 def test_nothing_is_chosen_by_tests_that_are_not_there():
     with pytest.raises(ValueError, match="tests is 'none', but hyper-parameters are chosen by retained accuracy on"):
         tune("online", digits(tests="none"), {"learning_rate": [0.1, 0.2]}, progress=False)
+
+
+def test_tests_of_tasks_that_have_none_are_refused(quick_run):
+    with pytest.raises(ValueError, match=r"--full-matrix\), but digits-split has no test sets; leave it out"):
+        quick_run(Online(0.1), digits(tests="none"), evaluation="full")
+
+
+def test_a_run_that_measures_nothing_warns(quick_run):
+    with pytest.warns(PerdureWarning, match=r"nothing will be measured: .* and lda does not answer each example"):
+        quick_run(LDA(), digits(tests="none"))
+    quick_run(LDA(), digits(tests="all"))

@@ -79,11 +79,12 @@ def choose_methods(
         memory_size: examples that each may keep, if it keeps examples; None for what its preset has.
         given: hyper-parameters by learner.
         preset_file: whose presets to use where it has one, before perdure's own; None for perdure's own.
-        lenient: leave out learners without a preset, and tell so in a note.
+        lenient: leave out learners without a preset, and those that need task numbers which the stream hides, and tell
+            so in a note.
 
     Raises:
-        ValueError: if a learner is named twice or there is none of a name, a value is out of range, or learners lack
-            hyper-parameters.
+        ValueError: if a learner is named twice or there is none of a name, a value is out of range, learners lack
+            hyper-parameters, or need task numbers that the stream hides.
     """
     if len(set(names)) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
@@ -91,7 +92,7 @@ def choose_methods(
     if unused := sorted(set(given) - set(names)):
         raise ValueError(f"values are given for {', '.join(unused)}, not among the methods: {', '.join(names)}")
     own = {} if preset_file is None else {(it.learner, it.benchmark) for it in read_presets(preset_file)}
-    learners, notes, missing = [], [], {}
+    learners, notes, needing, missing = [], [], [], {}
     for name in names:
         values = dict(given.get(name, {}))
         if memory_size is not None and any(it.name == "memory_size" for it in hyperparameters(learner_class(name))):
@@ -102,12 +103,23 @@ def choose_methods(
         except MissingValuesError as error:
             missing[name] = error.missing
             continue
+        if choice.learner.needs_task and benchmark(0).hides_tasks:
+            needing.append(name)
+            continue
         learners.append(choice.learner)
         notes += [f"{name}: {it}" for it in choice.notes]
     if missing and not (lenient and learners):
         raise ValueError(_without_values(missing, benchmark.name))
+    if needing and not (lenient and learners):
+        raise ValueError(
+            f"{', '.join(needing)} need{'s' * (len(needing) == 1)} task numbers, which {benchmark.name} hides; leave "
+            f"{'it' if len(needing) == 1 else 'them'} out, or choose a stream with sharp boundaries that shows them "
+            "(no hides_tasks=True)"
+        )
     if missing:
         notes.append(f"left out, since there is no preset for {benchmark.name}: {', '.join(missing)}")
+    if needing:
+        notes.append(f"left out, since {benchmark.name} hides the task numbers that they need: {', '.join(needing)}")
     return Chosen(learners, notes)
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float64, Int
 from perdure.core import Learner
 from perdure.execution.compilation import finite
 from perdure.execution.job import DivergedError, Job
+from perdure.execution.warnings import warn
 from perdure.experiments.supervised.over_time import EvaluationOverTime
 from perdure.experiments.supervised.program import (
     Advance,
@@ -61,6 +62,7 @@ class LearnerJob(Job):
         """
         self.streams = SeedStreams.of(spec.benchmark, spec.seeds)
         self.learner: Learner[Any] = prepare(spec.learner, *self.streams.benchmarks)
+        _check_measured(spec, self.learner, self.streams.first)
         self.label = self.streams.label(learner_name(spec.learner))
         self.length = self.streams.length
         self.position = 0
@@ -201,3 +203,25 @@ class LearnerJob(Job):
     def _diverged(self, seed: int, what: str) -> DivergedError:
         inputs = input_range(self.streams.benchmarks[seed])
         return DivergedError(f"{what} (seed {self.streams.seeds[seed]}); lower the rates; {inputs}")
+
+
+def _check_measured(spec: RunSpec, learner: Learner[Any], first: Benchmark) -> None:
+    """Refuse tests of tasks that have none, and warn if nothing at all will be measured.
+
+    Raises:
+        ValueError: if there are no test sets, and all are to be tested after each task.
+    """
+    if len(first.test):
+        return
+    if spec.evaluation == "full":
+        raise ValueError(
+            f"all tasks are to be tested after each one (evaluation='full', or --full-matrix), but {first.name} has no "
+            "test sets; leave it out: prequential accuracy is measured on every example as it comes"
+        )
+    if learner.costly_outputs:
+        name = learner_name(learner)
+        warn(
+            f"nothing will be measured: {first.name} has no test sets, and {name} does not answer each example before "
+            "it learns it, since it finds its weights only when it is tested; give test sets, as tests='task' where "
+            "the data have some, or choose a learner with a network"
+        )

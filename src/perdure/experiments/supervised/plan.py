@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,17 +12,20 @@ from typing import Any, NamedTuple
 from perdure import models
 from perdure.core import Learner
 from perdure.execution.drive import Driving
+from perdure.experiments.supervised.defaults import note_of_defaults
 from perdure.experiments.supervised.result import Result
 from perdure.experiments.supervised.run import run_of
 from perdure.experiments.supervised.spec import RunSpec, run_spec
 from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of, name_typed, with_optimizer
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
+from perdure.learners.defaults import Taken
 from perdure.learners.hyperparameters import hyperparameters, required_and_known
+from perdure.named import typed_option, typed_options
 from perdure.presets.file import read_presets
-from perdure.presets.learners import Preset, find_default, find_preset
+from perdure.presets.learners import find_default, find_preset
 from perdure.records.errors import REPAIR, ResultsError
 from perdure.records.learner import RunRecord
-from perdure.records.requested import REQUEST, read_request
+from perdure.records.requested import DEFAULTS, REQUEST, read_request
 from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe
 from perdure.streams.raw.registry import DataError
 from perdure.streams.torch_file import FILE_DIGEST, DataFileRecipe
@@ -32,12 +36,22 @@ class Choice(NamedTuple):
 
     learner: Learner[Any]
     notes: list[str]
+    defaults: Taken | None = None
+    """Hyper-parameters that were not chosen for the benchmark; None if there are none."""
 
 
 class MissingValuesError(TypeError):
     """A learner lacks hyper-parameters, for which there is no preset."""
 
-    def __init__(self, name: str, benchmark: str, missing: list[str], remedy: str | None = None):
+    def __init__(
+        self,
+        name: str,
+        benchmark: str,
+        missing: list[str],
+        remedy: str | None = None,
+        *,
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ):
         """Say which, and how to have them.
 
         Args:
@@ -45,13 +59,18 @@ class MissingValuesError(TypeError):
             benchmark: name of the benchmark.
             missing: names of the hyper-parameters.
             remedy: what to do; None for giving or choosing them.
+            options: of the benchmark.
         """
         self.missing = missing
-        options = ", ".join(f"--{it.replace('_', '-')}" for it in missing)
-        searched = " ".join(f"--{it.replace('_', '-')} VALUES" for it in missing)
+        given = ", ".join(map(typed_option, missing))
+        searched = " ".join(f"{typed_option(it)} VALUES" for it in missing)
         super().__init__(
             f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; "
-            + (remedy or f"give them ({options}), or choose them with perdure tune {name} {benchmark} {searched}")
+            + (
+                remedy
+                or f"give them ({given}), or choose them: perdure tune {name} {_stream_typed(benchmark, options)} "
+                f"{searched}"
+            )
         )
 
 
@@ -90,14 +109,16 @@ def choose_learner(
         raise ValueError(f"{preset_file} holds no preset of {name} for {benchmark}, expected one; it holds {there}")
     values = {**(preset.hyperparameters if preset else {}), **given}
     required, _ = required_and_known(learner_class(name))
-    notes = []
-    if any(it not in values for it in required):
-        default = find_default(name_typed(name), None if memory_size is None else int(memory_size))
-        if default is not None and preset is None:
-            values = {**default.hyperparameters, **given}
-            notes.append(_note_of_default(name, typed or benchmark, default, given))
+    taken = None if preset is None or preset.tuned else preset
+    if preset is None and any(it not in values for it in required):
+        taken = find_default(name_typed(name), None if memory_size is None else int(memory_size))
+        values = {**(taken.hyperparameters if taken else {}), **given}
+    defaults, notes = None, []
+    if taken is not None and (own := {it: value for it, value in taken.hyperparameters.items() if it not in given}):
+        defaults = Taken(taken.benchmark if taken.tuned else None, own)
+        notes.append(note_of_defaults(learner_class(name), name, _stream_typed(typed or benchmark, options), defaults))
     if missing := [it for it in required if it not in values]:
-        raise MissingValuesError(name, typed or benchmark, missing)
+        raise MissingValuesError(name, typed or benchmark, missing, options=options)
     if preset is not None and set(preset.hyperparameters) - set(given):
         if not preset.exact:
             notes.append(
@@ -110,25 +131,13 @@ def choose_learner(
                 f"the hyper-parameters not given were chosen for a part of {benchmark}, {part}, and may not suit the "
                 "stream requested; choose others with perdure tune"
             )
-    return Choice(make_learner(name, **values), notes)
+    return Choice(make_learner(name, **values), notes, defaults)
 
 
-def _note_of_default(name: str, benchmark: str, default: Preset, given: Mapping[str, Any]) -> str:
-    """Return which values were not chosen for a benchmark, and what would choose better."""
-    taken = {it: value for it, value in default.hyperparameters.items() if it not in given}
-    rates = [it.name for it in hyperparameters(learner_class(name)) if it.kind is float and taken.get(it.name)]
-    tried = [
-        f"--{it.replace('_', '-')} {','.join(f'{taken[it] * factor:.3g}' for factor in _TRIED)}" for it in rates[:1]
-    ]
-    shown = ", ".join(f"{it} = {value:g}" for it, value in taken.items())
-    return (
-        f"{shown} were not chosen for {benchmark}, but for {default.benchmark}; choose better ones: "
-        f"{' '.join(['perdure tune', name, benchmark, *tried])}"
-    )
-
-
-_TRIED = (0.1, 0.3, 1.0, 3.0)
-"""Parts of a rate that a search may begin with."""
+def _stream_typed(benchmark: str, options: Mapping[str, Any]) -> str:
+    """Return a stream as it is typed after `perdure tune`: its name, and what of it a search may be given."""
+    known = {name: value for name, value in options.items() if name not in ("task_order", "validation")}
+    return shlex.join([benchmark, *typed_options(known)])
 
 
 def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:
@@ -144,7 +153,7 @@ def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:
             settings than hyper-parameters.
     """
     config = record.config
-    if (record.folder / REQUEST).exists():
+    if (record.folder / REQUEST).exists() and read_request(record.folder).keys() - {DEFAULTS}:
         return _spec_as_typed(record, data_dir)
     learner, benchmark, model = config["learner"], config["benchmark"], config["model"]
     own = [f"{part} {name}" for part, name in _own_parts(learner, benchmark, model)]
@@ -163,8 +172,9 @@ def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:
 
 def _spec_as_typed(record: RunRecord, data_dir: Path | None) -> RunSpec:
     """Return the specification of a run of own code or of a file, which are loaded again."""
+    request = read_request(record.folder)
     try:
-        typed = Typed.from_json(read_request(record.folder))
+        typed = Typed.from_json(request)
     except TypeError as cause:
         raise ResultsError(f"{record.folder / REQUEST} is damaged: {cause}; {REPAIR}") from cause
     learner, benchmark = record.config["learner"], record.config["benchmark"]
@@ -176,7 +186,8 @@ def _spec_as_typed(record: RunRecord, data_dir: Path | None) -> RunSpec:
         stream = benchmark_of(typed.benchmark, options, data_dir, typed)
     model = model_of(typed) or getattr(models, record.config["model"]["name"])
     spec = _run_spec(record, with_optimizer(made, typed.optimizer), stream, model)
-    return dataclasses.replace(spec, typed=typed.to_json())
+    kept = {name: request[name] for name in (DEFAULTS,) if name in request}
+    return dataclasses.replace(spec, typed=typed.to_json() | kept)
 
 
 def _run_spec(record: RunRecord, learner: Learner[Any], benchmark: Any, model: Any) -> RunSpec:

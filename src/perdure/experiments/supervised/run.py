@@ -14,15 +14,18 @@ from perdure.execution.drive import Driving, drive
 from perdure.execution.loggers.observers import make_loggers
 from perdure.execution.progress import Watch, say
 from perdure.execution.warnings import warn
+from perdure.experiments.supervised.defaults import as_json, note_of_defaults
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.result import Result, result_of, warn_of_no_gradients, write_record
 from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, run_spec
 from perdure.learners.catalog import learner_name
 from perdure.memory import BalancedBuffer
+from perdure.named import typed_options
 from perdure.records.folder import check_folder, own_folder
-from perdure.records.requested import REQUEST
+from perdure.records.requested import DEFAULTS, REQUEST
 from perdure.storage.files import write_json
 from perdure.streams.benchmark import Benchmark
+from perdure.streams.catalog import BenchmarkRecipe
 from perdure.updates.losses import CrossEntropyWithinTask
 
 CHECKPOINT_SECONDS = 30.0
@@ -94,6 +97,8 @@ def run(
         evaluate_every=evaluate_every,
         evaluate_on=evaluate_on,
     )
+    if spec.defaults is not None:
+        warn(_note(spec))
     how = Driving(
         checkpoint_seconds=checkpoint_seconds,
         previous=previous,
@@ -121,8 +126,8 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
 def _run_in_folder(spec: RunSpec, job: LearnerJob, how: Driving, folder: Path) -> Result:
     with own_folder(folder, spec.config) as home:
         home.begin(job.label, job.streams.checksums())
-        if spec.typed:
-            write_json(folder / REQUEST, dict(spec.typed))
+        if request := _request(spec):
+            write_json(folder / REQUEST, request)
         was_finished = home.finished and home.has_checkpoint  # which holds the states
         costs = drive(job, how.in_folder(home, _resume_command(spec, folder)))
         result = result_of(job, costs, from_record=was_finished)
@@ -131,6 +136,20 @@ def _run_in_folder(spec: RunSpec, job: LearnerJob, how: Driving, folder: Path) -
         elif home.is_there():
             write_record(home, result)
         return result
+
+
+def _note(spec: RunSpec) -> str:
+    assert spec.defaults is not None
+    cls, name = type(spec.learner), learner_name(spec.learner)
+    if isinstance(spec.benchmark, BenchmarkRecipe):
+        stream = shlex.join([spec.benchmark.name, *typed_options(spec.benchmark.options)])
+        return note_of_defaults(cls, name, stream, spec.defaults)
+    stream = getattr(spec.benchmark, "name", "this stream")
+    return note_of_defaults(cls, name, stream, spec.defaults, can_be_typed=False)
+
+
+def _request(spec: RunSpec) -> dict[str, Any]:
+    return {**spec.typed, **({} if spec.defaults is None else {DEFAULTS: as_json(spec.defaults)})}
 
 
 def _resume_command(spec: RunSpec, folder: Path) -> str:
@@ -156,5 +175,5 @@ def _warn_of_masked_loss(job: LearnerJob) -> None:
         warn(
             f"the loss of {learner_name(learner)} masks the outputs of other tasks, but {first.name} masks none when "
             "it tests: outputs are compared that were never learned against each other; leave out the loss, or choose "
-            "scenario 'task'"
+            "scenario='task'"
         )

@@ -18,6 +18,7 @@ from perdure.core import Example, Learner, StreamInfo
 from perdure.experiments.supervised.over_time import Sampling
 from perdure.experiments.supervised.streams import MakeBenchmark
 from perdure.learners.catalog import learner_name
+from perdure.learners.defaults import Taken, taken_defaults
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.records.describe import describe, digest, fields_of, fingerprint, name_of
 from perdure.records.folder import FORMAT, config_digest
@@ -52,6 +53,8 @@ class RunSpec:
     """When to evaluate within tasks; None for only at their ends."""
     typed: Mapping[str, Any] = field(default_factory=dict)
     """Where own code and files are, to resume it by; decides nothing."""
+    defaults: Taken | None = None
+    """Hyper-parameters that were not given, nor chosen for this stream; decides nothing."""
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -121,7 +124,13 @@ def run_spec(
         evaluation,
         alignment,
         _sampling(evaluate_every, evaluate_on),
+        defaults=_defaults(learner, benchmark),
     )
+
+
+def _defaults(learner: Learner[Any], benchmark: Any) -> Taken | None:
+    taken = taken_defaults(learner)
+    return None if taken is None or taken.chosen_for == getattr(benchmark, "name", None) else taken
 
 
 def _sampling(every: int | None, test_examples: int | None) -> Sampling | None:
@@ -162,6 +171,16 @@ def default_model(benchmark: Benchmark | MakeBenchmark) -> MakeModel:
     return getattr(models, getattr(benchmark, "network", models.benchmark_mlp.__name__))
 
 
+_WITHOUT_TASKS = {
+    "er-ace-released": "er-ace-released-task-free",
+    "er-algorithm-5": "er",
+    "la-maml-task-incremental": "la-maml",
+    "sync-task-incremental": "sync",
+    "c-maml-task-incremental": "c-maml",
+}
+"""What is nearest to a learner and needs no task numbers."""
+
+
 def prepare(learner: Learner[Any], *benchmarks: Benchmark) -> Learner[Any]:
     """Return the learner with the information about its streams, and with the loss that their targets ask for.
 
@@ -178,8 +197,9 @@ def prepare(learner: Learner[Any], *benchmarks: Benchmark) -> Learner[Any]:
     first, name = benchmarks[0], learner_name(learner)
     if learner.needs_task and first.hides_tasks:
         raise ValueError(
-            f"{name} needs task numbers, which {first.name} hides; choose a learner that needs none, such as er or "
-            f"mer, or, to see what {name} does when it knows the tasks, give hides_tasks=False and sharp boundaries"
+            f"{name} needs task numbers, which {first.name} hides; choose a learner that needs none, such as "
+            f"{_WITHOUT_TASKS.get(name, 'er or mer')}, or, to see what {name} does when it knows the tasks, a stream "
+            "with sharp boundaries that shows them (no hides_tasks=True)"
         )
     changes: dict[str, Any] = {}
     if getattr(learner, "stream_info", "not wanted") is None:

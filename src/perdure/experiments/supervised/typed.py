@@ -38,6 +38,8 @@ class Typed:
     """Column of the file's labels."""
     task: str | None = None
     """Column of the file's tasks."""
+    features: str | None = None
+    """Column or array of the file's inputs."""
     test: str | None = None
     """File of the tests."""
 
@@ -84,7 +86,7 @@ def benchmark_of(
         typed: a name, `my_stream.py:make`, or a path.
         options: of the benchmark, those given.
         data_dir: where to look for raw files.
-        table: with `label`, `task` and `test` of a file.
+        table: with `label`, `task`, `features` and `test` of a file.
 
     Raises:
         ValueError: if there is no such benchmark, or it cannot have the options given.
@@ -94,7 +96,7 @@ def benchmark_of(
     table = table or Typed()
     if _is_file(typed):
         return _of_file(typed, options, table)
-    if given := [f"--{it}" for it in ("label", "task", "test") if getattr(table, it) is not None]:
+    if given := [f"--{it}" for it in ("label", "task", "features", "test") if getattr(table, it) is not None]:
         raise ValueError(
             f"{', '.join(given)} is of a stream in a file, and {typed} is none; leave it out, or give a file in "
             f"{', '.join(TABLES)}"
@@ -186,9 +188,11 @@ def _of_file(path: str, options: Mapping[str, Any], table: Typed) -> Any:
     if path.endswith(".pt"):
         return DataFileRecipe(Path(path), options)
     if table.task is None:
-        return from_dataset(path, table.test, name=Path(path).stem, label=table.label, **options)
+        return from_dataset(
+            path, table.test, name=Path(path).stem, label=table.label, features=table.features, **options
+        )
     if options:
         raise ValueError(
             f"{', '.join(options)} is given with --task {table.task}, which tells the tasks; leave one of them out"
         )
-    return from_table(path, table.test, label=table.label, task=table.task)
+    return from_table(path, table.test, label=table.label, task=table.task, features=table.features)

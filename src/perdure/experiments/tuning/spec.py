@@ -155,7 +155,7 @@ def _validation_recipe(benchmark: Any) -> BenchmarkRecipe | OwnRecipe | HeldOut:
     if benchmark.options.get("tests") == "none":
         raise ValueError(
             "tests is 'none', but hyper-parameters are chosen by retained accuracy on the test sets of validation "
-            "streams; choose tests 'task' or 'all', and run with tests 'none' what was chosen"
+            "streams; choose tests='task' or tests='all', and run what was chosen with tests='none'"
         )
     try:
         return dataclasses.replace(benchmark, options={**benchmark.options, "validation": True})

@@ -123,8 +123,8 @@ def _no_array(path: Path, archive: Any, members: Mapping[str, Any], name: str, p
 
 
 def _name_it(part: str, name: str = "NAME") -> str:
-    """Return how to name the features or the classes of a file, typed or in Python."""
-    return f"give --{part} {name}, or in Python {part}={name!r}"
+    """Return how to name the features or the classes of a file."""
+    return f"give {part}={name!r}"
 
 
 def _in_words(archive: Any, member: Any) -> str:
