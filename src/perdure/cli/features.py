@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from perdure.cli.commands import examples, group, listed, required
-from perdure.cli.console import DataDir, Log, Previous, Quiet, print_table, say
+from perdure.cli.console import DataDir, Log, Previous, Quiet, Ray, cluster_of, print_table, say
 
 
 def train(
@@ -117,6 +117,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the class sets, functions and heads.")] = 0,
     out: RecordFolder = None,
     data_dir: DataDir = None,
+    ray: Ray = None,
     quiet: Quiet = False,
 ) -> None:
     """Test representations by the published protocol: a sweep of rates, then many runs, and what they retain."""
@@ -131,7 +132,7 @@ def evaluate(
         representations, counts, heads=named, runs=runs, order=order, oracle=oracle, fresh_head=fresh_head, seed=seed
     )
     folder = out or spec.default_folder()
-    evaluate_all(spec, folder, data_dir=data_dir, progress=not quiet)
+    evaluate_all(spec, folder, data_dir=data_dir, progress=not quiet, engine=cluster_of(ray))
     report_run(folder)
 
 
