@@ -94,6 +94,7 @@ def compare(
     Each method has its preset for the memory requested, or the values given. What the folder already holds is not run
     again; after Ctrl-C the same command continues. If a run failed, the exit status is 1.
     """
+    engine = engine_of(workers, ray)  # first: an address that does not answer is named at once
     from perdure.experiments.methods.compare import choose_methods, compare, comparison
     from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of, name_typed, own_learner
     from perdure.report.comparison import save_pages
@@ -137,7 +138,7 @@ def compare(
         what,
         folder,
         command=typed,
-        engine=engine_of(workers, ray),
+        engine=engine,
         progress=not quiet,
         write_page=lambda record: save_pages(record, *pages),
     )

@@ -121,6 +121,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Test representations by the published protocol: a sweep of rates, then many runs, and what they retain."""
+    cluster = cluster_of(ray)  # first: an address that does not answer is named at once
     from perdure.cli.report import report_run
     from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec
 
@@ -132,7 +133,7 @@ def evaluate(
         representations, counts, heads=named, runs=runs, order=order, oracle=oracle, fresh_head=fresh_head, seed=seed
     )
     folder = out or spec.default_folder()
-    evaluate_all(spec, folder, data_dir=data_dir, progress=not quiet, engine=cluster_of(ray))
+    evaluate_all(spec, folder, data_dir=data_dir, progress=not quiet, engine=cluster)
     report_run(folder)
 
 

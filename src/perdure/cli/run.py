@@ -107,6 +107,7 @@ def _run(
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
+    cluster = cluster_of(ray)  # first: an address that does not answer is named at once
     from perdure.execution.drive import Driving
     from perdure.execution.loggers.observers import make_loggers
     from perdure.experiments.supervised.apart import run_somewhere
@@ -156,7 +157,7 @@ def _run(
         say("finished before; delete the folder to run it again")
     else:
         how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=not quiet, loggers=loggers)
-        run_somewhere(spec, how, folder, cluster_of(ray))
+        run_somewhere(spec, how, folder, cluster)
     report_run(folder)
 
 

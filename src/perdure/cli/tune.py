@@ -77,6 +77,7 @@ def _tune(
     ray: Ray = None,
     quiet: Quiet = False,
 ) -> None:
+    cluster = cluster_of(ray)  # first: an address that does not answer is named at once
     from perdure.experiments.supervised.typed import Typed, benchmark_of, benchmarks_in_words, model_of, own_learner
     from perdure.experiments.tuning.space import parse_values
     from perdure.experiments.tuning.spec import tuning_spec
@@ -101,7 +102,7 @@ def _tune(
     spec = tuning_spec(learner_name, recipe, grid, trials=n_trials, seeds=seeds, model=model_of(typed))
     spec = dataclasses.replace(spec, typed=typed.to_json())
     folder = out or spec.default_folder()
-    result = tune_of(spec, folder, progress=not quiet, engine=cluster_of(ray), write_page=write_pages)
+    result = tune_of(spec, folder, progress=not quiet, engine=cluster, write_page=write_pages)
     file = preset or folder / "preset.toml"
     add_preset(file, result.preset)
     names = [learner_name, where]

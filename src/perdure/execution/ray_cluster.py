@@ -133,13 +133,13 @@ def connect(address: str) -> Any:
     Raises:
         RayError: if it is not installed, or no cluster answers within 10 seconds.
     """
+    _check_that_something_answers(address)  # before Ray is imported, which takes seconds
     try:
         import ray
     except ImportError as cause:
         raise RayError("Ray is not installed; install perdure with its extra: pip install 'perdure[ray]'") from cause
     if ray.is_initialized():
         return ray
-    _check_that_something_answers(address)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will have it; it warns otherwise
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     options |= {"num_cpus": usable_cpus(), "include_dashboard": False} if address == LOCAL else {"address": address}
