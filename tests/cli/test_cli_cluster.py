@@ -13,7 +13,7 @@ SHORT = ["digits-rotations", "--tasks", "2", "--examples-per-task", "20", "--qui
 COMMANDS = {
     "run": ["run", "online", *SHORT, "--seeds", "2"],
     "tune": ["tune", "online", *SHORT, "--learning-rate", "0.01,0.1", "--seeds", "1"],
-    "evaluate": ["features", "evaluate", "sine", "--runs", "1", "--quiet"],
+    "evaluate": ["features", "evaluate", "sine", "--heads", "ridge", "--runs", "1", "--quiet"],
     "compare": ["compare", "online", *SHORT],
 }
 

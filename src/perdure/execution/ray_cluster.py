@@ -32,6 +32,7 @@ CPUS = 1
 MEMORY = 2**30
 """Bytes of memory of a task."""
 _SECONDS_TO_ANSWER = 6.0
+_SECONDS_BETWEEN_LOOKS = 0.2
 _SETTINGS = ("JAX_", "XLA_")
 """How names of variables begin that tasks have from here, unless their node sets them."""
 
@@ -201,6 +202,8 @@ def _do(job: Job, files: Mapping[str, bytes], settings: Mapping[str, str]) -> It
         try:
             word = None
             while not isinstance(word, Ended):
+                while not worker.pipe.poll(_SECONDS_BETWEEN_LOOKS):
+                    pass  # a request to stop is noticed between two looks only, not while a word is waited for
                 word = worker.next_word()
                 now = folder_files(folder, sent)
                 if any(not name.endswith(".txt") for name in now.changed) or isinstance(word, Ended):

@@ -41,14 +41,14 @@ def test_another_memory_size_is_noted():
 def test_a_benchmark_without_preset_has_values_that_are_marked(name, benchmark, chosen_for):
     learner, (note,) = choose_learner(name, benchmark, {})
     assert learner == choose_learner(name, chosen_for, {}).learner
-    assert f"were not chosen for {benchmark}, but for {chosen_for}; choose better ones: " in note
+    assert f" not chosen for {benchmark}, but for {chosen_for}; choose better ones: " in note
     assert f"perdure tune {name} {benchmark} --" in note
 
 
 def test_only_values_that_were_not_given_are_marked():
     learner, (note,) = choose_learner("er", "mnist-split", {"learning_rate": 0.5, "memory_size": 70})
     assert learner == ER(0.5, 70, 10)
-    assert note.startswith("replay_batch_size = 10 were not chosen for mnist-split")
+    assert note.startswith("replay_batch_size = 10 was not chosen for mnist-split")
 
 
 def test_a_learner_that_is_given_all_it_needs_is_not_noted():
