@@ -239,7 +239,8 @@ def test_plain_fields_are_checked(values, error, message):
 
 
 def test_plain_numbers_are_leaves_and_what_shapes_the_program_is_not():
-    learner = Plain(0.1, share=-1, **{"steps": np.int64(3)})
+    counted: Any = np.int64(3)
+    learner = Plain(0.1, share=-1, steps=counted)
     assert jax.tree.leaves((learner.share, learner.of_rate)) == [-1.0, 1.0]
     assert len(jax.tree.leaves(learner)) == 5
     assert type(learner.steps) is int
