@@ -123,7 +123,8 @@ def _note_of_default(name: str, benchmark: str, default: Preset, given: Mapping[
     ]
     shown = ", ".join(f"{it} = {value:g}" for it, value in taken.items())
     return (
-        f"{shown} {'was' if len(taken) == 1 else 'were'} not chosen for {benchmark}, but for {default.benchmark}; choose better ones: "
+        f"{shown} {'was' if len(taken) == 1 else 'were'} not chosen for {benchmark}, but for {default.benchmark}; "
+        "choose better ones: "
         f"{' '.join(['perdure tune', name, benchmark, *tried])}"
     )
 
