@@ -35,6 +35,33 @@ class MyLearner(NetworkLearner[MyState]):
         return state.model
 
 
+class Plain(NetworkLearner[MyState]):
+    """SGD whose fields are annotated only."""
+
+    needs_task = False
+
+    learning_rate: float
+    share: float = 1
+    steps: int = 1
+    backwards: bool = False
+    part: str = "all"
+    loss: Loss | None = loss_field()
+
+    def init(self, model, example, key):
+        return MyState(model)
+
+    def answering(self, state):
+        return state.model
+
+    def observe(self, state, example, key):
+        assert self.part in ("all", "none")
+        sign = -1.0 if self.backwards else 1.0
+        for _ in range(self.steps):
+            gradient = example_gradient(state.model, example.x, example.y, or_cross_entropy(self.loss))
+            model = sgd_step(gradient.model, gradient.grads, sign * self.share * self.learning_rate)
+        return MyState(model), Info(gradient.loss, predict_one(state.model, example.x))
+
+
 class Unfinished(NetworkLearner[MyState]):
     needs_task = False
 
@@ -61,6 +88,17 @@ def make(seed, tasks=2):
     return from_arrays([part(8) for _ in range(tasks)], [part(6) for _ in range(tasks)], name="sums")
 """
 
+ENVIRONMENT = """
+import gymnasium
+
+
+def car():
+    return gymnasium.make("MountainCar-v0", max_episode_steps=10)
+
+
+number = 5
+"""
+
 NET = """
 from perdure.models import MLP
 
@@ -71,8 +109,8 @@ def Net(example, n_outputs, key):
 
 
 def write_own_code(folder):
-    """Write my_method.py, my_stream.py and my_net.py into a folder."""
-    for name, text in (("my_method", LEARNER), ("my_stream", STREAM), ("my_net", NET)):
+    """Write my_method.py, my_stream.py, my_net.py and my_env.py into a folder."""
+    for name, text in (("my_method", LEARNER), ("my_stream", STREAM), ("my_net", NET), ("my_env", ENVIRONMENT)):
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
 
 

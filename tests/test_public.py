@@ -11,7 +11,10 @@ import pytest
 import perdure
 from perdure.learners.catalog import CATALOG
 
-MODULES = ["perdure", "perdure.learn", "perdure.models", "perdure.representation", "perdure.rl", "perdure.testing"]
+MODULES = [
+    "perdure",
+    *(f"perdure.{it}" for it in ("learn", "loggers", "models", "representation", "rl", "testing")),
+]
 NAMES = [(module, name) for module in MODULES for name in import_module(module).__all__]
 
 

@@ -1,4 +1,5 @@
 from . import learn as learn
+from . import loggers as loggers
 from . import models as models
 from . import representation as representation
 from . import rl as rl

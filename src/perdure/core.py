@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree, Shaped
 
+from perdure.fields import Rate as Rate
+from perdure.fields import declare_plain_fields
+
 AnyArray = Array | np.ndarray
 """Streams live in NumPy until they are learned from."""
-Rate = float | Float[Array, ""]
-"""A float hyper-parameter: a number, or an array that may be traced."""
 
 
 class PerdureWarning(UserWarning):
@@ -70,6 +71,9 @@ class Info(NamedTuple):
 class Learner(eqx.Module, Generic[State]):
     """A continual-learning method: a frozen record of hyper-parameters with four pure methods.
 
+    A field that is annotated as `float`, `int`, `bool` or `str` is a hyper-parameter, also where it is not declared as
+    one by `perdure.learn.rate` or another function that says what it means and which values it takes.
+
     The state is a NamedTuple whose leaves are all arrays, so it can be scanned over, vmapped over seeds and
     saved bit for bit. Float hyper-parameters may be traced arrays, so that learners that differ only in their rates
     run side by side in one program.
@@ -83,6 +87,10 @@ class Learner(eqx.Module, Generic[State]):
     costly_outputs: ClassVar[bool] = False
     """Is answering far more work than learning? Then a run does not ask for `Info.outputs` before each example, and
     reports no prequential accuracy."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        declare_plain_fields(cls)
 
     @abstractmethod
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> State:

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 LEARNERS, BENCHMARKS, MODELS, ENVIRONMENTS = (
     f"perdure.{it}" for it in ("learners", "benchmarks", "models", "environments")
 )
 """Groups of entry points."""
+
+
+_executed_here: dict[str, Path] = {}
+"""Files that were executed by their path, by the name of their module."""
+_copies: list[TemporaryDirectory[str]] = []
+"""Folders of files that another process sent; they are removed when this one ends."""
 
 
 class OwnCodeError(ValueError):
@@ -79,6 +86,44 @@ def short_name(text: str) -> str:
     return ".".join(it for it in (Path(place).stem if place.endswith(".py") else place, name) if it)
 
 
+class Source(NamedTuple):
+    """A file of own code, as another process may need it."""
+
+    module: str
+    """Name of its module."""
+    path: Path
+    content: bytes
+
+
+def sources() -> list[Source]:
+    """Return the files of own code that this process has executed, and what they have imported from beside them."""
+    executed = {name: it for name, it in _executed_here.items() if name in sys.modules}
+    folders = {it.parent for it in executed.values()}
+    files = {name: _file_of(module) for name, module in list(sys.modules.items()) if name.isidentifier()}
+    beside = {name: it for name, it in files.items() if it is not None and it.parent in folders}
+    return [
+        Source(name, it, it.read_bytes())
+        for name, it in {**executed, **beside}.items()
+        if it.suffix == ".py" and it.is_file()
+    ]
+
+
+def provide(given: Sequence[Source]) -> None:
+    """Make own code of another process, which may be on another machine, importable here.
+
+    A file is executed where it is; if it is not here, or not the same, a copy of it is.
+    """
+    if not all(it.path.is_file() and it.path.read_bytes() == it.content for it in given):
+        _copies.append(TemporaryDirectory(prefix="perdure-own-"))
+        here = Path(_copies[-1].name).resolve()
+        given = [it._replace(path=here / it.path.name) for it in given]
+        for it in given:
+            it.path.write_bytes(it.content)
+    for it in given:
+        if it.module not in sys.modules:
+            _execute(it.module, it.path, str(it.path))
+
+
 def _loaded(name: str, entry: EntryPoint) -> Any:
     try:
         return entry.load()
@@ -118,6 +163,10 @@ def _executed(path: Path, place: str) -> ModuleType:
         name = f"own_{name}_{sha256(str(path).encode()).hexdigest()[:8]}"
         if name in sys.modules:
             return sys.modules[name]
+    return _execute(name, path, place)
+
+
+def _execute(name: str, path: Path, place: str) -> ModuleType:
     spec = spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -132,6 +181,7 @@ def _executed(path: Path, place: str) -> ModuleType:
         if not isinstance(cause, Exception | SystemExit):
             raise
         raise OwnCodeError(f"{place} fails to import{_where(cause, path)}: {type(cause).__name__}: {cause}") from cause
+    _executed_here[name] = path
     return module
 
 

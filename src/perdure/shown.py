@@ -27,7 +27,11 @@ class InShort(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """What draws a figure. It is named and not imported, since Matplotlib takes long to load."""
+    """What draws a figure.
+
+    It is named and not imported: Matplotlib takes long to load, and what draws stands after results in the order of
+    the packages. The test of that order lists every module that is named so.
+    """
 
     module: str
     function: str

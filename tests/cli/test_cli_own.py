@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from perdure.records.agent import AgentRecord
 from perdure.records.learner import RunRecord
+from perdure.records.tuning import TuningRecord
 from tests import own_code
 
 OWN = ["run", "my_method.py:MyLearner", "my_stream.py:make", "--model", "my_net.py:Net", "--quiet"]
@@ -40,6 +42,31 @@ def test_own_learner_stream_and_network_run_and_resume(typed, folder):
     assert again.summary is not None
     np.testing.assert_array_equal(again.accuracy, record.accuracy)
     assert "MyLearner" in typed("report", folder / "mine", cwd=folder).stdout
+
+
+def test_plain_fields_of_an_own_learner_are_options(typed, folder):
+    help = typed("run", "my_method.py:Plain", "--help", cwd=folder).stdout
+    for option in ("--learning-rate", "--share", "--steps", "--backwards", "--part"):
+        assert option in help
+    given = ["--learning-rate", "0.1", "--share", "0.5", "--steps", "2", "--backwards", "--part", "none"]
+    ended = typed("run", "my_method.py:Plain", "my_stream.py:make", *given, "--quiet", "--out", "it", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    values = {"learning_rate": 0.1, "share": 0.5, "steps": 2, "backwards": True, "part": "none"}
+    assert RunRecord.load(folder / "it").config["learner"]["hyperparameters"] == values
+    assert typed("check", "my_method.py:Plain", cwd=folder).returncode == 0
+    ended = typed("run", "my_method.py:Plain", "my_stream.py:make", "--quiet", cwd=folder)
+    assert "so it needs values of learning_rate; give them (--learning-rate)" in ended.stderr
+    ended = typed("run", "my_method.py:Plain", "my_stream.py:make", "--steps", "1.5", cwd=folder)
+    assert "--steps" in ended.stderr
+
+
+def test_plain_fields_of_an_own_learner_are_searched(typed, folder):
+    search = ["tune", "my_method.py:Plain", "my_stream.py:make", "--quiet", "--seeds", "1", "--out", "it"]
+    ended = typed(*search, "--learning-rate", "0.1", "--share", "0.5,1", "--steps", "1,2", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    record = TuningRecord.load(folder / "it")
+    tried = {(it["share"], it["steps"]) for it in record.request.combinations}
+    assert tried == {(0.5, 1), (0.5, 2), (1.0, 1), (1.0, 2)}
 
 
 def test_a_run_of_code_that_has_changed_is_not_resumed(typed, folder):
@@ -221,12 +248,13 @@ def test_names_that_an_installed_package_offers_work(typed, folder, monkeypatch)
     installed = folder / "installed"
     (installed / "tiny-1.0.dist-info").mkdir(parents=True)
     own_code.write_own_code(installed)
-    for module in ("method", "stream", "net"):
+    for module in ("method", "stream", "net", "env"):
         (installed / f"my_{module}.py").rename(installed / f"tiny_{module}.py")
     (installed / "tiny-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
     (installed / "tiny-1.0.dist-info" / "entry_points.txt").write_text(
         "[perdure.learners]\ntiny-sgd = tiny_method:MyLearner\nbroken = tiny_absent:It\n"
         "[perdure.benchmarks]\ntiny-sums = tiny_stream:make\n[perdure.models]\ntiny-net = tiny_net:Net\n"
+        "[perdure.environments]\ntiny-car = tiny_env:car\ntiny-number = tiny_env:number\n"
     )
     monkeypatch.syspath_prepend(str(installed))
     run = ["run", "tiny-sgd", "tiny-sums", "--model", "tiny-net", "--learning-rate", "0.1", "--quiet", "--out", "it"]
@@ -238,3 +266,15 @@ def test_names_that_an_installed_package_offers_work(typed, folder, monkeypatch)
     assert typed("resume", "it", "--quiet", cwd=folder).returncode == 0
     ended = typed("run", "broken", "tiny-sums", cwd=folder)
     assert "broken of tiny (tiny_absent:It) fails to import: ModuleNotFoundError" in ended.stderr
+    play = ["rl", "train", "dqn", "--schedule", "0:20", "--episodes", "1", "--quiet", "--out", "played"]
+    ended = typed(*play, "tiny-car", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    played = AgentRecord.load(folder / "played")
+    assert (played.environment, played.config["environment"]["source"]) == ("MountainCar-v0", "tiny-car")
+    (folder / "played" / "summary.json").unlink()
+    ended = typed("resume", "played", "--quiet", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    ended = typed(*play, "tiny-number", cwd=folder)
+    assert "tiny-number is a int, expected a class or a function without arguments" in ended.stderr
+    ended = typed(*play, "tiny-cat", cwd=folder)
+    assert "unknown environment 'tiny-cat'; did you mean 'tiny-car'? Known: catcher" in ended.stderr

@@ -104,7 +104,7 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
             "--observation frames was given for CartPole-v1",
         ),
         (["train", "dqn", "CartPole-v1", "--schedule", "0:400"], "lasts 400 frames, less than an episode"),
-        (["train", "dqn", "own.py:Env"], "own.py:Env was given as the environment, but there is no file"),
+        (["train", "dqn", "own.py:Env"], "own.py does not exist; give the path of your file"),
         (["train", "dqn", "catcher", "--observation", "sound"], "unknown observation 'sound'"),
         (["train", "dqn", "catcher", "--schedule", "1-5"], "expected level:frames separated by commas"),
         (["train", "dqn", "catcher", "--schedule", "0:500"], "lasts 500 frames, less than an episode"),

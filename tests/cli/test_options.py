@@ -45,6 +45,7 @@ def mistake(typed, tmp_path):
         ("run er digits-rotations --qiet", "there is no option --qiet; did you mean --quiet?"),
         ("run er digits-rotations --seed 3", "there is no option --seed; did you mean --seeds or --first-seed?"),
         ("results --rot runs", "there is no option --rot; --help lists the options that there are"),
+        ("compare er digits-rotations --seed 3", "there is no option --seed; did you mean --seeds or --first-seed?"),
         ("report runs --figure x", "there is no option --figure; did you mean --figures?"),
         ("reproduce mer --fast", "there is no option --fast; --help lists the options that there are"),
         ("features train sine --step 3", "there is no option --step; did you mean --steps"),

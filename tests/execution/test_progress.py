@@ -1,8 +1,11 @@
+import builtins
 import re
+import sys
+from types import SimpleNamespace
 
 import pytest
 
-from perdure.execution import progress
+from perdure.execution import bars, progress
 from perdure.execution.progress import ProgressUpdate, job_progress, jobs_progress, say
 from perdure.machine.status import STATUS
 
@@ -116,3 +119,66 @@ def test_elsewhere_there_are_lines_now_and_then(all_jobs, monkeypatch):
         "b: 50%, 1,234/s",
         "1 of 3: c [red]: its process was killed by SIGKILL",
     ]
+
+
+class ZMQInteractiveShell:
+    """By the name of its class, Rich knows that it is in a notebook."""
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """What is displayed in the output of a cell: a list for each place, which grows when the place is drawn again."""
+    places = []
+
+    def display(content, *, raw, display_id):
+        assert raw
+        assert display_id
+        places.append([content])
+        return SimpleNamespace(update=lambda content, raw: places[number].append(content))
+
+    number = 0
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    monkeypatch.setattr(bars, "_SECONDS_BETWEEN_DRAWINGS", 0.0)
+    return places
+
+
+def test_in_a_notebook_a_bar_is_redrawn_in_one_place(notebook, capsys):
+    with job_progress("er on [red] <digits>", 0, 200, "examples", show=True) as report:
+        report(ProgressUpdate(50, 200, 10.0, "accuracy so far 50 %"))
+        report(ProgressUpdate(200, 200, 10.0, "accuracy so far 80 %"))
+    (drawn,) = notebook
+    assert len(drawn) > 3
+    last = drawn[-1]
+    assert last["text/plain"].startswith("er on [red] <digits>\n")
+    assert "100%" in last["text/plain"]
+    assert "accuracy so far 80 %" in last["text/plain"]
+    assert "50 %" not in last["text/plain"]
+    assert "&lt;digits&gt;" in last["text/html"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_in_a_notebook_jobs_are_redrawn_in_one_place(notebook, capsys):
+    with jobs_progress({"a": 1.0, "b": 2.0, "c [red]": 1.0}, show=True) as display:
+        half_way(display)
+    (drawn,) = notebook
+    lines = drawn[-1]["text/plain"].splitlines()
+    assert lines[0].startswith("1 of 3: c [red]: its process was killed by SIGKILL")
+    assert [it.split()[0] for it in lines[1:]] == ["all:", "b"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_in_a_notebook_nothing_is_displayed_if_not_asked_for(notebook):
+    with job_progress("er", 0, 10, "steps", show=False) as report:
+        report(ProgressUpdate(5, 10, 1.0))
+    assert notebook == []
+
+
+def test_a_notebook_is_not_flooded(notebook, monkeypatch):
+    monkeypatch.setattr(bars, "_SECONDS_BETWEEN_DRAWINGS", 60.0)
+    with job_progress("er", 0, 1000, "steps", show=True) as report:
+        for n in range(1000):
+            report(ProgressUpdate(n + 1, 1000, 1.0))
+    (drawn,) = notebook
+    assert len(drawn) == 2
+    assert "100%" in drawn[-1]["text/plain"]

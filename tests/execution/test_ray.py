@@ -97,6 +97,20 @@ class TestCluster:
         assert run_jobs(jobs, RayCluster(cluster.address), show=False) == []
         assert [int(line.split()[0]) for line in _lines(tmp_path / "a")] == [0, stopped_at]
 
+    def test_what_says_nothing_is_stopped_too(self, cluster, do, tmp_path):
+        """As in the middle of a compilation: nothing is heard of it for long."""
+        told = []
+
+        def stop():
+            time.sleep(10)
+            told.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=stop, daemon=True).start()
+        with pytest.raises(InterruptedRunError):
+            run_jobs([Job("a", 1.0, do.beat_silently, tmp_path / "a")], RayCluster(cluster.address), show=False)
+        assert time.monotonic() - told[0] < 30
+
 
 def _lines(folder):
     return (folder / "beginnings").read_text().splitlines()

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from perdure.execution import drive
+from perdure.execution import apart, drive
+from perdure.execution.pool import Failure
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.run import run
 from perdure.learners.er import ER
@@ -172,3 +173,23 @@ def power_cut_at(act_at, one_by_one):
             run()
 
     return cut
+
+
+@pytest.fixture
+def jobs_here(monkeypatch):
+    """Have jobs done in this process; the names of those that were done, and of those that are to fail."""
+    done, failing = [], set()
+
+    def run_stages(stages, *, show, after_each):
+        failures = []
+        for job in (job for stage in stages for job in stage.jobs):
+            if job.name in failing:
+                failures.append(Failure(job.name, "its process was killed by SIGKILL"))
+                continue
+            done.append(job.name)
+            job.work(job.folder, lambda update: None)
+            after_each()
+        return failures
+
+    monkeypatch.setattr(apart, "run_stages", run_stages)
+    return done, failing

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
+from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import perdure
-from perdure.core import StreamInfo
+from perdure.core import Rate, StreamInfo
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
     flag,
     hyperparameters,
     known_stream_info,
+    numeric_hyperparameters,
     rate,
     required_and_known,
     stream_info_field,
@@ -146,7 +150,7 @@ def test_what_a_learner_declares():
         "learning_rate": (float, 0.0),
         "memory_size": (int, 1),
         "replay_batch_size": (int, 1),
-        "memory_rule": (str, 0),
+        "memory_rule": (str, -math.inf),
         "beta": (float, 0.0),
         "gamma": (float, 0.0),
         "batches_per_example": (int, 1),
@@ -193,3 +197,50 @@ def test_a_learner_that_has_not_been_told_of_its_stream_says_how():
     (remedy,) = re.findall(r"use (dataclasses\.replace\(.*\)) with", str(error.value))
     learner = eval(remedy, {"dataclasses": dataclasses, "perdure": perdure, "learner": Flagged(0.1)})
     assert known_stream_info(learner) == StreamInfo(n_outputs=10, n_tasks=5, task_sizes=(100,) * 5)
+
+
+class Plain(Online):
+    """Fields that are annotated only, beside others that are no hyper-parameters; not a learner to be used."""
+
+    share: float  # pyright: ignore[reportGeneralTypeIssues]
+    of_rate: Rate = 1
+    steps: int = 2
+    backwards: bool = False
+    part: str = "all"
+    other: Any = 3
+    perhaps: float | None = None
+    fixed: ClassVar[int] = 7
+    declared_otherwise: float = eqx.field(default=0.5)
+
+
+def test_plain_fields_are_declared_by_their_annotation():
+    own = {it.name: (it.kind, it.minimum, it.maximum) for it in hyperparameters(Plain) if it.name != "learning_rate"}
+    assert own == {
+        name: (kind, -math.inf, math.inf)
+        for name, kind in {"share": float, "of_rate": float, "steps": int, "backwards": bool, "part": str}.items()
+    }
+    assert required_and_known(Plain)[0] == ["learning_rate", "share"]
+    searched = [it.name for it in numeric_hyperparameters(Plain)]
+    assert searched == ["learning_rate", "share", "of_rate", "steps", "backwards"]
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"share": math.nan}, ValueError, "share = nan, expected a finite number$"),
+        ({"steps": 1.5}, TypeError, "steps = 1.5 is of type float, expected a whole number$"),
+        ({"backwards": 1}, TypeError, "backwards = 1 is of type int, expected True or False"),
+        ({"part": 3}, TypeError, "part = 3 is of type int, expected a text"),
+    ],
+)
+def test_plain_fields_are_checked(values, error, message):
+    with pytest.raises(error, match=message):
+        Plain(0.1, **{"share": 1.0} | values)
+
+
+def test_plain_numbers_are_leaves_and_what_shapes_the_program_is_not():
+    counted: Any = np.int64(3)
+    learner = Plain(0.1, share=-1, steps=counted)
+    assert jax.tree.leaves((learner.share, learner.of_rate)) == [-1.0, 1.0]
+    assert len(jax.tree.leaves(learner)) == 5
+    assert type(learner.steps) is int

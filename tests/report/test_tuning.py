@@ -9,10 +9,14 @@ import pytest
 from matplotlib.collections import PathCollection
 from rich.console import Console
 
+from perdure.experiments.tuning.spec import tuning_spec
 from perdure.metrics.transfer import mean_and_interval
-from perdure.records.tuning import LogUniform, Trial, TuningResult, best_first
+from perdure.records.folder import own_folder
+from perdure.records.requested import note_request
+from perdure.records.tuning import LogUniform, Trial, TuningRecord, TuningResult, best_first, write_trials
 from perdure.report.figures.style import COLOURS
-from perdure.report.tuning import save_search_figure, search_figure, trials_table
+from perdure.report.tuning import save_search_figure, save_search_pages, search_figure, trials_table
+from perdure.streams.catalog import BenchmarkRecipe
 
 LEARNING_RATE = (0.01, 0.1, 1.0, 10.0)
 BETA = (0.03, 0.3)
@@ -131,3 +135,21 @@ def test_the_same_search_gives_the_same_files(result, tmp_path):
     first, second = (save_search_figure(result, tmp_path / name) for name in "ab")
     assert [path.name for path in first] == ["search.png", "search.svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_the_page_has_what_is_finished(tmp_path):
+    recipe = BenchmarkRecipe("digits-rotations", {"tasks": 1, "examples_per_task": 20})
+    spec = tuning_spec("online", recipe, {"learning_rate": [0.01, 0.1, 1.0]}, seeds=2)
+    with own_folder(tmp_path, spec.config) as home:
+        note_request(home, spec.request.to_json())
+        write_trials(
+            tmp_path, [Trial({"learning_rate": rate}, mean_and_interval([rate, rate / 2])) for rate in (0.01, 0.1)]
+        )
+    save_search_pages(TuningRecord.load(tmp_path), tmp_path / "results.md", tmp_path / "pages" / "results.html")
+    page = (tmp_path / "results.md").read_text()
+    assert "# online on validation streams of digits-rotations" in page
+    assert "2 of 3 combinations tried, the search is not finished." in page
+    rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("|")]
+    assert [it.strip(" *") for it in rows[2]] == ["0.1", "7.50", "31.77"]
+    assert rows[3][0].strip(" *") == "0.01"
+    assert "data:image/svg" in (tmp_path / "pages" / "results.html").read_text()

@@ -200,7 +200,7 @@ def test_something_else_is_refused(data, error, message):
 
 @pytest.mark.parametrize("data", [(X, Y), Items(X, Y)])
 def test_a_column_is_of_data_that_have_columns(data):
-    with pytest.raises(ValueError, match="label='z' names a column, but train is .*, which has none; leave it"):
+    with pytest.raises(ValueError, match=r"label='z' names a column, but train is .*, which has none; leave it"):
         from_dataset(data, label="z")
     with pytest.raises(ValueError, match="features='z' names a column"):
         from_dataset(data, features="z")

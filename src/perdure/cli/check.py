@@ -13,6 +13,7 @@ from perdure.cli.console import print_table, say
 from perdure.cli.learners import learner_commands, own_learner_command
 
 if TYPE_CHECKING:
+    from perdure.learners.hyperparameters import Hyperparameter
     from perdure.testing.report import Report
 
 
@@ -50,10 +51,14 @@ def _tried(learner_name: str) -> dict[str, Any]:
     cls = learner_class(learner_name)
     required, _ = required_and_known(cls)
     known = {it.name: it for it in hyperparameters(cls)}
-    return {name: _RATE if known[name].kind is float else max(known[name].minimum, _SIZE) for name in required}
+    return {name: _value_of(known[name]) for name in required if known[name].kind in _VALUES}
 
 
-_RATE, _SIZE = 0.05, 3
+_VALUES = {float: 0.05, int: 3, bool: False}
+
+
+def _value_of(known: Hyperparameter) -> Any:
+    return max(known.minimum, _VALUES[known.kind])
 
 
 def _table(report: Report) -> Table:

@@ -121,7 +121,7 @@ class ExplainingCommand(typer.core.TyperCommand):
             return f"there is no option {option}; did you mean {spelled}?"
         if self.elsewhere is not None and (others := self.elsewhere(option)):
             return f"{self.name} has no {option}; {', '.join(others)} {'has' if len(others) == 1 else 'have'}"
-        near = get_close_matches(option, known, n=2)
+        near = [it for it in known if option.removeprefix("--") in it][:2] or get_close_matches(option, known, n=2)
         hint = f"did you mean {' or '.join(near)}?" if near else "--help lists the options that there are"
         return f"there is no option {option}; {hint}"
 

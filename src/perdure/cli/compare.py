@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,11 @@ from perdure.cli.console import (
     EvaluateEvery,
     EvaluateOn,
     ExamplesPerTask,
+    FileLabel,
+    FileTask,
+    FileTest,
+    Hidden,
+    Model,
     Quiet,
     Ray,
     Tasks,
@@ -25,11 +31,11 @@ from perdure.cli.console import (
     note,
     print_table,
     say,
+    sizes_given,
 )
 from perdure.cli.splits import with_split_options
-from perdure.learners.catalog import CATALOG
 from perdure.presets.comparison import METHODS
-from perdure.streams.catalog import BENCHMARKS, benchmark_names
+from perdure.streams.catalog import BenchmarkRecipe, benchmark_names
 
 if TYPE_CHECKING:
     from perdure.experiments.methods.compare import Compared
@@ -38,11 +44,24 @@ if TYPE_CHECKING:
 @with_split_options
 def compare(
     methods: Annotated[
-        str | None, typer.Argument(help="Learners, separated by commas.", show_default=", ".join(METHODS))
+        str | None,
+        typer.Argument(
+            help="Learners, separated by commas; own ones as my_method.py:MyLearner.", show_default=", ".join(METHODS)
+        ),
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Argument(help=f"One of: {', '.join(benchmark_names())}.", show_default=False)
+        str | None,
+        typer.Argument(
+            help=f"One of: {', '.join(benchmark_names())}; or your own: my_stream.py:make, data.csv, data.parquet, "
+            "data.npz, data.pt.",
+            show_default=False,
+        ),
     ] = None,
+    model: Model = None,
+    hidden: Hidden = None,
+    label: FileLabel = None,
+    task: FileTask = None,
+    test: FileTest = None,
     *,
     split: dict[str, Any],
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, the same streams for all methods.")] = 5,
@@ -81,13 +100,15 @@ def compare(
     Each method has its preset for the memory requested, or the values given. What the folder already holds is not run
     again; after Ctrl-C the same command continues. If a run failed, the exit status is 1.
     """
+    engine = engine_of(workers, ray)  # first: an address that does not answer is named at once
     from perdure.experiments.methods.compare import choose_methods, compare, comparison
+    from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of, name_typed, own_learner
     from perdure.report.comparison import save_pages
-    from perdure.streams.catalog import BenchmarkRecipe
 
-    names, name = _names(methods, benchmark)
+    names, where = _names(methods, benchmark)
     options = {"tasks": tasks, "examples_per_task": examples_per_task, "degrees": degrees, **split}
-    recipe = BenchmarkRecipe(name, {option: it for option, it in options.items() if it is not None}, data_dir)
+    table = Typed(label=label, task=task, test=test)
+    recipe = benchmark_of(where, {option: it for option, it in options.items() if it is not None}, data_dir, table)
     chosen = choose_methods(
         names or METHODS,
         recipe,
@@ -95,17 +116,26 @@ def compare(
         given=_values(set_ or []),
         preset_file=preset,
         lenient=names is None,
+        typed=where,
     )
     for remark in chosen.notes:
         note(remark)
+    shared = replace(
+        table,
+        benchmark=None if isinstance(recipe, BenchmarkRecipe) else where,
+        model=model,
+        hidden=sizes_given(hidden),
+    )
     what = comparison(
         chosen.learners,
         recipe,
+        model=model_of(shared),
+        typed=[replace(shared, learner=own_learner(it)).to_json() for it in chosen.names],
         seeds=range(first_seed, first_seed + seeds),
         full_matrix=full_matrix,
         evaluate_every=evaluate_every,
         evaluate_on=evaluate_on,
-        baseline=baseline,
+        baseline=None if baseline is None else name_typed(baseline),
     )
     typed = shlex.join(["perdure", *sys.argv[1:]])
     folder = out or what.default_folder()
@@ -114,7 +144,7 @@ def compare(
         what,
         folder,
         command=typed,
-        engine=engine_of(workers, ray),
+        engine=engine,
         progress=not quiet,
         write_page=lambda record: save_pages(record, *pages),
     )
@@ -145,24 +175,27 @@ def report_comparison(compared: Compared, page: Path | None = None, html: Path |
 
 def _names(methods: str | None, benchmark: str | None) -> tuple[list[str] | None, str]:
     """Return the methods, None for those compared unless told otherwise, and the benchmark."""
-    if benchmark is None and methods in BENCHMARKS:
+    from perdure.experiments.supervised.typed import benchmarks_in_words, is_benchmark
+
+    if benchmark is None and methods is not None and "," not in methods and is_benchmark(methods):
         methods, benchmark = None, methods
     if benchmark is None:
         given = "" if methods is None else f" after {methods}"
-        raise ValueError(f"give a benchmark{given}: {', '.join(benchmark_names())}")
+        raise ValueError(f"give a benchmark{given}: {', '.join(benchmarks_in_words())}")
     return None if methods is None else [it.strip() for it in methods.split(",") if it.strip()], benchmark
 
 
 def _values(texts: list[str]) -> dict[str, dict[str, Any]]:
     """Return hyper-parameters by learner, given texts like "er.learning_rate=0.1"."""
-    from perdure.learners.catalog import learner_class
+    from perdure import own
+    from perdure.learners.catalog import CATALOG, learner_class
     from perdure.learners.hyperparameters import hyperparameters
 
     values: dict[str, dict[str, Any]] = {}
     for text in texts:
         where, is_given, value = text.partition("=")
-        name, dot, field = where.partition(".")
-        if not (is_given and dot) or name not in CATALOG:
+        name, dot, field = where.rpartition(".")
+        if not (is_given and dot and (name in CATALOG or own.is_own(name, own.LEARNERS))):
             raise ValueError(f"--set is {text!r}, expected METHOD.NAME=VALUE, as er.learning_rate=0.1")
         known = {it.name: it for it in hyperparameters(learner_class(name))}
         wanted = known.get(field.replace("-", "_"))
@@ -187,6 +220,8 @@ compare_command = command(
         "perdure compare digits-rotations --seeds 3",
         "perdure compare er,er-ace,der++ digits-split --scenario class --shuffle-classes",
         "perdure compare er,mer,der++ mnist-rotations --memory-size 200 --out compare/rotations",
+        "perdure compare my_method.py:MyLearner,mer my_stream.py:make --seeds 3",
+        "perdure compare er,mer data.csv --label y --task part --test test.csv",
         "perdure compare er,mer mnist-rotations --set er.learning_rate=0.05 --evaluate-every 500 --evaluate-on 500",
     ),
 )

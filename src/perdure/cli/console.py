@@ -96,6 +96,17 @@ Ray = Annotated[
 ]
 
 
+def cluster_of(ray: str | None) -> Engine | None:
+    """Return the Ray cluster at an address, None if there is no address.
+
+    Raises:
+        RayError: if Ray is not installed, or no cluster answers.
+    """
+    from perdure.execution.ray_cluster import RayCluster
+
+    return None if ray is None else RayCluster(ray)
+
+
 def engine_of(workers: int | None, ray: str | None) -> Engine:
     """Return where runs run: processes of this machine, or tasks of a Ray cluster.
 
@@ -104,16 +115,13 @@ def engine_of(workers: int | None, ray: str | None) -> Engine:
         RayError: if Ray is not installed, or no cluster answers.
     """
     from perdure.execution.processes import Processes
-    from perdure.execution.ray_cluster import RayCluster
     from perdure.machine.cores import usable_cpus
 
-    if ray is None:
-        return Processes(workers or usable_cpus())
-    if workers is not None:
+    if ray is not None and workers is not None:
         raise ValueError(
             f"--workers {workers} is for this machine, and --ray {ray} decides itself; leave one of them out"
         )
-    return RayCluster(ray)
+    return cluster_of(ray) or Processes(workers or usable_cpus())
 
 
 def sizes_given(text: str | None) -> tuple[int, ...] | None:

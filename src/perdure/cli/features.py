@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from perdure.cli.commands import examples, group, listed, required
-from perdure.cli.console import DataDir, Log, Previous, Quiet, print_table, say
+from perdure.cli.console import DataDir, Log, Previous, Quiet, Ray, cluster_of, print_table, say
 
 
 def train(
@@ -117,9 +117,11 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the class sets, functions and heads.")] = 0,
     out: RecordFolder = None,
     data_dir: DataDir = None,
+    ray: Ray = None,
     quiet: Quiet = False,
 ) -> None:
     """Test representations by the published protocol: a sweep of rates, then many runs, and what they retain."""
+    cluster = cluster_of(ray)  # first: an address that does not answer is named at once
     from perdure.cli.report import report_run
     from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec
 
@@ -131,7 +133,7 @@ def evaluate(
         representations, counts, heads=named, runs=runs, order=order, oracle=oracle, fresh_head=fresh_head, seed=seed
     )
     folder = out or spec.default_folder()
-    evaluate_all(spec, folder, data_dir=data_dir, progress=not quiet)
+    evaluate_all(spec, folder, data_dir=data_dir, progress=not quiet, engine=cluster)
     report_run(folder)
 
 

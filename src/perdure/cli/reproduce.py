@@ -50,6 +50,7 @@ def reproduce(
     What the folder already holds is not run again; after Ctrl-C the same command continues. If a run failed, the exit
     status is 1.
     """
+    engine = engine_of(workers, ray)  # first: an address that does not answer is named at once
     from perdure.experiments.reproduction.measure import default_study_folder, measure
     from perdure.presets.studies import load_study
 
@@ -61,7 +62,7 @@ def reproduce(
         measuring,
         table.split(","),
         root,
-        engine=engine_of(workers, ray),
+        engine=engine,
         data_dir=data_dir,
         progress=not quiet,
         write_page=lambda record: save_study(record, typed, *pages),

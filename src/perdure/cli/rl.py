@@ -15,7 +15,8 @@ from perdure.rl.catalog import AGENTS, GAMES
 
 _ENVIRONMENT = (
     f"One of: {', '.join(GAMES)}; an environment of Gymnasium (CartPole-v1) or gymnax (gymnax:Breakout-MinAtar); a "
-    "class or function in a file (my_env.py:Env); or several of them as levels, joined by +."
+    "class or function in a file (my_env.py:Env), or one of an installed package; or several of them as "
+    "levels, joined by +."
 )
 Observation = Annotated[
     str,

@@ -24,7 +24,9 @@ from perdure.cli.console import (
     Model,
     Previous,
     Quiet,
+    Ray,
     Tasks,
+    cluster_of,
     note,
     say,
     sizes_given,
@@ -105,13 +107,15 @@ def _run(
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints.")] = 30.0,
     data_dir: DataDir = None,
     log: Log = None,
+    ray: Ray = None,
     previous: Previous = False,
     quiet: Quiet = False,
 ) -> None:
+    cluster = cluster_of(ray)  # first: an address that does not answer is named at once
     from perdure.execution.drive import Driving
     from perdure.execution.loggers.observers import make_loggers
+    from perdure.experiments.supervised.apart import run_somewhere
     from perdure.experiments.supervised.plan import choose_learner
-    from perdure.experiments.supervised.run import run_of
     from perdure.experiments.supervised.spec import run_spec
     from perdure.experiments.supervised.typed import Typed, model_of, own_learner, with_optimizer
     from perdure.records.folder import is_finished
@@ -158,7 +162,7 @@ def _run(
         say("finished before; delete the folder to run it again")
     else:
         how = Driving(checkpoint_seconds=checkpoint_seconds, previous=previous, progress=not quiet, loggers=loggers)
-        run_of(spec, how, folder)
+        run_somewhere(spec, how, folder, cluster)
     report_run(folder)
 
 

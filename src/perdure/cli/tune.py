@@ -23,7 +23,9 @@ from perdure.cli.console import (
     Hidden,
     Model,
     Quiet,
+    Ray,
     Tasks,
+    cluster_of,
     note,
     print_table,
     say,
@@ -35,7 +37,7 @@ from perdure.named import typed_options
 from perdure.streams.catalog import BenchmarkRecipe, benchmark_names
 
 if TYPE_CHECKING:
-    from perdure.records.tuning import TuningResult
+    from perdure.records.tuning import TuningRecord, TuningResult
 
 
 class _SearchKind(StrEnum):
@@ -76,8 +78,10 @@ def _tune(
         Path | None, typer.Option(help="TOML file to write the best into.", show_default="preset.toml in OUT")
     ] = None,
     data_dir: DataDir = None,
+    ray: Ray = None,
     quiet: Quiet = False,
 ) -> None:
+    cluster = cluster_of(ray)  # first: an address that does not answer is named at once
     from perdure.experiments.supervised.typed import Typed, benchmark_of, benchmarks_in_words, model_of, own_learner
     from perdure.experiments.tuning.space import parse_values
     from perdure.experiments.tuning.spec import tuning_spec
@@ -102,12 +106,19 @@ def _tune(
     spec = tuning_spec(learner_name, recipe, grid, trials=n_trials, seeds=seeds, model=model_of(typed))
     spec = dataclasses.replace(spec, typed=typed.to_json())
     folder = out or spec.default_folder()
-    result = tune_of(spec, folder, progress=not quiet)
+    result = tune_of(spec, folder, progress=not quiet, engine=cluster, write_page=write_pages)
     file = preset or folder / "preset.toml"
     add_preset(file, result.preset)
     names = [learner_name, where]
     own_parts = {"model": model, "hidden": hidden, "label": label, "task": task, "features": features, "test": test}
     _report_search(result, folder, file, {**own_parts, "data_dir": data_dir}, names)
+
+
+def write_pages(record: TuningRecord) -> None:
+    """Write what is finished of a search as results.md and results.html in its folder."""
+    from perdure.report.tuning import save_search_pages
+
+    save_search_pages(record, record.folder / "results.md", record.folder / "results.html")
 
 
 _EXAMPLES = ["perdure tune NAME digits-rotations --learning-rate 0.01,0.03,0.1"]
@@ -144,4 +155,4 @@ def _report_search(
         note(remark)
     options = {"preset": preset, "seeds": 5, **result.options, **given}
     command = shlex.join(["perdure", "run", *names, *typed_options(options)])
-    say(f"\nrecord and figure: {folder}\nmeasure the chosen: {command}")
+    say(f"\nrecord, figure and page: {folder}\nmeasure the chosen: {command}")

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from perdure.execution.bars import Bars, bars
 from perdure.machine.status import STATUS
 
 _SECONDS_BETWEEN_LINES = 60.0  # for each job, where there is no terminal to draw bars on
@@ -68,35 +69,35 @@ def _one_bar(label: str, position: int, total: int | None, *, show: bool) -> Ite
     )
     if show:
         STATUS.clear()
-    with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
+    with bars(columns, show=show, everywhere=True) as drawn:
         if show:
-            bar.console.print(label, style="bold", highlight=False, markup=False)
-        line = bar.add_task("", completed=position, total=total, speed="compiling", words="")
-        yield lambda at, speed, words: bar.update(line, completed=at, speed=speed, words=words)
+            drawn.say(label, "bold")
+        line = drawn.add("", completed=position, total=total, speed="compiling", words="")
+        yield lambda at, speed, words: drawn.update(line, completed=at, speed=speed, words=words)
 
 
 class JobsProgress:
-    """Shows a bar for each running job and one for all; on what is no terminal, a line now and then."""
+    """Shows a bar for each running job and one for all; where no bars are drawn, a line now and then."""
 
-    def __init__(self, bar: Progress, efforts: Mapping[str, float]):
+    def __init__(self, bars: Bars, efforts: Mapping[str, float]):
         """Show all jobs as waiting.
 
         Args:
-            bar: where to draw.
+            bars: where to draw.
             efforts: of every job by name, in any unit: its share of the bar for all.
         """
-        self._bar = bar
+        self._bars = bars
         self._efforts = efforts
         self._shares = dict.fromkeys(efforts, 0.0)
         self._ended = 0
         self._lines: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
-        self._all = bar.add_task("", total=sum(efforts.values()), speed="", words="")
+        self._all = bars.add("", total=sum(efforts.values()), speed="", words="")
         self._show_all()
 
     def started(self, name: str) -> None:
         """Show a job as running."""
-        self._lines[name] = self._bar.add_task(escape(name), total=None, speed="starting", words="")
+        self._lines[name] = self._bars.add(escape(name), total=None, speed="starting", words="")
         self._said[name] = time.monotonic()
 
     def moved(self, name: str, update: ProgressUpdate) -> None:
@@ -104,16 +105,16 @@ class JobsProgress:
         self._shares[name] = update.position / update.total
         speed = f"{update.units_per_second:,.0f}/s"
         line = self._lines[name]
-        self._bar.update(line, completed=update.position, total=update.total, speed=speed, words=update.words)
+        self._bars.update(line, completed=update.position, total=update.total, speed=speed, words=update.words)
         self._show_all()
-        if self._bar.disable and time.monotonic() - self._said[name] > _SECONDS_BETWEEN_LINES:
+        if not self._bars.is_drawn and time.monotonic() - self._said[name] > _SECONDS_BETWEEN_LINES:
             self._said[name] = time.monotonic()
             self._say(f"{name}: {self._shares[name]:.0%}, {speed}")
 
     def ended(self, name: str, how: str) -> None:
         """Take away a job's bar and say how it ended."""
         if name in self._lines:
-            self._bar.remove_task(self._lines.pop(name))
+            self._bars.remove(self._lines.pop(name))
         self._shares[name] = 1.0
         self._ended += 1
         self._show_all()
@@ -122,7 +123,7 @@ class JobsProgress:
     def lost(self, name: str, why: str) -> None:
         """Take away the bar of a job that is to be done again, and say why."""
         if name in self._lines:
-            self._bar.remove_task(self._lines.pop(name))
+            self._bars.remove(self._lines.pop(name))
         self._shares[name] = 0.0
         self._show_all()
         self._say(f"{name}: {why}; it will be resumed elsewhere")
@@ -132,10 +133,10 @@ class JobsProgress:
 
     def _show_all(self) -> None:
         done = sum(self._efforts[name] * share for name, share in self._shares.items())
-        self._bar.update(self._all, completed=done, description=f"[bold]all: {self._count()}")
+        self._bars.update(self._all, completed=done, description=f"[bold]all: {self._count()}")
 
     def _say(self, line: str) -> None:
-        self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._bars.say(line)
 
 
 @contextmanager
@@ -148,7 +149,6 @@ def jobs_progress(efforts: Mapping[str, float], *, show: bool) -> Iterator[JobsP
     """
     if show:
         STATUS.clear()
-    console = Console(stderr=True, quiet=not show)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=10),
@@ -157,5 +157,5 @@ def jobs_progress(efforts: Mapping[str, float], *, show: bool) -> Iterator[JobsP
         TextColumn("{task.fields[words]}", style="green", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not (show and console.is_terminal)) as bar:
-        yield JobsProgress(bar, efforts)
+    with bars(columns, show=show) as drawn:
+        yield JobsProgress(drawn, efforts)

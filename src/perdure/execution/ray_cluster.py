@@ -32,6 +32,7 @@ CPUS = 1
 MEMORY = 2**30
 """Bytes of memory of a task."""
 _SECONDS_TO_ANSWER = 6.0
+_SECONDS_BETWEEN_LOOKS = 0.2
 _SETTINGS = ("JAX_", "XLA_")
 """How names of variables begin that tasks have from here, unless their node sets them."""
 
@@ -133,13 +134,13 @@ def connect(address: str) -> Any:
     Raises:
         RayError: if it is not installed, or no cluster answers within 10 seconds.
     """
+    _check_that_something_answers(address)  # before Ray is imported, which takes seconds
     try:
         import ray
     except ImportError as cause:
         raise RayError("Ray is not installed; install perdure with its extra: pip install 'perdure[ray]'") from cause
     if ray.is_initialized():
         return ray
-    _check_that_something_answers(address)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will have it; it warns otherwise
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     options |= {"num_cpus": usable_cpus(), "include_dashboard": False} if address == LOCAL else {"address": address}
@@ -201,6 +202,8 @@ def _do(job: Job, files: Mapping[str, bytes], settings: Mapping[str, str]) -> It
         try:
             word = None
             while not isinstance(word, Ended):
+                while not worker.pipe.poll(_SECONDS_BETWEEN_LOOKS):
+                    pass  # a request to stop is noticed between two looks only, not while a word is waited for
                 word = worker.next_word()
                 now = folder_files(folder, sent)
                 if any(not name.endswith(".txt") for name in now.changed) or isinstance(word, Ended):

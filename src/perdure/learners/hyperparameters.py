@@ -1,7 +1,8 @@
 """Declaring a learner's hyper-parameters, with what each means and which values it takes.
 
 Rates are leaves of the learner, so that they may be traced or differ along a vmapped axis. Counts, flags and choices
-shape the program and are static, and so are loss and optimizer.
+shape the program and are static, and so are loss and optimizer. Fields of a learner that are not declared, but
+annotated as `float`, `int`, `bool` or `str`, are hyper-parameters of any value (`perdure.fields`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from jax.core import Tracer
 
 from perdure.core import StreamInfo
+from perdure.fields import declared
 
 
 class Hyperparameter(NamedTuple):
@@ -24,10 +26,10 @@ class Hyperparameter(NamedTuple):
 
     name: str
     kind: type
-    """`float` for rates, `int` for counts, `bool` for flags, `str` for choices."""
+    """`float` for rates, `int` for counts, `bool` for flags, `str` for words."""
     help: str
     minimum: float | int
-    """Smallest value; of no meaning for a flag or a choice."""
+    """Smallest value, −infinity if there is none; of no meaning for a flag or a word."""
     maximum: float
     """Largest value; infinity if there is none."""
     options: tuple[str, ...] = ()
@@ -36,32 +38,22 @@ class Hyperparameter(NamedTuple):
 
 def rate(help: str, default: Any = dataclasses.MISSING, maximum: float = math.inf) -> Any:
     """Declare a float hyper-parameter, finite and from 0 to a maximum, if it has one."""
-    metadata = {"help": help, "kind": float, "minimum": 0.0, "maximum": maximum}
-    return eqx.field(converter=_number_to_float, default=default, metadata=metadata)
+    return declared(float, help, minimum=0.0, maximum=maximum, default=default)
 
 
 def integer(help: str, default: Any = dataclasses.MISSING, minimum: int = 1) -> Any:
     """Declare an integer hyper-parameter from a minimum on."""
-    metadata = {"help": help, "kind": int, "minimum": minimum, "maximum": math.inf}
-    return eqx.field(converter=_number_to_int, static=True, default=default, metadata=metadata)
+    return declared(int, help, minimum=minimum, default=default)
 
 
 def flag(help: str, default: bool) -> Any:
     """Declare a yes-or-no hyper-parameter, given by its name only."""
-    metadata = {"help": help, "kind": bool, "minimum": False, "maximum": True}
-    return eqx.field(static=True, default=default, metadata=metadata, kw_only=True)
+    return declared(bool, help, default=default, kw_only=True)
 
 
 def choice(help: str, options: tuple[str, ...], default: str) -> Any:
     """Declare a hyper-parameter that is one of several words, given by its name only."""
-    metadata = {
-        "help": f"{help}: {', '.join(options)}",
-        "kind": str,
-        "minimum": 0,
-        "maximum": math.inf,
-        "options": options,
-    }
-    return eqx.field(static=True, default=default, metadata=metadata, kw_only=True)
+    return declared(str, f"{help}: {', '.join(options)}", options=options, default=default, kw_only=True)
 
 
 def loss_field() -> Any:
@@ -102,17 +94,15 @@ def known_stream_info(learner: Any) -> StreamInfo:
 def hyperparameters(learner: eqx.Module | type[eqx.Module]) -> list[Hyperparameter]:
     """Return the hyper-parameters that a learner, or another record of them, declares, in order of declaration."""
     return [
-        Hyperparameter(
-            field.name, **{it: field.metadata[it] for it in Hyperparameter._fields[1:] if it in field.metadata}
-        )
+        Hyperparameter(field.name, **{it: field.metadata[it] for it in Hyperparameter._fields[1:]})
         for field in dataclasses.fields(learner)
         if "kind" in field.metadata
     ]
 
 
 def numeric_hyperparameters(learner: eqx.Module | type[eqx.Module]) -> list[Hyperparameter]:
-    """Return the hyper-parameters that can be searched: all but choices of a word."""
-    return [it for it in hyperparameters(learner) if not it.options]
+    """Return the hyper-parameters that can be searched: all but words."""
+    return [it for it in hyperparameters(learner) if it.kind is not str]
 
 
 def check_hyperparameters(learner: eqx.Module) -> None:
@@ -131,7 +121,9 @@ def check_hyperparameters(learner: eqx.Module) -> None:
                 raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, expected True or False")
             continue
         if kind is str:
-            if value not in options:
+            if not isinstance(value, str):
+                raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, expected a text")
+            if options and value not in options:
                 raise ValueError(f"{name} = {value!r}, expected one of {', '.join(options)}")
             continue
         wanted = f"expected {_wanted(kind, minimum, maximum)}"
@@ -143,19 +135,11 @@ def check_hyperparameters(learner: eqx.Module) -> None:
             raise ValueError(f"{name} = {value}, {wanted}")
 
 
-def _number_to_float(value: Any) -> Any:
-    # NumPy's scalars too: they carry a dtype, which would change that of the weights they are multiplied with.
-    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else value
-
-
-def _number_to_int(value: Any) -> Any:
-    return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else value
-
-
 def _wanted(kind: type, minimum: float | int, maximum: float) -> str:
     if maximum < math.inf:
         return f"a number from {minimum:g} to {maximum:g}"
-    return f"a whole number ≥ {minimum}" if kind is int else f"a finite number ≥ {minimum:g}"
+    bound = f" ≥ {minimum:g}" if minimum > -math.inf else ""
+    return f"a {'whole' if kind is int else 'finite'} number{bound}"
 
 
 def required_and_known(learner: type[eqx.Module]) -> tuple[list[str], list[str]]:

@@ -21,7 +21,7 @@ from perdure.records.reproduction import ReproductionRecord
 from perdure.records.stream import StreamRecord
 from perdure.records.summary import PREQUENTIAL
 from perdure.records.tuning import TuningRecord
-from perdure.storage.checkpoints import checkpoint_files
+from perdure.storage.checkpoints import checkpoint_files, position_of
 from perdure.storage.reading import shortened
 
 Record = (
@@ -139,7 +139,7 @@ def _progress(record: Record) -> str:
     if isinstance(record, StreamRecord):
         return ""  # it begins again from its first row
     checkpoints = checkpoint_files(record.folder / CHECKPOINTS)
-    position = int(checkpoints[0].name.partition("-")[0]) if checkpoints else 0
+    position = position_of(checkpoints[0]) if checkpoints else 0
     if isinstance(record, AgentRecord):
         return f"{position:,} of {sum(frames for _, frames in record.stages):,} frames"
     if isinstance(record, TrainingRecord):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from perdure.records.errors import ResultsError, damaged
@@ -32,6 +33,8 @@ class Method(NamedTuple):
     """All of them, by name."""
     run: str
     """Name of the run's folder."""
+    typed: Mapping[str, Any] = MappingProxyType({})
+    """Where own code and files of the run are."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,15 @@ class MethodsRequest:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as request.json has it."""
-        methods = [{**it._asdict(), "hyperparameters": dict(it.hyperparameters)} for it in self.methods]
+        methods = [
+            {
+                "learner": it.learner,
+                "hyperparameters": dict(it.hyperparameters),
+                "run": it.run,
+                **({"typed": dict(it.typed)} if it.typed else {}),
+            }
+            for it in self.methods
+        ]
         return {"methods": methods, "baseline": self.baseline, "command": self.command}
 
     @property
@@ -141,4 +152,5 @@ def _method(row: Any, where: str) -> Method:
         entry(row, "learner", str, where),
         entry(row, "hyperparameters", dict, where),
         folder_name(entry(row, "run", str, where), where),
+        entry(row, "typed", dict, where) if "typed" in row else {},
     )

@@ -2,6 +2,7 @@
 
 request.json   what was last requested: the values to try
 trials.json    every combination that was tried, a row each; rewritten after every few
+results.md     the page of what is finished so far, and results.html
 
 The values to try may change from call to call: only combinations that were not tried yet are computed.
 """

@@ -1,4 +1,4 @@
-"""A search for hyper-parameters as a table for the terminal and as a figure."""
+"""A search for hyper-parameters as a table for the terminal, as a figure, and as a page."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from rich.console import Group
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from perdure.records.tuning import LogUniform, Trial, TuningResult, Values
+from perdure.records.tuning import LogUniform, Trial, TuningRecord, TuningResult, Values
+from perdure.report.blocks import Block, Heading, Paragraph, Picture, Table
 from perdure.report.figures.style import COLOURS, GREY, image_of, literal, tidy
+from perdure.report.html import html_page
+from perdure.report.markdown import markdown_page
 from perdure.report.tables import DASH
 from perdure.storage.files import make_folder, write_atomically
 
@@ -30,15 +33,16 @@ _MARGIN = 1.15  # factor between the ends of an interval and those of its axis
 def trials_table(result: TuningResult) -> Group:
     """Return one row a trial, best first: the hyper-parameters searched, and retained accuracy in percent."""
     several = len(result.seeds) > 1
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for header in [*result.space, "RA", *(["±"] if several else []), ""]:
         table.add_column(Text(header), justify="right" if header else "left", no_wrap=True)
     for trial in result.trials:
         chosen = trial is result.best
         values = [_shown(trial.hyperparameters[name]) for name in result.space]
         scores = [_percent(trial.score.mean), *([_percent(trial.score.ci95)] if several else [])]
-        remark = "diverged" if trial.diverged else "← chosen" if chosen else ""
-        table.add_row(*values, *scores, remark, style="bold green" if chosen else "dim" if trial.diverged else "")
+        table.add_row(
+            *values, *scores, _remark(trial, result), style="bold green" if chosen else "dim" if trial.diverged else ""
+        )
     title = f"{_title(result)}: {len(result.trials)} combinations\n"
     return Group(Text(title, style="bold"), table, Text(f"\n{_caption(result)}", style="italic dim"))
 
@@ -54,6 +58,43 @@ def search_figure(result: TuningResult) -> Figure:
     return _panels(result) if table is None else _heat_map(result, table)
 
 
+def save_search_pages(record: TuningRecord, page: Path, html: Path) -> None:
+    """Write what is finished of a search as Markdown and as HTML.
+
+    Args:
+        record: of the search; at least one combination is finished.
+        page: of Markdown.
+        html: the same as HTML.
+
+    Raises:
+        StorageError: if a page cannot be written.
+    """
+    blocks = search_blocks(record)
+    for path, render in ((page, markdown_page), (html, html_page)):
+        make_folder(path.parent)
+        write_atomically(path, render(blocks).encode())
+
+
+def search_blocks(record: TuningRecord) -> list[Block]:
+    """Return the page of a search: how far it is, the combinations tried, best first, and the figure."""
+    result, n = record.result, len(record.request.combinations)
+    several = len(result.seeds) > 1
+    headers = [*result.space, "RA", *(["±"] if several else []), ""]
+    rows = []
+    for trial in result.trials:
+        values = [_shown(trial.hyperparameters[name]) for name in result.space]
+        scores = [_percent(trial.score.mean), *([_percent(trial.score.ci95)] if several else [])]
+        rows.append([*values, *scores, _remark(trial, result)])
+    tried = f"{record.n_tried} of {n} combinations tried" + (
+        "." if record.n_tried == n else ", the search is not finished."
+    )
+    blocks: list[Block] = [Heading(1, _title(result)), Paragraph(tried)]
+    blocks.append(Table(headers, rows, {len(headers) - 1}, {(0, column) for column in range(len(headers))}))
+    if not result.best.diverged:
+        blocks.append(Picture(image_of(search_figure(result), "svg"), "Retained accuracy by hyper-parameter."))
+    return [*blocks, Paragraph(_caption(result).replace("\n", " "), is_literal=True)]
+
+
 def save_search_figure(result: TuningResult, folder: Path) -> list[Path]:
     """Write the figure as search.png (200 dpi) and search.svg, and return the paths.
 
@@ -66,6 +107,10 @@ def save_search_figure(result: TuningResult, folder: Path) -> list[Path]:
     for path in paths:
         write_atomically(path, image_of(figure, path.suffix[1:]))
     return paths
+
+
+def _remark(trial: Trial, result: TuningResult) -> str:
+    return "diverged" if trial.diverged else "← chosen" if trial is result.best else ""
 
 
 def _title(result: TuningResult) -> str:

@@ -7,6 +7,7 @@
 | `gymnasium:CartPole-v1`    | of Gymnasium                                                                      |
 | `gymnax:Breakout-MinAtar`  | of gymnax                                                                         |
 | `my_env.py:Env`            | a class, or a function without arguments, in a file                               |
+| `tiny-walk`                | one that an installed package offers, by an entry point of `perdure.environments` |
 | `CartPole-v1+Acrobot-v1`   | several of these as levels                                                        |
 """
 
@@ -14,12 +15,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
-from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from perdure import own
 from perdure.rl.catalog import GAMES, make_game
 
 _INSTALL = {"gymnasium": "pip install 'perdure[gym]'", "gymnax": "pip install 'perdure[gymnax]'"}
@@ -56,19 +55,20 @@ def _made(name: str) -> Any:
         return _of_gymnasium(rest)
     if library == "gymnax":
         return _of_gymnax(rest)
-    if library.endswith(".py"):
-        return _of_file(Path(library), rest)
+    if library.endswith(".py") or name in own.offered(own.ENVIRONMENTS):
+        return _own(name)
     gymnasium, gymnax = _library("gymnasium"), _library("gymnax")
     if gymnasium is not None and (":" in name or name in gymnasium.registry):
         return _of_gymnasium(name)
     if gymnax is not None and name in gymnax.registered_envs:
         return _of_gymnax(name)
-    known = [*GAMES, *(gymnasium.registry if gymnasium else ()), *(gymnax.registered_envs if gymnax else ())]
+    offered = list(own.offered(own.ENVIRONMENTS))
+    known = [*GAMES, *offered, *(gymnasium.registry if gymnasium else ()), *(gymnax.registered_envs if gymnax else ())]
     missing = [f"for environments of {it}: {_INSTALL[it]}" for it in _INSTALL if _library(it) is None]
     raise ValueError(
-        f"unknown environment {name!r}; {_hint(name, known)}Known: {', '.join(GAMES)}, environments of Gymnasium "
-        f"(CartPole-v1) and of gymnax (gymnax:Breakout-MinAtar), and a class or function in a file (my_env.py:Env)"
-        + "".join(f"; {it}" for it in missing)
+        f"unknown environment {name!r}; {_hint(name, known)}Known: {', '.join([*GAMES, *offered])}, environments of "
+        "Gymnasium (CartPole-v1) and of gymnax (gymnax:Breakout-MinAtar), and a class or function in a file "
+        "(my_env.py:Env)" + "".join(f"; {it}" for it in missing)
     )
 
 
@@ -91,27 +91,17 @@ def _of_gymnax(name: str) -> Any:
     return gymnax.make(name)
 
 
-def _of_file(path: Path, name: str) -> Any:
-    """Return what a class or function in a file makes."""
-    if not path.is_file():
-        raise ValueError(f"{path}:{name} was given as the environment, but there is no file {path.absolute()}")
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    make = getattr(module, name, None)
+def _own(name: str) -> Any:
+    """Return what a class or function makes, of a file or of an installed package.
+
+    That is an environment with the interface of gymnax, or for one of Gymnasium what makes it anew.
+    """
+    make = own.load_own(name, own.ENVIRONMENTS)
     if not callable(make):
-        found = [it for it, value in vars(module).items() if getattr(value, "__module__", None) == path.stem]
-        raise ValueError(
-            f"{path} has no class or function {name!r}; {_hint(name, found)}expected {path}:NAME, with one of "
-            f"{', '.join(found) or 'its classes or functions'}"
+        raise TypeError(
+            f"{name} is a {type(make).__name__}, expected a class or a function without arguments that makes an "
+            "environment; see docs/continual-rl.md"
         )
-    return _from_maker(make)
-
-
-def _from_maker(make: Callable[[], Any]) -> Any:
-    """Return an environment with the interface of gymnax, or for one of Gymnasium what makes it anew."""
     made = make()
     return make if hasattr(made, "step") and not hasattr(made, "step_env") else made
 

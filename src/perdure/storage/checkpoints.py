@@ -80,7 +80,7 @@ def load_checkpoint(folder: Path, template: Tree, *, previous: bool = False) -> 
 def checkpoint_files(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, the newest first; none if there is no such folder."""
     paths = [path for path in folder.glob(f"*-*{_SUFFIX}") if path.name.partition("-")[0].isdecimal()]
-    return sorted(paths, key=_position, reverse=True)
+    return sorted(paths, key=position_of, reverse=True)
 
 
 def _complaint(damaged: Path, good: Path | None) -> str:
@@ -89,7 +89,7 @@ def _complaint(damaged: Path, good: Path | None) -> str:
     if good is None:
         return f"{what}, and there is no older one; delete the folder {run} and run again"
     return (
-        f"{what}. The previous one, {good.name}, is good, at position {_position(good):,}: "
+        f"{what}. The previous one, {good.name}, is good, at position {position_of(good):,}: "
         f"resume from it with `perdure resume {run} --previous`"
     )
 
@@ -102,10 +102,11 @@ def _read(path: Path, template: Tree) -> Checkpoint[Tree]:
         raise CheckpointError(
             f"checkpoint {path} belongs to another run: {cause}; resume with the configuration that wrote it"
         ) from cause
-    return Checkpoint(_position(path), tree, metadata)
+    return Checkpoint(position_of(path), tree, metadata)
 
 
-def _position(path: Path) -> int:
+def position_of(path: Path) -> int:
+    """Return the position of a checkpoint, given its file."""
     return int(path.name.partition("-")[0])
 
 

@@ -194,7 +194,7 @@ def with_spaces(actions=None, observations=None):
         ("CartPole-v7", ValueError, "unknown environment 'CartPole-v7'; did you mean 'CartPole-v1'"),
         ("gymnasium:CartPole-v7", ValueError, "Gymnasium makes no 'CartPole-v7'"),
         ("gymnax:Cart", ValueError, "unknown environment of gymnax 'Cart'"),
-        ("no_such.py:Env", ValueError, "there is no file .*no_such.py"),
+        ("no_such.py:Env", ValueError, "no_such.py does not exist; give the path"),
         (lambda: 3, TypeError, "3 of type int was made as an environment"),
         ([], ValueError, "the list of environments is empty"),
     ],

@@ -6,10 +6,11 @@ import os
 import numpy as np
 import pytest
 
-import perdure.experiments.supervised.many as many
+from perdure.execution import apart
 from perdure.execution.pool import Failure
 from perdure.execution.processes import Processes
 from perdure.experiments.methods.compare import choose_methods, compare, comparison, resume_methods
+from perdure.experiments.supervised import many
 from perdure.experiments.supervised.spec import run_spec
 from perdure.learners.er import ER
 from perdure.learners.online import Online
@@ -41,7 +42,7 @@ def in_this_process(stages, *, show, after_each):
 
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(many, "run_stages", in_this_process)
+    monkeypatch.setattr(apart, "run_stages", in_this_process)
 
 
 def compare_short(folder, *learners, **options):
@@ -133,7 +134,7 @@ def test_what_is_there_is_not_run_again_and_methods_may_be_added(here, tmp_path,
     assert record.finished
     assert [(it.learner, it.seeds) for it in record.runs] == [("online", (0, 1))]
     done = []
-    monkeypatch.setattr(many, "_do", lambda spec, folder, watch: done.append(folder.name.partition("-")[0]))
+    monkeypatch.setattr(many, "do_run", lambda spec, folder, watch: done.append(folder.name.partition("-")[0]))
     more, _ = compare_short(tmp_path, Online(0.1), SMALL_ER)
     assert done == ["er"]
     assert more.n_finished == 1
@@ -179,13 +180,13 @@ def test_methods_learn_in_processes_of_their_own(tmp_path):
 def test_a_run_whose_folder_somebody_else_owns_fails_in_words(tmp_path, monkeypatch):
     spec, folder = run_spec(Online(0.1), SHORT), tmp_path / "run"
     folder.mkdir()
-    monkeypatch.setattr(many, "_PATIENCE", 0.1)
+    monkeypatch.setattr(apart, "_PATIENCE", 0.1)
     with (
         FolderLock(folder),
         pytest.raises(FolderInUseError, match=rf"is in use by another run in this process \({os.getpid()}\)"),
     ):
-        many._do(spec, folder, lambda update: None)
-    many._do(spec, folder, lambda update: None)
+        many.do_run(spec, folder, lambda update: None)
+    many.do_run(spec, folder, lambda update: None)
     assert (folder / "summary.json").exists()
 
 
@@ -206,13 +207,13 @@ def test_the_page_of_a_comparison_is_written_after_finished_methods(here, tmp_pa
 
 def test_a_page_that_takes_long_is_written_seldom(monkeypatch):
     now, written = [0.0], []
-    monkeypatch.setattr(many.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(apart.time, "monotonic", lambda: now[0])
 
     def write():
         written.append(now[0])
         now[0] += 1.0
 
-    act = many._now_and_then(write)
+    act = apart.now_and_then(write)
     for second in (0.0, 5.0, 20.0, 22.0, 30.0, 44.0):
         now[0] = second
         act()
@@ -223,7 +224,7 @@ def test_a_stopped_study_has_its_page(monkeypatch, tmp_path):
     def stopped(stages, *, show, after_each):
         raise InterruptedRunError("stopped", 15)
 
-    monkeypatch.setattr(many, "run_stages", stopped)
+    monkeypatch.setattr(apart, "run_stages", stopped)
     written = []
     what = comparison([SMALL_ER], SHORT, seeds=1)
     with pytest.raises(InterruptedRunError):

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from perdure.core import PerdureWarning
+from perdure.execution.apart import PartsError
+from perdure.execution.processes import Processes
 from perdure.experiments.representations import evaluation as evaluating
 from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec, resume_evaluation
 from perdure.machine.signals import InterruptedRunError
@@ -237,3 +239,17 @@ def test_one_of_two_processes_evaluates_the_other_is_refused(tmp_path, monkeypat
     for _, errors, status in ended:
         assert status == 0 or "is in use by process" in errors
     assert EvaluationRecord.load(tmp_path / "evaluation").finished
+
+
+def test_parts_evaluated_apart_are_those_evaluated_here(places, jobs_here, tmp_path):
+    done, failing = jobs_here
+    together = as_json(evaluate_all(spec_of(places), progress=False))
+    failing.add("small-sgd-4")
+    with pytest.raises(PartsError, match=r"1 of 4 parts failed: small-sgd-4: "):
+        evaluate_all(spec_of(places), tmp_path / "r", progress=False, engine=Processes(1))
+    record = EvaluationRecord.load(tmp_path / "r")
+    assert (record.n_done, record.n_parts, record.finished) == (3, 4, False)
+    failing.clear()
+    assert as_json(resume_evaluation(tmp_path / "r", progress=False, engine=Processes(1))) == together
+    assert done == ["small-sgd-2", "small-sgd-3", "waves-sgd", "small-sgd-4"]
+    assert EvaluationRecord.load(tmp_path / "r").finished

@@ -58,7 +58,7 @@ def other(outputs, y):
 
 
 CHANGES = [
-    ({"weight_decay": 0.1}, r"learner\.fields\.weight_decay: 0\.0 there, 0\.1 requested"),
+    ({"weight_decay": 0.1}, r"learner\.hyperparameters\.weight_decay: 0\.0 there, 0\.1 requested"),
     ({"mask": np.ones(3)}, r"learner\.fields\.mask\.array: None there, float64\[3\] requested"),
     ({"mask": (1, 2)}, r"learner\.fields\.mask: None there, \[1, 2\] requested"),
     ({"extras": Extras(clip=2.0)}, r"learner\.fields\.extras\.clip: 1\.0 there, 2\.0 requested"),
@@ -90,7 +90,7 @@ def test_another_value_of_any_field_is_refused_by_its_name(
 def test_a_field_decides_the_figures_of_a_finished_run(tmp_path, quick_run, benchmark):
     first = quick_run(Decayed(Online(0.1)), benchmark, folder=tmp_path)
     assert quick_run(Decayed(Online(0.1)), benchmark, folder=tmp_path).from_record
-    with pytest.raises(ResultsError, match=r"learner\.fields\.weight_decay: 0\.0 there, 0\.01 requested"):
+    with pytest.raises(ResultsError, match=r"learner\.hyperparameters\.weight_decay: 0\.0 there, 0\.01 requested"):
         quick_run(Decayed(Online(0.1), 0.01), benchmark, folder=tmp_path)
     decayed = quick_run(Decayed(Online(0.1), 0.01), benchmark)
     assert (decayed.losses != first.losses).any()

@@ -6,15 +6,22 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 
 import perdure.experiments.tuning.side_by_side as side_by_side
 import perdure.experiments.tuning.tune as tuning
 from perdure.core import PerdureWarning
+from perdure.execution.apart import PartsError, has_parts
+from perdure.execution.processes import Processes
+from perdure.experiments.tuning.spec import tuning_spec
+from perdure.experiments.tuning.tune import resume_search, tune_of
 from perdure.machine.signals import InterruptedRunError
 from perdure.models import MLP
 from perdure.records.errors import ResultsError
+from perdure.records.folder import config_digest
 from perdure.records.tuning import LogUniform, TuningRecord
+from perdure.streams.catalog import BenchmarkRecipe
 from tests.experiments.tuning.conftest import ER, RECIPE, count_learners, scores_of
 
 
@@ -148,3 +155,35 @@ def test_one_of_two_processes_searches_the_other_is_refused(tmp_path):
         assert "is in use by process" in errors
     assert TuningRecord.load(tmp_path / "search").finished
     assert len(set(worked)) == 1
+
+
+def test_combinations_tried_apart_are_those_tried_side_by_side(jobs_here, tmp_path):
+    done, failing = jobs_here
+    recipe = BenchmarkRecipe("digits-rotations", {"tasks": 1, "examples_per_task": 20})
+    spec = tuning_spec("online", recipe, {"learning_rate": [0.01, 0.1, 1e30]}, seeds=2)
+    together = tune_of(spec, None, progress=False)
+    failing.add(config_digest(spec.candidates[1].values))
+    pages = []
+    options = {"progress": False, "engine": Processes(1), "write_page": lambda record: pages.append(record.n_tried)}
+    with pytest.raises(PartsError, match=r"1 of 3 parts failed"):
+        tune_of(spec, tmp_path, **options)
+    assert TuningRecord.load(tmp_path).n_tried == 2
+    failing.clear()
+    result = resume_search(tmp_path, **options)
+    assert len(done) == 3
+    for one, other in zip(result.trials, together.trials, strict=True):
+        assert one.hyperparameters == other.hyperparameters
+        np.testing.assert_allclose(one.score.per_seed, other.score.per_seed, atol=0.01)
+    assert pages[0] == 1
+    assert pages[-1] == 3
+    assert not has_parts(tmp_path)
+
+
+def test_the_page_shows_what_is_finished(tmp_path):
+    """Sizes of memory are tried one after another."""
+    pages = []
+    recipe = BenchmarkRecipe("digits-rotations", {"tasks": 1, "examples_per_task": 20})
+    grid = {"memory_size": [5, 10], "learning_rate": 0.1, "replay_batch_size": 2}
+    spec = tuning_spec("er", recipe, grid, seeds=1)
+    tune_of(spec, tmp_path, progress=False, write_page=lambda record: pages.append(record.n_tried))
+    assert pages[0] == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,8 @@ from perdure.execution.pool import Engine, Failure
 from perdure.execution.processes import Processes
 from perdure.experiments.supervised.many import by_folder, run_missing
 from perdure.experiments.supervised.plan import Choice, MissingValuesError, choose_learner
-from perdure.experiments.supervised.spec import RUNS, RunSpec, describe_benchmark, describe_learner, run_spec
+from perdure.experiments.supervised.spec import RUNS, MakeModel, RunSpec, describe_benchmark, describe_learner, run_spec
+from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of, name_typed
 from perdure.learners.catalog import learner_class, learner_name, make_learner
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.machine.cores import usable_cpus
@@ -22,7 +23,6 @@ from perdure.presets.file import read_presets
 from perdure.records.folder import FORMAT, config_digest, own_folder
 from perdure.records.methods import KIND, Method, MethodsRecord, MethodsRequest
 from perdure.records.requested import note_request, write_finished
-from perdure.streams.catalog import BenchmarkRecipe
 
 
 class Compared(NamedTuple):
@@ -38,6 +38,8 @@ class Chosen(NamedTuple):
 
     learners: list[Any]
     notes: list[str]
+    names: list[str]
+    """The learners as they were named."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +66,25 @@ class Comparison:
 
 def choose_methods(
     names: Sequence[str],
-    benchmark: BenchmarkRecipe,
+    benchmark: Any,
     *,
     memory_size: int | None = None,
     given: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     preset_file: Path | None = None,
     lenient: bool = False,
+    typed: str | None = None,
 ) -> Chosen:
     """Return the methods with the hyper-parameters given and, for the others, those of their presets.
 
     Args:
-        names: names of learners.
-        benchmark: what they will learn.
+        names: names of learners; own ones as `my_method.py:MyLearner`.
+        benchmark: what they will learn, anything with a name.
         memory_size: examples that each may keep, if it keeps examples; None for what its preset has.
         given: hyper-parameters by learner.
         preset_file: whose presets to use where it has one, before perdure's own; None for perdure's own.
         lenient: leave out learners without a preset, and those that need task numbers which the stream hides, and tell
             so in a note.
+        typed: how the benchmark is typed, where that is not its name.
 
     Raises:
         ValueError: if a learner is named twice or there is none of a name, a value is out of range, learners lack
@@ -92,35 +96,40 @@ def choose_methods(
     if unused := sorted(set(given) - set(names)):
         raise ValueError(f"values are given for {', '.join(unused)}, not among the methods: {', '.join(names)}")
     own = {} if preset_file is None else {(it.learner, it.benchmark) for it in read_presets(preset_file)}
-    learners, notes, needing, missing = [], [], [], {}
+    chosen = Chosen([], [], [])
+    needing: list[str] = []
+    missing: dict[str, list[str]] = {}
+    where = typed or benchmark.name
     for name in names:
         values = dict(given.get(name, {}))
         if memory_size is not None and any(it.name == "memory_size" for it in hyperparameters(learner_class(name))):
             values.setdefault("memory_size", memory_size)
-        file = preset_file if (name, benchmark.name) in own else None
+        file = preset_file if (name_typed(name), benchmark.name) in own else None
+        options = getattr(benchmark, "options", {})
         try:
-            choice: Choice = choose_learner(name, benchmark.name, values, file, options=benchmark.options)
+            choice: Choice = choose_learner(name, benchmark.name, values, file, options=options, typed=where)
         except MissingValuesError as error:
             missing[name] = error.missing
             continue
         if choice.learner.needs_task and benchmark(0).hides_tasks:
             needing.append(name)
             continue
-        learners.append(choice.learner)
-        notes += [f"{name}: {it}" for it in choice.notes]
-    if missing and not (lenient and learners):
-        raise ValueError(_without_values(missing, benchmark.name))
-    if needing and not (lenient and learners):
+        chosen.learners.append(choice.learner)
+        chosen.names.append(name)
+        chosen.notes.extend(f"{name}: {it}" for it in choice.notes)
+    if missing and not (lenient and chosen.learners):
+        raise ValueError(_without_values(missing, where))
+    if needing and not (lenient and chosen.learners):
         raise ValueError(
-            f"{', '.join(needing)} need{'s' * (len(needing) == 1)} task numbers, which {benchmark.name} hides; leave "
+            f"{', '.join(needing)} need{'s' * (len(needing) == 1)} task numbers, which {where} hides; leave "
             f"{'it' if len(needing) == 1 else 'them'} out, or choose a stream with sharp boundaries that shows them "
             "(no hides_tasks=True)"
         )
     if missing:
-        notes.append(f"left out, since there is no preset for {benchmark.name}: {', '.join(missing)}")
+        chosen.notes.append(f"left out, since there is no preset for {where}: {', '.join(missing)}")
     if needing:
-        notes.append(f"left out, since {benchmark.name} hides the task numbers that they need: {', '.join(needing)}")
-    return Chosen(learners, notes)
+        chosen.notes.append(f"left out, since {where} hides the task numbers that they need: {', '.join(needing)}")
+    return chosen
 
 
 def _without_values(missing: Mapping[str, Sequence[str]], benchmark: str) -> str:
@@ -134,8 +143,10 @@ def _without_values(missing: Mapping[str, Sequence[str]], benchmark: str) -> str
 
 def comparison(
     learners: Iterable[Any],
-    benchmark: BenchmarkRecipe,
+    benchmark: Any,
     *,
+    model: MakeModel | None = None,
+    typed: Sequence[Mapping[str, Any]] | None = None,
     seeds: Any = 5,
     full_matrix: bool = False,
     evaluate_every: int | None = None,
@@ -145,8 +156,10 @@ def comparison(
     """Return what is compared.
 
     Args:
-        learners: with hyper-parameters; different ones, of the catalogue.
-        benchmark: what they learn.
+        learners: with hyper-parameters; different ones.
+        benchmark: what they learn, a benchmark or what makes that of a seed.
+        model: makes their network; None for the benchmark's.
+        typed: where own code and files of each run are, to resume it by; None if there are none.
         seeds: how many (0, 1, …), or which ones; the same streams for all learners.
         full_matrix: test all tasks after each one.
         evaluate_every: as in `perdure.run`.
@@ -156,17 +169,21 @@ def comparison(
     Raises:
         ValueError: if there are no learners, the baseline is none of them, or another argument is out of range.
     """
+    made = list(learners)
     runs = [
         run_spec(
             it,
             benchmark,
+            model=model,
             seeds=seeds,
             evaluation="full" if full_matrix else "needed",
             evaluate_every=evaluate_every,
             evaluate_on=evaluate_on,
         )
-        for it in learners
+        for it in made
     ]
+    if typed is not None:
+        runs = [replace(run, typed=dict(it)) for run, it in zip(runs, typed, strict=True)]
     names = [learner_name(it.learner) for it in runs]
     if not names:
         raise ValueError("there are no methods to compare; give at least one")
@@ -217,7 +234,9 @@ def compare(
     return Compared(MethodsRecord.load(folder), failures)
 
 
-def resume_methods(folder: Path, data_dir: Path | None = None, *, progress: bool = True) -> Compared:
+def resume_methods(
+    folder: Path, data_dir: Path | None = None, *, progress: bool = True, engine: Engine | None = None
+) -> Compared:
     """Resume the comparison in a folder that `perdure compare` has begun; see `compare`.
 
     Raises:
@@ -225,16 +244,21 @@ def resume_methods(folder: Path, data_dir: Path | None = None, *, progress: bool
     """
     record = MethodsRecord.load(folder)
     config, evaluate = record.config, record.config.get("evaluate", {})
+    methods = record.request.methods
+    typed = [Typed.from_json(it.typed) for it in methods]
+    options = {name: it for name, it in config["benchmark"]["options"].items() if name != "sha256"}
     what = comparison(
-        [make_learner(it.learner, **it.hyperparameters) for it in record.request.methods],
-        BenchmarkRecipe(record.benchmark, config["benchmark"]["options"], data_dir),
+        [make_learner(its.learner or it.learner, **it.hyperparameters) for it, its in zip(methods, typed, strict=True)],
+        benchmark_of(typed[0].benchmark or record.benchmark, options, data_dir, typed[0]),
+        model=model_of(typed[0]),
+        typed=[it.typed for it in methods],
         seeds=config["seeds"],
         full_matrix=config["evaluation"] == "full",
         evaluate_every=evaluate.get("every"),
         evaluate_on=evaluate.get("test_examples"),
         baseline=record.request.baseline,
     )
-    return compare(what, folder, command=record.request.command, progress=progress)
+    return compare(what, folder, command=record.request.command, progress=progress, engine=engine)
 
 
 def _write_page(folder: Path, write_page: Callable[[MethodsRecord], object] | None) -> None:
@@ -244,4 +268,4 @@ def _write_page(folder: Path, write_page: Callable[[MethodsRecord], object] | No
 
 def _method(folder: str, spec: RunSpec) -> Method:
     described = describe_learner(spec.learner)
-    return Method(described["name"], described["hyperparameters"], folder)
+    return Method(described["name"], described["hyperparameters"], folder, spec.typed)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Shaped
 
+from perdure.execution.apart import Part, do_apart, part_folder, remove_parts, when_free
 from perdure.execution.parts import Advanced, keeps, parts_progress
+from perdure.execution.pool import Engine
 from perdure.execution.progress import Watch, say
 from perdure.experiments.representations.evaluate import (
     SINE_PENALTIES,
@@ -41,7 +43,7 @@ from perdure.records.evaluation import (
     read_evaluations,
     write_evaluations,
 )
-from perdure.records.folder import FORMAT, RunFolder, config_digest, own_folder
+from perdure.records.folder import FORMAT, RunFolder, config_digest, is_finished, own_folder
 from perdure.records.requested import note_request, write_finished
 from perdure.representation.class_protocol import RATES
 from perdure.representation.file import (
@@ -168,7 +170,12 @@ def evaluation_spec(
 
 
 def evaluate_all(
-    spec: EvaluationSpec, folder: Path | None = None, *, data_dir: Path | None = None, progress: bool | Watch = True
+    spec: EvaluationSpec,
+    folder: Path | None = None,
+    *,
+    data_dir: Path | None = None,
+    progress: bool | Watch = True,
+    engine: Engine | None = None,
 ) -> list[Evaluation]:
     """Do or resume an evaluation, and return what each representation was worth.
 
@@ -177,8 +184,11 @@ def evaluate_all(
         folder: where the record goes; what it has already is not evaluated again. None keeps nothing.
         data_dir: folder to search first for raw data files.
         progress: show a progress bar; or a function to which progress is reported.
+        engine: where, each part a job: a head with a number of classes, or a head on sine waves; it needs a folder.
+            None evaluates in this process.
 
     Raises:
+        PartsError: if a job of an engine fails.
         ValueError: if a representation does not fit the images, or there are too few classes.
         DataError: if data files cannot be found or downloaded.
         InterruptedRunError: after Ctrl-C or SIGTERM; what was finished is in the folder.
@@ -200,14 +210,19 @@ def evaluate_all(
         if home.finished:
             say(f"these are the figures of the finished evaluation in {folder}; delete it to run again", show=progress)
             return known
-        evaluations = _evaluate_missing(spec, images, known, home, progress)
+        if engine is None:
+            evaluations = _evaluate_missing(spec, images, known, home, progress)
+        else:
+            evaluations = _evaluate_apart(spec, known, home, engine, data_dir, progress)
         if home.is_there():
             home.log(f"finished: {len(evaluations)} representations evaluated")
             write_finished(home, {"representations": len(evaluations)})
         return evaluations
 
 
-def resume_evaluation(folder: Path, data_dir: Path | None = None, *, progress: bool | Watch = True) -> list[Evaluation]:
+def resume_evaluation(
+    folder: Path, data_dir: Path | None = None, *, progress: bool | Watch = True, engine: Engine | None = None
+) -> list[Evaluation]:
     """Resume the evaluation in a folder; see `evaluate_all`.
 
     Raises:
@@ -219,7 +234,7 @@ def resume_evaluation(folder: Path, data_dir: Path | None = None, *, progress: b
     options = {name: config[name] for name in PROTOCOL}
     heads = {it["name"]: it["heads"] for it in config["representations"]}
     spec = evaluation_spec(record.representations, config["classes"], heads=heads, **options)
-    return evaluate_all(spec, folder, data_dir=data_dir, progress=progress)
+    return evaluate_all(spec, folder, data_dir=data_dir, progress=progress, engine=engine)
 
 
 def _images(spec: EvaluationSpec, data_dir: Path | None) -> Images:
@@ -261,6 +276,68 @@ def _evaluate_missing(
                 if home is not None and keeps(home):
                     write_evaluations(home.path, evaluations())
     return evaluations()
+
+
+def _evaluate_apart(
+    spec: EvaluationSpec,
+    known: Sequence[Evaluation],
+    home: RunFolder,
+    engine: Engine,
+    data_dir: Path | None,
+    progress: bool | Watch,
+) -> list[Evaluation]:
+    """Return evaluations of all representations, each part of which is a job of an engine."""
+    found: dict[Any, Any] = {(it.name, *_part_of(result)): result for it in known for result in it.results}
+    alone = {key: it for key, it in _alone(spec).items() if key not in found}
+    folders = {key: "-".join(str(it) for it in key if it is not None) for key in alone}
+
+    def evaluations() -> list[Evaluation]:
+        results = {
+            name: [found[key] for key in _alone(spec) if key[0] == name and key in found] for name in spec.models
+        }
+        return [Evaluation(name, spec.protocol, its) for name, its in results.items() if its]
+
+    def collect() -> None:
+        new = {key: it for key, it in alone.items() if key not in found}
+        for key, its in new.items():
+            folder = part_folder(home, folders[key])
+            if is_finished(folder, its.config):
+                (found[key],) = read_evaluations(folder, its.config)[0].results
+        if new.keys() & found.keys() and keeps(home):
+            write_evaluations(home.path, evaluations())
+
+    parts = [
+        Part(folders[key], it.config, float(_n_runs(it, {})), partial(_evaluate_in_folder, it, data_dir))
+        for key, it in alone.items()
+    ]
+    try:
+        do_apart(home, parts, engine, show=progress is True, after_each=collect)
+    finally:
+        collect()
+    remove_parts(home)
+    return evaluations()
+
+
+def _alone(spec: EvaluationSpec) -> dict[tuple[str, str, int | None], EvaluationSpec]:
+    """Return the parts of an evaluation by representation, head and number of classes, None for sine waves."""
+    parts: dict[tuple[str, str, int | None], EvaluationSpec] = {}
+    for (name, model), place in zip(spec.models.items(), spec.places, strict=True):
+        for head in spec.heads[name]:
+            own = replace(spec, models={name: model}, places=[place], heads={name: [head]})
+            if isinstance(model.encoder, DenseEncoder):
+                parts[name, head, None] = own
+            else:
+                parts |= {(name, head, count): replace(own, classes=[count]) for count in spec.classes}
+    return parts
+
+
+def _part_of(result: ClassResult | SineResult) -> tuple[str, int | None]:
+    return result.head, result.classes if isinstance(result, ClassResult) else None
+
+
+def _evaluate_in_folder(spec: EvaluationSpec, data_dir: Path | None, folder: Path, watch: Watch) -> None:
+    """Do or resume an evaluation, in a worker."""
+    when_free(lambda: evaluate_all(spec, folder, data_dir=data_dir, progress=watch))
 
 
 def _new_results(

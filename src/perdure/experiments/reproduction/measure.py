@@ -83,7 +83,9 @@ def measure(
     return Measured(ReproductionRecord.load(folder), failures)
 
 
-def resume_study(folder: Path, data_dir: Path | None = None, *, progress: bool = True) -> Measured:
+def resume_study(
+    folder: Path, data_dir: Path | None = None, *, progress: bool = True, engine: Engine | None = None
+) -> Measured:
     """Resume the study in a folder that `perdure reproduce` has begun; see `measure`.
 
     Raises:
@@ -91,7 +93,7 @@ def resume_study(folder: Path, data_dir: Path | None = None, *, progress: bool =
     """
     record = ReproductionRecord.load(folder)
     study = load_study(record.config["study"], record.config["seeds"], quick=record.config["quick"])
-    return measure(study, list(record.request.tables), folder, data_dir=data_dir, progress=progress)
+    return measure(study, list(record.request.tables), folder, data_dir=data_dir, progress=progress, engine=engine)
 
 
 def find_tables(study: Study, names: Iterable[str]) -> list[str]:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from perdure.execution.apart import now_and_then, run_resumable, when_free
+from perdure.execution.carried import carried
 from perdure.execution.drive import Driving
-from perdure.execution.parts import resume_command
-from perdure.execution.pool import Engine, Failure, Job, Stage, run_stages
+from perdure.execution.pool import Engine, Failure, Job, Stage
 from perdure.execution.progress import Watch
 from perdure.experiments.supervised.run import run_of
 from perdure.experiments.supervised.spec import RunSpec
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.folder import RunFolder, is_finished
-from perdure.storage.lock import FolderInUseError
 from perdure.streams.catalog import BenchmarkRecipe
-
-_PATIENCE = 30.0  # seconds in which a run's folder may still be owned by a worker of a study that was killed
-
-
-_PAUSES = 20
-"""How many times as long as writing a page took, it is left alone."""
 
 
 def by_folder(specs: Iterable[RunSpec]) -> dict[str, RunSpec]:
@@ -64,12 +57,10 @@ def run_missing(
         to_do.append(Stage([_job(home.path / name, it) for name, it in new.items()], engine))
     _fetch(missing.values())
     try:
-        return run_stages(to_do, show=show, after_each=_now_and_then(write_page))
-    except InterruptedRunError as stopped:
-        home.log("stopped")
+        return run_resumable(home, to_do, show=show, after_each=now_and_then(write_page))
+    except InterruptedRunError:
         write_page()
-        how = f"resume with `{resume_command(home.path)}`, or with the command that began it"
-        raise InterruptedRunError(f"stopped; {how}", stopped.signal_number) from stopped
+        raise
 
 
 def effort(spec: RunSpec) -> float:
@@ -91,22 +82,7 @@ def _gradients(values: Mapping[str, float]) -> float:
 
 
 def _job(folder: Path, spec: RunSpec) -> Job:
-    return Job(_title(folder.name, spec), effort(spec), partial(_do, spec), folder)
-
-
-def _now_and_then(action: Callable[[], object]) -> Callable[[], None]:
-    """Return a function that takes an action, unless that would take more than a twentieth of the time."""
-    earliest = 0.0
-
-    def act() -> None:
-        nonlocal earliest
-        began = time.monotonic()
-        if began >= earliest:
-            action()
-            ended = time.monotonic()
-            earliest = ended + _PAUSES * (ended - began)
-
-    return act
+    return Job(_title(folder.name, spec), effort(spec), carried(partial(do_run, spec)), folder)
 
 
 def _title(name: str, spec: RunSpec) -> str:
@@ -114,20 +90,9 @@ def _title(name: str, spec: RunSpec) -> str:
     return name if memory is None else f"{name}, memory {memory}"
 
 
-def _do(spec: RunSpec, folder: Path, watch: Watch) -> None:
-    """Do or resume a run.
-
-    Workers end with the process that started them, but not in the same instant: if one still owns the folder, wait.
-    """
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            run_of(spec, Driving(progress=watch), folder)
-            return
-        except FolderInUseError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.5)
+def do_run(spec: RunSpec, folder: Path, watch: Watch) -> None:
+    """Do or resume a run, in a worker."""
+    when_free(lambda: run_of(spec, Driving(progress=watch), folder))
 
 
 def _fetch(specs: Iterable[RunSpec]) -> None:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from perdure import models
 from perdure.core import Learner
 from perdure.execution.drive import Driving
+from perdure.execution.pool import Engine
+from perdure.experiments.supervised.apart import run_somewhere
 from perdure.experiments.supervised.defaults import note_of_defaults
 from perdure.experiments.supervised.result import Result
-from perdure.experiments.supervised.run import run_of
 from perdure.experiments.supervised.spec import RunSpec, run_spec
 from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of, name_typed, with_optimizer
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
@@ -204,15 +205,16 @@ def _run_spec(record: RunRecord, learner: Learner[Any], benchmark: Any, model: A
     )
 
 
-def resume_run(folder: Path, data_dir: Path | None, how: Driving) -> Result:
+def resume_run(folder: Path, data_dir: Path | None, how: Driving, engine: Engine | None = None) -> Result:
     """Resume the run in a folder that `perdure run` has begun; see `perdure.run`.
 
     Args:
         folder: of the run.
         data_dir: as `spec_of`.
         how: how to drive it.
+        engine: where its seeds are learned apart; None for where they were begun.
     """
-    return run_of(spec_of(RunRecord.load(folder), data_dir), how, folder)
+    return run_somewhere(spec_of(RunRecord.load(folder), data_dir), how, folder, engine)
 
 
 def _own_parts(learner: Mapping[str, Any], benchmark: Mapping[str, Any], model: Mapping[str, Any]) -> list[Any]:

@@ -18,7 +18,6 @@ from perdure.execution.warnings import warn
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.program import Alignment
 from perdure.learners.catalog import learner_name
-from perdure.machine.process import peak_memory
 from perdure.metrics.anytime import anytime_over_seeds
 from perdure.metrics.prequential import windowed_means
 from perdure.metrics.transfer import Statistic, mean_and_interval, metrics_over_seeds
@@ -169,8 +168,13 @@ def result_of(job: LearnerJob, costs: Costs, *, from_record: bool) -> Result:
     )
 
 
-def write_record(folder: RunFolder, result: Result) -> None:
+def write_record(folder: RunFolder, result: Result, peak_memory_bytes: int) -> None:
     """Write what a run has measured; the summary last, which marks it as finished.
+
+    Args:
+        folder: of the run.
+        result: what it has measured.
+        peak_memory_bytes: of its process, or of the largest of its processes.
 
     Raises:
         StorageError: if something cannot be written.
@@ -188,7 +192,7 @@ def write_record(folder: RunFolder, result: Result) -> None:
         training_seconds=result.training_seconds,
         training_cpu_seconds=result.training_cpu_seconds,
         compile_seconds=result.compile_seconds,
-        peak_memory_bytes=peak_memory(),
+        peak_memory_bytes=peak_memory_bytes,
         examples_seen=round(np.isfinite(result.losses).sum() / len(result.seeds)),
         state_bytes=result.state_bytes,
     )

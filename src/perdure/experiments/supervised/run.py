@@ -19,9 +19,10 @@ from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.result import Result, result_of, warn_of_no_gradients, write_record
 from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, run_spec
 from perdure.learners.catalog import learner_name
+from perdure.machine.process import peak_memory
 from perdure.memory import BalancedBuffer
 from perdure.named import typed_options
-from perdure.records.folder import check_folder, own_folder
+from perdure.records.folder import RunFolder, check_folder, own_folder
 from perdure.records.requested import DEFAULTS, REQUEST
 from perdure.storage.files import write_json
 from perdure.streams.benchmark import Benchmark
@@ -108,8 +109,19 @@ def run(
     return run_of(spec, how, None if folder is None else Path(folder))
 
 
-def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
-    """Do or resume the run of a specification, in a folder or in memory only; see `run`."""
+Begin = Callable[[RunFolder, LearnerJob], int]
+"""Brings a run's folder to where a job begins, and returns the peak memory in bytes of what did so."""
+
+
+def run_of(spec: RunSpec, how: Driving, folder: Path | None, *, begin: Begin | None = None) -> Result:
+    """Do or resume the run of a specification, in a folder or in memory only; see `run`.
+
+    Args:
+        spec: what to do.
+        how: how to drive it.
+        folder: where; None keeps nothing.
+        begin: does what is to be done first in the folder.
+    """
     if folder is not None:
         check_folder(folder, spec.config)  # before anything is computed
     job = LearnerJob(spec)
@@ -118,23 +130,24 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None) -> Result:
     if folder is None:
         result = result_of(job, drive(job, how), from_record=False)
     else:
-        result = _run_in_folder(spec, job, how, folder)
+        result = _run_in_folder(spec, job, how, folder, begin)
     warn_of_no_gradients(result)
     return result
 
 
-def _run_in_folder(spec: RunSpec, job: LearnerJob, how: Driving, folder: Path) -> Result:
+def _run_in_folder(spec: RunSpec, job: LearnerJob, how: Driving, folder: Path, begin: Begin | None) -> Result:
     with own_folder(folder, spec.config) as home:
         home.begin(job.label, job.streams.checksums())
         if request := _request(spec):
             write_json(folder / REQUEST, request)
+        peak = 0 if begin is None else begin(home, job)
         was_finished = home.finished and home.has_checkpoint  # which holds the states
         costs = drive(job, how.in_folder(home, _resume_command(spec, folder)))
         result = result_of(job, costs, from_record=was_finished)
         if was_finished:
             say(f"these figures are those of the finished run in {folder}; delete it to run again", show=how.progress)
         elif home.is_there():
-            write_record(home, result)
+            write_record(home, result, max(peak, peak_memory()))
         return result
 
 

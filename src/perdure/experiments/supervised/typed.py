@@ -120,6 +120,20 @@ def benchmark_of(
     return OwnRecipe(make, own.short_name(typed), options)
 
 
+def is_benchmark(typed: str) -> bool:
+    """Tell whether a text names a benchmark, so that it is no learner.
+
+    Raises:
+        OwnCodeError: if own code cannot be imported.
+    """
+    if typed in BENCHMARKS or typed in OTHER_NAMES or _is_file(typed):
+        return True
+    if not own.is_reference(typed):
+        return typed in own.offered(own.BENCHMARKS)
+    found = own.load_own(typed, own.BENCHMARKS)
+    return not (isinstance(found, type) and issubclass(found, Learner))
+
+
 def model_of(typed: Typed) -> Any:
     """Return what makes the network, None for the benchmark's own.
 

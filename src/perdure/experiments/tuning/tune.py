@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from perdure import models
 from perdure.core import Learner
+from perdure.execution.apart import Part, do_apart, now_and_then, part_folder, remove_parts, when_free
 from perdure.execution.job import DivergedError
 from perdure.execution.parts import keeps, parts_progress
+from perdure.execution.pool import Engine
 from perdure.execution.progress import Watch, say
 from perdure.experiments.supervised.spec import MakeModel, prepare
 from perdure.experiments.supervised.streams import MakeBenchmark, SeedStreams
@@ -18,9 +21,10 @@ from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of
 from perdure.experiments.tuning.side_by_side import learners_that_fit, score_side_by_side
 from perdure.experiments.tuning.spec import Candidate, TuningSpec, tuning_spec
 from perdure.learners.catalog import CATALOG
+from perdure.machine.signals import InterruptedRunError
 from perdure.metrics.transfer import mean_and_interval
 from perdure.records.errors import ResultsError
-from perdure.records.folder import RunFolder, own_folder
+from perdure.records.folder import RunFolder, config_digest, is_finished, own_folder
 from perdure.records.requested import note_request, read_request, write_finished
 from perdure.records.tuning import (
     Key,
@@ -79,8 +83,26 @@ def tune(
     return tune_of(spec, None if folder is None else Path(folder), progress=progress)
 
 
-def tune_of(spec: TuningSpec, folder: Path | None, *, progress: bool | Watch = True) -> TuningResult:
-    """Do or resume a search, in a folder or in memory only; see `tune`."""
+def tune_of(
+    spec: TuningSpec,
+    folder: Path | None,
+    *,
+    progress: bool | Watch = True,
+    engine: Engine | None = None,
+    write_page: Callable[[TuningRecord], object] = lambda record: None,
+) -> TuningResult:
+    """Do or resume a search, in a folder or in memory only; see `tune`.
+
+    Args:
+        spec: what to search.
+        folder: of the record; None keeps nothing.
+        progress: show a progress bar; or a function to which progress is reported.
+        engine: where combinations are tried, each as a job; None tries them side by side in this process.
+        write_page: shows what is finished so far, after finished combinations and when all is stopped.
+
+    Raises:
+        PartsError: if a job of an engine fails.
+    """
     config = {} if folder is None else spec.config  # before anything is computed, to refuse what it cannot hold
     streams = SeedStreams.of(spec.validation, spec.seeds)
     if folder is None:
@@ -90,11 +112,21 @@ def tune_of(spec: TuningSpec, folder: Path | None, *, progress: bool | Watch = T
             home.begin(f"search: {streams.label(spec.learner)}", streams.checksums())
             note_request(home, spec.request.to_json() | ({"typed": dict(spec.typed)} if spec.typed else {}))
             was_finished = home.finished
-            tried = _try_missing(spec, streams, read_trials(folder, len(spec.seeds)), home, progress)
+            known = read_trials(folder, len(spec.seeds))
+            try:
+                if engine is None:
+                    show = now_and_then(partial(_show, folder, write_page))
+                    tried = _try_missing(spec, streams, known, home, progress, show)
+                else:
+                    tried = _try_apart(spec, known, home, engine, progress, write_page)
+            except InterruptedRunError:
+                _show(folder, write_page)
+                raise
             if was_finished:
                 say(f"these are the scores of the finished search in {folder}; delete it to run again", show=progress)
             elif home.is_there():
                 _write_summary(home, spec, tried)
+                _show(folder, write_page)
     trials = best_first([tried[candidate.key] for candidate in spec.candidates])
     if trials[0].diverged:
         raise DivergedError(f"all {len(trials)} combinations diverged; lower the rates; {input_range(streams.first)}")
@@ -108,13 +140,22 @@ def tune_of(spec: TuningSpec, folder: Path | None, *, progress: bool | Watch = T
     )
 
 
-def resume_search(folder: Path, data_dir: Path | None = None, *, progress: bool | Watch = True) -> TuningResult:
+def resume_search(
+    folder: Path,
+    data_dir: Path | None = None,
+    *,
+    progress: bool | Watch = True,
+    engine: Engine | None = None,
+    write_page: Callable[[TuningRecord], object] = lambda record: None,
+) -> TuningResult:
     """Resume the search in a folder that `perdure tune` has begun; see `tune`.
 
     Args:
         folder: of the search.
         data_dir: folder to search first for raw data files.
         progress: show a progress bar.
+        engine: as in `tune_of`.
+        write_page: as in `tune_of`.
 
     Raises:
         ResultsError: if the folder holds no search, or one of an own learner or model.
@@ -122,7 +163,9 @@ def resume_search(folder: Path, data_dir: Path | None = None, *, progress: bool 
     record = TuningRecord.load(folder)
     learner, benchmark, model = (record.config[part] for part in ("learner", "benchmark", "model"))
     if found := read_request(folder).get("typed"):
-        return tune_of(_spec_as_typed(record, found, data_dir), folder, progress=progress)
+        return tune_of(
+            _spec_as_typed(record, found, data_dir), folder, progress=progress, engine=engine, write_page=write_page
+        )
     own = [it["name"] for it, known in ((learner, CATALOG), (model, models.__all__)) if it["name"] not in known]
     if own:
         raise ResultsError(
@@ -137,7 +180,7 @@ def resume_search(folder: Path, data_dir: Path | None = None, *, progress: bool 
         seeds=len(record.config["seeds"]),
         model=getattr(models, model["name"]),
     )
-    return tune_of(spec, folder, progress=progress)
+    return tune_of(spec, folder, progress=progress, engine=engine, write_page=write_page)
 
 
 def _spec_as_typed(record: TuningRecord, found: Mapping[str, Any], data_dir: Path | None) -> TuningSpec:
@@ -153,13 +196,18 @@ def _spec_as_typed(record: TuningRecord, found: Mapping[str, Any], data_dir: Pat
         seeds=len(record.config["seeds"]),
         model=model_of(typed) or getattr(models, model["name"]),
     )
-    return dataclasses.replace(spec, typed=typed.to_json())
+    return replace(spec, typed=typed.to_json())
 
 
 def _try_missing(
-    spec: TuningSpec, streams: SeedStreams, tried: dict[Key, Trial], home: RunFolder | None, progress: bool | Watch
+    spec: TuningSpec,
+    streams: SeedStreams,
+    tried: dict[Key, Trial],
+    home: RunFolder | None,
+    progress: bool | Watch,
+    show: Callable[[], object] = lambda: None,
 ) -> dict[Key, Trial]:
-    """Return the trials given and those of all other candidates, which are kept as they are finished."""
+    """Return the trials given and those of all other candidates, which are kept and shown as they are finished."""
     missing = [candidate for candidate in spec.candidates if candidate.key not in tried]
     if not missing:
         return tried
@@ -180,7 +228,62 @@ def _try_missing(
                 tried[candidate.key] = Trial(candidate.values, mean_and_interval(per_seed))
             if home is not None and keeps(home):
                 write_trials(home.path, list(tried.values()))
+                show()
     return tried
+
+
+def _try_apart(
+    spec: TuningSpec,
+    known: dict[Key, Trial],
+    home: RunFolder,
+    engine: Engine,
+    progress: bool | Watch,
+    write_page: Callable[[TuningRecord], object],
+) -> dict[Key, Trial]:
+    """Return the trials known and those of all other candidates, each of which is tried as a job of an engine."""
+    tried = dict(known)
+    alone = {config_digest(it.values): replace(spec, candidates=[it]) for it in spec.candidates if it.key not in tried}
+    show = now_and_then(partial(_show, home.path, write_page))
+
+    def collect() -> None:
+        found = {}
+        for name in alone:
+            if is_finished(part_folder(home, name), spec.config):
+                found |= read_trials(part_folder(home, name), len(spec.seeds))
+        if found.keys() - tried.keys():
+            tried.update(found)
+            if keeps(home):
+                write_trials(home.path, list(tried.values()))
+                show()
+
+    parts = [Part(name, spec.config, 1.0, partial(_try_in_folder, it)) for name, it in alone.items()]
+    try:
+        do_apart(home, parts, engine, show=progress is True, after_each=collect)
+    finally:
+        collect()
+    remove_parts(home)
+    return tried
+
+
+def _try_in_folder(spec: TuningSpec, folder: Path, watch: Watch) -> None:
+    """Do or resume a search of which some or all combinations may diverge, in a worker."""
+
+    def do() -> None:
+        streams = SeedStreams.of(spec.validation, spec.seeds)
+        with own_folder(folder, spec.config) as home:
+            home.begin(f"search: {streams.label(spec.learner)}", streams.checksums())
+            note_request(home, spec.request.to_json())
+            tried = _try_missing(spec, streams, read_trials(folder, len(spec.seeds)), home, watch)
+            _write_summary(home, spec, tried)
+
+    when_free(do)
+
+
+def _show(folder: Path, write_page: Callable[[TuningRecord], object]) -> None:
+    """Show the combinations that are finished, if there are any."""
+    record = TuningRecord.load(folder)
+    if record.n_tried:
+        write_page(record)
 
 
 def _passes(spec: TuningSpec, streams: SeedStreams, candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
