@@ -20,13 +20,17 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Rate, as_features
 from perdure.learners.er import mean_gradient_step
-from perdure.learners.hyperparameters import check_hyperparameters, choice, flag, integer, rate
+from perdure.learners.hyperparameters import check_hyperparameters, choice, integer, rate
 from perdure.learners.mer import MER
-from perdure.learners.replay import Batch, Replay, ReplayLearner, ReplayState, join_batches
+from perdure.learners.replay import HALVES, Batch, Replay, ReplayLearner, ReplayState, join_batches
 from perdure.rl.frame_memory import buffer_of, init_memory, recall_transitions, store_transition
 from perdure.rl.transition import TD_LOSSES, TDBatch, Transition, td_targets
 from perdure.updates.gradient import TrainState, init_train_state, or_sgd
 from perdure.updates.weights import equal_weights
+
+MEMORY_RULES = ("ring", "reservoir", HALVES)
+"""How an agent's memory is filled: "ring" keeps the last transitions, "reservoir" a uniform sample of all, "halves" in
+one half the last ones and in the other a uniform sample of all that came before these, and draws from both in turn."""
 
 
 class AgentState(NamedTuple):
@@ -49,12 +53,17 @@ class Agent(eqx.Module):
     exploration_end: Rate = rate("ε at the end of its schedule; it begins at 1", maximum=1.0)
     exploration_frames: int = integer("frames over which ε falls to its end")
     warmup_frames: int = integer("frames before the first update")
-    reservoir: bool = flag("keep a uniform sample of all transitions, not the last ones", default=False)
+    memory_rule: str = choice("what the memory keeps", MEMORY_RULES, "ring")
     target_unit: str = choice("what the target period counts", ("frames", "episodes"), "frames")
     loss: str = choice("loss of the temporal-difference error", tuple(TD_LOSSES), "huber")
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
+        if self.memory_rule == HALVES and self.memory_size % 2:
+            raise ValueError(
+                f"memory_size = {self.memory_size}, expected an even number, of which each half of a memory with the "
+                f"rule {HALVES!r} gets as many"
+            )
         self.learner()
 
     @abstractmethod
@@ -63,7 +72,7 @@ class Agent(eqx.Module):
 
     def replay(self) -> Replay:
         """Return the memory's rules."""
-        return dataclasses.replace(self.learner().replay(), rule="reservoir" if self.reservoir else "ring")
+        return dataclasses.replace(self.learner().replay(), rule=self.memory_rule)
 
     def init(self, network: PyTree, transition: Transition, *, stacked: bool = False) -> AgentState:
         """Return the state before the first frame.
