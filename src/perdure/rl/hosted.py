@@ -303,6 +303,6 @@ def stacked(games: Sequence[HostedGame]) -> HostedGame:
     return HostedGame(*(np.stack(leaves) for leaves in zip(*games, strict=True)))
 
 
-def game_of(games: HostedGame, seed: int) -> HostedGame:
-    """Return the game of the seed at a place."""
-    return HostedGame(*(np.asarray(leaf)[seed] for leaf in games))
+def game_of(games: HostedGame, place: tuple[int, ...]) -> HostedGame:
+    """Return the game at a place: of a seed, or of one of a seed's environments."""
+    return HostedGame(*(np.asarray(leaf)[place] for leaf in games))

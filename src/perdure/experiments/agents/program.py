@@ -73,14 +73,14 @@ class AgentPrograms:
         ) -> RunnerState:
             return play_frames(agent, environment, runner, schedule, keys.frames, start, stop)
 
-        def evaluate(runner: RunnerState, levels: Any, keys: AgentKeys, frame: Array) -> Array:
+        def evaluate(agent: Agent, runner: RunnerState, levels: Any, keys: AgentKeys, frame: Array) -> Array:
             key = jax.random.fold_in(keys.evaluation, frame)
-            network = runner.agent.learning.model
+            network = agent.answering(runner.agent)
             return greedy_scores(environment, network, levels, episodes, key).mean(axis=1)
 
         program = jax.jit(division.on_each(jax.vmap(play, axes), axes), donate_argnums=1)
         self._play = compiled(program, *self._arguments(0, 0))
-        examined = (0, None, 0, None)
+        examined = (None, 0, None, 0, None)
         self._evaluate = jax.jit(division.on_each(jax.vmap(evaluate, examined), examined))
 
     def _arguments(self, *frames: int) -> tuple[Any, ...]:
@@ -94,7 +94,7 @@ class AgentPrograms:
     def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
         """Return mean scores of the greedy policies after `frame` frames."""
         *_, at = self._arguments(frame)
-        scores = self._evaluate(self._runners, self._levels, self._keys, at)
+        scores = self._evaluate(self._agent, self._runners, self._levels, self._keys, at)
         return np.asarray(scores, np.float64)[: self._division.n_seeds]
 
     @property
@@ -105,7 +105,7 @@ class AgentPrograms:
     @property
     def networks(self) -> PyTree:
         """Networks of all seeds; memories, which may be large, stay where they are."""
-        return jax.tree.map(self._read, self._runners.agent.learning.model)
+        return jax.tree.map(self._read, self._agent.answering(self._runners.agent))
 
     @property
     def episodes(self) -> tuple[float, float]:
