@@ -14,7 +14,7 @@ from jaxtyping import Array, Float64, Int, PRNGKeyArray, PyTree
 from perdure.core import as_features
 from perdure.execution.compilation import compiled
 from perdure.execution.warnings import warn
-from perdure.experiments.agents.program import AgentKeys
+from perdure.experiments.agents.program import AgentKeys, stage_end
 from perdure.rl.agent import Agent
 from perdure.rl.hosted import HostedEnvironment, HostedEpisode, HostedLevel, HostError, game_of, stacked
 from perdure.rl.networks import MakeNetwork
@@ -129,6 +129,7 @@ class HostedPrograms:
         self._learn = compiled(learn, self._states, self._frame_keys, jnp.asarray(seen), actions, arrived, np.int32(0))
         self._greedy = jax.jit(jax.vmap(_greedy))
         self._answering = agent.answering
+        self._end_stage = stage_end(agent)
 
     def play(self, start: int, stop: int) -> None:
         """Play the frames start ≤ n < stop.
@@ -143,6 +144,10 @@ class HostedPrograms:
             self._states, observations, actions, seeds = self._learn(
                 self._states, self._frame_keys, observations, actions, arrived, np.int32(frame)
             )
+
+    def end_stage(self, frame: int) -> None:
+        """Tell the agents that a stage has ended after `frame` frames."""
+        self._states = self._end_stage(self._states, self._keys.evaluation, np.int32(frame))
 
     def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
         """Return mean scores of the greedy policies after `frame` frames.

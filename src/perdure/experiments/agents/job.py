@@ -112,6 +112,8 @@ class AgentJob(Job):
             self.position = error.frame
             raise BrokenOffError(str(error)) from error
         self.position = stop
+        if self._agent.needs_stages and stop in self._schedule.ends:
+            self._programs.end_stage(stop)
 
     def close(self) -> None:
         """Close the environments that Python plays."""

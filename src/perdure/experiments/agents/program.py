@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,9 @@ from perdure.rl.agent import Agent
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.runner import RunnerState, greedy_scores, play_frames
 from perdure.rl.schedule import Schedule
+
+_OF_STAGES = 2**32 - 1
+"""Folded into a key that else is folded with numbers of frames, which are smaller."""
 
 
 class AgentKeys(NamedTuple):
@@ -34,6 +38,19 @@ def agent_keys(seed: Int[Array, ""]) -> AgentKeys:
     """Return the keys of a seed."""
     root = jax.random.key(seed)
     return AgentKeys(*(jax.random.fold_in(root, purpose) for purpose in range(len(AgentKeys._fields))))
+
+
+def stage_end(agent: Agent) -> Callable[[Any, PRNGKeyArray, Any], Any]:
+    """Return what tells agents that a stage has ended.
+
+    It is a function of states and keys of evaluations, leaves (seeds, ...), and the number of frames played.
+    """
+
+    def end(state: Any, key: PRNGKeyArray, frame: Int[Array, ""]) -> Any:
+        told: Any = agent
+        return told.end_stage(state, frame, jax.random.fold_in(jax.random.fold_in(key, _OF_STAGES), frame))
+
+    return jax.jit(jax.vmap(end, (0, 0, None)))
 
 
 class AgentPrograms:
@@ -80,6 +97,7 @@ class AgentPrograms:
 
         program = jax.jit(division.on_each(jax.vmap(play, axes), axes), donate_argnums=1)
         self._play = compiled(program, *self._arguments(0, 0))
+        self._end_stage = stage_end(agent)
         examined = (None, 0, None, 0, None)
         self._evaluate = jax.jit(division.on_each(jax.vmap(evaluate, examined), examined))
 
@@ -90,6 +108,11 @@ class AgentPrograms:
     def play(self, start: int, stop: int) -> None:
         """Play the frames start ≤ n < stop."""
         self._runners = jax.block_until_ready(self._play(*self._arguments(start, stop)))
+
+    def end_stage(self, frame: int) -> None:
+        """Tell the agents that a stage has ended after `frame` frames."""
+        _, runners, _, keys, at = self._arguments(frame)
+        self._runners = runners._replace(agent=self._end_stage(runners.agent, keys.evaluation, at))
 
     def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
         """Return mean scores of the greedy policies after `frame` frames."""
