@@ -17,3 +17,4 @@ from .networks import MnihNetwork as MnihNetwork
 from .networks import default_network as default_network
 from .ppo import PPO as PPO
 from .schedule import Stage as Stage
+from .stream_q import StreamQ as StreamQ

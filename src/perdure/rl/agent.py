@@ -25,6 +25,7 @@ from perdure.learners.hyperparameters import check_hyperparameters, choice, inte
 from perdure.learners.mer import MER
 from perdure.learners.replay import HALVES, Batch, Replay, ReplayLearner, ReplayState, join_batches
 from perdure.models import array_model
+from perdure.rl.exploration import epsilon_greedy, falling_epsilon
 from perdure.rl.frame_memory import buffer_of, init_memory, recall_transitions, store_transition
 from perdure.rl.networks import MakeNetwork, default_network
 from perdure.rl.transition import TD_LOSSES, TDBatch, Transition, td_targets
@@ -176,16 +177,12 @@ class ReplayAgent(Agent):
 
     def exploration(self, frame: Int[Array, ""]) -> Float[Array, ""]:
         """Return ε at a frame: it falls from 1 along a straight line and stays at its end."""
-        left = jnp.maximum(1 - frame / self.exploration_frames, 0.0)
-        return self.exploration_end + (1 - self.exploration_end) * left
+        return falling_epsilon(frame, self.exploration_end, self.exploration_frames)
 
     def act(self, state: AgentState, observation: AnyArray, frame: Int[Array, ""], key: PRNGKeyArray) -> Array:
         """Return the action of the highest value, or with probability ε a random one."""
-        explore_key, action_key = jax.random.split(key)
         values = state.learning.model(as_features(observation))
-        any_action = jax.random.randint(action_key, (), 0, len(values), jnp.int32)
-        explores = jax.random.uniform(explore_key) < self.exploration(frame)
-        return jnp.where(explores, any_action, jnp.argmax(values).astype(jnp.int32))
+        return epsilon_greedy(values, self.exploration(frame), key)
 
     def answering(self, state: AgentState) -> PyTree:
         """Return the network of the values of actions."""
