@@ -1,5 +1,7 @@
 """The agents: targets, batches and steps against direct computation, and what the memory keeps."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from perdure.rl.agent import DQN, DQNMER
 from perdure.rl.catalog import agent_class, agent_name
 from perdure.rl.transition import Target, Transition, td_loss, td_squared_loss, td_targets
 
-COMMON = {
+COMMON: dict[str, Any] = {
     "learning_rate": 0.1,
     "memory_size": 4,
     "replay_batch_size": 2,
@@ -116,7 +118,7 @@ def test_a_ring_keeps_the_last_and_a_reservoir_is_offered_all():
 
 def test_a_memory_of_two_halves_needs_an_even_size():
     with pytest.raises(ValueError, match="memory_size = 5, expected an even number"):
-        DQN(**COMMON | {"memory_size": 5}, memory_rule="halves")
+        DQN(**dict(COMMON, memory_size=5), memory_rule="halves")
     with pytest.raises(ValueError, match="memory_rule = 'half', expected one of ring, reservoir, halves"):
         DQN(**COMMON, memory_rule="half")
 

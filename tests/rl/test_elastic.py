@@ -14,8 +14,8 @@ from perdure.rl.elastic import DQNEWC
 from perdure.rl.transition import td_targets
 from tests.rl.test_agent import COMMON, network, transition
 
-EWC = DQNEWC(**COMMON | {"memory_size": 8}, strength=3.0, fisher_transitions=5)
-PLAIN = DQN(**COMMON | {"memory_size": 8})
+EWC = DQNEWC(**dict(COMMON, memory_size=8), strength=3.0, fisher_transitions=5)
+PLAIN = DQN(**dict(COMMON, memory_size=8))
 
 
 def played(agent, numbers, state=None):
@@ -94,7 +94,7 @@ def test_before_the_end_of_the_first_stage_it_is_dqn():
 
 @pytest.mark.parametrize("environment", ["catcher", pytest.param("gymnasium:CartPole-v1", marks=pytest.mark.long)])
 def test_a_run_tells_the_agent_of_the_end_of_each_stage(environment):
-    agent = DQNEWC(**COMMON | {"warmup_frames": 2_000}, strength=1.0, fisher_transitions=4)
+    agent = DQNEWC(**dict(COMMON, warmup_frames=2_000), strength=1.0, fisher_transitions=4)
     stages = [(0, 1_000)]
     result = perdure.run_agent(
         agent, environment, stages=stages, seeds=2, evaluate_every=1_000, episodes=1, progress=False

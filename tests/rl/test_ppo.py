@@ -43,9 +43,8 @@ def test_advantages_are_the_sum_of_discounted_errors_up_to_the_episodes_end(trac
                 if ended[frame, place]:
                     break
                 weight *= 0.9 * trace
-    given = (jnp.asarray(it, jnp.float32) for it in (rewards, discounts))
-    more = (jnp.asarray(it, jnp.float32) for it in (values, next_values))
-    found = generalised_advantages(*given, jnp.asarray(ended), *more, trace)
+    r, d, v, then = (jnp.asarray(it, jnp.float32) for it in (rewards, discounts, values, next_values))
+    found = generalised_advantages(r, d, jnp.asarray(ended), v, then, trace)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -140,11 +140,11 @@ class PPO(Agent):
         """Keep the frame; when it is the last of a rollout, learn from all of them."""
         n = len(state.rollout.ended)
         frames = Rollout(transition, jnp.asarray(ended) != 0)
-        rollout = jax.tree.map(lambda leaf, new: leaf.at[frame % n].set(new), state.rollout, frames)
+        rollout: Any = jax.tree.map(lambda leaf, new: leaf.at[frame % n].set(new), state.rollout, frames)
         now = TrainState(state.model, state.optimizer)
         # All seeds are at the same frame, so that under vmap this stays a branch.
         after: TrainState = jax.lax.cond(frame % n == n - 1, lambda: self._learned(now, rollout, key), lambda: now)
-        return PPOState(*after, rollout)
+        return PPOState(after.model, after.optimizer, rollout)
 
     def answering(self, state: PPOState) -> PyTree:
         """Return the actor."""
@@ -168,10 +168,19 @@ class PPO(Agent):
 
     def _samples(self, model: ActorCritic, rollout: Rollout) -> _Sample:
         seen, action, reward, discount, then = rollout.transitions
-        shape = (self.rollout_frames, self.environments)
         values, next_values = (predict_batch(model.critic, it)[:, 0] for it in (seen, then))
-        by_frame = (it.reshape(shape) for it in (reward, self.discount * discount, rollout.ended, values, next_values))
-        advantages = generalised_advantages(*by_frame, self.trace).ravel()
+
+        def by_frame(leaf: Array) -> Array:
+            return leaf.reshape(self.rollout_frames, self.environments)
+
+        advantages = generalised_advantages(
+            by_frame(reward),
+            by_frame(self.discount * discount),
+            by_frame(rollout.ended),
+            by_frame(values),
+            by_frame(next_values),
+            self.trace,
+        ).ravel()
         chosen = log_probability(predict_batch(model.actor, seen), action)
         return _Sample(seen, action, chosen, advantages, advantages + values)
 

@@ -115,8 +115,10 @@ def _in_turn(runner: RunnerState, frame: Int[Array, ""], n: int) -> RunnerState:
     """Return the state with the environment alone whose turn it is."""
     if n == 1:
         return runner
-    parts = jax.tree.map(lambda leaf: leaf[frame % n], (runner.game, runner.observation, runner.score))
-    return RunnerState(runner.agent, *parts, runner.episodes, runner.total_score)
+    game, observation, score = jax.tree.map(
+        lambda leaf: leaf[frame % n], (runner.game, runner.observation, runner.score)
+    )
+    return runner._replace(game=game, observation=observation, score=score)
 
 
 def _back_in_place(all_of_them: RunnerState, one: RunnerState, frame: Int[Array, ""], n: int) -> RunnerState:
@@ -124,8 +126,8 @@ def _back_in_place(all_of_them: RunnerState, one: RunnerState, frame: Int[Array,
     if n == 1:
         return one
     parts = ((it.game, it.observation, it.score) for it in (all_of_them, one))
-    written = jax.tree.map(lambda leaf, new: leaf.at[frame % n].set(new), *parts)
-    return RunnerState(one.agent, *written, one.episodes, one.total_score)
+    game, observation, score = jax.tree.map(lambda leaf, new: leaf.at[frame % n].set(new), *parts)
+    return one._replace(game=game, observation=observation, score=score)
 
 
 def _play_one(

@@ -29,17 +29,17 @@ _LAYER_EPSILON = 1e-5
 
 
 class Moments(NamedTuple):
-    """Count, mean and sum of squared deviations of what has arrived so far (Welford 1962)."""
+    """Number, mean and sum of squared deviations of what has arrived so far (Welford 1962)."""
 
-    count: Int[Array, ""]
+    n: Int[Array, ""]
     mean: Float[Array, ...]
     spread: Float[Array, ...]
 
     def after(self, x: Float[Array, ...]) -> Moments:
         """Return the moments once x has arrived too."""
-        count = self.count + 1
-        mean = self.mean + (x - self.mean) / count.astype(x.dtype)
-        return Moments(count, mean, self.spread + (x - self.mean) * (x - mean))
+        n = self.n + 1
+        mean = self.mean + (x - self.mean) / n.astype(x.dtype)
+        return Moments(n, mean, self.spread + (x - self.mean) * (x - mean))
 
     def standardized(self, x: Float[Array, ...]) -> Float[Array, ...]:
         """Return x less the mean, in standard deviations."""
@@ -47,8 +47,8 @@ class Moments(NamedTuple):
 
     def deviation(self) -> Float[Array, ...]:
         """Return the standard deviation, 1 before the second arrival."""
-        n_others = jnp.maximum(self.count - 1, 1).astype(self.spread.dtype)
-        return jnp.sqrt(jnp.where(self.count > 1, self.spread / n_others, 1.0) + _EPSILON)
+        n_others = jnp.maximum(self.n - 1, 1).astype(self.spread.dtype)
+        return jnp.sqrt(jnp.where(self.n > 1, self.spread / n_others, 1.0) + _EPSILON)
 
 
 class StreamNetwork(eqx.Module):
@@ -168,7 +168,7 @@ class StreamQ(Agent):
         before = _moments_at(state, x)
         after = before.after(then)
         discounted_sum = jnp.where(over, 0, self.discount * state.discounted_sum) + transition.reward
-        returns = Moments(state.returns.count + 1, state.returns.mean, state.returns.spread + discounted_sum**2)
+        returns = Moments(state.returns.n + 1, state.returns.mean, state.returns.spread + discounted_sum**2)
         reward = transition.reward / returns.deviation()
 
         weights, rest = split_trainable(state.model)

@@ -75,8 +75,8 @@ def mean_squared_gradients(
     """
 
     def add(place: Int[Array, ""], squares: PyTree) -> PyTree:
-        one = jax.tree.map(lambda leaf: leaf[place], (x, y))
-        grads = example_gradient(model, *one, loss).grads
+        one_x, one_y = jax.tree.map(lambda leaf: leaf[place], (x, y))
+        grads = example_gradient(model, one_x, one_y, loss).grads
         return jax.tree.map(lambda total, by: total + jnp.where(counts[place], by**2, 0), squares, grads)
 
     # One example after another: the gradients of all at once would take as many copies of the weights.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -65,7 +66,7 @@ class WatchedCompiled(Watched):
         reset_key, self._key = jax.random.split(jax.random.key(seed))
         self._environment, self._params, self._frames = environment, params, 0
         self.observation, self._state = environment.reset(reset_key, params)
-        self._step = eqx.filter_jit(lambda *arguments: step(environment, *arguments))
+        self._step = eqx.filter_jit(partial(step, environment))
 
     def step(self, action: int) -> tuple[float, bool]:
         """Play a frame."""
@@ -140,7 +141,7 @@ def _as_picture(drawn: Any, source: str) -> Picture:
         ValueError: if what was drawn is no picture.
     """
     is_array = hasattr(drawn, "dtype") and hasattr(drawn, "shape")
-    picture = np.asarray(drawn) if is_array else np.zeros(0)
+    picture: Any = np.asarray(drawn) if is_array else np.zeros(0)
     if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)):
         found = f"{picture.dtype} of shape {picture.shape}" if is_array else f"a {type(drawn).__name__}"
         raise ValueError(
