@@ -90,7 +90,7 @@ def drive(job: Job, how: Driving) -> Costs:
 
 def _restore(job: Job, how: Driving) -> tuple[Costs, bool]:
     """Bring the job to where its newest checkpoint has it, and tell whether it has still to be evaluated there."""
-    at_start = Costs(), 0 in job.boundaries
+    at_start = Costs(), 0 in job.boundaries and not job.ended
     if how.folder is None:
         return at_start
     checkpoint = load_checkpoint(how.folder.checkpoints, job.snapshot(), previous=how.previous)
