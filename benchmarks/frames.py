@@ -27,11 +27,12 @@ from perdure.experiments.agents.plan import make_agent
 from perdure.experiments.agents.spec import agent_spec
 from perdure.machine.cores import usable_cpus
 from perdure.models import convolution
-from perdure.rl.catalog import AGENTS, make_game
+from perdure.rl.catalog import make_game
 from perdure.updates import sequential
 
 WARMUP = 100
 """Frames played before the clock starts; half of them without learning."""
+AGENTS = ("dqn", "dqn-mer")
 FORMS = ("plain", "fast")
 SIZES = ("frames", "frames-small")
 
@@ -78,7 +79,7 @@ def main() -> None:
     def chosen(names: tuple[str, ...]) -> list[str]:
         return [name for name in names if name in arguments] or list(names)
 
-    for case in product(chosen(tuple(AGENTS)), chosen(SIZES), chosen(FORMS)):
+    for case in product(chosen(AGENTS), chosen(SIZES), chosen(FORMS)):
         it = measure(*case, seconds)
         speeds = f"{it.frames_per_second:,.0f} frames/s, {it.frames_per_cpu_second:,.0f} frames/CPU-s"
         print(f"{' '.join(case)}: {speeds}, memory {it.memory_bytes / 1e6:,.0f} MB", flush=True)

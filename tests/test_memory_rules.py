@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from perdure.learners.er import ER
-from perdure.learners.replay import MEMORY_RULES, Replay
+from perdure.learners.replay import HALVES, MEMORY_RULES, Replay
 
 SEEDS = 4000
 
@@ -48,6 +48,46 @@ def test_a_ring_keeps_the_last():
     np.testing.assert_array_equal(kept("ring", [0] * 20, 8).all(axis=0), np.arange(20) >= 12)
 
 
+def test_two_halves_keep_the_last_and_all_others_alike():
+    expected = np.concatenate([np.full(36, 4 / 36), np.ones(4)])
+    assert_probability(kept(HALVES, [0] * 40, 8).mean(axis=0), expected)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 7])
+def test_two_halves_keep_everything_while_there_is_room(n):
+    assert kept(HALVES, [0] * n, 8).all()
+
+
+def test_draws_from_two_halves_are_of_both_in_turn_and_uniform_in_each():
+    replay = Replay(8, 5, 2, rule=HALVES)
+
+    def slots(n):
+        memory = replay.init((jnp.zeros((), jnp.int32),))._replace(seen=jnp.asarray(n, jnp.int32))
+        keys = jax.random.split(jax.random.key(n), SEEDS)
+        return np.asarray(jax.vmap(lambda key: replay.draw(memory, key).slots)(keys))
+
+    for n, newest, older in ((30, 4, range(4, 8)), (6, 4, range(4, 6)), (3, 3, range(3))):
+        found = slots(n)
+        for draws, possible in ((found[:, :, ::2], range(newest)), (found[:, :, 1::2], older)):
+            values, counts = np.unique(draws, return_counts=True)
+            assert values.tolist() == list(possible)
+            assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_two_halves_are_right_beyond_the_largest_count():
+    """An older example is kept with the probability 4 / n also where n is larger than an integer; the ring turns."""
+    replay = Replay(8, 1, rule=HALVES)
+    memory = replay.init((jnp.zeros((), jnp.int32),))
+    for periods, seen in ((0, 2**30), (1, 1), (1, 7)):
+        counted = memory._replace(seen=jnp.asarray(seen, jnp.int32), periods=jnp.asarray(periods, jnp.int32))
+        keys = jax.random.split(jax.random.key(seen), SEEDS)
+        slots = np.asarray(jax.vmap(lambda key, counted=counted: replay.draw(counted, key).stored_in)(keys))
+        assert (slots >= 4).all()
+        assert (slots >= 8).mean() > 0.99
+        after = replay.store(counted, (jnp.asarray(5, jnp.int32),), jnp.asarray(8, jnp.int32))
+        assert np.flatnonzero(after.examples[0]).tolist() == [seen % 4]
+
+
 @pytest.mark.parametrize("n", [5, 40])
 def test_an_exponentially_biased_reservoir_forgets_exponentially(n):
     """Also while it fills: Aggarwal (2006), theorem 3.1."""
@@ -81,11 +121,19 @@ def biased_law(n, size):
     return law
 
 
+def halves_law(n, size):
+    """Return the probability of each content of two halves: the ring is certain, all subsets of the rest as likely."""
+    newest = range(n - size // 2, n)
+    older = list(combinations(range(n - size // 2), size // 2))
+    return {frozenset((*held, *newest)): 1 / len(older) for held in older}
+
+
 BIG = 6
 WHOLE_LAWS = {
     "reservoir": ([0] * 6, 3, {frozenset(held): 1 / 20 for held in combinations(range(6), 3)}),
     "recent": ([0] * 5, 3, biased_law(5, 3)),
     "balanced": ([0] * BIG + [1], 3, {frozenset((*held, BIG)): 1 / 15 for held in combinations(range(BIG), 2)}),
+    HALVES: ([0] * 8, 6, halves_law(8, 6)),
 }
 
 

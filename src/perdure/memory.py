@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
-from perdure.core import Example
+from perdure.core import AnyArray, Example
 
 AnyBuffer = TypeVar("AnyBuffer", "Buffer", "BalancedBuffer")
 
@@ -22,8 +22,9 @@ _WELL_DRAWN = 2**24
 class Buffer(NamedTuple):
     """A uniform sample of all examples seen so far (reservoir sampling, Vitter 1985, Algorithm R).
 
-    With `ring_slot` in place of `draw_slot` it is a ring: it holds the last examples instead. Both are right at any
-    count: `seen` starts again at 0 after every `period`, and `periods` tells how often it has.
+    With `ring_slot` in place of `draw_slot` it is a ring: it holds the last examples instead. With `displaced_slot` and
+    `store_in_halves` its first half is a ring and its second a reservoir of what is older. All are right at any count:
+    `seen` starts again at 0 after every `period`, and `periods` tells how often it has.
     """
 
     examples: Any
@@ -68,21 +69,59 @@ def draw_slot(memory: Buffer, key: PRNGKeyArray) -> Int[Array, ""]:
     capacity / (n+1) and replaces a uniformly drawn one, which leaves every example seen so far in the
     memory with that same probability.
     """
+    return _reservoir_slot(memory, capacity(memory), memory.seen, key)
+
+
+def _reservoir_slot(memory: Buffer, size: int, offered: Int[Array, ""], key: PRNGKeyArray) -> Int[Array, ""]:
+    """Draw a place in a reservoir of `size` places, to which `offered`, and a period each `periods`, were offered."""
     # randint favours small numbers by up to range / 2³², and n+1 may be larger than any integer. From a large n+1 it is
     # therefore drawn in two steps: is it one of the first 2²⁴ numbers, and which?
-    first = max(_WELL_DRAWN, capacity(memory))
-    beyond = (memory.periods > 0) | (memory.seen >= first)
-    drawn = jax.random.randint(key, (), 0, jnp.where(beyond, first, memory.seen + 1), jnp.int32)
+    first = max(_WELL_DRAWN, size)
+    beyond = (memory.periods > 0) | (offered >= first)
+    drawn = jax.random.randint(key, (), 0, jnp.where(beyond, first, offered + 1), jnp.int32)
     uniform = jax.random.uniform(jax.random.fold_in(key, 2))  # randint's own keys are those folded with 0 and 1
     n_firsts = memory.periods.astype(uniform.dtype) * (period(memory) / first)
-    n_firsts += (memory.seen + 1).astype(uniform.dtype) / first
-    drawn = jnp.where(beyond & (uniform * n_firsts >= 1), capacity(memory), drawn)
-    return jnp.where(filled(memory) < capacity(memory), memory.seen, drawn)
+    n_firsts += (offered + 1).astype(uniform.dtype) / first
+    drawn = jnp.where(beyond & (uniform * n_firsts >= 1), size, drawn)
+    return jnp.where((memory.periods == 0) & (offered < size), offered, drawn)
 
 
 def ring_slot(memory: Buffer) -> Int[Array, ""]:
     """Return where the next example goes in a ring: the next free slot, then that of the oldest."""
     return memory.seen % capacity(memory)
+
+
+def displaced_slot(memory: Buffer, key: PRNGKeyArray) -> Int[Array, ""]:
+    """Draw where the oldest of the newest examples goes when the next one takes its slot, in a memory of two halves.
+
+    The first half of the slots, an even number of them, is a ring of the newest examples, the second a reservoir of all
+    that have left the ring: each of these is in it with the same probability. Any number ≥ capacity means nowhere. To
+    be stored by `store_in_halves`.
+    """
+    half = capacity(memory) // 2
+    place = half + _reservoir_slot(memory, half, memory.seen - half, key)
+    return jnp.where(filled(memory) < half, capacity(memory), place)
+
+
+def store_in_halves(memory: Buffer, example: PyTree, slot: Int[Array, ""]) -> Buffer:
+    """Return a memory of two halves with `example` in its ring, and in `slot` what was there (`displaced_slot`)."""
+    place = memory.seen % (capacity(memory) // 2)
+
+    def stored(leaf: Array, new: AnyArray) -> Array:
+        return leaf.at[slot].set(leaf[place], mode="drop").at[place].set(new)
+
+    return counted(memory, 1)._replace(examples=jax.tree.map(stored, memory.examples, example))
+
+
+def draw_from_halves(memory: Buffer, shape: tuple[int, int], key: PRNGKeyArray) -> Int[Array, "batches draws"]:
+    """Draw slots with replacement from the two halves in turn: the 1st, 3rd, … of a batch are of the newest examples.
+
+    While none is older than those, all are of the newest.
+    """
+    half, held = capacity(memory) // 2, filled(memory)
+    is_old = (jnp.arange(shape[1]) % 2 == 1)[None] & (held > half)
+    lowest = jnp.where(is_old, half, 0).astype(jnp.int32)
+    return jax.random.randint(key, shape, lowest, jnp.where(is_old, held, jnp.minimum(held, half)), jnp.int32)
 
 
 def first_slot(memory: Buffer) -> Int[Array, ""]:

@@ -114,6 +114,19 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
             "--target-unit is minutes, expected one of frames",
         ),
         (["train", "dqn-mer", "catcher", "--loss", "l1"], "--loss is l1, expected one of huber, squared"),
+        (
+            ["train", "dqn", "catcher", "--memory-rule", "half"],
+            "--memory-rule is half, expected one of ring, reservoir, halves",
+        ),
+        (
+            ["train", "dqn", "CartPole-v1", "--memory-rule", "halves", "--memory-size", "11"],
+            "--memory-size is 11, expected an even",
+        ),
+        (
+            ["train", "ppo", "catcher", "--minibatches", "7"],
+            "--minibatches is 7, expected a number that divides the 1024",
+        ),
+        (["train", "stream-q", "catcher", "--observation", "frames-small"], "the network of Stream-Q is a perceptron"),
         (["train", "dqn", "catcher", "--discount", "2"], "--discount is 2.0, expected a number from 0 to 1"),
         (["play", "nowhere", "--out", "a.avi"], "a.avi was given as the film to write, expected a name that ends"),
         (["compare", "nowhere"], "nowhere holds no config.json, so no run; give the folder of a run"),

@@ -22,6 +22,7 @@ import numpy as np
 import optax
 import pytest
 from beartype import beartype
+from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import jaxtyped
@@ -245,3 +246,12 @@ def test_what_a_decorator_of_a_library_holds_beside_its_function_is_passed_over(
 
     assert json.dumps(describe(checked(2))) == json.dumps(describe(checked(2)))
     assert describe(checked(2)) != describe(checked(3))
+
+
+def test_spaces_of_gymnasium_are_described_by_what_they_hold_and_not_by_where_they_are():
+    def described(high, n):
+        return [describe(spaces.Box(-1.0, high, (2,), np.float32)), describe(spaces.Discrete(n))]
+
+    assert described(1.0, 3) == described(1.0, 3)
+    assert all(one != other for one, other in zip(described(1.0, 3), described(2.0, 4), strict=True))
+    assert described(1.0, 3)[1]["dtype"] == "int64"

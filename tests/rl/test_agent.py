@@ -1,5 +1,7 @@
 """The agents: targets, batches and steps against direct computation, and what the memory keeps."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from perdure.rl.agent import DQN, DQNMER
 from perdure.rl.catalog import agent_class, agent_name
 from perdure.rl.transition import Target, Transition, td_loss, td_squared_loss, td_targets
 
-COMMON = {
+COMMON: dict[str, Any] = {
     "learning_rate": 0.1,
     "memory_size": 4,
     "replay_batch_size": 2,
@@ -105,9 +107,20 @@ def test_dqn_mer_takes_the_steps_of_algorithm_1():
 def test_a_ring_keeps_the_last_and_a_reservoir_is_offered_all():
     ring = after_transitions(DQN(**COMMON), 7).learning.memory
     np.testing.assert_allclose(sorted(np.asarray(ring.examples.reward)), [1.5, 2.0, 2.5, 3.0])
-    reservoir = after_transitions(DQN(**COMMON, reservoir=True), 7).learning.memory
+    reservoir = after_transitions(DQN(**COMMON, memory_rule="reservoir"), 7).learning.memory
     assert int(reservoir.seen) == 7
     assert set(np.asarray(reservoir.examples.reward).tolist()) <= {number / 2 for number in range(7)}
+    halves = after_transitions(DQN(**COMMON, memory_rule="halves"), 7).learning.memory
+    newest, older = np.split(np.asarray(halves.examples.reward), 2)
+    assert sorted(newest) == [2.5, 3.0]
+    assert set(older.tolist()) <= {0.0, 0.5, 1.0, 1.5, 2.0}
+
+
+def test_a_memory_of_two_halves_needs_an_even_size():
+    with pytest.raises(ValueError, match="memory_size = 5, expected an even number"):
+        DQN(**dict(COMMON, memory_size=5), memory_rule="halves")
+    with pytest.raises(ValueError, match="memory_rule = 'half', expected one of ring, reservoir, halves"):
+        DQN(**COMMON, memory_rule="half")
 
 
 @pytest.mark.parametrize("agent", [DQN(**COMMON), DQNMER(**COMMON, **MER)])

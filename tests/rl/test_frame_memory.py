@@ -62,7 +62,7 @@ def assert_same_draws(replay, stream):
     return memory
 
 
-@pytest.mark.parametrize("rule", ["ring", "reservoir"])
+@pytest.mark.parametrize("rule", ["ring", "reservoir", "halves"])
 @pytest.mark.parametrize("repeated", [True, False])
 def test_draws_are_those_of_whole_transitions(rule, repeated):
     # Episodes end by the game and at once after their start; the ring of 20 goes round five times.

@@ -11,6 +11,9 @@ import pytest
 
 from perdure.learners.replay import ReplayLearner
 from perdure.rl.agent import DQN, DQNMER
+from perdure.rl.elastic import DQNEWC
+from perdure.rl.ppo import PPO
+from perdure.rl.stream_q import StreamQ
 from perdure.testing import ConformanceError, check_agent
 
 COMMON: dict[str, Any] = {
@@ -35,8 +38,22 @@ def common(**changes: Any) -> dict[str, Any]:
     [
         pytest.param(DQN(**COMMON), marks=pytest.mark.long),
         DQNMER(**common(learning_rate=0.05), beta=0.3, gamma=1.0, batches_per_frame=2),
+        DQN(**common(memory_rule="halves")),
+        DQNEWC(**COMMON, strength=1.0, fisher_transitions=10),
+        PPO(
+            learning_rate=0.02,
+            environments=4,
+            rollout_frames=16,
+            epochs=4,
+            minibatches=2,
+            discount=0.5,
+            trace=0.9,
+            clip=0.2,
+            entropy_bonus=0.01,
+        ),
+        StreamQ(learning_rate=1.0, kappa=2.0, trace=0.8, discount=0.5, exploration_end=0.1, exploration_frames=200),
     ],
-    ids=["dqn", "dqn-mer"],
+    ids=["dqn", "dqn-mer", "halves", "dqn-ewc", "ppo", "stream-q"],
 )
 def test_agents_of_perdure_conform(agent):
     assert check_agent(agent).failures == []

@@ -143,7 +143,7 @@ def _playing() -> dict[str, Case]:
     }
     frames: dict[str, Any] = {"observation": "frames", "network": frames_network, "episodes": 1}
     return cases | {
-        "catcher-dqn-reservoir": Case(partial(play, DQN(**COMMON, reservoir=True), "catcher")),
+        "catcher-dqn-reservoir": Case(partial(play, DQN(**COMMON, memory_rule="reservoir"), "catcher")),
         "catcher-dqn-frames": Case(partial(play, DQN(**COMMON), "catcher", **frames)),
     }
 

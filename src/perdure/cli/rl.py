@@ -93,16 +93,19 @@ Runs = Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]
 def compare(
     runs: Runs,
     *,
-    figures: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("runs/figures"),
+    figures: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path("runs/figures"),
 ) -> None:
-    """Compare agents: scores at each level, and as a figure over frames."""
+    """Compare agents: scores at each level, and over frames as figures, of each level and of each game."""
     from perdure.records.agent import AgentRecord
     from perdure.report.agents import agents_table
-    from perdure.report.figures.agents import scores_over_frames
+    from perdure.report.figures.agents import has_games, scores_of_games, scores_over_frames
     from perdure.report.figures.saving import save_figure
 
     records = [AgentRecord.load(run) for run in runs]
-    paths = list(save_figure(scores_over_frames(records), figures / f"scores-{records[0].environment}"))
+    name = re.sub("[^A-Za-z0-9._+-]", "-", records[0].environment)
+    paths = list(save_figure(scores_over_frames(records), figures / f"scores-{name}"))
+    if has_games(records[0]):
+        paths += save_figure(scores_of_games(records), figures / f"games-{name}")
     print_table(agents_table(records))
     for path in paths:
         say(str(path))

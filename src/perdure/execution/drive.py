@@ -24,6 +24,9 @@ STRETCH_SECONDS = 1.0
 STRETCH_COSTS = 2.0
 """A stretch takes at least as many times what the shortest one took."""
 
+_UNMEASURED = "unmeasured"
+"""In a checkpoint: the evaluation at its position has failed, for want of something outside."""
+
 
 @dataclass
 class Costs:
@@ -79,30 +82,34 @@ def drive(job: Job, how: Driving) -> Costs:
         CheckpointError: if the newest checkpoint is damaged, or not of this job.
         StorageError: if a checkpoint cannot be written.
     """
-    costs = _restore(job, how)
-    if not job.ended:
-        _Loop(job, how, costs).run()
+    costs, is_unmeasured = _restore(job, how)
+    if not job.ended or is_unmeasured:
+        _Loop(job, how, costs, is_unmeasured).run()
     return costs
 
 
-def _restore(job: Job, how: Driving) -> Costs:
-    """Bring the job to where its newest checkpoint has it."""
+def _restore(job: Job, how: Driving) -> tuple[Costs, bool]:
+    """Bring the job to where its newest checkpoint has it, and tell whether it has still to be evaluated there."""
+    at_start = Costs(), 0 in job.boundaries and not job.ended
     if how.folder is None:
-        return Costs()
+        return at_start
     checkpoint = load_checkpoint(how.folder.checkpoints, job.snapshot(), previous=how.previous)
     if checkpoint is None:
-        return Costs()
+        return at_start
     job.restore(checkpoint.tree, checkpoint.position)
     if not job.ended:
         how.folder.log(f"resumed from position {checkpoint.position:,} of {job.length:,} {job.unit}")
-    return Costs(**{name: checkpoint.metadata[name] for name in Costs.__dataclass_fields__})
+    costs = Costs(**{name: checkpoint.metadata[name] for name in Costs.__dataclass_fields__})
+    return costs, checkpoint.metadata.get(_UNMEASURED, False)
 
 
 class _Loop:
     """A job under way."""
 
-    def __init__(self, job: Job, how: Driving, costs: Costs):
+    def __init__(self, job: Job, how: Driving, costs: Costs, is_unmeasured: bool):
         self._job = job
+        self._is_unmeasured = is_unmeasured
+        """Is it at a boundary without having been evaluated there?"""
         self._how = how
         self._costs = costs
         self._folder = how.folder
@@ -119,7 +126,7 @@ class _Loop:
             job_progress(job.label, job.position, job.length, job.unit, show=self._how.progress) as report,
         ):
             self._costs.compile_seconds += _times(job.compile).wall
-            if job.position == 0 and 0 in job.boundaries:
+            if self._is_unmeasured:
                 self._evaluate()
             stretch = job.first_stretch
             while not job.ended:
@@ -146,13 +153,13 @@ class _Loop:
             self._costs.training_seconds += times.wall
             self._costs.training_cpu_seconds += times.cpu
             self._observers.progress(job.position, job.progress_values)
-            if job.position == due:
-                self._evaluate()
         except DivergedError as error:
             raise self._diverged(error) from error
         except BrokenOffError as error:
             self._save()
             raise self._broken_off(error) from error
+        if job.position == due:
+            self._evaluate()
         return (job.position - start) / times.wall
 
     @contextmanager
@@ -173,7 +180,15 @@ class _Loop:
         self._observers.end("finished")
 
     def _evaluate(self) -> None:
-        self._job.evaluate()
+        self._is_unmeasured = True
+        try:
+            self._job.evaluate()
+        except DivergedError as error:
+            raise self._diverged(error) from error
+        except BrokenOffError as error:
+            self._save()
+            raise self._broken_off(error) from error
+        self._is_unmeasured = False
         self._observers.evaluation(self._job.position, self._job.evaluation_values)
 
     def _is_due(self) -> bool:
@@ -187,7 +202,8 @@ class _Loop:
             raise self._diverged(error) from error
         if self._folder is not None:
             position, snapshot = self._job.position, self._job.snapshot()
-            path = save_checkpoint(self._folder.checkpoints, position, snapshot, asdict(self._costs))
+            metadata = asdict(self._costs) | {_UNMEASURED: self._is_unmeasured}
+            path = save_checkpoint(self._folder.checkpoints, position, snapshot, metadata)
             self._saved = time.monotonic()
             self._observers.checkpoint(position, path)
 

@@ -54,7 +54,12 @@ class Job(ABC):
 
     @abstractmethod
     def evaluate(self) -> None:
-        """Measure, at a boundary."""
+        """Measure, at a boundary.
+
+        Raises:
+            DivergedError: if something that was computed is NaN or infinite.
+            BrokenOffError: if what it needs from outside fails; it is called again when the job resumes.
+        """
 
     @abstractmethod
     def check(self) -> None:

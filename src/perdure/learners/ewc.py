@@ -13,24 +13,19 @@ from perdure.core import Example, Info, Rate
 from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer, loss_field, rate
 from perdure.learners.network import NetworkLearner
-from perdure.memory import Buffer, emptied_if, empty_buffer, filled, first_slot, recall, store
+from perdure.memory import Buffer, drawn_mask, emptied_if, empty_buffer, filled, first_slot, store
 from perdure.models import split_trainable
 from perdure.updates.branches import where_needed
+from perdure.updates.consolidation import (
+    Consolidation,
+    consolidated,
+    mean_squared_gradients,
+    no_consolidation,
+    penalty_gradient,
+)
 from perdure.updates.gradient import example_gradient, predict_one, sgd_step, weighted_gradient
 from perdure.updates.losses import Loss, or_cross_entropy
 from perdure.updates.weights import equal_weights
-
-
-class Consolidation(NamedTuple):
-    """The sum over past tasks of F · (θ − θ*)², as its gradient needs it: two numbers a weight, whatever the tasks.
-
-    F is a task's Fisher information, θ* the weights at its end.
-    """
-
-    stiffness: PyTree
-    """Σ F."""
-    pull: PyTree
-    """Σ F · θ*."""
 
 
 class EWCState(NamedTuple):
@@ -63,9 +58,8 @@ class ElasticLearner(NetworkLearner[EWCState]):
 
     def init(self, model: PyTree, example: Example, key: PRNGKeyArray) -> EWCState:
         """Return the state before the first example."""
-        nothing = jax.tree.map(jnp.zeros_like, split_trainable(model)[0])
         memory = empty_buffer(example, self.fisher_examples)
-        return EWCState(model, Consolidation(nothing, nothing), memory, jnp.zeros((), jnp.int32))
+        return EWCState(model, no_consolidation(split_trainable(model)[0]), memory, jnp.zeros((), jnp.int32))
 
     def observe(self, state: EWCState, example: Example, key: PRNGKeyArray) -> tuple[EWCState, Info]:
         """Consolidate if a task has ended, then take one step of SGD on the example's loss and the penalty."""
@@ -74,12 +68,8 @@ class ElasticLearner(NetworkLearner[EWCState]):
         emptied = emptied_if(ended, state.memory)
         memory = store(emptied, example, first_slot(emptied))
         gradient = example_gradient(state.model, example.x, example.y, or_cross_entropy(self.loss))
-        grads = jax.tree.map(
-            lambda grads, weight, stiffness, pull: grads + 2 * self.strength * (stiffness * weight - pull),
-            gradient.grads,
-            split_trainable(state.model)[0],
-            *consolidation,
-        )
+        weights, _ = split_trainable(state.model)
+        grads = penalty_gradient(gradient.grads, weights, consolidation, self.strength)
         model = sgd_step(gradient.model, grads, self.learning_rate)
         task = jnp.asarray(example.task, jnp.int32)
         info = Info(gradient.loss, predict_one(state.model, example.x))
@@ -93,10 +83,7 @@ class ElasticLearner(NetworkLearner[EWCState]):
         """Return the penalty with that of the task that has just ended."""
         information = self.information(state.model, state.memory)
         weights, _ = split_trainable(state.model)
-        return Consolidation(
-            jax.tree.map(jnp.add, state.consolidation.stiffness, information),
-            jax.tree.map(lambda pull, f, weight: pull + f * weight, state.consolidation.pull, information, weights),
-        )
+        return consolidated(state.consolidation, information, weights)
 
 
 @with_defaults
@@ -140,12 +127,5 @@ def fisher_information(model: PyTree, memory: Buffer, loss: Loss) -> PyTree:
 
 def empirical_fisher(model: PyTree, memory: Buffer, loss: Loss) -> PyTree:
     """Return the mean over the examples held of the square of each derivative of their losses, at their labels."""
-    n = filled(memory)
-
-    def add(place: Int[Array, ""], squares: PyTree) -> PyTree:
-        x, y, _ = recall(memory, place)
-        return jax.tree.map(lambda total, by: total + by**2, squares, example_gradient(model, x, y, loss).grads)
-
-    # One example after another: the gradients of all at once would take as many copies of the weights.
-    total = jax.lax.fori_loop(0, n, add, jax.tree.map(jnp.zeros_like, split_trainable(model)[0]))
-    return jax.tree.map(lambda squares: squares / n.astype(squares.dtype), total)
+    x, y, _ = memory.examples
+    return mean_squared_gradients(model, x, y, drawn_mask(memory, len(y)), loss)

@@ -16,7 +16,9 @@ from perdure.learners.network import NetworkLearner
 from perdure.memory import (
     balanced_slot,
     biased_slot,
+    displaced_slot,
     draw_distinct_slots,
+    draw_from_halves,
     draw_slot,
     draw_slots,
     drawn_mask,
@@ -28,6 +30,7 @@ from perdure.memory import (
     store,
     store_balanced,
     store_biased,
+    store_in_halves,
 )
 from perdure.updates.gradient import Optimizer, TrainState, init_train_state, or_sgd, predict_one
 from perdure.updates.losses import Loss, or_cross_entropy
@@ -36,6 +39,9 @@ MEMORY_RULES = ("reservoir", "ring", "recent", "balanced")
 """How a memory is filled: "reservoir" keeps a uniform sample of all that came, "ring" what came last, "recent" an
 exponentially biased reservoir (`biased_slot`), "balanced" as many examples of each class as possible
 (`BalancedBuffer`)."""
+HALVES = "halves"
+"""The rule of agents' memories of which one half is a ring and the other a reservoir of what is older
+(`displaced_slot`); draws are of both in turn, with replacement. The size is an even number."""
 
 
 class Draws(NamedTuple):
@@ -46,7 +52,8 @@ class Draws(NamedTuple):
     position: Int[Array, ""]
     """Place of the arriving example among the memories that count, 0 = before the first of them."""
     stored_in: Int[Array, ""]
-    """Slot that the arriving example is stored in; not stored if ≥ memory size."""
+    """Slot that the arriving example is stored in; not stored if ≥ memory size. With the rule `HALVES`, that of the
+    example whose place it takes."""
 
 
 class Replay(eqx.Module):
@@ -63,7 +70,7 @@ class Replay(eqx.Module):
     n_batches: int = eqx.field(static=True, default=1)
     """Batches drawn with each arriving example."""
     rule: str = eqx.field(static=True, default="reservoir", kw_only=True)
-    """One of `MEMORY_RULES`."""
+    """One of `MEMORY_RULES`, or `HALVES`."""
     replacement: bool = eqx.field(static=True, default=True, kw_only=True)
     """May a batch hold a memory more than once?"""
 
@@ -90,6 +97,7 @@ class Replay(eqx.Module):
         """
         slots_key, position_key, storing_key = jax.random.split(key, 3)
         draws = draw_slots if self.replacement else draw_distinct_slots
+        draws = draw_from_halves if self.rule == HALVES else draws
         n_drawn = min(self.batch_size, self.memory_size)
         return Draws(
             slots=draws(memory, (self.n_batches, n_drawn), slots_key),
@@ -105,6 +113,8 @@ class Replay(eqx.Module):
             return biased_slot(memory, key)
         if self.rule == "ring":
             return ring_slot(memory)
+        if self.rule == HALVES:
+            return displaced_slot(memory, key)
         return balanced_slot(memory, jnp.asarray(label, jnp.int32), key)
 
     def recall(self, memory: Any, slots: Int[Array, "batches replay"]) -> tuple[Any, Bool[Array, "batches replay"]]:
@@ -118,6 +128,8 @@ class Replay(eqx.Module):
         """
         if self.rule == "balanced":
             return store_balanced(memory, remembered, jnp.asarray(label, jnp.int32), slot)
+        if self.rule == HALVES:
+            return store_in_halves(memory, remembered, slot)
         return (store_biased if self.rule == "recent" else store)(memory, remembered, slot)
 
 

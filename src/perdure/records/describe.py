@@ -141,7 +141,7 @@ class _Describer:
             self._open.pop()
 
     def _compound(self, thing: Any, where: str) -> Any:
-        if isinstance(thing, Path | range):
+        if isinstance(thing, Path | range | np.dtype):
             return str(thing)
         if type(thing) is object or (isinstance(thing, ModuleType) and is_library(thing)):
             return {"name": getattr(thing, "__name__", "object")}
@@ -161,7 +161,7 @@ class _Describer:
             return _short([self.describe(value, f"{where}[{place}]") for place, value in enumerate(thing)])
         if isinstance(thing, Set):
             return _short(sorted((self.describe(value, where) for value in thing), key=json.dumps))
-        if hasattr(thing, "dtype") and hasattr(thing, "shape") and not isinstance(thing, type):
+        if _is_array(thing):
             return self.describe(thing.tolist(), where) if thing.dtype == object else _array(thing)
         if isinstance(thing, functools.partial):
             arguments = {str(place): value for place, value in enumerate(thing.args)} | thing.keywords
@@ -269,6 +269,12 @@ class _Describer:
 
 
 _REMEDY = "make it numbers, texts, arrays, a dataclass of them or a function defined with def, or run without a folder"
+
+
+def _is_array(thing: Any) -> bool:
+    """Is this an array of a library, or a random key? Spaces of Gymnasium have dtype and shape too, but no content."""
+    has_content = hasattr(thing, "__array__") or hasattr(thing, "aval")
+    return has_content and hasattr(thing, "dtype") and hasattr(thing, "shape") and not isinstance(thing, type)
 
 
 def _has_only_fields(thing: Any) -> bool:

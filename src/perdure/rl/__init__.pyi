@@ -1,8 +1,10 @@
 from .agent import DQN as DQN
 from .agent import DQNMER as DQNMER
 from .agent import Agent as Agent
+from .agent import ReplayAgent as ReplayAgent
 from .catalog import make_game as make_game
 from .checks import check_environment as check_environment
+from .elastic import DQNEWC as DQNEWC
 from .environment import AbstractEnvironment as AbstractEnvironment
 from .environment import Environment as Environment
 from .environment import GymnaxLike as GymnaxLike
@@ -13,4 +15,6 @@ from .games.frames import FrameObservations as FrameObservations
 from .games.pictures import colour_picture as colour_picture
 from .networks import MnihNetwork as MnihNetwork
 from .networks import default_network as default_network
+from .ppo import PPO as PPO
 from .schedule import Stage as Stage
+from .stream_q import StreamQ as StreamQ

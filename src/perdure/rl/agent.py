@@ -1,7 +1,8 @@
-"""Deep Q-learning on a stream of transitions: a replay learner whose targets its own values supply.
+"""The contract of agents, and deep Q-learning: a replay learner whose targets its own values supply.
 
-An agent acts ε-greedily, remembers every frame, and hands the frame and what it remembers to a replay learner of the
-supervised part, with temporal-difference targets in place of labels. DQN and DQN-MER differ by that learner alone.
+An agent of deep Q-learning acts ε-greedily, remembers every frame, and hands the frame and what it remembers to a
+replay learner of the supervised part, with temporal-difference targets in place of labels. DQN and DQN-MER differ by
+that learner alone.
 
 Source: Mnih et al. (2015), Algorithm 1; Riemer et al. (2019), section 5.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,13 +21,20 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import AnyArray, Rate, as_features
 from perdure.learners.er import mean_gradient_step
-from perdure.learners.hyperparameters import check_hyperparameters, choice, flag, integer, rate
+from perdure.learners.hyperparameters import check_hyperparameters, choice, integer, rate
 from perdure.learners.mer import MER
-from perdure.learners.replay import Batch, Replay, ReplayLearner, ReplayState, join_batches
+from perdure.learners.replay import HALVES, Batch, Replay, ReplayLearner, ReplayState, join_batches
+from perdure.models import array_model
+from perdure.rl.exploration import epsilon_greedy, falling_epsilon
 from perdure.rl.frame_memory import buffer_of, init_memory, recall_transitions, store_transition
+from perdure.rl.networks import MakeNetwork, default_network
 from perdure.rl.transition import TD_LOSSES, TDBatch, Transition, td_targets
 from perdure.updates.gradient import TrainState, init_train_state, or_sgd
 from perdure.updates.weights import equal_weights
+
+MEMORY_RULES = ("ring", "reservoir", HALVES)
+"""How an agent's memory is filled: "ring" keeps the last transitions, "reservoir" a uniform sample of all, "halves" in
+one half the last ones and in the other a uniform sample of all that came before these, and draws from both in turn."""
 
 
 class AgentState(NamedTuple):
@@ -39,7 +47,83 @@ class AgentState(NamedTuple):
 
 
 class Agent(eqx.Module):
-    """A method that learns the values of actions: a frozen record of hyper-parameters."""
+    """A method that learns to act: a frozen record of hyper-parameters, and pure functions on its state.
+
+    The frames of a run are numbered from 0 on. An agent with n environments plays frame t in the one of place t modulo
+    n, each with an episode of its own: so a policy that changes after multiples of n frames only plays n environments
+    side by side.
+    """
+
+    needs_stages: ClassVar[bool] = False
+    """Is `end_stage(state, frame, key)`, which returns a state, called after the last frame of each stage?"""
+
+    @property
+    @abstractmethod
+    def n_environments(self) -> int:
+        """Number of environments that it plays."""
+
+    @property
+    @abstractmethod
+    def default_network(self) -> MakeNetwork:
+        """What makes its network, unless a run is given another function."""
+
+    @abstractmethod
+    def make_networks(self, make: MakeNetwork, observation: AnyArray, n_actions: int, key: PRNGKeyArray) -> PyTree:
+        """Return all networks that `init` needs, as one: from an observation to a number for each action.
+
+        Args:
+            make: from an observation, a number of outputs and a key to a network.
+            observation: one, read for its shape and dtype only.
+            n_actions: number of actions.
+            key: draws the weights.
+        """
+
+    @abstractmethod
+    def init(self, network: PyTree, transition: Transition, *, stacked: bool = False) -> Any:
+        """Return the state before the first frame, a tree of arrays.
+
+        Args:
+            network: as `make_networks` makes it; all leaves are arrays.
+            transition: one, read for its shapes and dtypes only.
+            stacked: are observations stacks of pictures, (stacked, height, width), of which each frame adds one to the
+                last of the stack before?
+        """
+
+    @abstractmethod
+    def exploration(self, frame: Int[Array, ""]) -> Float[Array, ""] | None:
+        """Return the probability ε of a random action at a frame; None if it explores in another way."""
+
+    @abstractmethod
+    def act(self, state: Any, observation: AnyArray, frame: Int[Array, ""], key: PRNGKeyArray) -> Array:
+        """Return the action of a frame, `key` draws it."""
+
+    @abstractmethod
+    def observe(
+        self,
+        state: Any,
+        transition: Transition,
+        frame: Int[Array, ""],
+        key: PRNGKeyArray,
+        ended: Int[Array, ""] | int = 0,
+    ) -> Any:
+        """Return the state after learning from a frame.
+
+        Args:
+            state: before the frame.
+            transition: of the frame.
+            frame: its number, from 0 on.
+            key: draws all that is random.
+            ended: how many episodes have ended by now, if one ends with this frame; -1 if one is broken off without an
+                end; else 0.
+        """
+
+    @abstractmethod
+    def answering(self, state: Any) -> PyTree:
+        """Return the network whose largest output is the greedy action; evaluated, saved and shown at play."""
+
+
+class ReplayAgent(Agent):
+    """An agent that learns the values of actions from a memory of transitions."""
 
     learning_rate: Rate = rate("learning rate α")
     memory_size: int = integer("transitions that the memory holds")
@@ -49,12 +133,17 @@ class Agent(eqx.Module):
     exploration_end: Rate = rate("ε at the end of its schedule; it begins at 1", maximum=1.0)
     exploration_frames: int = integer("frames over which ε falls to its end")
     warmup_frames: int = integer("frames before the first update")
-    reservoir: bool = flag("keep a uniform sample of all transitions, not the last ones", default=False)
+    memory_rule: str = choice("what the memory keeps", MEMORY_RULES, "ring")
     target_unit: str = choice("what the target period counts", ("frames", "episodes"), "frames")
     loss: str = choice("loss of the temporal-difference error", tuple(TD_LOSSES), "huber")
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
+        if self.memory_rule == HALVES and self.memory_size % 2:
+            raise ValueError(
+                f"memory_size = {self.memory_size}, expected an even number, of which each half of a memory with the "
+                f"rule {HALVES!r} gets as many"
+            )
         self.learner()
 
     @abstractmethod
@@ -63,17 +152,24 @@ class Agent(eqx.Module):
 
     def replay(self) -> Replay:
         """Return the memory's rules."""
-        return dataclasses.replace(self.learner().replay(), rule="reservoir" if self.reservoir else "ring")
+        return dataclasses.replace(self.learner().replay(), rule=self.memory_rule)
+
+    @property
+    def n_environments(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def default_network(self) -> MakeNetwork:
+        """A perceptron for vectors of numbers, a convolutional network for frames."""
+        return default_network
+
+    def make_networks(self, make: MakeNetwork, observation: AnyArray, n_actions: int, key: PRNGKeyArray) -> PyTree:
+        """Return the network of the values of actions."""
+        return array_model(make(observation, n_actions, key))
 
     def init(self, network: PyTree, transition: Transition, *, stacked: bool = False) -> AgentState:
-        """Return the state before the first frame.
-
-        Args:
-            network: from one observation to the values of all actions; all leaves are arrays.
-            transition: one, read for its shapes and dtypes only.
-            stacked: are observations stacks of pictures, (stacked, height, width), of which each frame adds one to the
-                last of the stack before? The memory then holds each picture once.
-        """
+        """Return the state before the first frame; the memory holds each picture of stacked observations once."""
         learner = self.learner()
         start = init_train_state(network, or_sgd(learner.optimizer)(learner.learning_rate))
         memory = init_memory(self.replay(), transition, stacked=stacked)
@@ -81,16 +177,16 @@ class Agent(eqx.Module):
 
     def exploration(self, frame: Int[Array, ""]) -> Float[Array, ""]:
         """Return ε at a frame: it falls from 1 along a straight line and stays at its end."""
-        left = jnp.maximum(1 - frame / self.exploration_frames, 0.0)
-        return self.exploration_end + (1 - self.exploration_end) * left
+        return falling_epsilon(frame, self.exploration_end, self.exploration_frames)
 
     def act(self, state: AgentState, observation: AnyArray, frame: Int[Array, ""], key: PRNGKeyArray) -> Array:
         """Return the action of the highest value, or with probability ε a random one."""
-        explore_key, action_key = jax.random.split(key)
         values = state.learning.model(as_features(observation))
-        any_action = jax.random.randint(action_key, (), 0, len(values), jnp.int32)
-        explores = jax.random.uniform(explore_key) < self.exploration(frame)
-        return jnp.where(explores, any_action, jnp.argmax(values).astype(jnp.int32))
+        return epsilon_greedy(values, self.exploration(frame), key)
+
+    def answering(self, state: AgentState) -> PyTree:
+        """Return the network of the values of actions."""
+        return state.learning.model
 
     def observe(
         self,
@@ -100,15 +196,7 @@ class Agent(eqx.Module):
         key: PRNGKeyArray,
         ended: Int[Array, ""] | int = 0,
     ) -> AgentState:
-        """Learn from a transition among remembered ones, then remember it.
-
-        Args:
-            state: before the frame.
-            transition: of the frame.
-            frame: its number, from 0 on.
-            key: draws what is replayed.
-            ended: how many episodes have ended by now, if one ends with this frame; else 0.
-        """
+        """Learn from a transition among remembered ones, then remember it; see `Agent.observe`."""
         learner, replay, memory = self.learner(), self.replay(), state.learning.memory
         now = TrainState(state.learning.model, state.learning.optimizer)
         draws = replay.draw(buffer_of(memory), key)
@@ -133,7 +221,7 @@ class Agent(eqx.Module):
         return (frame + 1) % self.target_period == 0
 
 
-class DQN(Agent):
+class DQN(ReplayAgent):
     """Deep Q-learning (Mnih et al. 2015): Adam on the mean loss over a batch of transitions drawn from the memory.
 
     Adam stands in place of RMSProp, as it does in most of today's implementations.
@@ -150,7 +238,7 @@ class DQN(Agent):
         )
 
 
-class DQNMER(Agent):
+class DQNMER(ReplayAgent):
     """DQN-MER (Riemer et al. 2019, section 5): the updates of MER on the loss of one transition after another.
 
     The newest transition is in every batch. Plain SGD has no state, so that the Reptile steps interpolate everything

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 AGENTS = {
     "dqn": Entry("perdure.rl.agent", "DQN", "Deep Q-learning"),
+    "dqn-ewc": Entry("perdure.rl.elastic", "DQNEWC", "DQN with elastic weight consolidation after each stage"),
     "dqn-mer": Entry("perdure.rl.agent", "DQNMER", "DQN with the updates of Meta-Experience Replay"),
+    "ppo": Entry("perdure.rl.ppo", "PPO", "Proximal policy optimisation, on-policy"),
+    "stream-q": Entry("perdure.rl.stream_q", "StreamQ", "Q-learning with eligibility traces, without a memory"),
 }
 GAMES = {
     "catcher": Entry("perdure.rl.games.catcher", "Catcher", "Fruit falls faster and faster; a paddle catches it"),

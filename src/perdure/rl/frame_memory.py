@@ -2,8 +2,8 @@
 
 An observation of `FrameObservations` is a stack of the last n pictures, the next one the same stack moved on by one.
 Both are windows on one film of n + 1 pictures. A ring keeps the pictures of all its transitions on one film, to which a
-frame adds one picture and a new episode its whole first stack. In a reservoir neighbours do not stay together, and each
-transition has its own film.
+frame adds one picture and a new episode its whole first stack. In other memories neighbours do not stay together, and
+each transition has its own film.
 """
 
 from __future__ import annotations

@@ -72,6 +72,8 @@ class HostedEnvironment:
     """Zeros in the form of an observation."""
     limits: tuple[int, ...]
     """Known time limits in frames, 0 where there is none."""
+    groups: tuple[str, ...] = ()
+    """Name of the environment of each level, if there are several names."""
 
     @property
     def levels(self) -> tuple[HostedLevel, ...]:
@@ -133,7 +135,8 @@ def hosted(environments: Sequence[Any], name: str | None = None) -> HostedEnviro
                 )
     names = list(dict.fromkeys(it.name for it in checked))
     limits = tuple(it.limit for it in checked)
-    return HostedEnvironment(makes, name or "+".join(names), first.num_actions, first.observation, limits)
+    groups = tuple(it.name for it in checked) if len(names) > 1 else ()
+    return HostedEnvironment(makes, name or "+".join(names), first.num_actions, first.observation, limits, groups)
 
 
 class HostedEpisode:
@@ -303,6 +306,6 @@ def stacked(games: Sequence[HostedGame]) -> HostedGame:
     return HostedGame(*(np.stack(leaves) for leaves in zip(*games, strict=True)))
 
 
-def game_of(games: HostedGame, seed: int) -> HostedGame:
-    """Return the game of the seed at a place."""
-    return HostedGame(*(np.asarray(leaf)[seed] for leaf in games))
+def game_of(games: HostedGame, place: tuple[int, ...]) -> HostedGame:
+    """Return the game at a place: of a seed, or of one of a seed's environments."""
+    return HostedGame(*(np.asarray(leaf)[place] for leaf in games))

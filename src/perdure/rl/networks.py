@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 
 from perdure.core import AnyArray
 from perdure.models import MLP
 from perdure.models.convolution import convolve, convolve_patches, unfold
 
+MakeNetwork = Callable[[AnyArray, int, PRNGKeyArray], PyTree]
+"""From an observation, a number of outputs and a key to a network."""
 HIDDEN = (64, 64)
 """Units of each hidden layer of the perceptron."""
 

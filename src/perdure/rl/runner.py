@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from perdure.core import AnyArray, as_features
-from perdure.rl.agent import Agent, AgentState
+from perdure.rl.agent import Agent
 from perdure.rl.checks import check_network
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.episode_ends import step
@@ -22,14 +22,18 @@ EPISODE_LIMIT = 10_000
 
 
 class RunnerState(NamedTuple):
-    """An agent and the episode that it is playing."""
+    """An agent and the episode that it is playing.
 
-    agent: AgentState
+    Of an agent with several environments, game, observation and score have an axis (environments, ...) in front.
+    """
+
+    agent: Any
+    """Its state."""
     game: Any
     """State of the environment."""
     observation: Shaped[AnyArray, ...]
     """The observation on which the agent acts next."""
-    score: Float[AnyArray, ""]
+    score: Float[AnyArray, "*environments"]
     """Sum of the rewards of the present episode."""
     episodes: Int[AnyArray, ""]
     """Episodes that have ended."""
@@ -43,28 +47,33 @@ def init_runner(agent: Agent, environment: GymnaxLike, network: PyTree, params: 
     Args:
         agent: what learns.
         environment: what it plays.
-        network: from one observation to the values of all actions; all leaves are arrays.
+        network: as `agent.make_networks` makes it; all leaves are arrays.
         params: of the first level.
         key: draws the first episode.
 
     Raises:
         ValueError: if the network does not fit the environment's observations and actions.
     """
-    observation, game = environment.reset(key, params)
-    zero = jnp.zeros((), jnp.float32)
+    n, zero = agent.n_environments, jnp.zeros((), jnp.float32)
+    if n == 1:
+        observation, game = environment.reset(key, params)
+    else:
+        observation, game = jax.vmap(environment.reset, (0, None))(jax.random.split(key, n), params)
     stacked = isinstance(environment, FrameObservations)
-    state = init_agent(agent, network, observation, environment.num_actions, stacked=stacked)
-    return RunnerState(state, game, observation, zero, jnp.zeros((), jnp.int32), zero)
+    one = observation if n == 1 else observation[0]
+    state = init_agent(agent, network, one, environment.num_actions, stacked=stacked)
+    scores = zero if n == 1 else jnp.zeros(n, jnp.float32)
+    return RunnerState(state, game, observation, scores, jnp.zeros((), jnp.int32), zero)
 
 
 def init_agent(
     agent: Agent, network: PyTree, observation: Shaped[Array, ...], n_actions: int, *, stacked: bool = False
-) -> AgentState:
-    """Return an agent before the first frame.
+) -> Any:
+    """Return the state of an agent before the first frame.
 
     Args:
         agent: what will learn.
-        network: its network.
+        network: as `agent.make_networks` makes it.
         observation: the first one.
         n_actions: number of actions.
         stacked: are observations stacks of the last pictures?
@@ -97,6 +106,33 @@ def play_frame(
     agent: Agent, environment: GymnaxLike, runner: RunnerState, params: Any, frame: Int[Array, ""], keys: FrameKeys
 ) -> RunnerState:
     """Return the state after one more frame: act, learn, and start the next episode if this one has ended."""
+    n = agent.n_environments
+    played = _play_one(agent, environment, _in_turn(runner, frame, n), params, frame, keys)
+    return _back_in_place(runner, played, frame, n)
+
+
+def _in_turn(runner: RunnerState, frame: Int[Array, ""], n: int) -> RunnerState:
+    """Return the state with the environment alone whose turn it is."""
+    if n == 1:
+        return runner
+    game, observation, score = jax.tree.map(
+        lambda leaf: leaf[frame % n], (runner.game, runner.observation, runner.score)
+    )
+    return runner._replace(game=game, observation=observation, score=score)
+
+
+def _back_in_place(all_of_them: RunnerState, one: RunnerState, frame: Int[Array, ""], n: int) -> RunnerState:
+    """Return the state of all environments, after the one whose turn it was has been played."""
+    if n == 1:
+        return one
+    parts = ((it.game, it.observation, it.score) for it in (all_of_them, one))
+    game, observation, score = jax.tree.map(lambda leaf, new: leaf.at[frame % n].set(new), *parts)
+    return one._replace(game=game, observation=observation, score=score)
+
+
+def _play_one(
+    agent: Agent, environment: GymnaxLike, runner: RunnerState, params: Any, frame: Int[Array, ""], keys: FrameKeys
+) -> RunnerState:
     action = agent.act(runner.agent, runner.observation, frame, keys.act)
     after = step(environment, keys.step, runner.game, action, params)
     transition = Transition(

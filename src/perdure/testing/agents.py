@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from perdure.core import AnyArray
 from perdure.experiments.supervised.spec import describe_learner
 from perdure.models import MLP
-from perdure.rl.agent import Agent, AgentState
+from perdure.rl.agent import Agent
 from perdure.rl.environment import Environment, Step
 from perdure.rl.runner import RunnerState, greedy_scores, init_runner, play_frames
 from perdure.rl.schedule import Stage, make_schedule, stack_params
@@ -129,7 +130,7 @@ class _Case:
     def __init__(self, agent: Agent):
         self._agent: Agent = jax.tree.map(jnp.asarray, agent)
         self._game = Sign()
-        self._frames = agent.warmup_frames + _FRAMES_OF_LEARNING
+        self._frames = getattr(agent, "warmup_frames", 0) + _FRAMES_OF_LEARNING
         self._schedule = make_schedule(self._game.levels[:1], [Stage(0, self._frames)])
         # Compiled once for all checks: most of their time goes there.
         self._compiled = jax.jit(partial(play_frames, self._agent, self._game))
@@ -183,7 +184,7 @@ class _Case:
 
     def check_learns(self) -> None:
         start, end = self._runner(), self._played
-        if not differs(start.agent.learning.model, end.agent.learning.model):
+        if not differs(self._agent.answering(start.agent), self._agent.answering(end.agent)):
             raise Nonconformity(
                 f"the network is the same after {self._frames:,} frames as before them; expected it to learn"
             )
@@ -195,7 +196,7 @@ class _Case:
             )
 
     def _runner(self, key: PRNGKeyArray | None = None) -> RunnerState:
-        network = MLP(2, 2, (16,), key=jax.random.key(_KEY))
+        network = self._agent.make_networks(_perceptron, jnp.zeros(2), 2, jax.random.key(_KEY))
         key = jax.random.key(_KEY) if key is None else key
         return init_runner(self._agent, self._game, network, self._game.default_params, key)
 
@@ -210,9 +211,13 @@ class _Case:
     def _play(self, runner: RunnerState, key: PRNGKeyArray, start: int, stop: int) -> RunnerState:
         return self._compiled(runner, self._schedule, key, _frame(start), _frame(stop))
 
-    def _score(self, agent: AgentState) -> Any:
+    def _score(self, agent: Any) -> Any:
         levels = stack_params(self._game.levels[:1])
-        return greedy_scores(self._game, agent.learning.model, levels, 20, jax.random.key(4)).mean()
+        return greedy_scores(self._game, self._agent.answering(agent), levels, 20, jax.random.key(4)).mean()
+
+
+def _perceptron(observation: AnyArray, n_outputs: int, key: PRNGKeyArray) -> MLP:
+    return MLP(observation.size, n_outputs, (16,), key=key)
 
 
 def _frame(number: int) -> Int[Array, ""]:

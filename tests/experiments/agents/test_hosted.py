@@ -1,5 +1,6 @@
 """Agents in environments of Gymnasium, which Python plays frame by frame."""
 
+import os
 import signal
 from typing import Any
 
@@ -63,6 +64,13 @@ class Corridor(gymnasium.Env[np.ndarray, np.int64]):
 
 def limited(length=6, limit=10, **options):
     return gymnasium.wrappers.TimeLimit(Corridor(length, **options), limit)
+
+
+def fourth_fails():
+    """Of the environments that a run of one seed makes: it is evaluated, after those checked, begun and played."""
+    os.environ["MADE"] = str(int(os.environ["MADE"]) + 1)
+    fails_at = os.environ.get("FAILS_AT") if os.environ["MADE"] == "4" else None
+    return limited(fails_at=fails_at and int(fails_at))
 
 
 def played(environment=limited, folder=None, **changes):
@@ -151,6 +159,21 @@ def test_an_environment_that_raises_stops_the_run_with_a_checkpoint_and_its_mess
         perdure.run_agent(AGENT, make, folder=tmp_path / "r", seeds=2, progress=False, **options)
     assert [path.name[:12] for path in (tmp_path / "r" / "checkpoints").iterdir()] == [f"{28:012}"]
     assert "the emulator is gone" in (tmp_path / "r" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(("fails_at", "position"), [(3, 0), (11, 60)])
+def test_an_environment_that_raises_in_an_evaluation_stops_the_run_too(tmp_path, monkeypatch, fails_at, position):
+    monkeypatch.setenv("MADE", "0")
+    monkeypatch.setenv("FAILS_AT", str(fails_at))
+    options = {"stages": [(0, 60)], "evaluate_every": 60, "episodes": 1, "seeds": 1, "progress": False}
+    words = rf"in an evaluation, step of .* raised ValueError: the emulator is gone.*position {position} of"
+    with pytest.raises(BrokenOffError, match=words):
+        perdure.run_agent(AGENT, fourth_fails, folder=tmp_path / "r", **options)
+    assert [path.name[:12] for path in (tmp_path / "r" / "checkpoints").iterdir()] == [f"{position:012}"]
+    monkeypatch.delenv("FAILS_AT")
+    resumed = perdure.run_agent(AGENT, fourth_fails, folder=tmp_path / "r", **options)
+    np.testing.assert_array_equal(resumed.scores, perdure.run_agent(AGENT, fourth_fails, **options).scores)
+    assert np.isfinite(resumed.scores).all()
 
 
 def test_environments_that_draw_elsewhere_are_told_on():

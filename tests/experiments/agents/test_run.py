@@ -235,8 +235,10 @@ def test_other_frames_than_the_named_ones_are_the_users_own():
 
 def test_presets_take_changes_and_are_usual_values_elsewhere():
     agent = make_agent("dqn", "catcher", "state", {"learning_rate": 0.5})
+    assert isinstance(agent, DQN)
     assert float(agent.learning_rate) == 0.5
     usual = make_agent("dqn", "Walk", "own", {"learning_rate": 0.5})
+    assert isinstance(usual, DQN)
     assert (float(usual.learning_rate), usual.memory_size) == (0.5, 10_000)
     assert has_preset("dqn", "catcher", "state")
     assert not has_preset("dqn", "Walk", "own")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
@@ -13,11 +14,10 @@ from jaxtyping import Array, Float64, Int, PRNGKeyArray, PyTree
 from perdure.core import as_features
 from perdure.execution.compilation import compiled
 from perdure.execution.warnings import warn
-from perdure.experiments.agents.program import AgentKeys
-from perdure.experiments.agents.spec import MakeNetwork
-from perdure.models import array_model
-from perdure.rl.agent import Agent, AgentState
+from perdure.experiments.agents.program import AgentKeys, stage_end
+from perdure.rl.agent import Agent
 from perdure.rl.hosted import HostedEnvironment, HostedEpisode, HostedLevel, HostError, game_of, stacked
+from perdure.rl.networks import MakeNetwork
 from perdure.rl.runner import RunnerState, frame_keys, init_agent
 from perdure.rl.schedule import Schedule
 from perdure.rl.transition import Transition
@@ -39,15 +39,15 @@ class _Arrived(NamedTuple):
     next_observation: Any
     """Before any reset."""
     following: Any
-    """On which the agent acts next."""
+    """On which the agent acts next, in the environment whose turn it is then."""
     ended: Any
-    """Episodes that have ended by now, if one ended with the frame; else 0."""
+    """Episodes that have ended by now, if one ended with the frame; -1 if one was broken off; else 0."""
 
 
 def hosted_runners(
     agent: Agent, environment: HostedEnvironment, network: MakeNetwork, level: HostedLevel, keys: AgentKeys
 ) -> RunnerState:
-    """Return the agents before the first frame, leaves (seeds, ...).
+    """Return the agents before the first frame, leaves (seeds, ...); see `RunnerState` for those of their games.
 
     Args:
         agent: what learns.
@@ -60,20 +60,33 @@ def hosted_runners(
         HostError: if the environment fails.
         ValueError: if the network does not fit the environment.
     """
-    episode = HostedEpisode(environment)
-    seeds = np.asarray(jax.vmap(_episode_seed)(keys.start))
-    begun = [(episode.begin(int(level.place), int(seed)), episode.game) for seed in seeds]
+    episode, n = HostedEpisode(environment), agent.n_environments
+    seeds = np.asarray(jax.vmap(partial(_first_seeds, n))(keys.start))
+    begun = [(episode.begin(int(level.place), int(seed)), episode.game) for seed in seeds.ravel()]
     episode.close()
-    observations = np.stack([observation for observation, _ in begun])
+    observations = _by_seed(np.stack([observation for observation, _ in begun]), n)
     zeros = np.zeros(len(seeds), np.float32)
 
-    def start(keys: AgentKeys, observation: Array) -> AgentState:
-        made = array_model(network(environment.observation, environment.num_actions, keys.network))
+    def start(keys: AgentKeys, observation: Array) -> Any:
+        made = agent.make_networks(network, environment.observation, environment.num_actions, keys.network)
         return init_agent(agent, made, observation, environment.num_actions)
 
-    states: Any = jax.jit(jax.vmap(start))(keys, observations)
-    games = stacked([game for _, game in begun])
-    return RunnerState(states, games, observations, zeros, zeros.astype(np.int32), zeros.copy())
+    states: Any = jax.jit(jax.vmap(start))(keys, observations[:, 0])
+    games = jax.tree.map(lambda leaf: _by_seed(leaf, n), stacked([game for _, game in begun]))
+    runners = RunnerState(states, games, observations, np.zeros(seeds.shape, np.float32), zeros.astype(np.int32), zeros)
+    return _without_single_axis(runners, n)
+
+
+def _by_seed(leaf: np.ndarray, n: int) -> np.ndarray:
+    """Return (seeds · n, ...) as (seeds, n, ...)."""
+    return leaf.reshape(-1, n, *leaf.shape[1:])
+
+
+def _without_single_axis(runners: RunnerState, n: int) -> RunnerState:
+    """Return runners with leaves (seeds, n, ...) of their games as `RunnerState` has them: no axis for n = 1."""
+    parts = (runners.game, runners.observation, runners.score)
+    game, observation, score = parts if n > 1 else jax.tree.map(lambda leaf: leaf[:, 0], parts)
+    return RunnerState(runners.agent, game, observation, score, runners.episodes, runners.total_score)
 
 
 class HostedPrograms:
@@ -98,23 +111,25 @@ class HostedPrograms:
         self._places = np.asarray(schedule.params.place).tolist()
         self._keys = keys
         self._frame_keys = jax.random.key_data(keys.frames)
-        n_seeds = len(runners.score)
-        self._playing = [HostedEpisode(environment) for _ in range(n_seeds)]
+        n_seeds, self._n = len(runners.episodes), agent.n_environments
+        self._playing = [[HostedEpisode(environment) for _ in range(self._n)] for _ in range(n_seeds)]
         self._examined = [HostedEpisode(environment) for _ in range(n_seeds)]
-        self._states: AgentState = jax.tree.map(jnp.copy, runners.agent)
-        self._score = np.array(runners.score, np.float32)
+        self._states: Any = jax.tree.map(jnp.copy, runners.agent)
+        self._score = np.array(runners.score, np.float32).reshape(n_seeds, self._n)
         self._ended = np.array(runners.episodes, np.int32)
         self._total = np.array(runners.total_score, np.float32)
-        self._observations = jnp.asarray(self._brought_back(runners))
+        self._seen = self._brought_back(runners)
+        """What each environment shows: (seeds, environments, ...)."""
         each = partial(jax.vmap, in_axes=(0, 0, 0, None))
         self._act = jax.jit(each(partial(_act, agent)))
         learn = jax.jit(jax.vmap(partial(_learn_and_act, agent), in_axes=(0, 0, 0, 0, 0, None)), donate_argnums=(0, 2))
-        zeros = self._score
-        seen = np.asarray(self._observations)
+        zeros, seen = self._score[:, 0], self._seen[:, 0]
         arrived = _Arrived(zeros, zeros, seen, seen, self._ended)
         actions = jnp.zeros(n_seeds, jnp.int32)
-        self._learn = compiled(learn, self._states, self._frame_keys, self._observations, actions, arrived, np.int32(0))
+        self._learn = compiled(learn, self._states, self._frame_keys, jnp.asarray(seen), actions, arrived, np.int32(0))
         self._greedy = jax.jit(jax.vmap(_greedy))
+        self._answering = agent.answering
+        self._end_stage = stage_end(agent)
 
     def play(self, start: int, stop: int) -> None:
         """Play the frames start ≤ n < stop.
@@ -122,12 +137,17 @@ class HostedPrograms:
         Raises:
             HostFailure: if the environment fails; all seeds then stand where they were before the frame.
         """
-        actions, seeds = self._act(self._states, self._frame_keys, self._observations, np.int32(start))
+        observations = jnp.asarray(self._seen[:, start % self._n])
+        actions, seeds = self._act(self._states, self._frame_keys, observations, np.int32(start))
         for frame in range(start, stop):
             arrived = self._frame(frame, np.asarray(actions).tolist(), seeds)
-            self._states, self._observations, actions, seeds = self._learn(
-                self._states, self._frame_keys, self._observations, actions, arrived, np.int32(frame)
+            self._states, observations, actions, seeds = self._learn(
+                self._states, self._frame_keys, observations, actions, arrived, np.int32(frame)
             )
+
+    def end_stage(self, frame: int) -> None:
+        """Tell the agents that a stage has ended after `frame` frames."""
+        self._states = self._end_stage(self._states, self._keys.evaluation, np.int32(frame))
 
     def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
         """Return mean scores of the greedy policies after `frame` frames.
@@ -145,14 +165,14 @@ class HostedPrograms:
     @property
     def runners(self) -> RunnerState:
         """The agents and where their games stand, leaves (seeds, ...); playing on consumes them."""
-        games = stacked([episode.game for episode in self._playing])
+        games = stacked([stacked([episode.game for episode in its]) for its in self._playing])
         figures = (self._score.copy(), self._ended.copy(), self._total.copy())
-        return RunnerState(self._states, games, np.asarray(self._observations), *figures)
+        return _without_single_axis(RunnerState(self._states, games, self._seen.copy(), *figures), self._n)
 
     @property
     def networks(self) -> PyTree:
         """Networks of all seeds."""
-        return jax.tree.map(np.asarray, self._states.learning.model)
+        return jax.tree.map(np.asarray, self._answering(self._states))
 
     @property
     def episodes(self) -> tuple[float, float]:
@@ -161,16 +181,18 @@ class HostedPrograms:
 
     def close(self) -> None:
         """Close the environments."""
-        for episode in (*self._playing, *self._examined):
+        for episode in (*chain.from_iterable(self._playing), *self._examined):
             episode.close()
 
     def _brought_back(self, runners: RunnerState) -> np.ndarray:
         """Bring the episodes to where they were, and return their observations."""
         observations = np.array(runners.observation)
-        for seed, episode in enumerate(self._playing):
-            game = game_of(runners.game, seed)
-            if not np.array_equal(episode.bring_back(game), observations[seed], equal_nan=True):
-                observations[seed] = episode.begin(int(game.place), int(game.seed))
+        observations = observations[:, None] if self._n == 1 else observations
+        for place in np.ndindex(len(self._playing), self._n):
+            episode = self._playing[place[0]][place[1]]
+            game = game_of(runners.game, place[:1] if self._n == 1 else place)
+            if not np.array_equal(episode.bring_back(game), observations[place], equal_nan=True):
+                observations[place] = episode.begin(int(game.place), int(game.seed))
                 warn(
                     "the environment does not come back to where it was when an episode's seed and actions are "
                     "repeated, as Gymnasium expects of it: an interrupted run of it does not end as one that is not "
@@ -180,28 +202,32 @@ class HostedPrograms:
 
     def _frame(self, frame: int, actions: list[int], seeds: Array) -> _Arrived:
         """Play one frame of each seed."""
-        for episode in self._playing:
+        turn = frame % self._n
+        playing = [its[turn] for its in self._playing]
+        for episode in playing:
             episode.mark()
         try:
-            stepped = [episode.step(action) for episode, action in zip(self._playing, actions, strict=True)]
+            stepped = [episode.step(action) for episode, action in zip(playing, actions, strict=True)]
             observations, rewards, terminated, truncated = map(np.array, zip(*stepped, strict=True))
-            place = self._place_at(frame + 1)
+            place = self._place_at(frame + self._n)  # where the environment is when its turn comes again
             ended = terminated | truncated
-            cut = ended | np.array([episode.place != place for episode in self._playing])
+            cut = ended | np.array([episode.place != place for episode in playing])
             following = observations.copy() if cut.any() else observations
             for seed in np.flatnonzero(cut):
-                following[seed] = self._playing[seed].begin(place, int(np.asarray(seeds)[seed]))
+                following[seed] = playing[seed].begin(place, int(np.asarray(seeds)[seed]))
         except HostError as error:
-            for episode in self._playing:
+            for episode in playing:
                 episode.undo()
             raise HostFailure(frame, error) from error
-        rewards = rewards.astype(np.float32)
-        self._score += rewards
-        self._total += np.where(ended, self._score, 0)
+        rewards, score = rewards.astype(np.float32), self._score[:, turn]
+        score += rewards
+        self._total += np.where(ended, score, 0)
         self._ended += ended
-        self._score[cut] = 0
+        score[cut] = 0
         discounts = 1 - terminated.astype(np.float32)
-        return _Arrived(rewards, discounts, observations, following, np.where(ended, self._ended, 0))
+        self._seen[:, turn] = following
+        ends = np.where(ended, self._ended, -cut.astype(np.int32))
+        return _Arrived(rewards, discounts, observations, self._seen[:, (turn + 1) % self._n].copy(), ends)
 
     def _place_at(self, frame: int) -> int:
         stage = int(np.searchsorted(self._schedule.ends, frame, side="right"))
@@ -213,7 +239,7 @@ class HostedPrograms:
         number = np.zeros(len(seeds), int)
         pairs = zip(self._examined, seeds[:, 0].tolist(), strict=True)
         observations = [episode.begin(place, seed) for episode, seed in pairs]
-        model = self._states.learning.model
+        model = self._answering(self._states)
         while (number < self._episodes).any():
             actions = np.asarray(self._greedy(model, np.stack(observations))).tolist()
             for agent, episode in enumerate(self._examined):
@@ -233,9 +259,12 @@ def _episode_seed(key: PRNGKeyArray) -> Array:
     return jax.random.bits(key, dtype=jnp.uint32)
 
 
-def _act(
-    agent: Agent, state: AgentState, key_data: Array, observation: Array, frame: Int[Array, ""]
-) -> tuple[Array, Array]:
+def _first_seeds(n: int, key: PRNGKeyArray) -> Array:
+    """Return the seeds of the first episodes in n environments."""
+    return _episode_seed(key)[None] if n == 1 else jax.vmap(_episode_seed)(jax.random.split(key, n))
+
+
+def _act(agent: Agent, state: Any, key_data: Array, observation: Array, frame: Int[Array, ""]) -> tuple[Array, Array]:
     """Return the action of a frame, and the seed of the episode that begins after it if one ends with it."""
     keys = frame_keys(jax.random.wrap_key_data(key_data), frame)
     return agent.act(state, observation, frame, keys.act), _episode_seed(keys.reset)
@@ -243,13 +272,13 @@ def _act(
 
 def _learn_and_act(
     agent: Agent,
-    state: AgentState,
+    state: Any,
     key_data: Array,
     observation: Array,
     action: Array,
     arrived: _Arrived,
     frame: Int[Array, ""],
-) -> tuple[AgentState, Array, Array, Array]:
+) -> tuple[Any, Array, Array, Array]:
     """Learn from a frame, and return with the state the next observation, its action, and `_act`'s seed."""
     keys = frame_keys(jax.random.wrap_key_data(key_data), frame)
     transition = Transition(observation, action, arrived.reward, arrived.discount, arrived.next_observation)

@@ -8,15 +8,14 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, PyTree
 
 from perdure.execution.compilation import finite
 from perdure.execution.job import BrokenOffError, DivergedError, Job
 from perdure.experiments.agents.hosted import HostedPrograms, HostFailure, hosted_runners
 from perdure.experiments.agents.program import AgentKeys, AgentPrograms, agent_keys
 from perdure.experiments.agents.spec import AgentSpec
-from perdure.models import array_model
-from perdure.rl.hosted import HostedEnvironment
+from perdure.rl.hosted import HostedEnvironment, HostError
 from perdure.rl.runner import RunnerState, init_runner
 from perdure.rl.schedule import make_schedule, stack_params
 
@@ -89,6 +88,11 @@ class AgentJob(Job):
         """The agents and their games, leaves (seeds, ...); advancing consumes them."""
         return self._runners if self._programs is None else self._programs.runners
 
+    @property
+    def networks(self) -> PyTree:
+        """The networks that act greedily, leaves (seeds, ...)."""
+        return self._agent.answering(self._runners.agent) if self._programs is None else self._programs.networks
+
     def compile(self) -> None:
         """Compile playing and evaluation."""
         environment = self.spec.environment
@@ -108,6 +112,8 @@ class AgentJob(Job):
             self.position = error.frame
             raise BrokenOffError(str(error)) from error
         self.position = stop
+        if self._agent.needs_stages and stop in self._schedule.ends:
+            self._programs.end_stage(stop)
 
     def close(self) -> None:
         """Close the environments that Python plays."""
@@ -118,12 +124,15 @@ class AgentJob(Job):
         """Fill the row of the scores at this frame."""
         assert self._programs is not None
         self.check()
-        self.scores[:, self.evaluations == self.position] = self._programs.evaluate(self.position)[:, None]
+        try:
+            scores = self._programs.evaluate(self.position)
+        except HostError as error:
+            raise BrokenOffError(f"in an evaluation, {error}") from error
+        self.scores[:, self.evaluations == self.position] = scores[:, None]
 
     def check(self) -> None:
         """Check that all networks are finite."""
-        networks = self._runners.agent.learning.model if self._programs is None else self._programs.networks
-        sound = finite(networks)
+        sound = finite(self.networks)
         if not sound.all():
             seed = self.spec.seeds[int(np.argmin(sound))]
             raise DivergedError(
@@ -140,20 +149,22 @@ class AgentJob(Job):
         self.position = position
 
     def report(self) -> str:
-        """Return the score of the last episodes, ε and the level."""
+        """Return the score of the last episodes, ε if the agent has one, and the level."""
         assert self._programs is not None
         self._stats = self._stats.after(*self._programs.episodes)
         stage = min(int(np.searchsorted(self._schedule.ends, self.position, side="right")), len(self.spec.stages) - 1)
-        epsilon = float(self._agent.exploration(jnp.asarray(self.position)))
         score = "" if self._stats.mean is None else f"episode score {self._stats.mean:.1f}, "
-        return f"{score}ε {epsilon:.2f}, level {self.spec.stages[stage].level}"
+        exploration = self._agent.exploration(jnp.asarray(self.position))
+        epsilon = "" if exploration is None else f"ε {float(exploration):.2f}, "
+        return f"{score}{epsilon}level {self.spec.stages[stage].level}"
 
     def progress_values(self) -> dict[str, float]:
-        """Return the score of the last episodes, and ε."""
+        """Return the score of the last episodes, and ε if the agent has one."""
         assert self._programs is not None
         self._stats = self._stats.after(*self._programs.episodes)
-        epsilon = {"training/epsilon": float(self._agent.exploration(jnp.asarray(self.position)))}
-        return epsilon if self._stats.mean is None else {"training/episode_score": self._stats.mean, **epsilon}
+        exploration = self._agent.exploration(jnp.asarray(self.position))
+        measured = {"training/episode_score": self._stats.mean, "training/epsilon": exploration}
+        return {name: float(it) for name, it in measured.items() if it is not None}
 
     def evaluation_values(self) -> dict[str, float]:
         """Return the greedy policy's score at each level at this frame, and over all, means over seeds."""
@@ -170,8 +181,9 @@ class AgentJob(Job):
         observation, _ = jax.eval_shape(environment.reset, jax.random.key(0), first)
 
         def start(keys: AgentKeys) -> RunnerState:
-            network = self.spec.network(jnp.zeros_like(observation), environment.num_actions, keys.network)
-            return init_runner(self._agent, environment, array_model(network), first, keys.start)
+            seen, make = jnp.zeros_like(observation), self.spec.network
+            network = self._agent.make_networks(make, seen, environment.num_actions, keys.network)
+            return init_runner(self._agent, environment, network, first, keys.start)
 
         runners: Any = jax.jit(jax.vmap(start))(self._keys)
         return runners

@@ -43,7 +43,7 @@ def has_preset(name: str, game: str, observation: str) -> bool:
 
 
 def spec_of(record: AgentRecord) -> AgentSpec:
-    """Return the specification of a recorded run, to resume it.
+    """Return the specification of a recorded run, to resume or to watch it.
 
     Raises:
         ResultsError: if the run used an agent, environment, levels or network that are not perdure's own.
@@ -63,7 +63,8 @@ def spec_of(record: AgentRecord) -> AgentSpec:
             return spec
     raise ResultsError(
         f"{record.folder} was begun from Python with its own agent, environment, levels or network, which the command "
-        "line cannot make; resume it from Python with the same call: perdure.run_agent(…, folder=…)"
+        "line cannot make, or by other code than that which is here now; from Python, the same call resumes it and "
+        "returns its networks: perdure.run_agent(…, folder=…)"
     )
 
 

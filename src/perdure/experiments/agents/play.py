@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,19 +13,17 @@ import jax.numpy as jnp
 
 from perdure.core import as_features
 from perdure.experiments.agents.film import Picture
-from perdure.models import array_model
+from perdure.experiments.agents.plan import spec_of
+from perdure.experiments.agents.spec import AgentSpec
+from perdure.experiments.agents.watched import watched
 from perdure.records.agent import NETWORKS, AgentRecord
 from perdure.records.errors import ResultsError, damaged
-from perdure.rl.catalog import GAMES, make_game
-from perdure.rl.games.pictures import colour_picture
 from perdure.rl.games.rules import FRAME_MS
 from perdure.rl.games.window import Window
-from perdure.rl.networks import default_network
+from perdure.rl.runner import init_agent
 from perdure.rl.schedule import check_level
 from perdure.storage.arrays import load_arrays, restored
 from perdure.storage.reading import ContentError
-
-_ROWS = 256
 
 
 class Played(NamedTuple):
@@ -47,40 +46,40 @@ def play_episode(run: Path, *, level: int, seed: int, episode: int, max_frames: 
         max_frames: frames after which it is broken off.
 
     Raises:
-        ResultsError: if the run is unfinished, or not one of a game with the usual network.
-        ValueError: if there is no such level or seed.
+        ResultsError: if the run is unfinished, or of an agent, environment or network that the command line cannot
+            make.
+        ValueError: if there is no such level or seed, or the environment draws no pictures.
     """
     record = AgentRecord.load(run)
     if record.summary is None:
         raise ResultsError(f"{run} is unfinished; resume it with `perdure resume {run}`")
-    if record.environment not in GAMES or record.config["network"]["name"] != default_network.__name__:
-        raise ResultsError(
-            f"{run} played {record.environment} with the network {record.config['network']['name']}, expected one of "
-            f"{', '.join(GAMES)} with {default_network.__name__}; others can be played from Python"
-        )
-    environment = make_game(record.environment, record.config["environment"]["observation"])
-    levels = environment.levels
-    check_level(level, len(levels))
+    spec = spec_of(record)
+    check_level(level, len(spec.levels))
     if not 0 <= seed < len(record.seeds):
         raise ValueError(f"there is no seed at place {seed}, the run has places 0 to {len(record.seeds) - 1}")
-    params = levels[level]
-    reset_key, step_key = jax.random.split(jax.random.key(episode))
-    observation, state = environment.reset(reset_key, params)
-    template = eqx.filter_eval_shape(
-        lambda: array_model(default_network(observation, environment.num_actions, jax.random.key(0)))
-    )
-    network = _load_network(run / NETWORKS, template, seed)
-    step = eqx.filter_jit(environment.step_env)
-    act = eqx.filter_jit(lambda seen: jnp.argmax(network(as_features(seen))).astype(jnp.int32))
-    pictures, score = [colour_picture(environment, state, params, _ROWS)], 0.0
-    for frame in range(max_frames):
-        after = step(jax.random.fold_in(step_key, frame), state, act(observation), params)
-        observation, state = after.observation, after.state
-        score += float(after.reward)
-        pictures.append(colour_picture(environment, state, params, _ROWS))
-        if after.done:
-            break
-    return Played(f"{record.agent} on {record.environment}", pictures, score)
+    with closing(watched(spec.environment, spec.levels[level], episode)) as game:
+        network = _load_network(run / NETWORKS, _template(spec, game.observation), seed)
+        act = eqx.filter_jit(lambda seen: jnp.argmax(network(as_features(seen))).astype(jnp.int32))
+        pictures, score = [game.picture()], 0.0
+        for _ in range(max_frames):
+            reward, is_over = game.step(int(act(jnp.asarray(game.observation))))
+            score += reward
+            pictures.append(game.picture())
+            if is_over:
+                break
+    return Played(record.title, pictures, score)
+
+
+def _template(spec: AgentSpec, observation: Any) -> Any:
+    """Return the form of the network that acts greedily."""
+    agent, n_actions = spec.agent, spec.environment.num_actions
+
+    def made() -> Any:
+        seen = jnp.asarray(observation)
+        network = agent.make_networks(spec.network, seen, n_actions, jax.random.key(0))
+        return agent.answering(init_agent(agent, network, seen, n_actions))
+
+    return eqx.filter_eval_shape(made)
 
 
 def _load_network(path: Path, template: Any, seed: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,9 @@ from perdure.rl.agent import Agent
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.runner import RunnerState, greedy_scores, play_frames
 from perdure.rl.schedule import Schedule
+
+_OF_STAGES = 2**32 - 1
+"""Folded into a key that else is folded with numbers of frames, which are smaller."""
 
 
 class AgentKeys(NamedTuple):
@@ -34,6 +38,19 @@ def agent_keys(seed: Int[Array, ""]) -> AgentKeys:
     """Return the keys of a seed."""
     root = jax.random.key(seed)
     return AgentKeys(*(jax.random.fold_in(root, purpose) for purpose in range(len(AgentKeys._fields))))
+
+
+def stage_end(agent: Agent) -> Callable[[Any, PRNGKeyArray, Any], Any]:
+    """Return what tells agents that a stage has ended.
+
+    It is a function of states and keys of evaluations, leaves (seeds, ...), and the number of frames played.
+    """
+
+    def end(state: Any, key: PRNGKeyArray, frame: Int[Array, ""]) -> Any:
+        told: Any = agent
+        return told.end_stage(state, frame, jax.random.fold_in(jax.random.fold_in(key, _OF_STAGES), frame))
+
+    return jax.jit(jax.vmap(end, (0, 0, None)))
 
 
 class AgentPrograms:
@@ -73,14 +90,15 @@ class AgentPrograms:
         ) -> RunnerState:
             return play_frames(agent, environment, runner, schedule, keys.frames, start, stop)
 
-        def evaluate(runner: RunnerState, levels: Any, keys: AgentKeys, frame: Array) -> Array:
+        def evaluate(agent: Agent, runner: RunnerState, levels: Any, keys: AgentKeys, frame: Array) -> Array:
             key = jax.random.fold_in(keys.evaluation, frame)
-            network = runner.agent.learning.model
+            network = agent.answering(runner.agent)
             return greedy_scores(environment, network, levels, episodes, key).mean(axis=1)
 
         program = jax.jit(division.on_each(jax.vmap(play, axes), axes), donate_argnums=1)
         self._play = compiled(program, *self._arguments(0, 0))
-        examined = (0, None, 0, None)
+        self._end_stage = stage_end(agent)
+        examined = (None, 0, None, 0, None)
         self._evaluate = jax.jit(division.on_each(jax.vmap(evaluate, examined), examined))
 
     def _arguments(self, *frames: int) -> tuple[Any, ...]:
@@ -91,10 +109,15 @@ class AgentPrograms:
         """Play the frames start ≤ n < stop."""
         self._runners = jax.block_until_ready(self._play(*self._arguments(start, stop)))
 
+    def end_stage(self, frame: int) -> None:
+        """Tell the agents that a stage has ended after `frame` frames."""
+        _, runners, _, keys, at = self._arguments(frame)
+        self._runners = runners._replace(agent=self._end_stage(runners.agent, keys.evaluation, at))
+
     def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
         """Return mean scores of the greedy policies after `frame` frames."""
         *_, at = self._arguments(frame)
-        scores = self._evaluate(self._runners, self._levels, self._keys, at)
+        scores = self._evaluate(self._agent, self._runners, self._levels, self._keys, at)
         return np.asarray(scores, np.float64)[: self._division.n_seeds]
 
     @property
@@ -105,7 +128,7 @@ class AgentPrograms:
     @property
     def networks(self) -> PyTree:
         """Networks of all seeds; memories, which may be large, stay where they are."""
-        return jax.tree.map(self._read, self._runners.agent.learning.model)
+        return jax.tree.map(self._read, self._agent.answering(self._runners.agent))
 
     @property
     def episodes(self) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64, Int, PyTree
 
 from perdure.core import AnyArray, as_features
 from perdure.execution.compilation import bytes_of
@@ -24,7 +24,6 @@ from perdure.experiments.agents.spec import (
     EPISODES,
     EVALUATE_EVERY,
     AgentSpec,
-    MakeNetwork,
     agent_spec,
 )
 from perdure.machine.process import peak_memory
@@ -33,7 +32,7 @@ from perdure.records.agent import NETWORKS, score_metrics, write_scores
 from perdure.records.folder import RunFolder, check_folder, own_folder
 from perdure.records.summary import Summary, write_summary
 from perdure.rl.agent import Agent
-from perdure.rl.networks import default_network
+from perdure.rl.networks import MakeNetwork
 from perdure.rl.runner import RunnerState
 from perdure.shown import Drawing, InShort, Shown, counted, place_of, with_interval
 from perdure.storage.arrays import save_arrays
@@ -62,6 +61,8 @@ class AgentResult(Shown):
     training_cpu_seconds: float
     """CPU time of the process meanwhile, all its threads together."""
     compile_seconds: float
+    networks: PyTree
+    """The networks that act greedily at the end, leaves (seeds, ...)."""
     from_record: bool = False
     """Was the run finished before, so that all this comes from its folder?"""
 
@@ -98,7 +99,7 @@ class AgentResult(Shown):
             ValueError: if the run had no such seed.
         """
         place = place_of(seed, self.seeds)
-        network = jax.tree.map(lambda leaf: leaf[place], self.runners.agent.learning.model)
+        network = jax.tree.map(lambda leaf: leaf[place], self.networks)
         return np.asarray(jax.vmap(lambda one: network(as_features(one)))(jnp.asarray(observations)))
 
 
@@ -109,7 +110,7 @@ def run_agent(
     levels: Sequence[Any] | None = None,
     stages: Sequence[Any] | None = None,
     seeds: int | Sequence[int] = 1,
-    network: MakeNetwork = default_network,
+    network: MakeNetwork | None = None,
     evaluate_every: int = EVALUATE_EVERY,
     episodes: int = EPISODES,
     folder: Path | str | None = None,
@@ -132,7 +133,7 @@ def run_agent(
         stages: which level, counted from 0, is played for how many frames, one after another; None for every level
             in turn, 25,000 frames each.
         seeds: how many (0, 1, …), or which ones.
-        network: makes the network.
+        network: makes the network, from an observation, a number of outputs and a key; None for the agent's own.
         evaluate_every: frames between two evaluations.
         episodes: of each evaluation at each level.
         folder: where the record and checkpoints go; a run that is unfinished there resumes from its last checkpoint
@@ -201,15 +202,14 @@ def _run(job: AgentJob, how: Driving, folder: Path | None) -> AgentResult:
 def _result(job: AgentJob, costs: Costs, *, from_record: bool) -> AgentResult:
     metrics = score_metrics(job.evaluations, job.scores, job.spec.stages)
     seconds = costs.training_seconds, costs.training_cpu_seconds, costs.compile_seconds
-    return AgentResult(
-        job.spec.label, tuple(job.spec.seeds), job.evaluations, job.scores, metrics, job.runners, *seconds, from_record
-    )
+    measured = tuple(job.spec.seeds), job.evaluations, job.scores, metrics
+    return AgentResult(job.spec.label, *measured, job.runners, *seconds, job.networks, from_record)
 
 
 def _write_record(home: RunFolder, spec: AgentSpec, result: AgentResult) -> None:
     frames = int(result.frames[-1])
     write_scores(home.path, spec.seeds, result.frames, result.scores)
-    save_arrays(home.path / NETWORKS, result.runners.agent.learning.model, {})
+    save_arrays(home.path / NETWORKS, result.networks, {})
     home.log(f"finished: {frames:,} frames, {result.training_seconds:.1f} s of training")
     summary = Summary(
         metrics=result.metrics,

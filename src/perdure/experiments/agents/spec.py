@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Int, PRNGKeyArray, PyTree
+from jaxtyping import Int
 
-from perdure.core import AnyArray
 from perdure.experiments.supervised.spec import chosen_seeds, describe_code, describe_learner
 from perdure.records.agent import KIND, MAX_LEVELS, MAX_STAGES
 from perdure.records.describe import describe
@@ -21,11 +20,9 @@ from perdure.rl.catalog import GAMES, agent_name, game_and_observation
 from perdure.rl.checks import environment_and_levels
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.hosted import HostedEnvironment
-from perdure.rl.networks import default_network
+from perdure.rl.networks import MakeNetwork
 from perdure.rl.schedule import Stage, as_stages
 
-MakeNetwork = Callable[[AnyArray, int, PRNGKeyArray], PyTree]
-"""From an observation, the number of actions and a key to a network."""
 EVALUATE_EVERY = 5_000
 EPISODES = 20
 
@@ -86,7 +83,7 @@ def agent_spec(
     levels: Sequence[Any] | None = None,
     stages: Sequence[Any] | None = None,
     seeds: int | Sequence[int] = 1,
-    network: MakeNetwork = default_network,
+    network: MakeNetwork | None = None,
     evaluate_every: int = EVALUATE_EVERY,
     episodes: int = EPISODES,
 ) -> AgentSpec:
@@ -108,7 +105,8 @@ def agent_spec(
             f"there are {len(levels):,} levels and {len(chosen):,} stages, expected at most {MAX_LEVELS} and "
             f"{MAX_STAGES:,}; give fewer"
         )
-    return AgentSpec(agent, environment, levels, chosen, chosen_seeds(seeds), network, evaluate_every, episodes, source)
+    make = network or agent.default_network
+    return AgentSpec(agent, environment, levels, chosen, chosen_seeds(seeds), make, evaluate_every, episodes, source)
 
 
 def describe_environment(environment: GymnaxLike | HostedEnvironment, source: str | None = None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from perdure.rl.games import catcher, flappy_bird
 from perdure.rl.games.catcher import Catcher, CatcherState
 from perdure.rl.games.flappy_bird import FlappyBird, FlappyBirdParams, FlappyBirdState
 from perdure.rl.games.frames import FrameObservations
+from perdure.rl.games.several import Several
 
 HEIGHT = 512
 """Default number of rows of a picture."""
@@ -76,13 +77,17 @@ def colour_picture(
     """Return a colour picture of a state, rows first, its columns in proportion to the game's screen.
 
     Args:
-        environment: Catcher or Flappy Bird, with any observations; of any other the grey picture is enlarged.
+        environment: Catcher or Flappy Bird, with any observations, or several of them; of any other the grey picture
+            is enlarged.
         state: what to draw.
         params: the level.
         height: rows of the picture.
     """
     if isinstance(environment, FrameObservations):
         return colour_picture(environment.environment, state.inner, params, height)
+    if isinstance(environment, Several) and all(isinstance(it, AbstractEnvironment) for it in environment.environments):
+        its_game, inner, own = (it[int(state.which)] for it in (environment.environments, state.inner, params.inner))
+        return colour_picture(its_game, inner, own, height)
     if isinstance(environment, Catcher):
         return _shrunk(_catcher(state, FINER * height))
     if isinstance(environment, FlappyBird):
