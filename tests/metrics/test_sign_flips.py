@@ -8,7 +8,6 @@ from scipy.stats import permutation_test
 
 from perdure.metrics.sign_flips import MAX_ENUMERATED, N_SAMPLES, sign_flip_p_value
 
-
 _ALL = 1_000_000
 """More than there are assignments of signs, so that SciPy enumerates them."""
 
