@@ -1,5 +1,8 @@
 """Methods of Avalanche on a stream: what `run.py` runs in an environment of its own."""
 
+# pyright: reportMissingImports=false
+# It runs where the library is, which is not here.
+
 from __future__ import annotations
 
 import torch

@@ -155,8 +155,8 @@ def write_stream(path: Path) -> None:
     arrays: dict[str, Any] = {}
     for n, test in enumerate(benchmark.test):
         own = benchmark.train.task == n
-        arrays |= {f"x-{n}": _floats(benchmark.train.x[own]), f"y-{n}": benchmark.train.y[own]}
-        arrays |= {f"test_x-{n}": _floats(test.x[:TESTS]), f"test_y-{n}": test.y[:TESTS]}
+        arrays |= {f"x-{n}": _floats(np.asarray(benchmark.train.x)[own]), f"y-{n}": benchmark.train.y[own]}
+        arrays |= {f"test_x-{n}": _floats(np.asarray(test.x)[:TESTS]), f"test_y-{n}": test.y[:TESTS]}
     np.savez(path, **arrays)
 
 
