@@ -48,7 +48,7 @@ class Reference:
         self.seen.append(then)
         seen_then = self.standardized(then)
         self.sums.append(reward + (0 if ended or not self.sums else 0.9 * self.sums[-1]))
-        variance = np.sum(np.square(self.sums)) / (len(self.sums) - 1) if len(self.sums) > 1 else 1.0
+        variance = np.var(self.sums, ddof=1) if len(self.sums) > 1 else 1.0
         reward = reward / np.sqrt(variance + 1e-8)
         values = self.values(self.weights, seen)
         error = reward + 0.9 * discount * self.values(self.weights, seen_then).max() - values[action]

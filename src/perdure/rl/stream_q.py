@@ -94,7 +94,7 @@ class StreamQState(NamedTuple):
     """Eligibility of each weight."""
     observations: Moments
     returns: Moments
-    """Of the running discounted sum of rewards, about 0."""
+    """Of the running discounted sum of rewards."""
     discounted_sum: Float[Array, ""]
     begins: Bool[Array, ""]
     """Is the next observation the first of its episode, so that it is not among the moments yet?"""
@@ -104,7 +104,7 @@ class StreamQ(Agent):
     """Stream-Q(λ) (Elsayed, Vasan & Mahmood 2024, arXiv 2410.14606): Q-learning with eligibility traces, no memory.
 
     Each observation is standardized by the mean and variance of all observations so far, and each reward divided by
-    the root of the mean square of the running discounted sum of rewards. The eligibility of a weight is multiplied by
+    the standard deviation of the running discounted sum of rewards, both as in the released code. The eligibility of a weight is multiplied by
     γλ in each frame and grows by the derivative of the value of the action taken; it is set to zero after an action
     that was not the best one, and at the end of an episode. The step along it is bounded (ObGD): with δ the
     temporal-difference error, weights move by ``α / max(1, κ α max(|δ|, 1) ‖z‖₁) · δ z``, z the eligibilities. There is
@@ -168,7 +168,7 @@ class StreamQ(Agent):
         before = _moments_at(state, x)
         after = before.after(then)
         discounted_sum = jnp.where(over, 0, self.discount * state.discounted_sum) + transition.reward
-        returns = Moments(state.returns.n + 1, state.returns.mean, state.returns.spread + discounted_sum**2)
+        returns = state.returns.after(discounted_sum)
         reward = transition.reward / returns.deviation()
 
         weights, rest = split_trainable(state.model)
