@@ -50,7 +50,7 @@ class Measured(NamedTuple):
 
 
 def measure(agent_name: str, observation: str, form: str, seconds: float) -> Measured:
-    """Play for about so many seconds."""
+    """Play for about this many seconds."""
     changes = {"warmup_frames": WARMUP // 2, "memory_size": 5_000}
     agent = make_agent(agent_name, "catcher", observation, changes)
     spec = agent_spec(agent, make_game("catcher", observation), seeds=usable_cpus())

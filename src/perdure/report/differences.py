@@ -35,7 +35,7 @@ class Difference(NamedTuple):
 
     @property
     def p_text(self) -> str:
-        """The p-value; a dash for a single seed, which tells nothing."""
+        """The p-value; a dash for a single seed, from which no p-value follows."""
         if len(self.statistic.per_seed) < 2 or np.isnan(self.p_value):
             return DASH
         return "< 0.001" if self.p_value < 0.001 else f"{self.p_value:.2g}"
