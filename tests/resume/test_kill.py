@@ -93,6 +93,10 @@ class Victim:
             time.sleep(0.0003)
         return True
 
+    def must_live_until(self, condition):
+        """Wait until the condition holds, and fail if the process has ended by itself before."""
+        assert self.wait_until(condition), f"ended by itself with {self._ended}: {self._server.errors.read_text()}"
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
@@ -136,14 +140,16 @@ def lives(request, server, tmp_path_factory):
         before, began = newest_position(killed), time.monotonic()
         victim = Victim(server, "run", kind, killed)
         if life % 2 == 0:  # at any moment, from its beginning until it learns again
-            time.sleep(rng.uniform(0, 1.1 * start_seconds))
+            moment = began + rng.uniform(0, 1.1 * start_seconds)
+            # A start that was slow, on a busy machine, must not let the next process come to the end of the run.
+            victim.must_live_until(lambda: time.monotonic() > moment or newest_position(killed) > before + FARTHEST)  # noqa: B023
         else:
             target = before + rng.randint(1, FARTHEST)
-            assert victim.wait_until(lambda before=before: newest_position(killed) > before), server.errors.read_text()
+            victim.must_live_until(lambda: newest_position(killed) > before)  # noqa: B023
             start_seconds = time.monotonic() - began
-            assert victim.wait_until(lambda target=target: newest_position(killed) >= target), server.errors.read_text()
+            victim.must_live_until(lambda: newest_position(killed) >= target)  # noqa: B023
             if life % 4 == 1:
-                assert victim.wait_until(lambda: writing(killed))
+                victim.must_live_until(lambda: writing(killed))
         assert victim.kill(), "it had ended before"
         positions.append(newest_position(killed))
         torn += writing(killed)

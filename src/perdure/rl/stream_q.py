@@ -104,11 +104,12 @@ class StreamQ(Agent):
     """Stream-Q(λ) (Elsayed, Vasan & Mahmood 2024, arXiv 2410.14606): Q-learning with eligibility traces, no memory.
 
     Each observation is standardized by the mean and variance of all observations so far, and each reward divided by
-    the standard deviation of the running discounted sum of rewards, both as in the released code. The eligibility of a weight is multiplied by
-    γλ in each frame and grows by the derivative of the value of the action taken; it is set to zero after an action
-    that was not the best one, and at the end of an episode. The step along it is bounded (ObGD): with δ the
-    temporal-difference error, weights move by ``α / max(1, κ α max(|δ|, 1) ‖z‖₁) · δ z``, z the eligibilities. There is
-    neither a target network nor a batch. After a time limit the value of what would have followed still counts.
+    the standard deviation of the running discounted sum of rewards, both as in the released code. The eligibility of a
+    weight is multiplied by γλ in each frame and grows by the derivative of the value of the action taken; it is set to
+    zero after an action that was not the best one, and at the end of an episode. The step along it is bounded (ObGD):
+    with δ the temporal-difference error, weights move by ``α / max(1, κ α max(|δ|, 1) ‖z‖₁) · δ z``, z the
+    eligibilities. There is neither a target network nor a batch. After a time limit the value of what would have
+    followed still counts.
     """
 
     learning_rate: Rate = rate("largest step α")

@@ -70,7 +70,8 @@ def read_table(path: Path, columns: Mapping[str, str]) -> dict[str, np.ndarray]:
                 _check_columns(path, list(zip(schema.names, map(_dtype, schema.types), strict=True)), columns)
                 _check_size(path, file.metadata.num_rows, "rows", MAX_TABLE_BYTES // (8 * len(columns)))
                 n_rows = file.metadata.num_rows
-                table = {name: _values(file.read(columns=[name])[name]) for name in columns}
+                # One thread: others may close the file after the interpreter has ended, which aborts the process.
+                table = {name: _values(file.read(columns=[name], use_threads=False)[name]) for name in columns}
     except ContentError:
         raise
     except (OSError, ValueError, ArrowException) as cause:

@@ -239,7 +239,7 @@ def test_presets_take_changes_and_are_usual_values_elsewhere():
     assert float(agent.learning_rate) == 0.5
     usual = make_agent("dqn", "Walk", "own", {"learning_rate": 0.5})
     assert isinstance(usual, DQN)
-    assert (float(usual.learning_rate), usual.memory_size) == (0.5, 10_000)
+    assert (float(usual.learning_rate), usual.memory_size) == (0.5, 50_000)
     assert has_preset("dqn", "catcher", "state")
     assert not has_preset("dqn", "Walk", "own")
 

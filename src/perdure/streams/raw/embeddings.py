@@ -184,7 +184,11 @@ def _is_list(types: Any, kind: Any) -> bool:
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Any]:
-    """Open a Parquet file while a block runs, and say of what is damaged in it which file it is."""
+    """Open a Parquet file while a block runs, and say of what is damaged in it which file it is.
+
+    It must be read with `use_threads=False`: PyArrow's threads may hold the file beyond the interpreter's end, which
+    aborts the process.
+    """
     from pyarrow import ArrowException, parquet
 
     try:
@@ -217,7 +221,7 @@ def _of_list_column(path: Path, column: str, label: str, task: str | None) -> Ra
             )
         parts, labels, tasks, size = [], [], [], 0
         read = [column, label] if task is None else [column, label, task]
-        for batch in table.iter_batches(batch_size=1_024, columns=read):
+        for batch in table.iter_batches(batch_size=1_024, columns=read, use_threads=False):
             part = _rows_of_lists(batch.column(column), f"{path}, column {column!r}", sum(map(len, parts)), parts)
             size = _bounded(path, size + part.nbytes)
             parts.append(part)

@@ -131,7 +131,8 @@ def _of_parquet(file: Any, name: str, texts: Collection[str], classes: str | Non
         with parquet.ParquetFile(file) as table:
             check_different(table.schema_arrow.names, name)
             n_rows, row = max(table.metadata.num_rows, 1), 1
-            for batch in table.iter_batches(batch_size=PIECE):
+            # One thread: PyArrow's others may close the file after the interpreter has ended, which aborts the process.
+            for batch in table.iter_batches(batch_size=PIECE, use_threads=False):
                 columns = {
                     column: _values(values, f"{name}, column {column!r}", column in texts, column == classes)
                     for column, values in zip(batch.schema.names, batch.columns, strict=True)
