@@ -55,7 +55,7 @@ def test_plain_fields_of_an_own_learner_are_options(typed, folder):
     assert RunRecord.load(folder / "it").config["learner"]["hyperparameters"] == values
     assert typed("check", "my_method.py:Plain", cwd=folder).returncode == 0
     ended = typed("run", "my_method.py:Plain", "my_stream.py:make", "--quiet", cwd=folder)
-    assert "so it needs values of learning_rate; give them (--learning-rate)" in ended.stderr
+    assert "so it needs values of --learning-rate; give them, or choose them: perdure tune" in ended.stderr
     ended = typed("run", "my_method.py:Plain", "my_stream.py:make", "--steps", "1.5", cwd=folder)
     assert "--steps" in ended.stderr
 

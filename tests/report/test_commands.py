@@ -15,10 +15,10 @@ OPTIONS = {"tasks": 3, "examples_per_task": 50}
 @pytest.fixture
 def parsed(monkeypatch):
     """Function that returns the configuration of the run that a command would do."""
-    import perdure.experiments.supervised.run as supervised
+    import perdure.experiments.supervised.apart as apart
 
     done = []
-    monkeypatch.setattr(supervised, "run_of", lambda spec, how, folder: done.append(spec.config))
+    monkeypatch.setattr(apart, "run_somewhere", lambda spec, how, folder, engine: done.append(spec.config))
     monkeypatch.setattr(cli_run, "report_run", lambda folder: None)
 
     def parse(command, folder):

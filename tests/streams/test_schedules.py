@@ -205,5 +205,5 @@ class TestTests:
     def test_a_data_set_without_tests_has_none(self):
         data = ClassData("six", LabelledSet(np.eye(6, dtype=np.float32), np.arange(6)), None, np.arange(6) // 2)
         assert split_benchmark(data, 0, Split(tests="none")).n_tasks == 3
-        with pytest.raises(ValueError, match=r"tests is 'task', but the data set has no test examples; .* 'none'"):
+        with pytest.raises(ValueError, match=r"tests is 'task', but the data set has no test examples; .*tests='none'"):
             split_benchmark(data, 0, Split())

@@ -134,6 +134,7 @@ def test_what_is_there_is_not_run_again_and_methods_may_be_added(here, tmp_path,
     assert record.finished
     assert [(it.learner, it.seeds) for it in record.runs] == [("online", (0, 1))]
     done = []
+    monkeypatch.setattr(many, "carried", lambda work: work)
     monkeypatch.setattr(many, "do_run", lambda spec, folder, watch: done.append(folder.name.partition("-")[0]))
     more, _ = compare_short(tmp_path, Online(0.1), SMALL_ER)
     assert done == ["er"]

@@ -282,6 +282,12 @@ def test_a_class_is_as_good_as_its_name(quick_tune):
     assert quick_tune(Online, RECIPE, grid) == quick_tune("online", RECIPE, grid)
 
 
+class WithMomentum(Online):
+    """A learner with a hyper-parameter that has no default and no preset."""
+
+    momentum: Rate = rate("share of the last step that is made again")
+
+
 tune_unchecked = getattr(tuning.tune, "__wrapped__", tuning.tune)  # without the type checks that only tests have
 ONLINE = ("online", RECIPE)
 BAD = {
@@ -313,9 +319,9 @@ BAD = {
         "shrinkage = 2.0, expected a number from 0 to 1",
     ),
     "required": (
-        ("icarl", BenchmarkRecipe("cifar100"), {"learning_rate": [0.1, 0.2]}),
+        (WithMomentum, RECIPE, {"learning_rate": [0.1, 0.2]}),
         TypeError,
-        "needs values of memory_size",
+        "needs values of momentum",
     ),
 }
 

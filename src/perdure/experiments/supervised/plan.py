@@ -63,14 +63,12 @@ class MissingValuesError(TypeError):
             options: of the benchmark.
         """
         self.missing = missing
-        given = ", ".join(map(typed_option, missing))
         searched = " ".join(f"{typed_option(it)} VALUES" for it in missing)
         super().__init__(
             f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; "
             + (
                 remedy
-                or f"give them ({given}), or choose them: perdure tune {name} {_stream_typed(benchmark, options)} "
-                f"{searched}"
+                or f"give them, or choose them: perdure tune {name} {_stream_typed(benchmark, options)} {searched}"
             )
         )
 
