@@ -62,6 +62,20 @@ def test_a_comparison_from_the_command_line(perdure, tmp_path):
         assert perdure(*command, cwd=tmp_path).returncode == 0
 
 
+def test_the_runs_of_a_comparison_mark_what_was_not_chosen_for_their_stream(typed, tmp_path):
+    small = ["--tasks", "1", "--examples-per-task", "5", "--seeds", "1", "--workers", "1", "--quiet", "--out", "both"]
+    ended = typed("compare", "online,er", "digits-split", *small, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    mark = {"defaults": {"chosen_for": "digits-rotations", "hyperparameters": {"learning_rate": 0.05}}}
+    (run,) = (tmp_path / "both").glob("online-*")
+    assert json.loads((run / "request.json").read_text()) == mark
+    for finished in (tmp_path / "both", run):
+        (finished / "summary.json").unlink()
+    (run / "request.json").unlink()  # as if the run had not been begun
+    assert typed("resume", "both", "--quiet", cwd=tmp_path).returncode == 0
+    assert json.loads((run / "request.json").read_text()) == mark
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with own code; what is imported from it is forgotten afterwards."""

@@ -130,7 +130,10 @@ def compare(
         chosen.learners,
         recipe,
         model=model_of(shared),
-        typed=[replace(shared, learner=own_learner(it)).to_json() for it in chosen.names],
+        typed=[
+            replace(shared, learner=own_learner(name)).to_json() | defaults
+            for name, defaults in zip(chosen.names, chosen.defaults, strict=True)
+        ],
         seeds=range(first_seed, first_seed + seeds),
         full_matrix=full_matrix,
         evaluate_every=evaluate_every,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from perdure.execution.pool import Engine, Failure
 from perdure.execution.processes import Processes
+from perdure.experiments.supervised.defaults import as_json
 from perdure.experiments.supervised.many import by_folder, run_missing
 from perdure.experiments.supervised.plan import Choice, MissingValuesError, choose_learner
 from perdure.experiments.supervised.spec import RUNS, MakeModel, RunSpec, describe_benchmark, describe_learner, run_spec
@@ -22,7 +23,7 @@ from perdure.presets.comparison import BASELINE
 from perdure.presets.file import read_presets
 from perdure.records.folder import FORMAT, config_digest, own_folder
 from perdure.records.methods import KIND, Method, MethodsRecord, MethodsRequest
-from perdure.records.requested import note_request, write_finished
+from perdure.records.requested import DEFAULTS, note_request, write_finished
 
 
 class Compared(NamedTuple):
@@ -40,6 +41,8 @@ class Chosen(NamedTuple):
     notes: list[str]
     names: list[str]
     """The learners as they were named."""
+    defaults: list[dict[str, Any]]
+    """Of each learner, the hyper-parameters that were not chosen for the benchmark, as records keep them."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def choose_methods(
     if unused := sorted(set(given) - set(names)):
         raise ValueError(f"values are given for {', '.join(unused)}, not among the methods: {', '.join(names)}")
     own = {} if preset_file is None else {(it.learner, it.benchmark) for it in read_presets(preset_file)}
-    chosen = Chosen([], [], [])
+    chosen = Chosen([], [], [], [])
     needing: list[str] = []
     missing: dict[str, list[str]] = {}
     where = typed or benchmark.name
@@ -116,6 +119,7 @@ def choose_methods(
             continue
         chosen.learners.append(choice.learner)
         chosen.names.append(name)
+        chosen.defaults.append({} if choice.defaults is None else {DEFAULTS: as_json(choice.defaults)})
         chosen.notes.extend(f"{name}: {it}" for it in choice.notes)
     if missing and not (lenient and chosen.learners):
         raise ValueError(_without_values(missing, where))
@@ -159,7 +163,8 @@ def comparison(
         learners: with hyper-parameters; different ones.
         benchmark: what they learn, a benchmark or what makes that of a seed.
         model: makes their network; None for the benchmark's.
-        typed: where own code and files of each run are, to resume it by; None if there are none.
+        typed: what the record of each run tells of it besides: where own code and files are, to resume it by, and
+            hyper-parameters that were not chosen for the benchmark; None if there is nothing.
         seeds: how many (0, 1, …), or which ones; the same streams for all learners.
         full_matrix: test all tasks after each one.
         evaluate_every: as in `perdure.run`.
