@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from perdure.execution.pool import Failure, Job, run_jobs
+from perdure.execution import ray_cluster
+from perdure.execution.pool import Ended, Failure, Job, run_jobs
 from perdure.execution.ray_cluster import Files, RayCluster, RayError, folder_files, write_files
 from perdure.machine.signals import InterruptedRunError
 
@@ -110,6 +111,31 @@ class TestCluster:
         with pytest.raises(InterruptedRunError):
             run_jobs([Job("a", 1.0, do.beat_silently, tmp_path / "a")], RayCluster(cluster.address), show=False)
         assert time.monotonic() - told[0] < 30
+
+    @pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0, 2.0])
+    def test_what_has_hardly_begun_is_stopped(self, cluster, do, tmp_path, seconds):
+        class Stopped(RayCluster):
+            """Is told to stop a moment after the first job was started."""
+
+            def start(self, job):
+                super().start(job)
+                time.sleep(seconds)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with pytest.raises(InterruptedRunError):
+            run_jobs([Job("a", 1.0, do.beat_silently, tmp_path / "a")], Stopped(cluster.address), show=False)
+
+    def test_cancelled_jobs_of_which_nothing_is_heard_are_given_up(self, cluster, do, tmp_path, monkeypatch):
+        monkeypatch.setattr(ray_cluster, "_SECONDS_TO_STOP", 1.0)
+        engine = RayCluster(cluster.address)
+        job = Job("a", 1.0, do.beat_silently, tmp_path / "a")
+        engine.start(job)
+        engine.stop()
+        monkeypatch.setattr(engine._ray, "wait", lambda refs, **_: ([], refs))  # as if the task never ended
+        assert engine.words(0.1) == []
+        time.sleep(1.0)
+        assert engine.words(0.1) == [(job, Ended("stopped"))]
+        assert engine.words(0.1) == []
 
 
 def _lines(folder):

@@ -12,6 +12,7 @@ import inspect
 import os
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -33,6 +34,7 @@ MEMORY = 2**30
 """Bytes of memory of a task."""
 _SECONDS_TO_ANSWER = 6.0
 _SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_TO_STOP = 15.0
 _SETTINGS = ("JAX_", "XLA_")
 """How names of variables begin that tasks have from here, unless their node sets them."""
 
@@ -70,6 +72,8 @@ class RayCluster(Engine):
         self._do: Any = task(inspect.unwrap(_do))  # Ray must see a generator, not what checks its types
         self._running: dict[Any, Job] = {}
         """By the stream of a job's words."""
+        self._stopped_at: float | None = None
+        """When the jobs were cancelled, by the clock of `time.monotonic`."""
         self._settings = {name: it for name, it in os.environ.items() if name.startswith(_SETTINGS)}
 
     @property
@@ -87,9 +91,7 @@ class RayCluster(Engine):
         if not self._running:
             return []
         said: list[tuple[Job, Word]] = []
-        streams = list(self._running)
-        ready, _ = self._ray.wait(streams, num_returns=len(streams), timeout=timeout, fetch_local=False)
-        for stream in ready:
+        for stream in self._ready(timeout):
             job = self._running[stream]
             word = self._next(stream)
             if isinstance(word, Files):
@@ -98,7 +100,26 @@ class RayCluster(Engine):
             if isinstance(word, Ended | Lost):
                 del self._running[stream]
             said.append((job, word))
-        return said
+        return said + self._given_up()
+
+    def _ready(self, timeout: float) -> list[Any]:
+        """Return the streams whose next word is there.
+
+        Of a task that was cancelled before it began, Ray may wait for the last word for ever: once jobs are cancelled,
+        only streams of tasks that have ended are read.
+        """
+        streams = list(self._running)
+        awaited = streams if self._stopped_at is None else [it.completed() for it in streams]
+        ready, _ = self._ray.wait(awaited, num_returns=len(awaited), timeout=timeout, fetch_local=False)
+        return [stream for stream, it in zip(streams, awaited, strict=True) if it in ready]
+
+    def _given_up(self) -> list[tuple[Job, Word]]:
+        """Return the end of jobs that were cancelled long ago, and of which nothing is heard."""
+        if self._stopped_at is None or time.monotonic() < self._stopped_at + _SECONDS_TO_STOP:
+            return []
+        jobs = list(self._running.values())
+        self.kill()
+        return [(job, Ended("stopped")) for job in jobs]
 
     def _next(self, stream: Any) -> Word | Files:
         try:
@@ -114,6 +135,7 @@ class RayCluster(Engine):
 
     def stop(self) -> None:
         """Cancel the jobs; the checkpoints that came back stay."""
+        self._stopped_at = time.monotonic()
         for stream in self._running:
             self._ray.cancel(stream)
 
