@@ -110,7 +110,7 @@ BAD = {
     "nearest learner": (["run", "merr", *SMALL], "did you mean 'mer'"),
     "nearest benchmark": (["run", "mer", "digit-rotations"], "did you mean 'digits-rotations'"),
     "negative rate": (["run", "mer", *SMALL, "--learning-rate", "-0.1"], "--learning-rate is -0.1"),
-    "NaN rate": (["run", "mer", *SMALL, "--beta", "nan"], "beta = nan"),
+    "NaN rate": (["run", "mer", *SMALL, "--beta", "nan"], "--beta is nan"),
     "memory of 0": (["run", "mer", *SMALL, "--memory-size", "0"], "--memory-size is 0"),
     "more than all": (["run", "slda", *SMALL, "--shrinkage", "2"], "--shrinkage is 2.0, expected a number from 0 to 1"),
     "too many examples": (["run", "mer", "digits-rotations", "--examples-per-task", "9999"], "9999"),

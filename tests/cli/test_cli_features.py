@@ -62,10 +62,10 @@ def test_an_evaluation_leaves_a_record_and_figures(perdure, tmp_path, real_omnig
     ("arguments", "message"),
     [
         (["train", "omniglot", "--size", "huge"], "there is no preset for omniglot, size huge, method oml; there are:"),
-        (["train", "sine", "--method", "pretraining", "--inner-rate", "1"], "pretraining has no inner_rate; it has"),
+        (["train", "sine", "--method", "pretraining", "--inner-rate", "1"], "pretraining has no --inner-rate; it has"),
         (["evaluate", "nothing"], "there is no representation 'nothing'; choose one of omniglot-small"),
         (["evaluate", "omniglot-small", "--heads", "ld"], "there is no head 'ld'; choose one of sgd, nearest-mean"),
-        (["evaluate", "sine", "--order", "up"], "order = 'up', expected one of sorted, random"),
+        (["evaluate", "sine", "--order", "up"], "--order is up, expected one of sorted, random"),
         (["evaluate", "sine", "--classes", "ten"], "--classes is 'ten', expected numbers separated by commas"),
     ],
 )

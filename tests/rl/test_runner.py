@@ -1,5 +1,7 @@
 """Playing: what is remembered of the ends of episodes, division into chunks, greedy scores, and that agents learn."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -78,7 +80,7 @@ def test_greedy_scores_are_those_of_whole_episodes_at_each_level(corridor, level
 
 
 def test_an_agent_learns_to_walk_to_the_end(corridor, level):
-    agent = DQN(**{**{name: getattr(AGENT, name) for name in AGENT.__dataclass_fields__}, "exploration_end": 0.3})
+    agent = dataclasses.replace(AGENT, exploration_end=0.3)
     params = level(3)
     runner = init_runner(agent, corridor, MLP(2, 2, (16,), key=jax.random.key(0)), params, jax.random.key(1))
     schedule = make_schedule([params], [Stage(0, 400)])
