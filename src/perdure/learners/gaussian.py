@@ -10,7 +10,7 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
 from perdure.core import Rate, StreamInfo
-from perdure.learners.head import Head, away_from, class_sums, counted, half_distance, if_seen
+from perdure.learners.head import Head, away_from, class_sums, counted, half_distance, if_seen, origins
 from perdure.learners.hyperparameters import check_hyperparameters, flag, rate, stream_info_field
 from perdure.learners.nearest_mean import Means, with_means
 
@@ -69,8 +69,8 @@ class GaussianHead(Head[Normals]):
 
     def learn_all(self, state: Normals, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Normals:
         """Move the means and the squared distances of all classes."""
-        after = with_means(state.means, x, y)
-        added = (x - state.means.mean[y]) * (x - after.mean[y])
+        (mean, counts), after = state.means, with_means(state.means, x, y)
+        added = (x - origins(mean, counts > 0, x, y)[y]) * (x - after.mean[y])
         return Normals(after, state.squares + class_sums(added, y, len(after.counts)))
 
     def loss_before(self, state: Normals, x: Float[Array, " d"], y: Int[Array, ""]) -> Float[Array, ""]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
 from perdure.core import Rate, StreamInfo
-from perdure.learners.head import Fitted, LinearHead, away_from, class_sums, half_distance, ruled_out_if_unseen
+from perdure.learners.head import Fitted, LinearHead, away_from, class_sums, half_distance, origins, ruled_out_if_unseen
 from perdure.learners.hyperparameters import check_hyperparameters, flag, rate, stream_info_field
 from perdure.updates.scatter import Scatter, faded, matrix, no_scatter, with_row, with_rows
 
@@ -70,12 +70,14 @@ class LDA(LinearHead[CommonNormals]):
         each = faded(len(x), keep, x.dtype)
         old = _faded(old, keep ** len(x))
         new = class_sums(each[:, None], y, n_classes)[:, 0]
-        own = class_sums(each[:, None] * x, y, n_classes) / jnp.where(new > 0, new, 1)[:, None]
+        origin = origins(mean, old > 0, x, y)
+        away = x - origin[y]
+        moved = class_sums(each[:, None] * away, y, n_classes) / jnp.where(new > 0, new, 1)[:, None]
         together = jnp.where(old + new > 0, old + new, 1)
         # The examples' distances from their own mean, and that mean's from the one before.
-        between = jnp.sqrt(old * new / together)[:, None] * (own - mean)
-        scatter = with_rows(with_rows(scatter, x - own[y], keep), between)
-        return CommonNormals(mean + (own - mean) * (new / together)[:, None], old + new, scatter)
+        between = jnp.sqrt(old * new / together)[:, None] * moved
+        scatter = with_rows(with_rows(scatter, away - moved[y], keep), between)
+        return CommonNormals(origin + moved * (new / together)[:, None], old + new, scatter)
 
     def loss_before(self, state: CommonNormals, x: Float[Array, " d"], y: Int[Array, ""]) -> Float[Array, ""]:
         """Return half the squared distance from the mean of the class."""

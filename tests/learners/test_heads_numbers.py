@@ -1,0 +1,75 @@
+"""Heads in single precision: features that are constant, large or far from zero, and scatters of zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perdure.learners.gaussian import GaussianHead
+from perdure.learners.head import Head
+from perdure.learners.lda import LDA
+from perdure.learners.ridge import Ridge
+
+KEY = jax.random.key(0)
+D, CLASSES = 12, 6
+WAYS = ("one by one", "at once", "some at once")
+each_way = pytest.mark.parametrize("way", WAYS)
+
+
+def name_of(head: Head[Any]) -> str:
+    return repr(head).replace("None", "").strip()
+
+
+def data(n_each: int = 50, d: int = D, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs, float64, and their classes, one after another; features differ in their deviation."""
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(CLASSES, dtype=np.int32), n_each)
+    return 2 * rng.normal(size=(CLASSES, d))[y] + rng.normal(size=(len(y), d)) * np.linspace(0.3, 3, d), y
+
+
+def learned(head: Head[Any], x: np.ndarray, y: np.ndarray, way: str = "one by one") -> Any:
+    """Return the state after all examples, learned in single precision."""
+    x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y)
+    state = head.start(x.shape[1], CLASSES, jnp.float32, KEY)
+    n_single = {"one by one": len(x), "at once": 0, "some at once": 70}[way]
+
+    def step(state: Any, example: Any) -> Any:
+        return head.learn(state, *example), None
+
+    state = jax.jit(lambda: jax.lax.scan(step, state, (x[:n_single], y[:n_single]))[0])()
+    return state if n_single == len(x) else head.learn_all(state, x[n_single:], y[n_single:])
+
+
+def relative(scores: Any) -> np.ndarray:
+    """Return scores without what is common to the classes of an input."""
+    scores = np.asarray(scores, float)
+    return scores - scores.mean(axis=1, keepdims=True)
+
+
+def scored(head: Head[Any], state: Any, x: np.ndarray) -> np.ndarray:
+    return relative(head.scores(state, jnp.asarray(x, jnp.float32)))
+
+
+@each_way
+@pytest.mark.parametrize("forgetting", [0.0, 0.01])
+@pytest.mark.parametrize("kind", [LDA, Ridge], ids=["lda", "ridge"])
+def test_constant_features_change_nothing(kind, forgetting, way):
+    head = kind(forgetting=forgetting)
+    x, y = data()
+    constant = np.concatenate([x, np.full((len(x), 200), 0.1)], axis=1)
+    expected = scored(head, learned(head, x, y, way), x)
+    found = scored(head, learned(head, constant, y, way), constant)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4 * np.abs(expected).max())
+
+
+@each_way
+def test_features_that_are_constant_in_each_class_have_no_variance(way):
+    x, y = data()
+    x[:, 3] = 1000.1 + 0.3 * y
+    state = learned(GaussianHead(), x, y, way)
+    np.testing.assert_array_equal(state.means.mean[:, 3], x[::50, 3].astype(np.float32))
+    np.testing.assert_array_equal(state.squares[:, 3], 0)
