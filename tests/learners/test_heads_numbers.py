@@ -12,16 +12,14 @@ import pytest
 from perdure.learners.gaussian import GaussianHead
 from perdure.learners.head import Head
 from perdure.learners.lda import LDA
+from perdure.learners.nearest_mean import NearestMean
 from perdure.learners.ridge import Ridge
+from perdure.learners.slda import SLDA
 
 KEY = jax.random.key(0)
 D, CLASSES = 12, 6
 WAYS = ("one by one", "at once", "some at once")
 each_way = pytest.mark.parametrize("way", WAYS)
-
-
-def name_of(head: Head[Any]) -> str:
-    return repr(head).replace("None", "").strip()
 
 
 def data(n_each: int = 50, d: int = D, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -31,10 +29,10 @@ def data(n_each: int = 50, d: int = D, seed: int = 0) -> tuple[np.ndarray, np.nd
     return 2 * rng.normal(size=(CLASSES, d))[y] + rng.normal(size=(len(y), d)) * np.linspace(0.3, 3, d), y
 
 
-def learned(head: Head[Any], x: np.ndarray, y: np.ndarray, way: str = "one by one") -> Any:
-    """Return the state after all examples, learned in single precision."""
-    x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y)
-    state = head.start(x.shape[1], CLASSES, jnp.float32, KEY)
+def learned(head: Head[Any], x: np.ndarray, y: np.ndarray, way: str = "one by one", dtype: Any = jnp.float32) -> Any:
+    """Return the state after all examples."""
+    x, y = jnp.asarray(x, dtype), jnp.asarray(y)
+    state = head.start(x.shape[1], CLASSES, dtype, KEY)
     n_single = {"one by one": len(x), "at once": 0, "some at once": 70}[way]
 
     def step(state: Any, example: Any) -> Any:
@@ -50,8 +48,14 @@ def relative(scores: Any) -> np.ndarray:
     return scores - scores.mean(axis=1, keepdims=True)
 
 
-def scored(head: Head[Any], state: Any, x: np.ndarray) -> np.ndarray:
-    return relative(head.scores(state, jnp.asarray(x, jnp.float32)))
+def scored(head: Head[Any], state: Any, x: np.ndarray, dtype: Any = jnp.float32) -> np.ndarray:
+    return relative(head.scores(state, jnp.asarray(x, dtype)))
+
+
+def exactly(head: Head[Any], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the scores in double precision."""
+    with jax.enable_x64(True):
+        return scored(head, learned(head, x, y, dtype=jnp.float64), x, jnp.float64)
 
 
 @each_way
@@ -73,3 +77,33 @@ def test_features_that_are_constant_in_each_class_have_no_variance(way):
     state = learned(GaussianHead(), x, y, way)
     np.testing.assert_array_equal(state.means.mean[:, 3], x[::50, 3].astype(np.float32))
     np.testing.assert_array_equal(state.squares[:, 3], 0)
+
+
+FAR = [NearestMean(), GaussianHead(), GaussianHead(predictive=False), LDA()]
+
+
+@pytest.mark.parametrize("head", FAR, ids=["nearest-mean", "gaussian", "gaussian-map", "lda"])
+def test_features_far_from_zero_are_told_apart(head):
+    x, y = data(d=64)
+    x = np.round(x * 64) / 64 + 4096  # exact in single precision
+    found, expected = scored(head, learned(head, x, y), x), exactly(head, x, y)
+    np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+
+
+SINGULAR = [LDA(shrinkage=0.0), SLDA(shrinkage=0.0), Ridge(penalty=0.0)]
+
+
+@pytest.mark.parametrize("head", SINGULAR, ids=["lda", "slda", "ridge"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_heads_that_are_not_shrunk_answer_from_the_first_example_on(head, n):
+    """With 256 features that are alike in pairs, rounding makes the covariance have eigenvalues below zero."""
+    x = np.repeat(np.random.default_rng(0).normal(size=(n, 2)), 128, axis=1)
+    found = head.scores(learned(head, x, np.arange(n, dtype=np.int32)), jnp.asarray(x, jnp.float32))
+    assert np.isfinite(found).all()
+
+
+def test_lda_without_a_scatter_takes_the_nearest_mean():
+    head, x = LDA(shrinkage=0.0), np.asarray([[0.0, 0.0], [4.0, 4.0]])
+    found = head.scores(learned(head, x, np.arange(2, dtype=np.int32)), jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found[:, 0] - found[:, 1], [16, -16], rtol=1e-5)

@@ -10,7 +10,7 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
 from perdure.core import Rate, StreamInfo
-from perdure.learners.head import Head, away_from, class_sums, counted, half_distance, if_seen, origins
+from perdure.learners.head import Head, away_from, centre_of, class_sums, counted, half_distance, if_seen, origins
 from perdure.learners.hyperparameters import check_hyperparameters, flag, rate, stream_info_field
 from perdure.learners.nearest_mean import Means, with_means
 
@@ -83,7 +83,8 @@ class GaussianHead(Head[Normals]):
         n = jnp.maximum(counts, 1).astype(x.dtype)[:, None]
         shape, rate = self.prior_shape + n / 2, self.prior_rate + squares / 2
         used = jnp.any((mean != 0) | (squares > 0), axis=0).astype(x.dtype)
-        scored = (_predictive if self.predictive else _mode)(mean, n, shape, rate, used, x)
+        centre = centre_of(mean, counts)[None]  # what lies far from zero would lose its digits
+        scored = (_predictive if self.predictive else _mode)(mean - centre, n, shape, rate, used, x - centre)
         return if_seen(scored, counts)
 
 

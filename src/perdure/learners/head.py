@@ -88,6 +88,8 @@ class Fitted(NamedTuple):
 
     weight: Float[Array, "outputs m"]
     bias: Float[Array, " outputs"]
+    centre: Float[Array, " m"]
+    """Subtracted from the features before they are weighed, since what lies far from zero would lose its digits."""
     random: Float[Array, "d random"] | None = None
     """What features are made with that are not the inputs themselves."""
 
@@ -110,7 +112,7 @@ class LinearHead(Head[State]):
 
     def scores_of(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch outputs"]:
         """Return the scores, given what answers."""
-        return self.features(fitted, x) @ fitted.weight.T + fitted.bias[None]
+        return (self.features(fitted, x) - fitted.centre[None]) @ fitted.weight.T + fitted.bias[None]
 
     def scores(self, state: State, x: Float[Array, "batch d"]) -> Float[Array, "batch outputs"]:
         """Return how well each class fits each input, up to a number of the input's own: logits; or the numbers."""
@@ -132,6 +134,12 @@ def away_from(mean: Float[Array, "classes d"], x: Float[Array, " d"], y: Int[Arr
     # In a branch, which is always taken: XLA would compute it a second time after the mean has moved, and copy all
     # means for that.
     return jax.lax.cond(y >= 0, lambda: x - mean[y], lambda: x)
+
+
+def centre_of(mean: Float[Array, "classes d"], counts: Shaped[Array, " classes"]) -> Float[Array, " d"]:
+    """Return the mean of the means of the classes whose count, or weight, is not zero; zeros if there is none."""
+    seen = (counts > 0).astype(mean.dtype)
+    return seen @ mean / jnp.maximum(jnp.sum(seen), 1)
 
 
 def counted(counts: Int[Array, " classes"], y: Int[Array, ""]) -> Int[Array, " classes"]:

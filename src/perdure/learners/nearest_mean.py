@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
 from perdure.core import StreamInfo
-from perdure.learners.head import Head, class_counts, class_sums, counted, half_distance, if_seen, origins
+from perdure.learners.head import Head, centre_of, class_counts, class_sums, counted, half_distance, if_seen, origins
 from perdure.learners.hyperparameters import stream_info_field
 
 
@@ -49,8 +49,11 @@ class NearestMean(Head[Means]):
         return half_distance(x, state.mean[y])
 
     def scores(self, state: Means, x: Float[Array, "batch d"]) -> Float[Array, "batch classes"]:
-        """Return minus half the squared distances, up to half the squared length of the input."""
-        return if_seen(x @ state.mean.T - jnp.sum(state.mean**2, axis=1)[None] / 2, state.counts)
+        """Return minus half the squared distances, up to a number of the input's own."""
+        # About their centre, since what lies far from zero would lose its digits.
+        centre = centre_of(state.mean, state.counts)[None]
+        mean = state.mean - centre
+        return if_seen((x - centre) @ mean.T - jnp.sum(mean**2, axis=1)[None] / 2, state.counts)
 
 
 def with_means(state: Means, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Means:

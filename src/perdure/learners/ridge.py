@@ -116,8 +116,7 @@ class Ridge(LinearHead[RidgeSums]):
 
     def fitted(self, state: RidgeSums) -> Fitted:
         """Return the weights, and the constant."""
-        weight = self.weights(state)
-        return Fitted(weight, state.targets - weight @ state.mean, state.random)
+        return Fitted(self.weights(state), state.targets, state.mean, state.random)
 
     def features(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch m"]:
         """Return the inputs, or random features of them."""
