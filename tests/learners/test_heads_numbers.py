@@ -107,3 +107,27 @@ def test_lda_without_a_scatter_takes_the_nearest_mean():
     head, x = LDA(shrinkage=0.0), np.asarray([[0.0, 0.0], [4.0, 4.0]])
     found = head.scores(learned(head, x, np.arange(2, dtype=np.int32)), jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(found[:, 0] - found[:, 1], [16, -16], rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e15])
+def test_a_gaussian_tells_classes_with_one_example_apart_however_large_features_are(scale):
+    x, y = data(n_each=1)
+    others = scale * (x + 2 * np.random.default_rng(1).normal(size=(20, *x.shape)))
+    expected = -2 * np.log1p((others[:, :, None] - scale * x[None]) ** 2 / 4).sum(axis=-1)
+    head = GaussianHead()
+    found = scored(head, learned(head, scale * x, y), others.reshape(-1, D))
+    np.testing.assert_allclose(found, relative(expected.reshape(-1, CLASSES)), rtol=0, atol=1e-2)
+
+
+def test_a_gaussian_has_the_gradient_of_its_scores():
+    head, (x, y) = GaussianHead(), data(n_each=3)
+    x, y = jnp.asarray(30 * x, jnp.float32), jnp.asarray(y)
+
+    def one(x):
+        return head.scores(head.learn_all(head.start(D, CLASSES, x.dtype, KEY), x, y), x)[0, 1] / 10
+
+    with jax.enable_x64(True):
+        step, found = 1e-5 * jnp.eye(D)[0], jax.grad(one)(jnp.asarray(x, jnp.float64))[0, 0]
+        wide = jnp.asarray(x, jnp.float64)
+        expected = (one(wide.at[0].add(step)) - one(wide.at[0].add(-step))) / 2e-5
+        np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -18,6 +19,8 @@ _SCORED_TOGETHER = 16
 """Inputs whose distances from each class in each feature are held at once."""
 _FACTORS = 4
 """Numbers multiplied before their logarithm is taken, which costs more than they do."""
+_SMALL = 1e9
+"""Up to here, their products fit float32."""
 
 
 class Normals(NamedTuple):
@@ -94,10 +97,15 @@ def _predictive(mean: Any, n: Any, shape: Any, rate: Any, used: Any, x: Any) -> 
     narrow = used[None] * jax.lax.rsqrt(width)
     centre = mean * narrow
 
-    def farness(one: Float[Array, " d"]) -> Float[Array, " classes"]:
-        return _sum_of_logs(1 + (one[None] * narrow - centre) ** 2)
+    def farness(sum_of_logs: Callable[[Float[Array, "classes d"]], Float[Array, " classes"]]) -> Any:
+        def of_one(one: Float[Array, " d"]) -> Float[Array, " classes"]:
+            return sum_of_logs(1 + (one[None] * narrow - centre) ** 2)
 
-    far = jax.lax.map(farness, x, batch_size=_SCORED_TOGETHER)
+        return jax.lax.map(of_one, x, batch_size=_SCORED_TOGETHER)
+
+    farthest = jnp.max((jnp.max(jnp.abs(x), axis=0, initial=0)[None] + jnp.abs(mean)) * narrow)
+    is_small = 1 + farthest**2 < _SMALL
+    far = jax.lax.cond(is_small, lambda: farness(_sum_of_logs_of_small), lambda: farness(_sum_of_logs))
     return known[None] - (shape[:, 0] + 0.5)[None] * far
 
 
@@ -108,9 +116,12 @@ def _mode(mean: Any, n: Any, shape: Any, rate: Any, used: Any, x: Any) -> Float[
 
 
 def _sum_of_logs(values: Float[Array, "classes d"]) -> Float[Array, " classes"]:
-    """Return the sum of the logarithms of the numbers of each row, all of them ≥ 1."""
+    """Return the sum of the logarithms of the numbers of each row."""
+    return jnp.sum(jnp.log(values), axis=1)
+
+
+def _sum_of_logs_of_small(values: Float[Array, "classes d"]) -> Float[Array, " classes"]:
+    """Return the same faster, of numbers from 1 to `_SMALL`."""
     missing = -values.shape[1] % _FACTORS
     values = jnp.pad(values, ((0, 0), (0, missing)), constant_values=1)
-    # Products of few numbers that are less than 10⁹ each do not pass the largest float32.
-    products = jnp.prod(jnp.minimum(values, 1e9).reshape(len(values), -1, _FACTORS), axis=2)
-    return jnp.sum(jnp.log(products), axis=1)
+    return _sum_of_logs(jnp.prod(values.reshape(len(values), -1, _FACTORS), axis=2))

@@ -139,7 +139,8 @@ def solved(covariance: Float[Array, "d d"], mean: Float[Array, "classes d"]) -> 
     least = jnp.where(trace > 0, jnp.finfo(covariance.dtype).eps * trace, 1)
 
     def factor(added: Float[Array, ""]) -> Float[Array, "d d"]:
-        return jnp.linalg.cholesky(covariance + added * jnp.eye(d, dtype=covariance.dtype))
+        sphere = jnp.eye(d, dtype=covariance.dtype)
+        return jnp.linalg.cholesky(covariance + added * sphere, symmetrize_input=False)
 
     lower = factor(least)
     # Rounding may add up to d times as much, where most eigenvalues are zero.
