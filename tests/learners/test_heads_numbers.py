@@ -31,15 +31,15 @@ def data(n_each: int = 50, d: int = D, seed: int = 0) -> tuple[np.ndarray, np.nd
 
 def learned(head: Head[Any], x: np.ndarray, y: np.ndarray, way: str = "one by one", dtype: Any = jnp.float32) -> Any:
     """Return the state after all examples."""
-    x, y = jnp.asarray(x, dtype), jnp.asarray(y)
+    rows, labels = jnp.asarray(x, dtype), jnp.asarray(y)
     state = head.start(x.shape[1], CLASSES, dtype, KEY)
     n_single = {"one by one": len(x), "at once": 0, "some at once": 70}[way]
 
     def step(state: Any, example: Any) -> Any:
         return head.learn(state, *example), None
 
-    state = jax.jit(lambda: jax.lax.scan(step, state, (x[:n_single], y[:n_single]))[0])()
-    return state if n_single == len(x) else head.learn_all(state, x[n_single:], y[n_single:])
+    state = jax.jit(lambda: jax.lax.scan(step, state, (rows[:n_single], labels[:n_single]))[0])()
+    return state if n_single == len(x) else head.learn_all(state, rows[n_single:], labels[n_single:])
 
 
 def relative(scores: Any) -> np.ndarray:
