@@ -40,8 +40,13 @@ def test_conversion_can_be_traced_and_batched():
 
 @pytest.mark.parametrize("dtype", ["int32", "int8", "bool"])
 def test_other_inputs_are_refused(dtype):
-    with pytest.raises(TypeError, match=f"dtype {dtype}, expected uint8 pixels .*; convert them, .*astype"):
+    with pytest.raises(TypeError, match=f"dtype {dtype}, expected uint8 pixels .*; convert them: .*astype"):
         as_features(np.ones(3, dtype))
+
+
+def test_whole_numbers_are_not_to_be_made_floats_if_they_are_pixels():
+    with pytest.raises(TypeError, match=r"int64.*x.astype\('uint8'\) if they are pixels from 0 to 255.*'float32'\) if"):
+        as_features(np.arange(256))
 
 
 def test_the_contract_alone_is_no_learner():

@@ -196,12 +196,17 @@ def as_features(x: Shaped[AnyArray, ...]) -> Float[Array, ...]:
     Raises:
         TypeError: if `x` is neither `uint8` nor a float array.
     """
-    x = jnp.asarray(x)
+    given, x = getattr(x, "dtype", None), jnp.asarray(x)
     if x.dtype == jnp.uint8:
         return x.astype(jnp.zeros(()).dtype) / 255
     if jnp.issubdtype(x.dtype, jnp.floating):
         return x
+    remedy = "x.astype('float32')"
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        remedy = (
+            "x.astype('uint8') if they are pixels from 0 to 255, which are divided by 255, or x.astype('float32') if "
+            "they are other numbers"
+        )
     raise TypeError(
-        f"inputs have dtype {x.dtype}, expected uint8 pixels (0..255) or floats; "
-        "convert them, for example with x.astype('float32')"
+        f"inputs have dtype {given or x.dtype}, expected uint8 pixels (0..255) or floats; convert them: {remedy}"
     )

@@ -281,7 +281,9 @@ def test_products_of_fourier_features_are_the_gaussian_kernel():
     x, _, _ = data()
     n, scale = 100_000, 0.7
     frequencies = jax.random.normal(KEY, (D, n)) / D**0.5  # as `start` draws them
-    z = np.asarray(RandomFourierRidge(n, scale).features(Fitted(None, None, frequencies), jnp.asarray(x[:30])))  # pyright: ignore
+    none = jnp.zeros(0)
+    fitted = Fitted(none[None], none, none, frequencies)
+    z = np.asarray(RandomFourierRidge(n, scale).features(fitted, jnp.asarray(x[:30])))
     distances = ((x[:30, None] - x[None, :30]) ** 2).sum(axis=-1)
     np.testing.assert_allclose(z @ z.T, np.exp(-distances / (2 * D * scale**2)), rtol=0, atol=0.02)
 

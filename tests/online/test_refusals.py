@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from perdure import OnlineClassifier, OnlineRegressor, prequential
+from perdure import OnlineClassifier, OnlineRegressor, load, prequential
 from perdure.online.errors import RowError
 
 ROWS = [{"a": float(n), "c": "xyz"[n % 3]} for n in range(12)]
@@ -124,6 +124,39 @@ def test_the_largest_numbers_are_harmless(standardize):
         assert np.isfinite(model.predict_proba([{"a": 2.0}])).all()
     else:
         assert model._model.columns.known["a"].offset == 0.0
+
+
+@pytest.mark.parametrize("method", ["nearest-mean", "ridge"])
+def test_numbers_whose_squares_a_head_cannot_sum_are_refused(method):
+    model = OnlineClassifier(method, standardize=False)
+    message = r"row 1, column 'a' is -1e\+16, expected a number up to 1e\+15, .*; set standardize=True, or divide"
+    with pytest.raises(RowError, match=message):
+        model.partial_fit([{"a": 1.0}, {"a": -1e16}], ["x", "y"])
+    model.partial_fit([{"a": -1e15}, {"a": 1e15}], ["x", "y"])
+    assert model.predict([{"a": -9e14}, {"a": 9e14}]).tolist() == ["x", "y"]
+    with pytest.raises(RowError, match="row 0, column 'a' is 1e"):
+        model.predict([{"a": 1e16}])
+    with pytest.raises(RowError, match="column 'a' is 1e"):
+        model.learn_one({"a": 1e16}, "y")
+    OnlineClassifier(method).partial_fit([{"a": 1.0}, {"a": -1e16}], ["x", "y"])
+
+
+def test_the_limit_of_a_head_is_that_of_the_model_read_from_a_file(tmp_path):
+    model = OnlineClassifier("lda", standardize=False).partial_fit([{"a": 1.0}, {"a": 2.0}], ["x", "y"])
+    model.save(tmp_path / "model.safetensors")
+    with pytest.raises(RowError, match="column 'a' is 1e"):
+        load(tmp_path / "model.safetensors").learn_one({"a": 1e16}, "y")
+
+
+def test_classes_are_told_apart_by_scores_where_probabilities_are_equal():
+    """Of features of about 10⁻⁶ the scores differ by 10⁻¹², too little for probabilities."""
+    rng, y = np.random.default_rng(0), np.arange(60) % 6
+    x = 1e-6 * (10 * rng.normal(size=(6, 8))[y] + rng.normal(size=(60, 8)))
+    model = OnlineClassifier("nearest-mean", standardize=False, allow_missing=False).fit(x, y)
+    assert model.score(x, y) == 1
+    shares = model.predict_proba(x)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-6)
+    assert [model.predict_one({f"x{place}": it for place, it in enumerate(row)}) for row in x[:6]] == y[:6].tolist()
 
 
 def test_images_beyond_float32_are_named():

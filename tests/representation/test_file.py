@@ -122,6 +122,22 @@ WRONG = {
     "no network": (lambda metadata, arrays: metadata.pop("network") and None, "has no 'network', expected a table"),
     "network as text": (lambda metadata, arrays: metadata.update(network="x"), "'network' is 'x', expected a table"),
     "training as list": (lambda metadata, arrays: metadata.update(training=[]), "'training' is a list of length 0"),
+    "domain as text": (
+        lambda metadata, arrays: metadata["training"].update(domain="x"),
+        "'domain' is 'x', expected a",
+    ),
+    "name as number": (
+        lambda metadata, arrays: metadata["training"].update(method={"name": 3}),
+        "'training', 'method', 'name' is 3, expected a text",
+    ),
+    "steps as text": (
+        lambda metadata, arrays: metadata["training"].update(steps="x"),
+        "'steps' is 'x', expected a",
+    ),
+    "no numbers": (
+        lambda metadata, arrays: arrays.update({name: it * np.float32(np.nan) for name, it in arrays.items()}),
+        "has weights that are not finite, expected numbers",
+    ),
     "no command": (lambda metadata, arrays: metadata.pop("command") and None, "has no 'command', expected a text"),
     "another kind": (
         sizes(encoder__kind="film"),
@@ -212,4 +228,4 @@ def test_whatever_is_changed_in_the_metadata_the_file_loads_or_is_refused(data, 
     path = tmp_path / "changed.safetensors"
     rewrite(path, written[1], change)
     with contextlib.suppress(RepresentationError):
-        load_representation(path)
+        assert repr(load_representation(path)).startswith("Trained(")

@@ -70,6 +70,23 @@ def test_classes_of_many_kinds_are_numbered(y):
     np.testing.assert_array_equal(data.classes[data.y], np.asarray(y))
 
 
+@pytest.mark.parametrize(("own", "other"), [("int64", "uint64"), ("uint64", "int64")])
+def test_large_numbers_of_other_kinds_are_told_apart(own, other):
+    """As floats, neighbours are one number."""
+    y = 2**62 + 1 + Y
+    data = checked_embeddings(X, y.astype(own), X, y.astype(other))
+    assert data.test is not None
+    np.testing.assert_array_equal(data.test[1], Y)
+    with pytest.raises(ValueError, match=f"test_y has the class {2**62 + 77}, which y has not"):
+        checked_embeddings(X, y.astype(own), X, np.where(Y == 2, 2**62 + 77, y).astype(other))
+
+
+def test_numbers_that_fit_no_common_kind_are_compared_too():
+    y = np.uint64(2**63) + Y.astype(np.uint64)
+    with pytest.raises(ValueError, match=r"test_y has the classes -1, 0, 1, which y has not"):
+        checked_embeddings(X, y, X, Y - 1)
+
+
 def test_a_column_of_texts_of_pandas():
     names = pd.Series(np.array(["a", "b", "c"], object)[Y])
     assert checked_embeddings(pd.DataFrame(X), names).classes.tolist() == ["a", "b", "c"]

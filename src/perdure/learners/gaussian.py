@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
 from perdure.core import Rate, StreamInfo
-from perdure.learners.head import Head, away_from, class_sums, counted, half_distance, if_seen
+from perdure.learners.head import Head, away_from, centre_of, class_sums, counted, half_distance, if_seen, origins
 from perdure.learners.hyperparameters import check_hyperparameters, flag, rate, stream_info_field
 from perdure.learners.nearest_mean import Means, with_means
 
@@ -18,6 +19,8 @@ _SCORED_TOGETHER = 16
 """Inputs whose distances from each class in each feature are held at once."""
 _FACTORS = 4
 """Numbers multiplied before their logarithm is taken, which costs more than they do."""
+_SMALL = 1e9
+"""Up to here, their products fit float32."""
 
 
 class Normals(NamedTuple):
@@ -69,8 +72,8 @@ class GaussianHead(Head[Normals]):
 
     def learn_all(self, state: Normals, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Normals:
         """Move the means and the squared distances of all classes."""
-        after = with_means(state.means, x, y)
-        added = (x - state.means.mean[y]) * (x - after.mean[y])
+        (mean, counts), after = state.means, with_means(state.means, x, y)
+        added = (x - origins(mean, counts > 0, x, y)[y]) * (x - after.mean[y])
         return Normals(after, state.squares + class_sums(added, y, len(after.counts)))
 
     def loss_before(self, state: Normals, x: Float[Array, " d"], y: Int[Array, ""]) -> Float[Array, ""]:
@@ -83,7 +86,8 @@ class GaussianHead(Head[Normals]):
         n = jnp.maximum(counts, 1).astype(x.dtype)[:, None]
         shape, rate = self.prior_shape + n / 2, self.prior_rate + squares / 2
         used = jnp.any((mean != 0) | (squares > 0), axis=0).astype(x.dtype)
-        scored = (_predictive if self.predictive else _mode)(mean, n, shape, rate, used, x)
+        centre = centre_of(mean, counts)[None]  # what lies far from zero would lose its digits
+        scored = (_predictive if self.predictive else _mode)(mean - centre, n, shape, rate, used, x - centre)
         return if_seen(scored, counts)
 
 
@@ -93,10 +97,15 @@ def _predictive(mean: Any, n: Any, shape: Any, rate: Any, used: Any, x: Any) -> 
     narrow = used[None] * jax.lax.rsqrt(width)
     centre = mean * narrow
 
-    def farness(one: Float[Array, " d"]) -> Float[Array, " classes"]:
-        return _sum_of_logs(1 + (one[None] * narrow - centre) ** 2)
+    def farness(sum_of_logs: Callable[[Float[Array, "classes d"]], Float[Array, " classes"]]) -> Any:
+        def of_one(one: Float[Array, " d"]) -> Float[Array, " classes"]:
+            return sum_of_logs(1 + (one[None] * narrow - centre) ** 2)
 
-    far = jax.lax.map(farness, x, batch_size=_SCORED_TOGETHER)
+        return jax.lax.map(of_one, x, batch_size=_SCORED_TOGETHER)
+
+    farthest = jnp.max((jnp.max(jnp.abs(x), axis=0, initial=0)[None] + jnp.abs(mean)) * narrow)
+    is_small = 1 + farthest**2 < _SMALL
+    far = jax.lax.cond(is_small, lambda: farness(_sum_of_logs_of_small), lambda: farness(_sum_of_logs))
     return known[None] - (shape[:, 0] + 0.5)[None] * far
 
 
@@ -107,9 +116,12 @@ def _mode(mean: Any, n: Any, shape: Any, rate: Any, used: Any, x: Any) -> Float[
 
 
 def _sum_of_logs(values: Float[Array, "classes d"]) -> Float[Array, " classes"]:
-    """Return the sum of the logarithms of the numbers of each row, all of them ≥ 1."""
+    """Return the sum of the logarithms of the numbers of each row."""
+    return jnp.sum(jnp.log(values), axis=1)
+
+
+def _sum_of_logs_of_small(values: Float[Array, "classes d"]) -> Float[Array, " classes"]:
+    """Return the same faster, of numbers from 1 to `_SMALL`."""
     missing = -values.shape[1] % _FACTORS
     values = jnp.pad(values, ((0, 0), (0, missing)), constant_values=1)
-    # Products of few numbers that are less than 10⁹ each do not pass the largest float32.
-    products = jnp.prod(jnp.minimum(values, 1e9).reshape(len(values), -1, _FACTORS), axis=2)
-    return jnp.sum(jnp.log(products), axis=1)
+    return _sum_of_logs(jnp.prod(values.reshape(len(values), -1, _FACTORS), axis=2))

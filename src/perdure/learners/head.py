@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from perdure.core import AnyArray, Example, Info, Learner, State, as_features
 from perdure.learners.hyperparameters import known_stream_info
@@ -88,6 +88,8 @@ class Fitted(NamedTuple):
 
     weight: Float[Array, "outputs m"]
     bias: Float[Array, " outputs"]
+    centre: Float[Array, " m"]
+    """Subtracted from the features before they are weighed, since what lies far from zero would lose its digits."""
     random: Float[Array, "d random"] | None = None
     """What features are made with that are not the inputs themselves."""
 
@@ -110,7 +112,7 @@ class LinearHead(Head[State]):
 
     def scores_of(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch outputs"]:
         """Return the scores, given what answers."""
-        return self.features(fitted, x) @ fitted.weight.T + fitted.bias[None]
+        return (self.features(fitted, x) - fitted.centre[None]) @ fitted.weight.T + fitted.bias[None]
 
     def scores(self, state: State, x: Float[Array, "batch d"]) -> Float[Array, "batch outputs"]:
         """Return how well each class fits each input, up to a number of the input's own: logits; or the numbers."""
@@ -134,9 +136,33 @@ def away_from(mean: Float[Array, "classes d"], x: Float[Array, " d"], y: Int[Arr
     return jax.lax.cond(y >= 0, lambda: x - mean[y], lambda: x)
 
 
+def centre_of(mean: Float[Array, "classes d"], counts: Shaped[Array, " classes"]) -> Float[Array, " d"]:
+    """Return the mean of the means of the classes whose count, or weight, is not zero; zeros if there is none."""
+    seen = (counts > 0).astype(mean.dtype)
+    return seen @ mean / jnp.maximum(jnp.sum(seen), 1)
+
+
 def counted(counts: Int[Array, " classes"], y: Int[Array, ""]) -> Int[Array, " classes"]:
     """Return the counts of examples with one more of class y; they stop at the largest integer."""
     return counts.at[y].set(jnp.minimum(counts[y], LARGEST_COUNT - 1) + 1)
+
+
+def origins(
+    mean: Float[Array, "classes d"], seen: Bool[Array, " classes"], x: Float[Array, "n d"], y: Int[Array, " n"]
+) -> Float[Array, "classes d"]:
+    """Return what distances of more examples are averaged from: the means so far, or a new class's first example.
+
+    So the mean of a feature that is constant is exact, and its distances from it are 0, as if learned one by one.
+
+    Args:
+        mean: of the classes so far, 0 where there is none.
+        seen: classes that have a mean.
+        x: more examples.
+        y: their classes.
+    """
+    first = jnp.full(len(mean), len(x)).at[y].min(jnp.arange(len(x)))
+    is_new = ~seen & (first < len(x))
+    return jnp.where(is_new[:, None], x.at[first].get(mode="clip"), mean)
 
 
 def class_sums(values: Float[Array, "n d"], y: Int[Array, " n"], n_classes: int) -> Float[Array, "classes d"]:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
 from perdure.core import Rate, StreamInfo
-from perdure.learners.head import Fitted, LinearHead, away_from, class_sums, half_distance, ruled_out_if_unseen
+from perdure.learners.head import (
+    Fitted,
+    LinearHead,
+    away_from,
+    centre_of,
+    class_sums,
+    half_distance,
+    origins,
+    ruled_out_if_unseen,
+)
 from perdure.learners.hyperparameters import check_hyperparameters, flag, rate, stream_info_field
+from perdure.updates.branches import where_needed
 from perdure.updates.scatter import Scatter, faded, matrix, no_scatter, with_row, with_rows
 
 
@@ -70,12 +80,14 @@ class LDA(LinearHead[CommonNormals]):
         each = faded(len(x), keep, x.dtype)
         old = _faded(old, keep ** len(x))
         new = class_sums(each[:, None], y, n_classes)[:, 0]
-        own = class_sums(each[:, None] * x, y, n_classes) / jnp.where(new > 0, new, 1)[:, None]
+        origin = origins(mean, old > 0, x, y)
+        away = x - origin[y]
+        moved = class_sums(each[:, None] * away, y, n_classes) / jnp.where(new > 0, new, 1)[:, None]
         together = jnp.where(old + new > 0, old + new, 1)
         # The examples' distances from their own mean, and that mean's from the one before.
-        between = jnp.sqrt(old * new / together)[:, None] * (own - mean)
-        scatter = with_rows(with_rows(scatter, x - own[y], keep), between)
-        return CommonNormals(mean + (own - mean) * (new / together)[:, None], old + new, scatter)
+        between = jnp.sqrt(old * new / together)[:, None] * moved
+        scatter = with_rows(with_rows(scatter, away - moved[y], keep), between)
+        return CommonNormals(origin + moved * (new / together)[:, None], old + new, scatter)
 
     def loss_before(self, state: CommonNormals, x: Float[Array, " d"], y: Int[Array, ""]) -> Float[Array, ""]:
         """Return half the squared distance from the mean of the class."""
@@ -86,11 +98,13 @@ class LDA(LinearHead[CommonNormals]):
         mean, weights, scatter = state
         total = matrix(scatter, jnp.asarray(1 - self.forgetting, mean.dtype))
         within = total / jnp.where(jnp.any(weights > 0), jnp.sum(weights), 1)
-        weight = solved(shrunk(within, self.shrinkage), mean)
-        bias = -jnp.sum(mean * weight, axis=1) / 2
+        centre = centre_of(mean, weights)
+        away = mean - centre[None]
+        weight = solved(shrunk(within, self.shrinkage), away)
+        bias = -jnp.sum(away * weight, axis=1) / 2
         if self.priors:
             bias += jnp.log(jnp.where(weights > 0, weights, 1))
-        return ruled_out_if_unseen(Fitted(weight, bias), weights)
+        return ruled_out_if_unseen(Fitted(weight, bias, centre), weights)
 
     def features(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch d"]:
         """Return the inputs."""
@@ -117,8 +131,18 @@ def mean_variance(covariance: Float[Array, "d d"]) -> Float[Array, ""]:
 
 
 def solved(covariance: Float[Array, "d d"], mean: Float[Array, "classes d"]) -> Float[Array, "classes d"]:
-    """Return each mean times the inverse of a covariance, which may have eigenvalues of zero, to rounding."""
-    d = len(covariance)
-    least = jnp.finfo(covariance.dtype).eps * jnp.trace(covariance)
-    factor: Any = jax.scipy.linalg.cho_factor(covariance + least * jnp.eye(d, dtype=covariance.dtype), lower=True)
-    return jax.scipy.linalg.cho_solve(factor, mean.T).T
+    """Return each mean times the inverse of a covariance, which may have eigenvalues of zero, to rounding.
+
+    One of zeros counts as a sphere.
+    """
+    d, trace = len(covariance), jnp.trace(covariance)
+    least = jnp.where(trace > 0, jnp.finfo(covariance.dtype).eps * trace, 1)
+
+    def factor(added: Float[Array, ""]) -> Float[Array, "d d"]:
+        sphere = jnp.eye(d, dtype=covariance.dtype)
+        return jnp.linalg.cholesky(covariance + added * sphere, symmetrize_input=False)
+
+    lower = factor(least)
+    # Rounding may add up to d times as much, where most eigenvalues are zero.
+    lower = where_needed(jnp.isnan(lower[-1, -1]), lambda: factor(d * least), lower)
+    return jax.scipy.linalg.cho_solve((lower, True), mean.T).T

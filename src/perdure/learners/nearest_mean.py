@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
 from perdure.core import StreamInfo
-from perdure.learners.head import Head, class_counts, class_sums, counted, half_distance, if_seen
+from perdure.learners.head import Head, centre_of, class_counts, class_sums, counted, half_distance, if_seen, origins
 from perdure.learners.hyperparameters import stream_info_field
 
 
@@ -49,13 +49,16 @@ class NearestMean(Head[Means]):
         return half_distance(x, state.mean[y])
 
     def scores(self, state: Means, x: Float[Array, "batch d"]) -> Float[Array, "batch classes"]:
-        """Return minus half the squared distances, up to half the squared length of the input."""
-        return if_seen(x @ state.mean.T - jnp.sum(state.mean**2, axis=1)[None] / 2, state.counts)
+        """Return minus half the squared distances, up to a number of the input's own."""
+        # About their centre, since what lies far from zero would lose its digits.
+        centre = centre_of(state.mean, state.counts)[None]
+        mean = state.mean - centre
+        return if_seen((x - centre) @ mean.T - jnp.sum(mean**2, axis=1)[None] / 2, state.counts)
 
 
 def with_means(state: Means, x: Float[Array, "n d"], y: Int[Array, " n"]) -> Means:
     """Return means and counts with more examples."""
-    n_classes = len(state.counts)
+    n_classes, origin = len(state.counts), origins(state.mean, state.counts > 0, x, y)
     counts = state.counts + class_counts(y, n_classes)
     parts = jnp.maximum(counts, 1).astype(x.dtype)[:, None]
-    return Means(state.mean + class_sums(x - state.mean[y], y, n_classes) / parts, counts)
+    return Means(origin + class_sums(x - origin[y], y, n_classes) / parts, counts)

@@ -96,12 +96,15 @@ class Ridge(LinearHead[RidgeSums]):
         n, targets = len(x), targets_of(y, len(state.targets), x.dtype)
         weights = faded(n, keep, x.dtype)
         before, new = keep**n * state.weight, jnp.sum(weights)
-        own, own_targets = weights @ x / new, weights @ targets / new
-        between = jnp.sqrt(before * new / (before + new)) * (own - state.mean)
-        scatter = with_rows(state.scatter, x - own[None], keep)
+        # Distances from what is exact for a constant feature, so that it does not vary by rounding.
+        origin = jnp.where(before > 0, state.mean, x[0])
+        away = x - origin[None]
+        moved, own_targets = weights @ away / new, weights @ targets / new
+        between = jnp.sqrt(before * new / (before + new)) * moved
+        scatter = with_rows(state.scatter, away - moved[None], keep)
         return state._replace(
             weight=before + new,
-            mean=state.mean + (own - state.mean) * new / (before + new),
+            mean=origin + moved * new / (before + new),
             scatter=with_rows(scatter, jnp.stack([between]), 1.0),
             targets=state.targets + (own_targets - state.targets) * new / (before + new),
             cross=self._cross(state) * keep**n + (targets * weights[:, None]).T @ x,
@@ -113,8 +116,7 @@ class Ridge(LinearHead[RidgeSums]):
 
     def fitted(self, state: RidgeSums) -> Fitted:
         """Return the weights, and the constant."""
-        weight = self.weights(state)
-        return Fitted(weight, state.targets - weight @ state.mean, state.random)
+        return Fitted(self.weights(state), state.targets, state.mean, state.random)
 
     def features(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch m"]:
         """Return the inputs, or random features of them."""

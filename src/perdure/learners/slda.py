@@ -71,7 +71,7 @@ class SLDA(LinearHead[SLDAState]):
             (1 - self.shrinkage) * covariance(state) + self.shrinkage * jnp.eye(mean.shape[1], dtype=mean.dtype),
             mean,
         )
-        return Fitted(weight, -jnp.sum(mean * weight, axis=1) / 2)
+        return Fitted(weight, -jnp.sum(mean * weight, axis=1) / 2, jnp.zeros_like(mean[0]))
 
     def features(self, fitted: Fitted, x: Float[Array, "batch d"]) -> Float[Array, "batch d"]:
         """Return the inputs."""

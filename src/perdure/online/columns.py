@@ -23,6 +23,8 @@ MAX_CATEGORIES = 64
 """Categories of a column with a slot of their own."""
 HASHED_SLOTS = 32
 """Slots that all further categories of a column share."""
+LARGEST_OF_HEADS = 1e15
+"""Largest number that heads in closed form learn as it is: sums of squares of many must fit float32."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int32})
@@ -98,6 +100,8 @@ class Columns:
     allow_missing: bool = True
     centred: bool = True
     """Subtract from the numbers of a column its first one? They are what they are if they are not standardized."""
+    largest: float = _LARGEST
+    """Numbers beyond it, either side of 0, are refused; at most that of float32."""
     _plain: _Plain | None = field(default=None, repr=False, compare=False)
 
     def admit(self, table: Table) -> Admission:
@@ -144,7 +148,7 @@ class Columns:
             if values is None:
                 numbers = np.full(table.n_rows, np.nan)
             else:
-                numbers = _numbers(values, column.name, table) - column.offset
+                numbers = self._numbers(values, column.name, table) - column.offset
             assert column.slot is not None
             if column.slot < width:
                 vectors[:, column.slot] = np.clip(numbers, -_LARGEST, _LARGEST)
@@ -169,7 +173,7 @@ class Columns:
             if not _NUMBERS.issuperset(map(type, values)):
                 return None
             numbers = np.array(values, np.float64)
-            if not (np.abs(numbers) <= _LARGEST / 2).all():
+            if not (np.abs(numbers) <= min(self.largest, _LARGEST / 2)).all():
                 return None
             vector[plain.slots] = numbers - plain.offsets
             for column in plain.categories:
@@ -194,11 +198,11 @@ class Columns:
         }
 
     @classmethod
-    def from_json(cls, described: Mapping[str, Any]) -> Columns:
-        """Return what `to_json` described."""
+    def from_json(cls, described: Mapping[str, Any], largest: float) -> Columns:
+        """Return what `to_json` described, with the largest number that is learned."""
         columns = [Column(**it) for it in described["columns"]]
         known = {it.name: it for it in columns}
-        return cls(known, described["n_slots"], described["allow_missing"], described["centred"])
+        return cls(known, described["n_slots"], described["allow_missing"], described["centred"], largest)
 
     def _news_of(self, name: str, table: Table) -> list[_News]:
         """Return what is new in a column, in the order of the rows."""
@@ -238,7 +242,7 @@ class Columns:
 
     def _new_numbers(self, name: str, values: Sequence[Any] | np.ndarray, table: Table) -> list[_News]:
         column = self.known.get(name)
-        numbers = _numbers(values, name, table)
+        numbers = self._numbers(values, name, table)
         missing = np.isnan(numbers)
         if missing.any():
             self._check_missing(name, table.number(int(missing.argmax())))
@@ -297,6 +301,20 @@ class Columns:
                 slot = column.hashed[zlib.crc32(text.encode(errors="surrogatepass")) % HASHED_SLOTS]
             if slot is not None and slot < vectors.shape[1]:
                 vectors[row, slot] = 1
+
+    def _numbers(self, values: Sequence[Any] | np.ndarray, name: str, table: Table) -> np.ndarray:
+        """Return numbers as `_numbers` does, none of which is beyond the largest."""
+        numbers = _numbers(values, name, table)
+        if (bad := np.abs(numbers) > self.largest).any():
+            row = int(bad.argmax())
+            raise RowError(
+                f"row {table.number(row)}, column {name!r} is {numbers[row]}, expected a number up to "
+                f"{self.largest:g}, sums of whose squares fit float32; set standardize=True, or divide the column by a "
+                "number of its size",
+                row=table.number(row),
+                column=name,
+            )
+        return numbers
 
     def _check_missing(self, name: str, row: int) -> None:
         if not self.allow_missing:

@@ -19,7 +19,7 @@ from perdure.core import Learner, StreamInfo
 from perdure.learners.head import Head
 from perdure.learners.mixture import Mixture
 from perdure.online.answers import Answers
-from perdure.online.columns import Admission, Columns, Table
+from perdure.online.columns import LARGEST_OF_HEADS, Admission, Columns, Table
 from perdure.online.drawings import with_features
 from perdure.online.errors import RowError
 from perdure.online.growth import Segment, segments, widened
@@ -80,7 +80,8 @@ class OnlineModel:
         self.seed = seed
         self.standardize = standardize
         self.features = features
-        self.columns = Columns(allow_missing=allow_missing, centred=standardize)
+        largest = LARGEST_OF_HEADS if isinstance(learner, Head) and not standardize else LARGEST
+        self.columns = Columns(allow_missing=allow_missing, centred=standardize, largest=largest)
         self._classes = Classes()
         self.n_targets: int | None = None
         self.n_seen = 0
@@ -300,7 +301,8 @@ class OnlineModel:
         Raises:
             ContentError: if the arrays are those of another model.
         """
-        self.columns, self._kept_columns = Columns.from_json(described["columns"]), None
+        columns = Columns.from_json(described["columns"], self.columns.largest)
+        self.columns, self._kept_columns = columns, None
         self._classes = Classes()
         self.know(described["classes"])
         self.n_targets, self.n_seen = described["n_targets"], described["n_seen"]

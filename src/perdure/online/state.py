@@ -157,7 +157,15 @@ def _answer(state: ModelState, outputs: Float[Array, " outputs"], *, regression:
     if regression:
         return outputs * jnp.sqrt(state.targets.variance) + state.targets.mean
     # All zeros before the first class has appeared: there is no answer then.
-    return jnp.where(state.known, jax.nn.softmax(jnp.where(state.known, outputs, MASKED)), 0.0)
+    scores = jnp.where(state.known, outputs, MASKED)
+    return jnp.where(state.known, _told_apart(jax.nn.softmax(scores), scores), 0.0)
+
+
+def _told_apart(shares: Float[Array, " outputs"], scores: Float[Array, " outputs"]) -> Float[Array, " outputs"]:
+    """Return probabilities of which that of the best score is largest, where rounding had made others as large."""
+    best, largest = jnp.argmax(scores), jnp.argmax(shares)
+    more = jnp.nextafter(shares[largest], jnp.ones_like(shares[largest]))
+    return shares.at[best].set(jnp.where(best == largest, shares[best], more))
 
 
 def _learn_row(

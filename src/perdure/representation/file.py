@@ -34,6 +34,8 @@ FORMAT = 1
 _SUFFIX = ".safetensors"
 _MAX_WEIGHTS = MAX_BYTES // 4
 _MAX_LAYERS = 100
+_NAMED = ("method", "domain")
+"""Parts of a training that have names."""
 _PRIOR, _NO_HEAD = "gaussian prior", "none"
 _ENCODERS = {"convolutional": ConvEncoder, "dense": DenseEncoder, "blocks": BlockEncoder, "gated": GatedEncoder}
 _SHIPPED = resources.files("perdure.representation") / "trained"
@@ -53,7 +55,7 @@ class Trained(NamedTuple):
     def __repr__(self) -> str:
         """Return in a line how it was trained and how large it is."""
         training = self.metadata["training"]
-        names = [training.get(part, {}).get("name", "own") for part in ("method", "domain")]
+        names = [training.get(part, {}).get("name", "own") for part in _NAMED]
         weights = sum(leaf.size for leaf in jax.tree.leaves(self.model) if hasattr(leaf, "size"))
         steps = f", {training['steps']:,} steps" if "steps" in training else ""
         return f"Trained({names[0]} on {names[1]}{steps}, {weights:,} weights)"
@@ -86,7 +88,7 @@ def load_representation(name: str | Path) -> Trained:
 
     Raises:
         RepresentationError: if there is none of that name or path, the file is damaged or of another format, or its
-            weights do not have the shapes that it says.
+            weights do not have the shapes that it says or are not finite.
     """
     path = _path_of(name)
     try:
@@ -105,9 +107,13 @@ def load_representation(name: str | Path) -> Trained:
 
 def _restored(template: Representation, arrays: Mapping[str, np.ndarray], path: Path) -> Representation:
     try:
-        return restored(template, arrays)
+        model = restored(template, arrays)
     except ContentError as cause:
         raise ContentError(f"{path}: {cause} for the network in its metadata") from cause
+    for name, values in arrays.items():
+        if not np.isfinite(values).all():
+            raise ContentError(f"{path}: {name} has weights that are not finite, expected numbers")
+    return model
 
 
 def representation_name(name: str | Path) -> str:
@@ -188,7 +194,12 @@ def _path_of(name: str | Path) -> Path:
 
 
 def _check_training(metadata: Mapping[str, Any], path: Path) -> None:
-    entry(metadata, "training", dict, path)
+    training, where = entry(metadata, "training", dict, path), f"{path}, 'training'"
+    for part in _NAMED:
+        if part in training and "name" in entry(training, part, dict, where):
+            entry(training[part], "name", str, f"{where}, {part!r}")
+    if "steps" in training:
+        entry(training, "steps", int, where)
     entry(metadata, "command", str, path)
     entry(metadata, "perdure", str, path)
 

@@ -107,12 +107,13 @@ def checked_embeddings(x: Any, y: Any, test_x: Any = None, test_y: Any = None) -
             f"test_y has dtype {test_labels.dtype} and y {labels.dtype}, expected both numbers or both texts; convert "
             "one: test_y.astype(y.dtype)"
         )
-    if len(unknown := np.setdiff1d(test_labels, classes)):
+    names, test_labels = _alike(classes, test_labels)
+    if len(unknown := np.setdiff1d(test_labels, names)):
         raise ValueError(
             f"test_y has {_named(unknown)}, which y has not, expected classes that can be learned; leave those "
             "examples out: keep = np.isin(test_y, y)"
         )
-    places = np.searchsorted(classes, test_labels)
+    places = np.searchsorted(names, test_labels)
     return Embeddings(features, numbers.astype(np.int64), classes, (held_out, places.astype(np.int64)))
 
 
@@ -252,6 +253,16 @@ def _labels(where: str, values: Any, n: int, features: str) -> np.ndarray:
     if y.dtype.kind not in "biuU":
         raise TypeError(f"{where} has dtype {y.dtype}, expected classes: whole numbers or texts; {where}.astype(str)")
     return y if y.dtype.kind == "U" else y.astype(np.int64 if y.dtype.kind == "b" else y.dtype)
+
+
+def _alike(classes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return classes so that they compare exactly: NumPy compares numbers with a sign to those without as floats."""
+    kinds = {classes.dtype.kind, others.dtype.kind}
+    if kinds != {"i", "u"}:
+        return classes, others
+    fits = all(int(it.max()) < 2**63 for it in (classes, others))
+    dtype = np.dtype(np.int64 if fits else object)
+    return classes.astype(dtype), others.astype(dtype)
 
 
 def _missing(where: str, row: int, value: Any) -> ValueError:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from perdure.experiments.representations.evaluate import (
+    check_classes,
     chosen_rate,
     evaluate_classes,
     evaluate_sines,
@@ -67,8 +68,11 @@ def test_the_order_of_the_classes_is_of_no_matter_to_a_head_in_closed_form(image
 def test_what_a_head_in_closed_form_cannot_do_is_refused(images, model):
     with pytest.raises(ValueError, match=r"^there is no head 'ld'; choose one of sgd, nearest-mean"):
         evaluate_classes(model, images, [4], head="ld")
-    with pytest.raises(ValueError, match=r"^passes in random order were requested of lda, which learn the same"):
+    with pytest.raises(ValueError, match=r"^passes in random order were requested of lda, expected the head sgd only"):
         evaluate_classes(model, images, [4], head="lda", iid_passes=8)
+    with pytest.raises(ValueError, match=r"requested of slda, lda, expected .* learn each example once, in the order"):
+        check_classes(model, images, [4], heads=["sgd", "slda", "lda"], runs=1, iid_passes=2)
+    check_classes(model, images, [4], heads=["sgd"], runs=1, iid_passes=2)
 
 
 @pytest.mark.long
@@ -191,7 +195,7 @@ def test_a_representation_of_images_knows_no_sine_waves(model):
 def test_what_no_head_can_do_on_sine_waves_is_refused(waves):
     with pytest.raises(ValueError, match=r"the head 'lda' was given for sine waves.*choose of sgd, ridge$"):
         evaluate_sines(waves, head="lda")
-    with pytest.raises(ValueError, match="learn the same in any order; give the head sgd"):
+    with pytest.raises(ValueError, match=r"requested of ridge, expected the head sgd only: .*sgd alone"):
         evaluate_sines(waves, head="ridge", oracle=True)
 
 

@@ -124,8 +124,8 @@ def check_classes(
         n_outputs = learning_network(model, n_classes).layers[-1].weight.shape[0]
         if n_classes > n_outputs:
             raise ValueError(f"there are {n_classes} classes, but the head has {n_outputs} outputs; give fewer classes")
-    elif iid_passes is not None:
-        _refuse_oracle(heads)
+    if iid_passes is not None:
+        _check_oracle(heads)
     if not 0 < n_train < n_images:
         raise ValueError(
             f"{n_train} of {n_images} images of each class were to be learned, expected at least one on either side"
@@ -275,15 +275,18 @@ def check_sine_heads(heads: Sequence[str], *, oracle: bool) -> None:
                 f"the head {head!r} was given for sine waves, which are numbers; choose of "
                 f"{', '.join(HEADS_OF_NUMBERS)}"
             )
-        if oracle and head != SGD:
-            _refuse_oracle([head])
+    if oracle:
+        _check_oracle(heads)
 
 
-def _refuse_oracle(heads: Sequence[str]) -> None:
-    raise ValueError(
-        f"passes in random order were requested of {', '.join(heads)}, which learn the same in any order; give the "
-        f"head {SGD}, or leave the Oracle out"
-    )
+def _check_oracle(heads: Sequence[str]) -> None:
+    others = [it for it in heads if it != SGD]
+    if others:
+        raise ValueError(
+            f"passes in random order were requested of {', '.join(others)}, expected the head {SGD} only: heads in "
+            f"closed form learn each example once, in the order given; give the head {SGD} alone, or leave the Oracle "
+            "out"
+        )
 
 
 def evaluation_images(encoder: ImageEncoder, data_dir: Path | None) -> Shaped[np.ndarray, "classes images h w"]:
