@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,22 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perdure.storage.reading import ContentError, open_file, shortened
+from perdure.streams.raw.npz import open_npz
 from perdure.streams.raw.tables import read_pieces, without
 
 MAX_BYTES = 2**31
-"""Most bytes of an array, or of a table's features as float32."""
-MAX_MEMBERS = 10_000
-"""Arrays of an archive at most: their names are kept."""
+"""Most bytes of a table's features as float32."""
 TEST = "test_"
 """What the names of the held-out arrays of an archive begin with."""
 
 _TABLES = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl")
-_DIRECTORY_ENTRY = b"PK\x01\x02"
-"""What each entry of a zip archive's directory begins with."""
-_PIECE = 1 << 20
 _SHOWN = 12
-# As in `perdure.streams.raw.archives`: a password, an unknown compression, damage.
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 class RawEmbeddings(NamedTuple):
@@ -77,98 +68,26 @@ def read_embeddings(
 
 
 def _of_archive(path: Path, features: str, label: str, task: str | None) -> RawEmbeddings:
-    try:
-        with open_file(path) as file:
-            _check_members(path, file)
-            with zipfile.ZipFile(file) as archive:
-                members = {it.filename.removesuffix(".npy"): it for it in archive.infolist()}
-                names = [features, label]
-                for part, name in (("features", features), ("label", label), ("task", task)):
-                    if name is not None and name not in members:
-                        raise ContentError(_no_array(path, archive, members, name, part))
-                tests = [TEST + name for name in names]
-                if sum(name in members for name in tests) == 1:
-                    there, missing = sorted(tests, key=lambda name: name not in members)
-                    raise ContentError(
-                        f"{path} has {there!r} and no {missing!r}, expected both or none: what is held out has "
-                        "features and classes; add the other one, or rename this one"
-                    )
-                names += [name for name in tests if name in members]
-                own_task = None if task is None else _array(path, archive, members[task], task)
-                return RawEmbeddings(*(_array(path, archive, members[name], name) for name in names), task=own_task)
-    except _ZIP_ERRORS as cause:
-        raise ContentError(
-            f"{path} is a damaged archive ({cause}), expected a whole one, as np.savez writes it; write or copy it "
-            "again"
-        ) from cause
-    except OSError as cause:
-        raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
-
-
-def _check_members(path: Path, file: Any) -> None:
-    """Check that an archive has few entries, before its directory is read, which takes ten times its size in memory."""
-    n_members, tail = 0, b""
-    while piece := file.read(_PIECE):
-        n_members += (tail + piece).count(_DIRECTORY_ENTRY)
-        tail = piece[1 - len(_DIRECTORY_ENTRY) :]
-    if n_members > MAX_MEMBERS:
-        raise ContentError(f"{path} has {n_members:,} arrays, expected at most {MAX_MEMBERS:,}")
-    file.seek(0)
-
-
-def _no_array(path: Path, archive: Any, members: Mapping[str, Any], name: str, part: str) -> str:
-    shown = [f"{shortened(it)!r} {_in_words(archive, member)}" for it, member in list(members.items())[:_SHOWN]]
-    more = f" and {len(members) - _SHOWN:,} more" if len(members) > _SHOWN else ""
-    return f"{path} has no array {name!r}; it has {', '.join(shown) or 'none'}{more}: {_name_it(part)}"
+    with open_npz(path) as archive:
+        names = [features, label]
+        for part, name in (("features", features), ("label", label), ("task", task)):
+            if name is not None and name not in archive:
+                raise ContentError(f"{path} has no array {name!r}; it has {archive.described()}: {_name_it(part)}")
+        tests = [TEST + name for name in names]
+        if sum(name in archive for name in tests) == 1:
+            there, missing = sorted(tests, key=lambda name: name not in archive)
+            raise ContentError(
+                f"{path} has {there!r} and no {missing!r}, expected both or none: what is held out has features and "
+                "classes; add the other one, or rename this one"
+            )
+        names += [name for name in tests if name in archive]
+        own_task = None if task is None else archive.read(task)
+        return RawEmbeddings(*map(archive.read, names), task=own_task)
 
 
 def _name_it(part: str, name: str = "NAME") -> str:
     """Return how to name the features or the classes of a file."""
     return f"give {part}={name!r}"
-
-
-def _in_words(archive: Any, member: Any) -> str:
-    try:
-        with archive.open(member) as file:
-            shape, dtype = _header(file)
-    except (ValueError, *_ZIP_ERRORS):
-        return "(no array)"
-    return f"{shape} {dtype}"
-
-
-def _header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
-
-
-def _array(path: Path, archive: Any, member: Any, name: str) -> np.ndarray:
-    where = f"{path}, array {name!r}"
-    try:
-        with archive.open(member) as file:
-            shape, dtype = _header(file)
-        if dtype.hasobject:
-            raise ContentError(
-                f"{where} holds Python objects, which are not unpickled, as they may run any code; save it as numbers "
-                f"or texts: np.savez(…, {name}={name}.astype(str)) for classes, .astype('float32') for features"
-            )
-        if dtype.names is not None:
-            raise ContentError(f"{where} is a table of the columns {dtype.names}, expected an array of one kind")
-        if (size := math.prod(shape) * dtype.itemsize) > MAX_BYTES:
-            raise ContentError(
-                f"{where} has shape {shape} and dtype {dtype}, so {size:,} bytes, expected at most {MAX_BYTES:,}; "
-                "save a part of the examples, or features as float16"
-            )
-        with archive.open(member) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except ContentError:
-        raise
-    except (ValueError, *_ZIP_ERRORS) as cause:
-        raise ContentError(
-            f"{where} cannot be read ({shortened(str(cause), 200)}), expected a whole array as np.savez writes it; "
-            "write or copy the file again"
-        ) from cause
 
 
 def _list_columns(path: Path) -> tuple[str, ...]:
