@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,15 @@ import numpy as np
 
 from perdure.storage.reading import ContentError, open_file, shortened
 from perdure.streams.raw.npz import open_npz
+from perdure.streams.raw.parquet import (
+    BATCH_BYTES,
+    check_flat,
+    column_values,
+    count_numbers,
+    open_parquet,
+    read_batches,
+)
+from perdure.streams.raw.piece import PIECE, check_different, listed_names
 from perdure.streams.raw.tables import read_pieces, without
 
 MAX_BYTES = 2**31
@@ -19,7 +28,10 @@ TEST = "test_"
 """What the names of the held-out arrays of an archive begin with."""
 
 _TABLES = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl")
-_SHOWN = 12
+_BYTES = 4
+"""Of a feature as float32."""
+_CHARACTER_BYTES = 4
+"""Of a character in an array of texts."""
 
 
 class RawEmbeddings(NamedTuple):
@@ -103,62 +115,66 @@ def _is_list(types: Any, kind: Any) -> bool:
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Any]:
-    """Open a Parquet file while a block runs, and say of what is damaged in it which file it is.
-
-    It must be read with `use_threads=False`: PyArrow's threads may hold the file beyond the interpreter's end, which
-    aborts the process.
-    """
-    from pyarrow import ArrowException, parquet
-
     try:
         file = open_file(path)
     except OSError as cause:
         raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
-    try:
-        with file, parquet.ParquetFile(file) as table:
-            yield table
-    except (ArrowException, OSError) as cause:
-        raise ContentError(
-            f"{path} cannot be read: {shortened(str(cause), 200)}; expected a whole file in the Parquet format, so "
-            "write or copy it again"
-        ) from cause
+    with file, open_parquet(file, str(path)) as table:
+        check_different(table.schema_arrow.names, str(path))
+        yield table
 
 
 def _of_list_column(path: Path, column: str, label: str, task: str | None) -> RawEmbeddings:
-    import pyarrow as pa
-
+    where = f"{path}, column {column!r}"
     with _parquet(path) as table:
-        kinds = {it.name: it.type for it in table.schema_arrow}
-        for part, name in (("features", column), ("label", label), ("task", task)):
-            if name is not None and name not in kinds:
-                has = ", ".join(map(repr, list(kinds)[:_SHOWN]))
-                raise ContentError(f"{path} has no column {name!r}; it has {has}: {_name_it(part)}")
-        if not _is_list(pa.types, kinds[column]):
-            raise ContentError(
-                f"{path}, column {column!r} is of type {kinds[column]}, expected lists of numbers; leave --features "
-                "out to learn from all columns but the label"
-            )
-        parts, labels, tasks, size = [], [], [], 0
-        read = [column, label] if task is None else [column, label, task]
-        for batch in table.iter_batches(batch_size=1_024, columns=read, use_threads=False):
-            part = _rows_of_lists(batch.column(column), f"{path}, column {column!r}", sum(map(len, parts)), parts)
-            size = _bounded(path, size + part.nbytes)
-            parts.append(part)
-            labels += batch.column(label).to_pylist()
-            tasks += [] if task is None else batch.column(task).to_pylist()
-    if not parts:
-        raise ContentError(f"{path} has no rows, expected at least one; add rows, or give another file")
-    return RawEmbeddings(np.concatenate(parts), labels, task=None if task is None else tasks)
+        _check_list_column(path, table, column, label, task)
+        others = [label] if task is None else [label, task]
+        check_flat(table, others, str(path))
+        _bounded(path, _BYTES * count_numbers(table, column))
+        # The first row tells what the file may not: how long the lists are.
+        first = next(read_batches(table, [column], 1), None)
+        if first is None:
+            raise ContentError(f"{path} has no rows, expected at least one; add rows, or give another file")
+        width = _rows_of_lists(first.column(0), where, 0, None).shape[1]
+        _bounded(path, _BYTES * width * table.metadata.num_rows)
+        parts, labels, tasks, n_read = [], [], [], 0
+        for batch in read_batches(table, [column, *others], max(1, min(PIECE, BATCH_BYTES // (8 * width)))):
+            parts.append(_rows_of_lists(batch.column(column), where, n_read, width))
+            n_read += batch.num_rows
+            _bounded(path, _BYTES * width * n_read)
+            labels += _classes(path, batch, label)
+            tasks += [] if task is None else _classes(path, batch, task)
+    return _of_parts(path, parts, labels, tasks, label, task)
 
 
-def _rows_of_lists(column: Any, where: str, before: int, parts: Sequence[np.ndarray]) -> np.ndarray:
+def _check_list_column(path: Path, table: Any, column: str, label: str, task: str | None) -> None:
+    """Check by the schema alone, before anything is read, that a column has lists of numbers and others exist."""
     import pyarrow as pa
 
-    kind = column.type.value_type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-        raise ContentError(f"{where} has lists of type {kind}, expected numbers")
+    kinds = {it.name: it.type for it in table.schema_arrow}
+    for part, name in (("features", column), ("label", label), ("task", task)):
+        if name is not None and name not in kinds:
+            raise ContentError(f"{path} has no column {name!r}; it has {listed_names(kinds)}: {_name_it(part)}")
+    kind = kinds[column]
+    if not _is_list(pa.types, kind):
+        raise ContentError(
+            f"{path}, column {column!r} is of type {shortened(str(kind))}, expected lists of numbers; leave --features "
+            "out to learn from all columns but the label"
+        )
+    if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        raise ContentError(
+            f"{path}, column {column!r} has lists of type {shortened(str(kind.value_type))}, expected numbers"
+        )
+
+
+def _classes(path: Path, batch: Any, name: str) -> list[Any]:
+    return _listed(column_values(batch.column(name), f"{path}, column {name!r}", is_text=False, is_class=True))
+
+
+def _rows_of_lists(column: Any, where: str, before: int, expected: int | None) -> np.ndarray:
+    """Return lists as rows; the first tells how long they are if nothing else does."""
     lengths = [len(it) if it.is_valid else -1 for it in column]
-    expected = parts[0].shape[1] if parts else lengths[0]
+    expected = lengths[0] if expected is None else expected
     wrong = next((row for row, it in enumerate(lengths) if it != expected or it < 1), None)
     if wrong is not None:
         found = "missing" if lengths[wrong] < 0 else f"a list of {lengths[wrong]} numbers"
@@ -187,7 +203,27 @@ def _of_number_columns(path: Path, label: str, task: str | None) -> RawEmbedding
         parts.append(part)
         labels += _listed(own[0])
         tasks += _listed(own[-1])
-    return RawEmbeddings(np.concatenate(parts), labels, task=None if task is None else tasks)
+    return _of_parts(path, parts, labels, tasks, label, task)
+
+
+def _of_parts(
+    path: Path, parts: list[np.ndarray], labels: list[Any], tasks: list[Any], label: str, task: str | None
+) -> RawEmbeddings:
+    _check_lengths(path, label, labels)
+    if task is None:
+        return RawEmbeddings(np.concatenate(parts), labels)
+    _check_lengths(path, task, tasks)
+    return RawEmbeddings(np.concatenate(parts), labels, task=tasks)
+
+
+def _check_lengths(path: Path, name: str, texts: list[Any]) -> None:
+    """Check that texts fit an array, in which each takes as much room as the longest."""
+    row, longest = max(enumerate(len(it) if isinstance(it, str) else 0 for it in texts), key=lambda it: it[1])
+    if _CHARACTER_BYTES * longest * len(texts) > MAX_BYTES:
+        raise ContentError(
+            f"{path}, column {name!r} has a text of {longest:,} characters in row {row + 1}, counted from 1, expected "
+            f"the name of a class, of at most {MAX_BYTES // (_CHARACTER_BYTES * len(texts)):,}; shorten it"
+        )
 
 
 def _listed(values: Any) -> list[Any]:
