@@ -150,6 +150,7 @@ def test_rates_are_in_proportion_to_the_features():
         ({"methods": ["ldaa"]}, "methods are 'ldaa', expected different ones of auto, online"),
         ({"methods": []}, "methods are ''"),
         ({"order": "random"}, "order is 'random', expected one of classes, shuffled, file"),
+        ({"x": np.eye(6, 300_000, dtype=np.float32), "y": [0, 1] * 3}, "makes lda keep .* use nearest-mean or gaussian"),
         ({"seeds": 0}, "seeds = 0"),
         ({"memory_size": 0}, "memory_size = 0"),
         ({"test_share": 0.0}, "test_share is 0, expected more than 0"),
@@ -158,7 +159,7 @@ def test_rates_are_in_proportion_to_the_features():
 def test_what_cannot_be_compared_is_refused(change, words):
     x, y = load_wine(return_X_y=True)
     with pytest.raises(ValueError, match=words):
-        compare_embeddings(x, y, **change)
+        compare_embeddings(**{"x": x, "y": y, **change})
 
 
 @pytest.fixture
@@ -225,6 +226,9 @@ def test_bad_content_is_named_with_its_file_before_a_folder_is_made(spec, tmp_pa
     x[7, 2] = np.nan
     np.savez(spec.source, x=x, y=y)
     with pytest.raises(ContentError, match=r"iris\.npz: x has nan in row 7, column 2"):
+        run_embeddings(spec, tmp_path / "run", progress=False)
+    np.savez(spec.source, x=np.eye(6, 300_000, dtype=np.float32), y=[0, 1] * 3)
+    with pytest.raises(ValueError, match="makes lda keep"):
         run_embeddings(spec, tmp_path / "run", progress=False)
     np.savez(spec.source, x=np.ones((3, 2)), y=[0, 0, 1])
     with pytest.raises(ValueError, match="y has a single example of the class 1"):

@@ -135,6 +135,7 @@ def compare_embeddings(
     plan = EmbeddingsPlan(methods_given(names, METHODS), order, test_share, seeds, memory_size)
     n_varying = int((data.x.min(axis=0) < data.x.max(axis=0)).sum())
     learners = {name: embedding_method(name, n_varying, memory_size) for name in plan.methods}
+    _check_room(data, plan)
     return Comparison(_measure_missing(data, plan, [], None, "embeddings", progress), learners)
 
 
@@ -247,6 +248,7 @@ def run_embeddings(spec: EmbeddingsSpec, folder: Path, *, progress: bool | Watch
     """
     data = spec.load()
     divide(data, order=spec.plan.order, test_share=spec.plan.test_share, seed=0)  # raises before a folder is made
+    _check_room(data, spec.plan)
     with own_folder(folder, spec.config) as home:
         home.begin(f"{', '.join(spec.plan.methods)} on {Path(spec.source).name}", spec.checksums)
         try:
@@ -266,6 +268,14 @@ def run_embeddings(spec: EmbeddingsSpec, folder: Path, *, progress: bool | Watch
 def resume_embeddings(folder: Path, *, progress: bool | Watch = True) -> EmbeddingsRecord:
     """Resume the comparison in a folder; see `run_embeddings`."""
     return run_embeddings(EmbeddingsSpec.of_config(EmbeddingsRecord.load(folder).config), folder, progress=progress)
+
+
+def _check_room(data: Embeddings, plan: EmbeddingsPlan) -> None:
+    """Check that what each method keeps fits the memory."""
+    n_features = data.x.shape[1]
+    for name in plan.methods:
+        learner = embedding_method(name, n_features, plan.memory_size)
+        embedding_classifier(learner, plan.memory_size).begun().check_room(n_features, len(data.classes))
 
 
 def _measure_missing(
