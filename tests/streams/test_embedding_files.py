@@ -269,8 +269,32 @@ def test_tables_of_numbers(tmp_path, ending):
     assert list(found.y) == list(Y)
     with pytest.raises(ContentError, match="has no column 'animals'; did you mean 'animal'"):
         read_embeddings(path, label="animals")
-    with pytest.raises(ContentError, match="column 'animal' holds 'cat', expected numbers"):
+    with pytest.raises(ContentError, match="column 'animal' holds 'cat' in row 1, counted from 1, expected numbers"):
         read_embeddings(path, label="a")
+
+
+@pytest.mark.parametrize("ending", ["csv", "ndjson"])
+def test_what_is_no_number_is_named_with_its_row(tmp_path, ending):
+    path = tmp_path / f"own.{ending}"
+    texts = ["1", "2"] * 600 + ["x"]
+    if ending == "csv":
+        path.write_text("a,b,y\n" + "".join(f"1,{it},c\n" for it in texts))
+    else:
+        path.write_text("".join(f'{{"a": 1, "b": "{it}", "y": "c"}}\n' for it in texts))
+    with pytest.raises(ContentError, match=r"column 'b' holds 'x' in row 1201, counted from 1, expected numbers"):
+        read_embeddings(path)
+
+
+def test_numbers_beyond_any_float_are_named(tmp_path):
+    (tmp_path / "own.ndjson").write_text(f'{{"a": 1{"0" * 400}, "y": 0}}\n')
+    with pytest.raises(ContentError, match=r"column 'a' holds 1000.* in row 1"):
+        read_embeddings(tmp_path / "own.ndjson")
+
+
+def test_features_of_a_table_are_not_chosen(tmp_path):
+    (tmp_path / "own.csv").write_text("a,b,y\n1,2,c\n")
+    with pytest.raises(ContentError, match=r"features='a' was given for .*own\.csv, a table whose .* leave it out"):
+        read_embeddings(tmp_path / "own.csv", "a")
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float64(), 3), pa.large_list(pa.float64())])

@@ -1,9 +1,13 @@
 """Methods on features from any network: agreement with closed forms on all data, invariance, records."""
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import config
+from pyarrow import parquet
 from sklearn.datasets import load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
@@ -19,6 +23,7 @@ from perdure.experiments.representations.embeddings import (
     resume_embeddings,
     run_embeddings,
 )
+from perdure.learners.lda import LDA
 from perdure.machine.signals import InterruptedRunError
 from perdure.online.estimators import OnlineClassifier
 from perdure.records.embeddings import EmbeddingsRecord
@@ -147,10 +152,11 @@ def test_rates_are_in_proportion_to_the_features():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"methods": ["ldaa"]}, "methods are 'ldaa', expected different ones of auto, online"),
+        ({"methods": ["ldaa"]}, "methods has 'ldaa', expected different ones of auto, online"),
+        ({"encode": lambda it: it, "x": (it for it in [1])}, "inputs of encode are a generator"),
         ({"methods": []}, "methods are ''"),
         ({"order": "random"}, "order is 'random', expected one of classes, shuffled, file"),
-        ({"x": np.eye(6, 300_000, dtype=np.float32), "y": [0, 1] * 3}, "makes lda keep .* use nearest-mean or gaussian"),
+        ({"x": np.eye(6, 300_000, dtype=np.float32), "y": [0, 1] * 3}, "makes lda keep .* use nearest-mean"),
         ({"seeds": 0}, "seeds = 0"),
         ({"memory_size": 0}, "memory_size = 0"),
         ({"test_share": 0.0}, "test_share is 0, expected more than 0"),
@@ -158,8 +164,20 @@ def test_rates_are_in_proportion_to_the_features():
 )
 def test_what_cannot_be_compared_is_refused(change, words):
     x, y = load_wine(return_X_y=True)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         compare_embeddings(**{"x": x, "y": y, **change})
+
+
+def test_values_of_other_types_are_named():
+    x, y = load_wine(return_X_y=True)
+    config.update("jaxtyping_disable", True)  # as it is for users
+    try:
+        with pytest.raises(TypeError, match=r"methods is \[LDA\(.*expected names such as \['lda', 'er'\]"):
+            compare_embeddings(x, y, methods=[LDA()])  # pyright: ignore[reportArgumentType]
+        with pytest.raises(TypeError, match=r"seeds is 1\.5, expected a whole number"):
+            compare_embeddings(x, y, seeds=1.5)  # pyright: ignore[reportArgumentType]
+    finally:
+        config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
@@ -221,16 +239,40 @@ def test_a_test_file_is_held_out(spec, tmp_path):
     assert (found.rows[-1], found.held_out) == (150, 1.0)
 
 
+@pytest.mark.parametrize("where", ["x", "test"])
+def test_features_that_are_none_are_named_by_their_place_in_the_file(where, tmp_path):
+    x, y = load_iris(return_X_y=True)
+    bad = x.copy()
+    bad[7, 2] = np.inf
+    names = ["a", "b", "c", "d"]
+    lists = pa.array(bad.tolist(), pa.list_(pa.float64()))
+    parquet.write_table(pa.table({"e": lists, "y": y}), tmp_path / "bad.parquet")
+    pd.DataFrame(bad, columns=names).assign(y=y).to_csv(tmp_path / "bad.csv", index=False)
+    np.savez(tmp_path / "bad.npz", x=bad, y=y)
+    np.savez(tmp_path / "good.npz", x=x, y=y)
+    for name, words in (
+        ("bad.csv", "column 'c' has inf in row 8, counted from 1, expected finite"),
+        ("bad.parquet", "the column of lists has inf in row 8, counted from 1, number 3 of the list, expected"),
+        ("bad.npz", "array 'x' has inf in row 7, column 2, counted from 0, expected"),
+    ):
+        files = (name, None) if where == "x" else ("good.npz", name)
+        source, test = (None if it is None else str(tmp_path / it) for it in files)
+        assert source is not None
+        with pytest.raises(ContentError, match=f"{name}, {words}") as found:
+            EmbeddingsSpec(source, None, "y", test, EmbeddingsPlan(("lda",))).load()
+        assert "np.isfinite" not in str(found.value)
+
+
 def test_bad_content_is_named_with_its_file_before_a_folder_is_made(spec, tmp_path):
     x, y = load_iris(return_X_y=True)
     x[7, 2] = np.nan
     np.savez(spec.source, x=x, y=y)
-    with pytest.raises(ContentError, match=r"iris\.npz: x has nan in row 7, column 2"):
+    with pytest.raises(ContentError, match=r"iris\.npz, array 'x' has nan in row 7, column 2, counted from 0"):
         run_embeddings(spec, tmp_path / "run", progress=False)
     np.savez(spec.source, x=np.eye(6, 300_000, dtype=np.float32), y=[0, 1] * 3)
     with pytest.raises(ValueError, match="makes lda keep"):
         run_embeddings(spec, tmp_path / "run", progress=False)
     np.savez(spec.source, x=np.ones((3, 2)), y=[0, 0, 1])
-    with pytest.raises(ValueError, match="y has a single example of the class 1"):
+    with pytest.raises(ValueError, match=r"iris\.npz: y has a single example of the class 1"):
         run_embeddings(spec, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()

@@ -56,6 +56,8 @@ from perdure.representation.heads import SGD, default_heads
 from perdure.representation.network import DenseEncoder, Representation, learning_network
 from perdure.storage.reading import ContentError
 
+_LARGEST_SEED = 2**31 - 1
+"""What fits the integers that random keys are made from."""
 Images = Mapping[tuple[int, ...], Shaped[np.ndarray, "classes images h w"]]
 """Evaluation images by the shape that encoders take."""
 
@@ -157,8 +159,10 @@ def evaluation_spec(
         raise ValueError(
             f"representations called {', '.join(called)} were given, expected one or more, named differently"
         )
-    if runs < 1 or (oracle is not None and oracle < 1) or seed < 0:
-        raise ValueError(f"runs = {runs}, oracle = {oracle} and seed = {seed}, expected numbers ≥ 1, and a seed ≥ 0")
+    if runs < 1 or (oracle is not None and oracle < 1):
+        raise ValueError(f"runs = {runs} and oracle = {oracle}, expected numbers ≥ 1")
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise ValueError(f"seed is {seed}, expected 0 to {_LARGEST_SEED}")
     if order not in ORDERS:
         raise ValueError(f"order = {order!r}, expected one of {', '.join(ORDERS)}")
     models = {name: load_representation(place).model for name, place in zip(called, names, strict=True)}

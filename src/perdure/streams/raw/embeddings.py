@@ -30,6 +30,8 @@ TEST = "test_"
 _TABLES = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl")
 _BYTES = 4
 """Of a feature as float32."""
+_NO_NUMBERS = (TypeError, ValueError, OverflowError)
+"""What NumPy raises for values that are none."""
 _CHARACTER_BYTES = 4
 """Of a character in an array of texts."""
 
@@ -43,6 +45,8 @@ class RawEmbeddings(NamedTuple):
     test_y: Any = None
     task: Any = None
     """Task of each example, if it was requested."""
+    columns: tuple[str, ...] = ()
+    """Of a table, the names of the features; none if they are a column of lists."""
 
 
 def read_embeddings(
@@ -67,6 +71,11 @@ def read_embeddings(
     if ending not in _TABLES:
         remedy = "; np.savez('embeddings.npz', x=x, y=y) writes features and classes to one file"
         raise ContentError(f"{path} ends in {ending or 'nothing'!r}, expected .npz or {', '.join(_TABLES)}{remedy}")
+    if features is not None and ending != ".parquet":
+        raise ContentError(
+            f"features={features!r} was given for {path}, a table whose features are all columns but {label!r}, "
+            "expected none; leave it out, it names an array of .npz or a column of lists of .parquet"
+        )
     lists = _list_columns(path) if ending == ".parquet" else ()
     column = features or (lists[0] if len(lists) == 1 else None)
     if len(lists) > 1 and features is None:
@@ -198,12 +207,12 @@ def _of_number_columns(path: Path, label: str, task: str | None) -> RawEmbedding
         remedy = "" if len(taken) > 1 else f": {_name_it('label')}"
         columns, own = without(piece, taken, str(path), remedy)
         names = names or list(columns)
-        part = np.stack([_numbers(path, name, columns.get(name)) for name in names], axis=1)
+        part = np.stack([_numbers(path, name, columns.get(name), piece.first_row) for name in names], axis=1)
         size = _bounded(path, size + part.nbytes)
         parts.append(part)
         labels += _listed(own[0])
         tasks += _listed(own[-1])
-    return _of_parts(path, parts, labels, tasks, label, task)
+    return _of_parts(path, parts, labels, tasks, label, task)._replace(columns=tuple(names))
 
 
 def _of_parts(
@@ -230,19 +239,32 @@ def _listed(values: Any) -> list[Any]:
     return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 
-def _numbers(path: Path, name: str, values: Any) -> np.ndarray:
+def _numbers(path: Path, name: str, values: Any, first_row: int) -> np.ndarray:
     where = f"{path}, column {name!r}"
     if values is None:
         raise ContentError(f"{where} is absent from some rows, expected every feature in every row")
     try:
-        with np.errstate(over="ignore"):  # infinite features are refused by row and column
-            return np.asarray(values, np.float32)
-    except (TypeError, ValueError) as cause:
-        wrong = next((it for it in values if not isinstance(it, int | float | np.number)), None)
+        return _as_features(values)
+    except _NO_NUMBERS as cause:
+        row = next(row for row, it in enumerate(values) if not _is_feature(it))
         raise ContentError(
-            f"{where} holds {shortened(repr(wrong))}, expected numbers, the features of a network; leave the column "
-            "out of the file, or learn from it with perdure stream, which takes texts too"
+            f"{where} holds {shortened(repr(values[row]))} in row {first_row + row}, counted from 1, expected numbers, "
+            "the features of a network; correct it, leave the column out of the file, or learn from it with perdure "
+            "stream, which takes texts too"
         ) from cause
+
+
+def _as_features(values: Any) -> np.ndarray:
+    with np.errstate(over="ignore"):  # infinite features are refused by row and column
+        return np.asarray(values, np.float32)
+
+
+def _is_feature(value: Any) -> bool:
+    try:
+        _as_features([value])
+    except _NO_NUMBERS:
+        return False
+    return True
 
 
 def _bounded(path: Path, size: int) -> int:
