@@ -62,6 +62,8 @@ class Division:
     test_y: Int64[np.ndarray, " m"]
     n_varying: int
     """Features that vary among the examples to be learned."""
+    by_class: bool
+    """Does one class come after another?"""
 
 
 def encoded(inputs: Any, encode: Callable[[Any], Any], batch_size: int = 256) -> np.ndarray:
@@ -175,6 +177,7 @@ def divide(data: Embeddings, *, order: str, test_share: float, seed: int) -> Div
         _standardized(test_x, mean, deviation, part, held_out),
         test_y,
         int((deviation > 0).sum()),
+        order == "classes",
     )
 
 

@@ -119,9 +119,24 @@ def test_answers_come_before_what_they_are_about_is_learned():
     x = 10 * np.eye(4)[y] + np.random.default_rng(0).normal(size=(80, 4))
     (found,) = compare_embeddings(x, y, methods=["nearest-mean"]).results
     assert (found.n_answered, found.prequential) == (64, 60 / 64)
-    assert list(found.rows) == [6, 12, 19, 25, 32, 38, 44, 51, 57, 64]
-    assert list(found.curve) == [1.0] * 10
+    assert list(found.rows) == [16, 32, 48, 64]  # the ends of the classes
+    assert list(found.curve) == [1.0] * 4
     assert found.held_out == 1.0
+
+
+@pytest.mark.parametrize(
+    ("order", "n_classes", "rows"),
+    [
+        ("classes", 4, [8, 16, 24, 32]),
+        ("classes", 13, [8, 16, 24, 40, 48, 56, 72, 80, 88, 104]),
+        ("shuffled", 4, [3, 6, 9, 12, 16, 19, 22, 25, 28, 32]),
+    ],
+)
+def test_one_class_after_another_is_measured_at_the_ends_of_classes(order, n_classes, rows):
+    """A class of which few examples have been learned would seem forgotten."""
+    y = np.repeat(np.arange(n_classes), 10)
+    (found,) = compare_embeddings(np.eye(n_classes)[y], y, methods=["nearest-mean"], order=order).results
+    assert list(found.rows) == rows
 
 
 def test_of_long_streams_some_answers_are_enough(monkeypatch):

@@ -50,7 +50,7 @@ DEFAULT_METHODS = ("nearest-mean", "lda", "ridge", "er", "mer")
 _N_ANSWERED = 100
 """Examples answered just before they are learned: some heads take d³ operations to answer after every change."""
 _N_POINTS = 10
-"""Of the curve."""
+"""Of the curve at most."""
 _HASHED = 1 << 20
 """Bytes read at a time."""
 
@@ -377,6 +377,20 @@ def _measured(part: Division, method: str, memory_size: int, seed: int, advanced
     )
 
 
+def _points(part: Division) -> set[int]:
+    """Return after how many examples the curve has its points, spread evenly.
+
+    If one class comes after another they are at the ends of classes: a class of which one or two examples have been
+    learned would seem forgotten.
+    """
+    n_rows = len(part.y)
+    if not part.by_class:
+        return {max(n_rows * (n + 1) // _N_POINTS, 1) for n in range(_N_POINTS)}
+    ends = [*(np.flatnonzero(np.diff(part.y)) + 1).tolist(), n_rows]
+    n_points = min(len(ends), _N_POINTS)
+    return {ends[len(ends) * (n + 1) // n_points - 1] for n in range(n_points)}
+
+
 def _along_the_way(model: OnlineClassifier, part: Division, advanced: Advanced) -> tuple[list[bool], dict[int, float]]:
     """Let a model learn; return whether it was right on examples just before they were learned, spread evenly.
 
@@ -384,7 +398,7 @@ def _along_the_way(model: OnlineClassifier, part: Division, advanced: Advanced) 
     """
     n_rows, done = len(part.y), 0
     answered = set(np.linspace(0, n_rows - 1, min(n_rows, _N_ANSWERED)).astype(int).tolist())
-    points = {max(n_rows * (n + 1) // _N_POINTS, 1) for n in range(_N_POINTS)}
+    points = _points(part)
     right, curve = [], {}
     for stop in sorted(answered | points):
         if stop > done:
