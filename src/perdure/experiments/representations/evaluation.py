@@ -29,7 +29,7 @@ from perdure.experiments.representations.evaluate import (
     sgd_results,
     sine_rates,
 )
-from perdure.experiments.supervised.spec import RUNS
+from perdure.experiments.supervised.spec import RUNS, check_seed
 from perdure.records.describe import digest
 from perdure.records.errors import damaged
 from perdure.records.evaluation import (
@@ -56,8 +56,6 @@ from perdure.representation.heads import SGD, default_heads
 from perdure.representation.network import DenseEncoder, Representation, learning_network
 from perdure.storage.reading import ContentError
 
-_LARGEST_SEED = 2**31 - 1
-"""What fits the integers that random keys are made from."""
 Images = Mapping[tuple[int, ...], Shaped[np.ndarray, "classes images h w"]]
 """Evaluation images by the shape that encoders take."""
 
@@ -161,8 +159,7 @@ def evaluation_spec(
         )
     if runs < 1 or (oracle is not None and oracle < 1):
         raise ValueError(f"runs = {runs} and oracle = {oracle}, expected numbers ≥ 1")
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise ValueError(f"seed is {seed}, expected 0 to {_LARGEST_SEED}")
+    check_seed(seed)
     if order not in ORDERS:
         raise ValueError(f"order = {order!r}, expected one of {', '.join(ORDERS)}")
     models = {name: load_representation(place).model for name, place in zip(called, names, strict=True)}
