@@ -39,7 +39,7 @@ def test_bars_are_the_intervals_of_the_table():
         np.testing.assert_allclose(bar.get_segments()[0][:, 1], [found.mean - found.ci95, found.mean + found.ci95])
     assert "(bars: 95 % interval, 3 seeds)" in costs.get_xlabel()
     assert curves.get_ylabel() == "Accuracy\n(axis does not begin at 0)"
-    np.testing.assert_allclose(curves.lines[0].get_xdata(), [101, 1438])
+    np.testing.assert_allclose(np.asarray(curves.lines[0].get_xdata(), float), [101, 1438])
 
 
 def test_one_seed_has_no_interval():
