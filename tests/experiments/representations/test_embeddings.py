@@ -173,6 +173,8 @@ def test_rates_are_in_proportion_to_the_features():
         ({"order": "random"}, "order is 'random', expected one of classes, shuffled, file"),
         ({"x": np.eye(6, 300_000, dtype=np.float32), "y": [0, 1] * 3}, "makes lda keep .* use nearest-mean"),
         ({"seeds": 0}, "seeds = 0"),
+        ({"seeds": 10**12}, "seeds is 1000000000000, expected at most 1000"),
+        ({"memory_size": 10**22}, "memory_size is 1.*, expected at most 2147483647"),
         ({"memory_size": 0}, "memory_size = 0"),
         ({"test_share": 0.0}, "test_share is 0, expected more than 0"),
     ],

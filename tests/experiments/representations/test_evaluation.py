@@ -176,6 +176,8 @@ def test_what_cannot_be_evaluated_leaves_no_folder(places, tmp_path):
         ({"runs": 0}, "expected numbers ≥ 1"),
         ({"oracle": 0}, "expected numbers ≥ 1"),
         ({"seed": -1}, "seed is -1, expected 0 to 2147483647"),
+        ({"runs": 10**22}, "runs is 1.*, expected at most 1000000"),
+        ({"oracle": 10**22}, "oracle is 1.*, expected at most 1000000"),
         ({"seed": 5 * 10**21}, "seed is 5000000000000000000000, expected 0 to"),
     ],
 )

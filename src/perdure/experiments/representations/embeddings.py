@@ -18,6 +18,7 @@ from perdure.execution.progress import Watch, say
 from perdure.experiments.representations.embedding_methods import embedding_classifier, embedding_method
 from perdure.experiments.supervised.spec import RUNS
 from perdure.learners.closed_form import CLOSED_FORM
+from perdure.memory import LARGEST_COUNT
 from perdure.online.estimators import OnlineClassifier
 from perdure.online.methods import METHODS
 from perdure.online.stream import methods_given
@@ -49,6 +50,7 @@ from perdure.streams.raw.embeddings import TEST, RawEmbeddings, read_embeddings
 DEFAULT_METHODS = ("nearest-mean", "lda", "ridge", "er", "mer")
 _N_ANSWERED = 100
 """Examples answered just before they are learned: some heads take d³ operations to answer after every change."""
+_MOST_SEEDS = 1_000
 _N_POINTS = 10
 """Of the curve at most."""
 _HASHED = 1 << 20
@@ -182,6 +184,9 @@ class EmbeddingsPlan:
             raise ValueError(
                 f"seeds = {self.seeds} and memory_size = {self.memory_size} were given, expected at least 1 of each"
             )
+        for name, value, most in (("seeds", self.seeds, _MOST_SEEDS), ("memory_size", self.memory_size, LARGEST_COUNT)):
+            if value > most:
+                raise ValueError(f"{name} is {value}, expected at most {most}")
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ from perdure.representation.heads import SGD, default_heads
 from perdure.representation.network import DenseEncoder, Representation, learning_network
 from perdure.storage.reading import ContentError
 
+_MOST = 1_000_000
+"""Runs, or passes, at most."""
 Images = Mapping[tuple[int, ...], Shaped[np.ndarray, "classes images h w"]]
 """Evaluation images by the shape that encoders take."""
 
@@ -159,6 +161,9 @@ def evaluation_spec(
         )
     if runs < 1 or (oracle is not None and oracle < 1):
         raise ValueError(f"runs = {runs} and oracle = {oracle}, expected numbers ≥ 1")
+    for name, value in (("runs", runs), ("oracle", oracle or 1)):
+        if value > _MOST:
+            raise ValueError(f"{name} is {value}, expected at most {_MOST}")
     check_seed(seed)
     if order not in ORDERS:
         raise ValueError(f"order = {order!r}, expected one of {', '.join(ORDERS)}")
