@@ -46,3 +46,12 @@ def test_free_memory_is_a_part_of_this_machines(monkeypatch, tmp_path):
     assert 2**20 < process.free_memory() < 2**60
     monkeypatch.setattr(process, "_MEMINFO", tmp_path / "none")
     assert 2**20 < process.free_memory() < 2**60
+
+
+def test_free_memory_is_what_a_limit_of_the_process_leaves():
+    code = (
+        "import resource; from perdure.machine.process import free_memory\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)); print(free_memory())"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 2**28 < int(printed) < 2**31

@@ -1,12 +1,15 @@
 """How many inputs and classes rows would bring, told before they are learned."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.online import capacity
 from perdure.online.capacity import check_capacity
 from perdure.online.columns import HASHED_SLOTS, MAX_CATEGORIES, Columns, Table
 from perdure.online.errors import RowError
+from perdure.online.estimators import OnlineClassifier
 
 
 def table(rows):
@@ -76,3 +79,20 @@ def test_never_more_than_was_said(tables):
             continue
         assert columns.n_slots <= most <= before + len(rows) * 4 * (MAX_CATEGORIES + HASHED_SLOTS + 2)
         assert brings or columns.n_slots == before
+
+
+@pytest.mark.parametrize(
+    ("method", "words"), [("lda", r"makes lda keep .*use nearest-mean or gaussian"), ("er", "a smaller memory")]
+)
+def test_a_state_that_does_not_fit_the_memory_is_refused_before_it_is_made(method, words, monkeypatch):
+    model = OnlineClassifier(method, hidden_sizes=(), standardize=False, allow_missing=False)
+    x, y = np.ones((3, 30), np.float32), [0, 1, 1]
+    model.partial_fit(x, y)
+    n_bytes = model.fitted().n_bytes
+    monkeypatch.setattr(capacity, "available_memory", lambda: 3 * n_bytes - 100)
+    wide = OnlineClassifier(method, hidden_sizes=(), standardize=False, allow_missing=False)
+    with pytest.raises(RowError, match=rf"room for 64 features and 16 outputs .*{words}"):
+        wide.fit(np.ones((3, 40), np.float32), y)
+    model.partial_fit(x, y)  # needs no more room than before
+    monkeypatch.setattr(capacity, "available_memory", lambda: 100 * n_bytes)
+    assert wide.fit(np.ones((3, 40), np.float32), y).n_features_in_ == 40

@@ -82,6 +82,8 @@ def test_a_saved_model_knows_its_features(symbols, tmp_path):
         ([{COLUMN: "no base64!"}], "row 0 has a drawing that is no base64 text, expected"),
         ([{COLUMN: None}], "row 0 has a drawing that is no base64 text, expected"),
         (np.zeros((1, 9, 9), np.uint8), r"drawings have shape \(9, 9\) and type uint8, expected \(28, 28\) and uint8"),
+        (np.zeros((1, 64)), r"x has shape \(1, 64\), expected drawings, \(rows, 28, 28\) of uint8, .*; resize them"),
+        (np.zeros((1, 784)), r"x has shape \(1, 784\), .*; x\.reshape\(-1, 28, 28\)"),
         (np.zeros((1, 28, 28)), r"shape \(28, 28\) and type float64, expected \(28, 28\) and uint8"),
     ],
 )

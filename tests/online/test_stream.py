@@ -156,8 +156,13 @@ def test_damaged_records_are_refused(change, words, spec_of, tmp_path):
 
 @pytest.mark.parametrize("text", ["", "er,er", "er,none"])
 def test_methods_that_do_not_exist_are_refused(text):
-    with pytest.raises(ValueError, match=f"methods are {text!r}, expected different ones of online, er"):
+    with pytest.raises(ValueError, match=r"methods (are|has) '.*', expected different ones of online, er"):
         methods_given(text, ("online", "er"))
+
+
+def test_a_method_that_is_misspelled_is_named_with_the_one_that_is_like_it():
+    with pytest.raises(ValueError, match=r"methods has 'merr', expected .*; did you mean mer\?"):
+        methods_given("lda,merr", ("lda", "mer"))
 
 
 def test_numbers_with_fractions_are_no_classes(rows, spec_of, tmp_path):

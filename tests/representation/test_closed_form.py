@@ -97,7 +97,16 @@ def test_an_encoder_normalises_one_image_as_it_does_many():
     for place in range(6):
         np.testing.assert_allclose(moved(images[place]), together[place], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(encode(moved, images), together, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"inputs have shape .*, expected \(n, height, width\) or"):
+        encode(moved, images.reshape(3, 2, 1, *images.shape[-2:]))
     assert not np.allclose(encoder(images), together), "running statistics have moved"
+
+
+@pytest.mark.parametrize(("channels", "words"), [(3, "move them to the front and resize"), (1, "make .* and resize")])
+def test_images_of_another_size_whose_channels_come_last_are_told_both(channels, words):
+    encoder = BlockEncoder((channels, 9, 9), BLOCKS, key=KEY)
+    with pytest.raises(ValueError, match=f"here the channels come last, and there are 3: {words}"):
+        encode(encoder, np.zeros((4, 32, 32, 3), np.float32))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What `save_arrays` writes, `load_arrays` reads."""
 
+import json
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from perdure.storage import arrays as module
 from perdure.storage.arrays import load_arrays, save_arrays
 from perdure.storage.files import StorageError
+from perdure.storage.reading import ContentError
 
 ARRAYS = {"a": np.arange(6.0)}
 
@@ -42,3 +44,13 @@ def test_arrays_that_could_not_be_read_are_not_written(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=f"it has {size} bytes, expected at most {size - 1}; make the networks or"):
         save_arrays(tmp_path / "other.safetensors", ARRAYS, {})
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F8_E4M3"])
+def test_numbers_that_numpy_does_not_have_are_named(tmp_path, kind):
+    size = {"BF16": 4, "F8_E4M3": 2}[kind]
+    entries = {"w": {"dtype": kind, "shape": [2], "data_offsets": [0, size]}, "__metadata__": {"perdure": "{}"}}
+    header = json.dumps(entries).encode()
+    (tmp_path / "own.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(size))
+    with pytest.raises(ContentError, match=r"own\.safetensors (has 'w' of type|cannot be read as safetensors)"):
+        load_arrays(tmp_path / "own.safetensors")

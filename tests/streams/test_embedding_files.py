@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -12,6 +14,7 @@ from pyarrow import parquet
 
 from perdure.storage.reading import ContentError
 from perdure.streams.raw import embeddings as reading
+from perdure.streams.raw import npz, zips
 from perdure.streams.raw.embeddings import read_embeddings
 
 RNG = np.random.default_rng(0)
@@ -92,6 +95,122 @@ def test_arrays_that_unpack_to_too_much_are_refused_before_anything_is_unpacked(
         read_embeddings(tmp_path / "own.npz")
 
 
+def described(header, values=b"", version=1):
+    """An array with any description."""
+    length = struct.pack("<H" if version == 1 else "<I", len(header) + 1)
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header.encode("latin1") + b"\n" + values
+
+
+def form(shape, descr="'<f4'", order="False"):
+    return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"
+
+
+DESCRIBED = {
+    "beyond 64 bits": (described(form(f"(0, {2**70})")), "its shape is"),
+    "less than none": (described(form("(-1, 4)")), "its shape is"),
+    "truths": (described(form("(True, 4)"), bytes(16)), "its shape is"),
+    "no tuple": (described(form("4"), bytes(16)), "its shape is"),
+    "nested": (described("(" * 5_000), "its description is"),
+    "very nested": (described("-" * 9_000 + "1"), "its description is"),
+    "NUL": (described("\0"), "its description is"),
+    "other names": (described("{'shape': (2,)}"), "its description is"),
+    "unhashable": (described("{[]: 1}"), "its description is"),
+    "unknown type": (described(form("(1,)", "'<q7'")), "which NumPy does not know"),
+    "type too large": (described(form("(1,)", "'<U99999999999'")), "which NumPy does not know|bytes, expected at most"),
+    "type of types": (described(form("(3,)", "('<f4', (2, 3))")), "which NumPy does not know"),
+    "a table": (described(form("(3,)", "[('a', '|O')]")), "a table of the columns 'a'"),
+    "nothing, very often": (described(form("(1000000000000,)", "'|V0'")), "bytes, expected at most"),
+    "version": (described(form("(1, 4)"), bytes(16), version=9), "no array of a known format"),
+    "long": (described(form("(1, 4)") + " " * 10_000), "its description has .* bytes, expected at most 10,000"),
+}
+
+
+@pytest.mark.parametrize("what", DESCRIBED)
+def test_descriptions_that_are_none_are_refused(what, tmp_path):
+    content, words = DESCRIBED[what]
+    with zipfile.ZipFile(tmp_path / "own.npz", "w") as file:
+        file.writestr("x.npy", content)
+        file.writestr("y.npy", header_of((3,)) + bytes(12))
+    with pytest.raises(ContentError, match=rf"own\.npz, array 'x' .*{words}") as found:
+        read_embeddings(tmp_path / "own.npz")
+    assert "allow_pickle" not in str(found.value)
+    with pytest.raises(ContentError, match="has no array 'z'; it has 'x' "):
+        read_embeddings(tmp_path / "own.npz", "z")
+
+
+def test_a_long_description_is_not_read(tmp_path):
+    size = 64 << 20
+    with zipfile.ZipFile(tmp_path / "own.npz", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.npy", b"\x93NUMPY\x02\x00" + struct.pack("<I", size) + bytes(size))
+        file.writestr("y.npy", header_of((3,)) + bytes(12))
+    tracemalloc.start()
+    with pytest.raises(ContentError, match="its description has 67,108,864 bytes"):
+        read_embeddings(tmp_path / "own.npz")
+    assert tracemalloc.get_traced_memory()[1] < size / 8
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", ["<f4", ">f8", "<f2", "<i8", "|u1", "|b1", "<U0"])
+def test_arrays_of_all_kinds_come_as_numpy_reads_them(order, kind, archive):
+    expected = np.asarray(np.arange(60).reshape(5, 3, 4) % 7, kind, order=order)
+    path = archive(x=expected, y=np.arange(5))
+    with np.load(path) as rival:
+        found = read_embeddings(path).x
+        np.testing.assert_array_equal(found, rival["x"])
+        assert found.dtype == rival["x"].dtype
+        found[0] = found[1]  # may be written, too
+
+
+def test_archives_of_python_2_are_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "own.npz", "w") as file:
+        file.writestr("x.npy", described(form("(2L, 3L)"), np.arange(6, dtype="<f4").tobytes()))
+        file.writestr("y.npy", described(form("(2L,)"), bytes(8)))
+    np.testing.assert_array_equal(read_embeddings(tmp_path / "own.npz").x, [[0, 1, 2], [3, 4, 5]])
+
+
+def same_name(content):
+    """Say that a name is UTF-8, which it then is not."""
+    entry = content.find(b"PK\x01\x02")
+    content[entry + 9] |= 8
+    content[entry + 46] = 255
+
+
+def flip(content):
+    for place in range(45, 80):
+        content[place] ^= 255
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("damage", [flip, same_name])
+def test_damage_is_named_however_the_archive_is_packed(packing, damage, tmp_path):
+    with zipfile.ZipFile(tmp_path / "own.npz", "w", packing) as file:
+        file.writestr("x.npy", header_of((50, 3)) + X.tobytes())
+        file.writestr("y.npy", header_of((50,)) + X[:, 0].tobytes())
+    assert len(read_embeddings(tmp_path / "own.npz").x) == 50
+    content = bytearray((tmp_path / "own.npz").read_bytes())
+    damage(content)
+    (tmp_path / "own.npz").write_bytes(content)
+    with pytest.raises(ContentError, match=r"own\.npz"):
+        read_embeddings(tmp_path / "own.npz")
+
+
+def test_whatever_bytes_are_changed_is_named_or_read(archive):
+    path = archive(x=X, y=Y, test_x=X, test_y=Y)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    n_refused = 0
+    for _ in range(300):
+        changed = bytearray(content)
+        for place in rng.integers(len(content), size=3):
+            changed[place] = rng.integers(256)
+        path.write_bytes(changed)
+        try:
+            read_embeddings(path)
+        except ContentError:
+            n_refused += 1
+    assert n_refused > 200
+
+
 def test_an_array_that_ends_early_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "own.npz", "w") as file:
         file.writestr("x.npy", header_of((100, 3)) + bytes(1000))
@@ -101,12 +220,12 @@ def test_an_array_that_ends_early_is_refused(tmp_path):
 
 
 def test_a_long_directory_is_refused_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_MEMBERS", 3)
-    monkeypatch.setattr(reading, "_PIECE", 5)  # entries lie across the ends of pieces
+    monkeypatch.setattr(npz, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(zips, "_PIECE", 2)  # entries lie across the ends of pieces
     np.savez(tmp_path / "few.npz", x=X, y=Y)
     assert len(read_embeddings(tmp_path / "few.npz").y) == 50
     np.savez(tmp_path / "many.npz", a=X, b=X, c=X, d=X)
-    monkeypatch.setattr(reading.zipfile, "ZipFile", None)
+    monkeypatch.setattr(npz.zipfile, "ZipFile", None)
     with pytest.raises(ContentError, match="has 4 arrays, expected at most 3"):
         read_embeddings(tmp_path / "many.npz")
 
@@ -150,8 +269,32 @@ def test_tables_of_numbers(tmp_path, ending):
     assert list(found.y) == list(Y)
     with pytest.raises(ContentError, match="has no column 'animals'; did you mean 'animal'"):
         read_embeddings(path, label="animals")
-    with pytest.raises(ContentError, match="column 'animal' holds 'cat', expected numbers"):
+    with pytest.raises(ContentError, match="column 'animal' holds 'cat' in row 1, counted from 1, expected numbers"):
         read_embeddings(path, label="a")
+
+
+@pytest.mark.parametrize("ending", ["csv", "ndjson"])
+def test_what_is_no_number_is_named_with_its_row(tmp_path, ending):
+    path = tmp_path / f"own.{ending}"
+    texts = ["1", "2"] * 600 + ["x"]
+    if ending == "csv":
+        path.write_text("a,b,y\n" + "".join(f"1,{it},c\n" for it in texts))
+    else:
+        path.write_text("".join(f'{{"a": 1, "b": "{it}", "y": "c"}}\n' for it in texts))
+    with pytest.raises(ContentError, match=r"column 'b' holds 'x' in row 1201, counted from 1, expected numbers"):
+        read_embeddings(path)
+
+
+def test_numbers_beyond_any_float_are_named(tmp_path):
+    (tmp_path / "own.ndjson").write_text(f'{{"a": 1{"0" * 400}, "y": 0}}\n')
+    with pytest.raises(ContentError, match=r"column 'a' holds 1000.* in row 1"):
+        read_embeddings(tmp_path / "own.ndjson")
+
+
+def test_features_of_a_table_are_not_chosen(tmp_path):
+    (tmp_path / "own.csv").write_text("a,b,y\n1,2,c\n")
+    with pytest.raises(ContentError, match=r"features='a' was given for .*own\.csv, a table whose .* leave it out"):
+        read_embeddings(tmp_path / "own.csv", "a")
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float64(), 3), pa.large_list(pa.float64())])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from perdure.streams.embeddings import checked_embeddings, divide, encoded
+from perdure.streams.embeddings import FeatureError, _held_out, checked_embeddings, divide, encoded
 
 X = np.random.default_rng(0).normal(size=(30, 4))
 Y = np.arange(30) % 3
@@ -48,6 +48,8 @@ REFUSED = {
     "another width": ((X, Y, X[:, :3], Y), "test_x has 3 features, expected 4"),
     "an unknown class": ((X, Y, X[:2], [1, 7]), "test_y has the class 7, which y has not"),
     "texts and numbers": ((X, Y, X, Y.astype(str)), "expected both numbers or both texts"),
+    "NA of pandas as class": ((X, pd.Series(label(pd.NA, 7))), "y is <NA> in row 7"),
+    "NaT as class": ((X, label(pd.NaT, 7)), "y is NaT in row 7"),
     "NaN in the test": ((X, Y, changed(np.nan, 2, 2), Y), "test_x has nan in row 2, column 2"),
 }
 
@@ -129,6 +131,22 @@ def test_features_are_standardized_by_what_is_learned_alone():
     assert given.test_x[:, 0].mean() > 50
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("part", ["x", "test_x"])
+def test_held_out_features_that_no_float32_holds_standardized_are_named(part):
+    x = X.copy()
+    x[:, 1] = 1e-5 * X[:, 1]
+    far = x.copy()
+    far[4, 1] = 3e38
+    data = checked_embeddings(far, Y) if part == "x" else checked_embeddings(x, Y, far, Y)
+    # If no others are given, the row is held out with the first of these seeds.
+    seed = next(it for it in range(20) if part == "test_x" or _held_out(data, 0.3, it)[4])
+    words = rf"{part} has 3e\+38 in row 4, column 1, counted from 0, which is .*fits float32"
+    with pytest.raises(FeatureError, match=words) as found:
+        divide(data, order="file", test_share=0.3, seed=seed)
+    assert (found.value.part, found.value.row, found.value.column) == (part, 4, 1)
+
+
 def test_a_class_of_one_example_cannot_be_divided():
     y = Y.copy()
     y[0] = 9
@@ -138,7 +156,8 @@ def test_a_class_of_one_example_cannot_be_divided():
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [({"order": "sorted"}, "order is 'sorted'"), ({"test_share": 1.0}, "is 1")]
+    ("change", "words"),
+    [({"order": "sorted"}, "order is 'sorted'"), ({"test_share": 1.0}, "is 1"), ({"test_share": np.nan}, "is nan")],
 )
 def test_divisions_that_do_not_exist_are_refused(change, words):
     with pytest.raises(ValueError, match=words):
@@ -171,3 +190,8 @@ def test_inputs_are_encoded_batch_by_batch(batch_size):
 def test_an_encoder_of_another_shape_is_named(encode, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         encoded(X, encode, 10)
+
+
+def test_inputs_without_a_length_are_named():
+    with pytest.raises(TypeError, match=r"the inputs of encode are a generator, .*np\.stack\(list\(x\)\)"):
+        encoded((it for it in X), lambda batch: batch)

@@ -224,6 +224,9 @@ def compare(
 
     The same command again continues after the last method that was measured.
     """
+    from perdure.streams.embeddings import check_division
+
+    check_division(order, test_share)  # first: other modules take seconds to load
     from perdure.cli.report import report_run
     from perdure.experiments.representations.embeddings import EmbeddingsPlan, EmbeddingsSpec, run_embeddings
     from perdure.online.methods import METHODS

@@ -14,10 +14,23 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> int:
-    """Return the bytes that this process may still take: what the machine has, or what its container leaves.
+    """Return the bytes that this process may still take: what the machine has, or its container or own limit leaves.
 
     All memory of the machine where the operating system does not tell what is free.
     """
+    return min(_free_of_machine(), _free_of_limit())
+
+
+def _free_of_limit() -> int:
+    """Return the bytes of address space that the process may still take (`ulimit -v`)."""
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY or not _STATUS.exists():
+        return sys.maxsize
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return max(0, most - 1024 * int(lines["VmSize"].split()[0]))
+
+
+def _free_of_machine() -> int:
     if not _MEMINFO.exists():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())

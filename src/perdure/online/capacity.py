@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from typing import Any
 
+from perdure.core import Learner
+from perdure.execution.available import available_memory
+from perdure.learners.closed_form import CLOSED_FORM
+from perdure.learners.head import Head
 from perdure.online.columns import HASHED_SLOTS, MAX_CATEGORIES, Column, Columns, Table
 from perdure.online.errors import RowError
 
+_COPIES = 3
+"""Of a state, when it is made: on the host, packed, and on the device."""
 _NUMBERS = frozenset({float, int, bool, type(None)})
 
 
@@ -50,6 +56,38 @@ def check_capacity(
                 row=table.number(row),
             )
     return bool(new) or n_inputs > columns.n_slots
+
+
+def check_memory(learner: Learner[Any], n_bytes: int, n_inputs: int, n_outputs: int) -> None:
+    """Check that the state of a learner fits the memory that is free, before it is made.
+
+    Args:
+        learner: whose state it is.
+        n_bytes: of the state.
+        n_inputs: numbers of an input.
+        n_outputs: classes or targets.
+
+    Raises:
+        RowError: if it does not fit.
+    """
+    if _COPIES * n_bytes <= available_memory():
+        return
+    remedy = (
+        "use nearest-mean or gaussian to learn classes, or fewer features, for example their first principal components"
+        if isinstance(learner, Head)
+        else "use fewer inputs or hidden units, or a smaller memory"
+    )
+    raise RowError(
+        f"room for {n_inputs:,} features and {n_outputs:,} outputs makes {_name_of(learner)} keep {n_bytes / 1e9:.1f} "
+        f"GB, of which {_COPIES} copies are made at times, expected at most the {available_memory() / 1e9:.1f} GB of "
+        f"memory that are free; {remedy}"
+    )
+
+
+def _name_of(learner: Learner[Any]) -> str:
+    """Return what `method` calls a head, or the class of another learner."""
+    names = [name for name, it in CLOSED_FORM.items() if type(it) is type(learner)]
+    return names[0] if names else type(learner).__name__
 
 
 def _added(column: Column | None, values: Any) -> int:

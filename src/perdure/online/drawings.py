@@ -17,6 +17,7 @@ from perdure.online.errors import RowError
 from perdure.online.rows import Rows
 from perdure.representation.file import load_representation, shipped_representations
 from perdure.representation.network import DenseEncoder
+from perdure.streams.raw.piece import listed_names
 
 COLUMN = "drawing"
 """Of a row that is a drawing: its pixels as base64 of one byte each, row by row; ink is bright."""
@@ -116,8 +117,15 @@ def _of_table(rows: Rows, encoder: DrawingEncoder) -> list[UInt8[np.ndarray, "he
     assert isinstance(rows.inputs, Table)
     n_bytes = encoder.height * encoder.width
     wanted = f"expected {COLUMN!r} alone: base64 of {n_bytes} bytes, {encoder.height} rows of {encoder.width} pixels"
-    if list(rows.inputs.columns) != [COLUMN]:
-        raise RowError(f"rows have the columns {', '.join(map(repr, rows.inputs.columns))[:200]}, {wanted}")
+    columns = list(rows.inputs.columns)
+    if columns == [f"x{place}" for place in range(len(columns))]:
+        shape = f"(rows, {encoder.height}, {encoder.width})"
+        remedy = f"x.reshape(-1, {encoder.height}, {encoder.width})" if len(columns) == n_bytes else "resize them"
+        raise RowError(
+            f"x has shape ({rows.n}, {len(columns)}), expected drawings, {shape} of uint8, ink bright; {remedy}"
+        )
+    if columns != [COLUMN]:
+        raise RowError(f"rows have the columns {listed_names(columns)}, {wanted}")
     drawings = []
     for row, text in enumerate(rows.inputs.columns[COLUMN]):
         content = _decoded(text)

@@ -35,8 +35,8 @@ def segments(n_rows: int, needs: list[tuple[int, int, int]], n_columns: int, n_o
         n_outputs: capacity for outputs, 0 before the first row.
     """
     n_outputs = n_outputs or _FIRST_OUTPUTS
-    if not n_columns:  # the first row tells how many there are likely to be; later, growth leaves more room
-        n_columns = _grown(_FIRST_COLUMNS, max((slots for row, slots, _ in needs if not row), default=0), 2)
+    if not n_columns:
+        n_columns = first_columns(max((slots for row, slots, _ in needs if not row), default=0))
     start = 0
     for row, slots, outputs in sorted(needs):
         grown = _grown(n_columns, slots, _GROWTH), _grown(n_outputs, outputs, _GROWTH)
@@ -46,6 +46,19 @@ def segments(n_rows: int, needs: list[tuple[int, int, int]], n_columns: int, n_o
             start, (n_columns, n_outputs) = row, grown
     if n_rows > start:
         yield Segment(start, n_rows, n_columns, n_outputs)
+
+
+def first_columns(needed: int) -> int:
+    """Return the capacity for columns at the first row.
+
+    It tells how many there are likely to be; later, growth leaves more room.
+    """
+    return _grown(_FIRST_COLUMNS, needed, 2)
+
+
+def first_outputs(needed: int) -> int:
+    """Return the capacity for outputs of a model whose first rows have so many classes."""
+    return _grown(_FIRST_OUTPUTS, needed, _GROWTH)
 
 
 def _grown(capacity: int, needed: int, factor: int) -> int:

@@ -16,13 +16,15 @@ import numpy as np
 from jaxtyping import Float
 
 from perdure.core import Learner, StreamInfo
+from perdure.execution.compilation import bytes_of
 from perdure.learners.head import Head
 from perdure.learners.mixture import Mixture
 from perdure.online.answers import Answers
+from perdure.online.capacity import check_memory
 from perdure.online.columns import LARGEST_OF_HEADS, Admission, Columns, Table
 from perdure.online.drawings import with_features
 from perdure.online.errors import RowError
-from perdure.online.growth import Segment, segments, widened
+from perdure.online.growth import Segment, first_columns, first_outputs, segments, widened
 from perdure.online.inputs import check_kind, pixels, vectors_of
 from perdure.online.packing import Packing
 from perdure.online.program import block_bits, initial_program, program_of
@@ -203,7 +205,10 @@ class OnlineModel:
             needs = [(0, before, 0), *((row, slots, 0) for row, slots in admission.needs)]
             needs += self._admit_targets(targets)
             n_outputs = self._n_capacity or self.n_targets or 0
-            for segment in segments(rows.n, needs, self._width, n_outputs):
+            grown = list(segments(rows.n, needs, self._width, n_outputs))
+            if grown:
+                self._check_room(self._shape_of(rows, grown[-1]), grown[-1].n_outputs)
+            for segment in grown:
                 self._grow(rows, segment)
                 vectors = vectors_of(rows, self.columns, segment.n_columns, admission.began)
                 for start in range(segment.start, segment.stop, BLOCK):
@@ -270,6 +275,18 @@ class OnlineModel:
                 return self.predict(of_dictionaries([row]))[0]
             answers, n_outputs = self._program.predict(self._packed, vector[None]), self.n_outputs
         return np.asarray(answers)[0, :n_outputs]
+
+    def check_room(self, n_features: int, n_classes: int) -> None:
+        """Check that what the model would keep of rows fits the memory, before any is learned.
+
+        Args:
+            n_features: numbers of a row.
+            n_classes: classes that the rows have.
+
+        Raises:
+            RowError: if it does not.
+        """
+        self._check_room((first_columns(n_features),), first_outputs(n_classes))
 
     def know(self, classes: Sequence[Any]) -> None:
         """Number classes before they appear."""
@@ -356,7 +373,7 @@ class OnlineModel:
     def _grow(self, rows: Rows, segment: Segment) -> None:
         """Give the state the capacity of a segment, and tell it which columns are in use."""
         is_table = isinstance(rows.inputs, Table)
-        shape = (segment.n_columns,) if isinstance(rows.inputs, Table) else rows.inputs.shape[1:]
+        shape = self._shape_of(rows, segment)
         size = int(np.prod(shape))
         if (size, segment.n_outputs, self.columns.n_slots) == (self._width, self._n_capacity, self._n_slots):
             return
@@ -368,6 +385,17 @@ class OnlineModel:
         if is_table and self.standardize:
             state = state._replace(scaled=self.columns.scaled(size))
         self.state, self._n_slots = state, self.columns.n_slots
+
+    @staticmethod
+    def _shape_of(rows: Rows, segment: Segment) -> tuple[int, ...]:
+        return (segment.n_columns,) if isinstance(rows.inputs, Table) else rows.inputs.shape[1:]
+
+    def _check_room(self, shape: tuple[int, ...], n_outputs: int) -> None:
+        """Check that the state fits the memory, if it has to grow."""
+        size = int(np.prod(shape))
+        if (size, n_outputs) != (self._width, self._n_capacity):
+            shapes = jax.eval_shape(self._initial(shape, n_outputs))
+            check_memory(self.learner, bytes_of(shapes), size, n_outputs)
 
     def _initial(self, shape: tuple[int, ...], n_outputs: int) -> Callable[[], ModelState]:
         """Return what makes the state before the first row, of a capacity."""

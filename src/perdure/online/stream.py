@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from perdure.online.rows import Rows
 from perdure.online.settings import ModelSettings
 from perdure.records.folder import FORMAT, SUMMARY, RunFolder, config_digest, own_folder
 from perdure.records.stream import KIND, MethodResult, StreamRecord, write_results
-from perdure.storage.reading import ContentError, open_file
+from perdure.storage.reading import ContentError, open_file, shortened
 from perdure.streams.raw.tables import STANDARD_INPUT, read_pieces, without
 
 _HASHED = 1 << 20
@@ -247,6 +248,12 @@ def methods_given(text: str, known: Sequence[str]) -> tuple[str, ...]:
         ValueError: naming one that is unknown or there twice.
     """
     methods = tuple(it.strip() for it in text.split(",") if it.strip())
-    if not methods or len(set(methods)) < len(methods) or not set(methods) <= set(known):
-        raise ValueError(f"methods are {text!r}, expected different ones of {', '.join(known)}, separated by commas")
+    expected = f"expected different ones of {', '.join(known)}, separated by commas"
+    for name in methods:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"methods has {shortened(repr(name))}, {expected}{hint}")
+    if not methods or len(set(methods)) < len(methods):
+        raise ValueError(f"methods are {text!r}, {expected}")
     return methods

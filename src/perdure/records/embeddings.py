@@ -18,6 +18,10 @@ from perdure.storage.reading import ContentError, checked, entry, read_json
 
 KIND = "embeddings"
 EMBEDDINGS = "embeddings.json"
+WITH_MEMORY = ("auto", "er", "mer", "averaged-er", "multi-timescale-mer")
+"""Methods that keep examples, as many as `memory_size` says."""
+_SETTINGS = {"name": str, "source": str, "label": str, "order": str, "test_share": float, "memory_size": int}
+"""Of config.json, with their kinds."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,14 @@ class EmbeddingsRecord:
             seeds_in(config, where)
             if not entry(config, "methods", dict, where):
                 raise ContentError(f"{where}, 'methods' is empty, expected at least one")
-            for name, kind in {"name": str, "source": str, "label": str, "order": str, "test_share": float}.items():
+            for name, kind in {
+                "name": str,
+                "source": str,
+                "label": str,
+                "order": str,
+                "test_share": float,
+                "memory_size": int,
+            }.items():
                 entry(config, name, kind, where)
             results = read_results(folder, config)
         except ContentError as cause:

@@ -70,4 +70,10 @@ def _wanted(x: Float[Array, ...], input_shape: tuple[int, int, int]) -> str:
     if x.shape[-3:-1] == (height, width) and x.shape[-1] <= _MAX_CHANNELS:
         grey = "make the images grey, for example with x.mean(axis=-1), or train" if channels == 1 else "train"
         return f"{wanted}; here the channels come last, and there are {x.shape[-1]}: {grey} an encoder for their depth"
+    if x.ndim >= 3 and x.shape[-1] <= _MAX_CHANNELS < x.shape[-3]:
+        grey = "make the images grey, for example with x.mean(axis=-1)" if channels == 1 else "move them to the front"
+        return (
+            f"{wanted}; here the channels come last, and there are {x.shape[-1]}: {grey} and resize them, or train an "
+            "encoder for their size"
+        )
     return f"{wanted}; resize them, or train an encoder for their size"

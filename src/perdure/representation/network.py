@@ -212,6 +212,11 @@ def encode(encoder: Encoder, x: Shaped[AnyArray, "n ..."]) -> Float[Array, "n fe
         ValueError: if the inputs have another size or depth than the encoder was made for.
     """
     if not isinstance(encoder, DenseEncoder):
+        if x.ndim > 4:
+            raise ValueError(
+                f"inputs have shape {x.shape}, expected (n, height, width) or (n, channels, height, width); bring all "
+                f"into one row after another: x.reshape(-1, *x.shape[-{min(3, len(encoder.input_shape))}:])"
+            )
         check_depth(x.shape[1:], encoder.input_shape)
     return jax.lax.map(lambda one: encoder(as_features(one)), jnp.asarray(x), batch_size=_ENCODED_TOGETHER)
 

@@ -13,7 +13,7 @@ import safetensors
 import safetensors.numpy
 
 from perdure.storage.files import StorageError, write_atomically
-from perdure.storage.reading import MAX_BYTES, ContentError, open_file, parse_json
+from perdure.storage.reading import MAX_BYTES, ContentError, open_file, parse_json, shortened
 
 Tree = TypeVar("Tree")
 
@@ -103,8 +103,12 @@ def load_arrays(path: Path, limit: int = MAX_BYTES) -> tuple[dict[str, np.ndarra
         raise
     except OSError as cause:
         raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
-    except (ValueError, safetensors.SafetensorError) as cause:
+    except (ValueError, KeyError, AttributeError, TypeError, safetensors.SafetensorError) as cause:
+        # Some of these come from types of numbers that safetensors knows and NumPy does not.
         raise ContentError(f"{path} cannot be read as safetensors: {cause}") from cause
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biufc":  # such as bfloat16, which NumPy itself does not know
+            raise ContentError(f"{path} has {shortened(name)!r} of type {array.dtype}, expected numbers that NumPy has")
     if text is None:
         raise ContentError(f"{path} has no metadata of perdure, expected a safetensors file that perdure has written")
     return arrays, parse_json(text.encode(), f"{path}, metadata")

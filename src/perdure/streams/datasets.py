@@ -17,6 +17,7 @@ from perdure.streams.checks import check_examples, check_like_train, check_name,
 from perdure.streams.classes import ClassData, split_benchmark
 from perdure.streams.conversion import as_array
 from perdure.streams.raw.embeddings import read_embeddings
+from perdure.streams.raw.npz import open_npz
 from perdure.streams.raw.tables import read_pieces
 from perdure.streams.split import split_of
 
@@ -169,7 +170,7 @@ def _by_task(
 
 def _has_column(path: Path, name: str) -> bool:
     if path.suffix.lower() == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
+        with open_npz(path) as archive:
             return name in archive
     return name in next(iter(read_pieces(path))).columns
 

@@ -18,6 +18,27 @@ _LARGEST = float(np.finfo(np.float32).max)
 _SHOWN = 5
 
 
+class FeatureError(ValueError):
+    """A feature cannot be learned or answered; whoever knows the file can say its place there."""
+
+    def __init__(self, part: str, row: int, column: int, problem: str, remedy: str):
+        """Say what is wrong.
+
+        Args:
+            part: "x" or "test_x".
+            row: of the array, counted from 0.
+            column: likewise.
+            problem: what the array has there, and what was expected, with "{place}" for where that is.
+            remedy: what to do with arrays.
+        """
+        place = f"row {row}, column {column}, counted from 0"
+        super().__init__(f"{part} {problem.format(place=place)}; {remedy}")
+        self.part = part
+        self.row = row
+        self.column = column
+        self.problem = problem
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """Features and classes, checked."""
@@ -41,6 +62,8 @@ class Division:
     test_y: Int64[np.ndarray, " m"]
     n_varying: int
     """Features that vary among the examples to be learned."""
+    by_class: bool
+    """Does one class come after another?"""
 
 
 def encoded(inputs: Any, encode: Callable[[Any], Any], batch_size: int = 256) -> np.ndarray:
@@ -52,8 +75,14 @@ def encoded(inputs: Any, encode: Callable[[Any], Any], batch_size: int = 256) ->
         batch_size: inputs of a batch, at least 1.
 
     Raises:
+        TypeError: if the inputs have no length, as a generator.
         ValueError: if `encode` returns other than one row for each input, of as many features as before.
     """
+    if not hasattr(inputs, "__len__") or not hasattr(inputs, "__getitem__"):
+        raise TypeError(
+            f"the inputs of encode are a {type(inputs).__name__}, expected something with a length that slices can be "
+            "taken of; collect them: np.stack(list(x))"
+        )
     if batch_size < 1 or not len(inputs):
         raise ValueError(f"{len(inputs)} inputs and batch_size = {batch_size} were given, expected at least 1 of each")
     parts: list[np.ndarray] = []
@@ -131,26 +160,38 @@ def divide(data: Embeddings, *, order: str, test_share: float, seed: int) -> Div
 
     Raises:
         ValueError: if order or share are out of range, or a class has a single example, which cannot be divided.
+        FeatureError: if a feature that is held out is so far from those to be learned that no float32 holds it.
+    """
+    check_division(order, test_share)
+    if data.test is None:
+        is_held_out = _held_out(data, test_share, seed)
+        kept, held_out = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+        part, test_x, test_y = "x", data.x[held_out], data.y[held_out]
+    else:
+        kept, part, (test_x, test_y) = np.arange(len(data.y)), "test_x", data.test
+        held_out = np.arange(len(test_y))
+    kept = kept[_ordered(data.y[kept], order, seed)]
+    mean, deviation = _moments(data.x, kept)
+    return Division(
+        _standardized(data.x[kept], mean, deviation, "x", kept),
+        data.y[kept],
+        _standardized(test_x, mean, deviation, part, held_out),
+        test_y,
+        int((deviation > 0).sum()),
+        order == "classes",
+    )
+
+
+def check_division(order: str, test_share: float) -> None:
+    """Check what `divide` takes.
+
+    Raises:
+        ValueError: if order or share are out of range.
     """
     if order not in ORDERS:
         raise ValueError(f"order is {order!r}, expected one of {', '.join(ORDERS)}")
     if not 0 < test_share < 1:
         raise ValueError(f"test_share is {test_share:g}, expected more than 0 and less than 1, such as 0.2")
-    if data.test is None:
-        held_out = _held_out(data, test_share, seed)
-        kept = np.flatnonzero(~held_out)
-        test_x, test_y = data.x[held_out], data.y[held_out]
-    else:
-        kept, (test_x, test_y) = np.arange(len(data.y)), data.test
-    kept = kept[_ordered(data.y[kept], order, seed)]
-    x, mean, deviation = data.x[kept], *_moments(data.x, kept)
-    return Division(
-        _standardized(x, mean, deviation),
-        data.y[kept],
-        _standardized(test_x, mean, deviation),
-        test_y,
-        int((deviation > 0).sum()),
-    )
 
 
 def _held_out(data: Embeddings, share: float, seed: int) -> np.ndarray:
@@ -185,9 +226,26 @@ def _moments(x: Float32[np.ndarray, "n d"], rows: Int[np.ndarray, " kept"]) -> t
     return mean, np.where(kept.min(axis=0) < kept.max(axis=0), deviation, 0.0)
 
 
-def _standardized(x: Float32[np.ndarray, "n d"], mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    scores = (x - mean) / np.where(deviation > 0, deviation, 1.0)
-    return np.where(deviation > 0, scores, 0.0).astype(np.float32)
+def _standardized(
+    x: Float32[np.ndarray, "n d"],
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    part: str,
+    rows: Int[np.ndarray, " n"],
+) -> Float32[np.ndarray, "n d"]:
+    """Return features standardized; `part` and `rows` are where they come from."""
+    scores = np.where(deviation > 0, (x - mean) / np.where(deviation > 0, deviation, 1.0), 0.0)
+    if (bad := np.abs(scores) > _LARGEST).any():
+        row, column = divmod(int(bad.argmax()), x.shape[1])
+        raise FeatureError(
+            part,
+            int(rows[row]),
+            column,
+            f"has {x[row, column]!s} in {{place}}, which is {scores[row, column]:.2g} standard deviations from the "
+            "mean of the examples to be learned, expected a number that fits float32 when it is standardized",
+            "correct it, or leave the example out",
+        )
+    return scores.astype(np.float32)
 
 
 def _features(where: str, values: Any) -> Float[np.ndarray, "n d"]:
@@ -210,10 +268,12 @@ def _features(where: str, values: Any) -> Float[np.ndarray, "n d"]:
     if bad.any():
         row, column = divmod(int(bad.argmax()), x.shape[1])
         others = f" ({bad.sum() - 1:,} more are like it)" if bad.sum() > 1 else ""
-        raise ValueError(
-            f"{where} has {x[row, column]} in row {row}, column {column}, counted from 0{others}, expected finite "
-            "numbers that fit float32; leave such examples out, with their classes: "
-            f"keep = np.isfinite({where}.astype('float32')).all(axis=1)"
+        raise FeatureError(
+            where,
+            row,
+            column,
+            f"has {x[row, column]!s} in {{place}}{others}, expected finite numbers that fit float32",
+            f"leave such examples out, with their classes: keep = np.isfinite({where}.astype('float32')).all(axis=1)",
         )
     return x.astype(np.float32)
 
@@ -225,7 +285,7 @@ def _labels(where: str, values: Any, n: int, features: str) -> np.ndarray:
     if isinstance(values, np.ndarray) and values.dtype == object:
         values = values.tolist()
     if isinstance(values, list | tuple):
-        missing = [row for row, it in enumerate(values) if it is None or it != it]
+        missing = [row for row, it in enumerate(values) if _is_missing(it)]
         if missing:
             raise _missing(where, missing[0], values[missing[0]])
         if any(isinstance(it, str) for it in values) and not all(isinstance(it, str) for it in values):
@@ -263,6 +323,11 @@ def _alike(classes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
     fits = all(int(it.max()) < 2**63 for it in (classes, others))
     dtype = np.dtype(np.int64 if fits else object)
     return classes.astype(dtype), others.astype(dtype)
+
+
+def _is_missing(value: Any) -> bool:
+    """Is a class None, NaN, NaT or the NA of pandas, which is no truth?"""
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
 def _missing(where: str, row: int, value: Any) -> ValueError:

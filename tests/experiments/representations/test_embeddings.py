@@ -1,9 +1,13 @@
 """Methods on features from any network: agreement with closed forms on all data, invariance, records."""
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import config
+from pyarrow import parquet
 from sklearn.datasets import load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
@@ -19,6 +23,7 @@ from perdure.experiments.representations.embeddings import (
     resume_embeddings,
     run_embeddings,
 )
+from perdure.learners.lda import LDA
 from perdure.machine.signals import InterruptedRunError
 from perdure.online.estimators import OnlineClassifier
 from perdure.records.embeddings import EmbeddingsRecord
@@ -114,9 +119,24 @@ def test_answers_come_before_what_they_are_about_is_learned():
     x = 10 * np.eye(4)[y] + np.random.default_rng(0).normal(size=(80, 4))
     (found,) = compare_embeddings(x, y, methods=["nearest-mean"]).results
     assert (found.n_answered, found.prequential) == (64, 60 / 64)
-    assert list(found.rows) == [6, 12, 19, 25, 32, 38, 44, 51, 57, 64]
-    assert list(found.curve) == [1.0] * 10
+    assert list(found.rows) == [16, 32, 48, 64]  # the ends of the classes
+    assert list(found.curve) == [1.0] * 4
     assert found.held_out == 1.0
+
+
+@pytest.mark.parametrize(
+    ("order", "n_classes", "rows"),
+    [
+        ("classes", 4, [8, 16, 24, 32]),
+        ("classes", 13, [8, 16, 24, 40, 48, 56, 72, 80, 88, 104]),
+        ("shuffled", 4, [3, 6, 9, 12, 16, 19, 22, 25, 28, 32]),
+    ],
+)
+def test_one_class_after_another_is_measured_at_the_ends_of_classes(order, n_classes, rows):
+    """A class of which few examples have been learned would seem forgotten."""
+    y = np.repeat(np.arange(n_classes), 10)
+    (found,) = compare_embeddings(np.eye(n_classes)[y], y, methods=["nearest-mean"], order=order).results
+    assert list(found.rows) == rows
 
 
 def test_of_long_streams_some_answers_are_enough(monkeypatch):
@@ -147,18 +167,34 @@ def test_rates_are_in_proportion_to_the_features():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"methods": ["ldaa"]}, "methods are 'ldaa', expected different ones of auto, online"),
+        ({"methods": ["ldaa"]}, "methods has 'ldaa', expected different ones of auto, online"),
+        ({"encode": lambda it: it, "x": (it for it in [1])}, "inputs of encode are a generator"),
         ({"methods": []}, "methods are ''"),
         ({"order": "random"}, "order is 'random', expected one of classes, shuffled, file"),
+        ({"x": np.eye(6, 300_000, dtype=np.float32), "y": [0, 1] * 3}, "makes lda keep .* use nearest-mean"),
         ({"seeds": 0}, "seeds = 0"),
+        ({"seeds": 10**12}, "seeds is 1000000000000, expected at most 1000"),
+        ({"memory_size": 10**22}, "memory_size is 1.*, expected at most 2147483647"),
         ({"memory_size": 0}, "memory_size = 0"),
         ({"test_share": 0.0}, "test_share is 0, expected more than 0"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(change, words):
     x, y = load_wine(return_X_y=True)
-    with pytest.raises(ValueError, match=words):
-        compare_embeddings(x, y, **change)
+    with pytest.raises((TypeError, ValueError), match=words):
+        compare_embeddings(**{"x": x, "y": y, **change})
+
+
+def test_values_of_other_types_are_named():
+    x, y = load_wine(return_X_y=True)
+    config.update("jaxtyping_disable", True)  # as it is for users
+    try:
+        with pytest.raises(TypeError, match=r"methods is \[LDA\(.*expected names such as \['lda', 'er'\]"):
+            compare_embeddings(x, y, methods=[LDA()])  # pyright: ignore[reportArgumentType]
+        with pytest.raises(TypeError, match=r"seeds is 1\.5, expected a whole number"):
+            compare_embeddings(x, y, seeds=1.5)  # pyright: ignore[reportArgumentType]
+    finally:
+        config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
@@ -220,13 +256,40 @@ def test_a_test_file_is_held_out(spec, tmp_path):
     assert (found.rows[-1], found.held_out) == (150, 1.0)
 
 
+@pytest.mark.parametrize("where", ["x", "test"])
+def test_features_that_are_none_are_named_by_their_place_in_the_file(where, tmp_path):
+    x, y = load_iris(return_X_y=True)
+    bad = x.copy()
+    bad[7, 2] = np.inf
+    names = ["a", "b", "c", "d"]
+    lists = pa.array(bad.tolist(), pa.list_(pa.float64()))
+    parquet.write_table(pa.table({"e": lists, "y": y}), tmp_path / "bad.parquet")
+    pd.DataFrame(bad, columns=names).assign(y=y).to_csv(tmp_path / "bad.csv", index=False)
+    np.savez(tmp_path / "bad.npz", x=bad, y=y)
+    np.savez(tmp_path / "good.npz", x=x, y=y)
+    for name, words in (
+        ("bad.csv", "column 'c' has inf in row 8, counted from 1, expected finite"),
+        ("bad.parquet", "the column of lists has inf in row 8, counted from 1, number 3 of the list, expected"),
+        ("bad.npz", "array 'x' has inf in row 7, column 2, counted from 0, expected"),
+    ):
+        files = (name, None) if where == "x" else ("good.npz", name)
+        source, test = (None if it is None else str(tmp_path / it) for it in files)
+        assert source is not None
+        with pytest.raises(ContentError, match=f"{name}, {words}") as found:
+            EmbeddingsSpec(source, None, "y", test, EmbeddingsPlan(("lda",))).load()
+        assert "np.isfinite" not in str(found.value)
+
+
 def test_bad_content_is_named_with_its_file_before_a_folder_is_made(spec, tmp_path):
     x, y = load_iris(return_X_y=True)
     x[7, 2] = np.nan
     np.savez(spec.source, x=x, y=y)
-    with pytest.raises(ContentError, match=r"iris\.npz: x has nan in row 7, column 2"):
+    with pytest.raises(ContentError, match=r"iris\.npz, array 'x' has nan in row 7, column 2, counted from 0"):
+        run_embeddings(spec, tmp_path / "run", progress=False)
+    np.savez(spec.source, x=np.eye(6, 300_000, dtype=np.float32), y=[0, 1] * 3)
+    with pytest.raises(ValueError, match="makes lda keep"):
         run_embeddings(spec, tmp_path / "run", progress=False)
     np.savez(spec.source, x=np.ones((3, 2)), y=[0, 0, 1])
-    with pytest.raises(ValueError, match="y has a single example of the class 1"):
+    with pytest.raises(ValueError, match=r"iris\.npz: y has a single example of the class 1"):
         run_embeddings(spec, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()

@@ -95,8 +95,9 @@ def test_the_oracle_sees_everything_several_times(images, model):
 @pytest.mark.parametrize(
     ("counts", "options", "message"),
     [
-        ([7], {}, "but there are 6"),
-        ([0], {}, "but there are 6"),
+        ([2, 7], {}, "classes is 7, expected 1 to 6"),
+        ([0], {}, "classes is 0, expected 1 to 6"),
+        ([2], {"rates": []}, "rates is empty"),
         ([2], {"n_train": 20}, "at least one on either side"),
         ([2], {"runs": 0}, "expected numbers ≥ 1"),
         ([2], {"iid_passes": 0}, "expected numbers ≥ 1"),
@@ -106,6 +107,12 @@ def test_the_oracle_sees_everything_several_times(images, model):
 def test_bad_input(counts, options, message, images, model):
     with pytest.raises(ValueError, match=message):
         evaluate_classes(model, images, counts, **options)
+
+
+@pytest.mark.parametrize("given", [np.zeros(3), [[1.0, 2.0]]])
+def test_what_are_no_images(given, model):
+    with pytest.raises(ValueError, match=r"images has shape \(.*\), expected \(classes, images, height, width\)"):
+        evaluate_classes(model, given, [2])
 
 
 def test_more_classes_than_outputs(images, model):

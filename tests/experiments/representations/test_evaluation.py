@@ -165,7 +165,7 @@ def test_a_representation_that_was_trained_anew_is_another(places, tmp_path):
 
 
 def test_what_cannot_be_evaluated_leaves_no_folder(places, tmp_path):
-    with pytest.raises(ValueError, match="but there are 6"):
+    with pytest.raises(ValueError, match="classes is 9, expected 1 to 6"):
         evaluate_all(spec_of(places, [9]), tmp_path / "evaluation", progress=False)
     assert not (tmp_path / "evaluation").exists()
 
@@ -175,7 +175,10 @@ def test_what_cannot_be_evaluated_leaves_no_folder(places, tmp_path):
     [
         ({"runs": 0}, "expected numbers ≥ 1"),
         ({"oracle": 0}, "expected numbers ≥ 1"),
-        ({"seed": -1}, "a seed ≥ 0"),
+        ({"seed": -1}, "seed is -1, expected 0 to 2147483647"),
+        ({"runs": 10**22}, "runs is 1.*, expected at most 1000000"),
+        ({"oracle": 10**22}, "oracle is 1.*, expected at most 1000000"),
+        ({"seed": 5 * 10**21}, "seed is 5000000000000000000000, expected 0 to"),
     ],
 )
 def test_numbers_out_of_range_are_refused(places, change, message):

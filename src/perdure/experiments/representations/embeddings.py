@@ -18,6 +18,7 @@ from perdure.execution.progress import Watch, say
 from perdure.experiments.representations.embedding_methods import embedding_classifier, embedding_method
 from perdure.experiments.supervised.spec import RUNS
 from perdure.learners.closed_form import CLOSED_FORM
+from perdure.memory import LARGEST_COUNT
 from perdure.online.estimators import OnlineClassifier
 from perdure.online.methods import METHODS
 from perdure.online.stream import methods_given
@@ -34,15 +35,24 @@ from perdure.records.errors import damaged
 from perdure.records.folder import FORMAT, RunFolder, config_digest, own_folder
 from perdure.records.requested import write_finished
 from perdure.shown import Drawing, InShort, Shown, counted
-from perdure.storage.reading import ContentError, open_file
-from perdure.streams.embeddings import ORDERS, Division, Embeddings, checked_embeddings, divide, encoded
-from perdure.streams.raw.embeddings import read_embeddings
+from perdure.storage.reading import ContentError, open_file, shortened
+from perdure.streams.embeddings import (
+    Division,
+    Embeddings,
+    FeatureError,
+    check_division,
+    checked_embeddings,
+    divide,
+    encoded,
+)
+from perdure.streams.raw.embeddings import TEST, RawEmbeddings, read_embeddings
 
 DEFAULT_METHODS = ("nearest-mean", "lda", "ridge", "er", "mer")
 _N_ANSWERED = 100
 """Examples answered just before they are learned: some heads take d³ operations to answer after every change."""
+_MOST_SEEDS = 1_000
 _N_POINTS = 10
-"""Of the curve."""
+"""Of the curve at most."""
 _HASHED = 1 << 20
 """Bytes read at a time."""
 
@@ -128,14 +138,26 @@ def compare_embeddings(
         TypeError: if something is no array of numbers.
         ValueError: naming what is wrong: shapes, a feature that is not finite, classes, an unknown method or order.
     """
+    plan = EmbeddingsPlan(methods_given(_names(methods), METHODS), order, test_share, seeds, memory_size)
     if encode is not None:
         x, test_x = encoded(x, encode), None if test_x is None else encoded(test_x, encode)
     data = checked_embeddings(x, y, test_x, test_y)
-    names = methods if isinstance(methods, str) else ",".join(methods)
-    plan = EmbeddingsPlan(methods_given(names, METHODS), order, test_share, seeds, memory_size)
     n_varying = int((data.x.min(axis=0) < data.x.max(axis=0)).sum())
     learners = {name: embedding_method(name, n_varying, memory_size) for name in plan.methods}
+    _check_room(data, plan)
     return Comparison(_measure_missing(data, plan, [], None, "embeddings", progress), learners)
+
+
+def _names(methods: Any) -> str:
+    """Return names of methods as "lda,er"."""
+    if isinstance(methods, str):
+        return methods
+    if isinstance(methods, Sequence) and all(isinstance(it, str) for it in methods):
+        return ",".join(methods)
+    raise TypeError(
+        f"methods is {shortened(repr(methods))}, expected names such as ['lda', 'er']; what a learner with other "
+        "hyper-parameters is worth, OnlineClassifier(learner).fit(x, y).score(test_x, test_y) tells"
+    )
 
 
 @dataclass(frozen=True)
@@ -143,6 +165,7 @@ class EmbeddingsPlan:
     """How methods are compared.
 
     Raises:
+        TypeError: if a number is not whole.
         ValueError: naming the number that is out of range.
     """
 
@@ -153,12 +176,17 @@ class EmbeddingsPlan:
     memory_size: int = 2_000
 
     def __post_init__(self):
-        if self.order not in ORDERS:
-            raise ValueError(f"order is {self.order!r}, expected one of {', '.join(ORDERS)}")
+        check_division(self.order, self.test_share)
+        for name, value in (("seeds", self.seeds), ("memory_size", self.memory_size)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise TypeError(f"{name} is {value!r}, expected a whole number from 1, such as 3")
         if self.seeds < 1 or self.memory_size < 1:
             raise ValueError(
                 f"seeds = {self.seeds} and memory_size = {self.memory_size} were given, expected at least 1 of each"
             )
+        for name, value, most in (("seeds", self.seeds, _MOST_SEEDS), ("memory_size", self.memory_size, LARGEST_COUNT)):
+            if value > most:
+                raise ValueError(f"{name} is {value}, expected at most {most}")
 
 
 @dataclass(frozen=True)
@@ -225,16 +253,38 @@ class EmbeddingsSpec:
         """Return the data.
 
         Raises:
-            ContentError: naming the file, if it cannot be read or its content cannot be learned.
+            ContentError: naming the file, if it cannot be read, or its content cannot be learned or divided.
         """
         found = read_embeddings(Path(self.source), self.features, self.label)
+        test = None
         if self.test is not None:
             test = read_embeddings(Path(self.test), self.features, self.label)
             found = found._replace(test_x=test.x, test_y=test.y)
         try:
-            return checked_embeddings(found.x, found.y, found.test_x, found.test_y)
+            data = checked_embeddings(found.x, found.y, found.test_x, found.test_y)
+            for seed in range(self.plan.seeds if data.test is None else 1):
+                _division(data, self.plan, seed)
+            return data
+        except FeatureError as cause:
+            raise ContentError(self._in_file(cause, found, test)) from cause
         except (TypeError, ValueError) as cause:
             raise ContentError(f"{self.source}: {cause}") from cause
+
+    def _in_file(self, cause: FeatureError, found: RawEmbeddings, test: RawEmbeddings | None) -> str:
+        """Return what is wrong with a feature, and where it is in the file."""
+        source, raw, is_test = self.source, found, cause.part == "test_x"
+        if is_test and test is not None:
+            source, raw, is_test = str(self.test), test, False
+        name = (TEST if is_test else "") + (self.features or "x")
+        row = f"row {cause.row + 1}, counted from 1"
+        if raw.columns:
+            what, place = f"column {raw.columns[cause.column]!r}", row
+        elif Path(source).suffix.lower() == ".npz":
+            what, place = f"array {name!r}", f"row {cause.row}, column {cause.column}, counted from 0"
+        else:
+            what, place = "the column of lists", f"{row}, number {cause.column + 1} of the list"
+        problem = cause.problem.format(place=place)
+        return f"{source}, {what} {problem}; correct it, or leave such rows out, with their classes"
 
 
 def run_embeddings(spec: EmbeddingsSpec, folder: Path, *, progress: bool | Watch = True) -> EmbeddingsRecord:
@@ -246,7 +296,7 @@ def run_embeddings(spec: EmbeddingsSpec, folder: Path, *, progress: bool | Watch
         InterruptedRunError: after a request to stop; methods that were finished are in the folder.
     """
     data = spec.load()
-    divide(data, order=spec.plan.order, test_share=spec.plan.test_share, seed=0)  # raises before a folder is made
+    _check_room(data, spec.plan)  # raises before a folder is made
     with own_folder(folder, spec.config) as home:
         home.begin(f"{', '.join(spec.plan.methods)} on {Path(spec.source).name}", spec.checksums)
         try:
@@ -266,6 +316,14 @@ def run_embeddings(spec: EmbeddingsSpec, folder: Path, *, progress: bool | Watch
 def resume_embeddings(folder: Path, *, progress: bool | Watch = True) -> EmbeddingsRecord:
     """Resume the comparison in a folder; see `run_embeddings`."""
     return run_embeddings(EmbeddingsSpec.of_config(EmbeddingsRecord.load(folder).config), folder, progress=progress)
+
+
+def _check_room(data: Embeddings, plan: EmbeddingsPlan) -> None:
+    """Check that what each method keeps fits the memory."""
+    n_features = data.x.shape[1]
+    for name in plan.methods:
+        learner = embedding_method(name, n_features, plan.memory_size)
+        embedding_classifier(learner, plan.memory_size).begun().check_room(n_features, len(data.classes))
 
 
 def _measure_missing(
@@ -324,6 +382,20 @@ def _measured(part: Division, method: str, memory_size: int, seed: int, advanced
     )
 
 
+def _points(part: Division) -> set[int]:
+    """Return after how many examples the curve has its points, spread evenly.
+
+    If one class comes after another they are at the ends of classes: a class of which one or two examples have been
+    learned would seem forgotten.
+    """
+    n_rows = len(part.y)
+    if not part.by_class:
+        return {max(n_rows * (n + 1) // _N_POINTS, 1) for n in range(_N_POINTS)}
+    ends = [*(np.flatnonzero(np.diff(part.y)) + 1).tolist(), n_rows]
+    n_points = min(len(ends), _N_POINTS)
+    return {ends[len(ends) * (n + 1) // n_points - 1] for n in range(n_points)}
+
+
 def _along_the_way(model: OnlineClassifier, part: Division, advanced: Advanced) -> tuple[list[bool], dict[int, float]]:
     """Let a model learn; return whether it was right on examples just before they were learned, spread evenly.
 
@@ -331,7 +403,7 @@ def _along_the_way(model: OnlineClassifier, part: Division, advanced: Advanced) 
     """
     n_rows, done = len(part.y), 0
     answered = set(np.linspace(0, n_rows - 1, min(n_rows, _N_ANSWERED)).astype(int).tolist())
-    points = {max(n_rows * (n + 1) // _N_POINTS, 1) for n in range(_N_POINTS)}
+    points = _points(part)
     right, curve = [], {}
     for stop in sorted(answered | points):
         if stop > done:

@@ -30,6 +30,7 @@ from perdure.representation.network import (
     n_inputs,
 )
 from perdure.representation.sine_protocol import SineTrajectory, closed_form_sine_run, sine_run
+from perdure.streams.conversion import as_array
 from perdure.streams.omniglot import load_omniglot
 from perdure.streams.sine import draw_sines, sine_examples
 
@@ -52,7 +53,7 @@ def n_runs(rates: Sequence[float], runs: int) -> int:
 
 def evaluate_classes(
     model: Representation,
-    images: Shaped[AnyArray, "classes images ..."],
+    images: Any,
     counts: Sequence[int],
     *,
     runs: int = 50,
@@ -75,7 +76,7 @@ def evaluate_classes(
 
     Args:
         model: the representation.
-        images: of the evaluation classes.
+        images: of the evaluation classes, (classes, images, height, width).
         counts: numbers of classes to learn.
         runs: of each number of classes.
         head: what learns, one of `perdure.representation.heads.HEADS`.
@@ -90,6 +91,13 @@ def evaluate_classes(
         ValueError: if there are too few classes, images or outputs, images of another size or depth, or features that
             are not finite.
     """
+    images = as_array("images", images)
+    if images.ndim < 3:
+        raise ValueError(
+            f"images has shape {images.shape}, expected (classes, images, height, width), as many images of each class"
+        )
+    if not len(rates):
+        raise ValueError("rates is empty, expected one or more rates to try, such as (0.01, 0.001)")
     check_classes(model, images, counts, heads=[head], runs=runs, n_train=n_train, iid_passes=iid_passes)
     if order not in ORDERS:
         raise ValueError(f"order = {order!r}, expected one of {', '.join(ORDERS)}")
@@ -114,9 +122,8 @@ def check_classes(
     """Check the arguments of `evaluate_classes`, which tells what is raised."""
     n_classes, n_images = images.shape[:2]
     if not counts or min(counts) < 1 or max(counts) > n_classes:
-        raise ValueError(
-            f"{list(counts)} classes were to be learned, but there are {n_classes}; request 1 to that many"
-        )
+        wrong = next((it for it in counts if not 1 <= it <= n_classes), "none")
+        raise ValueError(f"classes is {wrong}, expected 1 to {n_classes}, as many as there are")
     for head in heads:
         if head != SGD:
             closed_form_head(head, model)

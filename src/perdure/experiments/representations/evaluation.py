@@ -29,7 +29,7 @@ from perdure.experiments.representations.evaluate import (
     sgd_results,
     sine_rates,
 )
-from perdure.experiments.supervised.spec import RUNS
+from perdure.experiments.supervised.spec import RUNS, check_seed
 from perdure.records.describe import digest
 from perdure.records.errors import damaged
 from perdure.records.evaluation import (
@@ -56,6 +56,8 @@ from perdure.representation.heads import SGD, default_heads
 from perdure.representation.network import DenseEncoder, Representation, learning_network
 from perdure.storage.reading import ContentError
 
+_MOST = 1_000_000
+"""Runs, or passes, at most."""
 Images = Mapping[tuple[int, ...], Shaped[np.ndarray, "classes images h w"]]
 """Evaluation images by the shape that encoders take."""
 
@@ -157,8 +159,12 @@ def evaluation_spec(
         raise ValueError(
             f"representations called {', '.join(called)} were given, expected one or more, named differently"
         )
-    if runs < 1 or (oracle is not None and oracle < 1) or seed < 0:
-        raise ValueError(f"runs = {runs}, oracle = {oracle} and seed = {seed}, expected numbers ≥ 1, and a seed ≥ 0")
+    if runs < 1 or (oracle is not None and oracle < 1):
+        raise ValueError(f"runs = {runs} and oracle = {oracle}, expected numbers ≥ 1")
+    for name, value in (("runs", runs), ("oracle", oracle or 1)):
+        if value > _MOST:
+            raise ValueError(f"{name} is {value}, expected at most {_MOST}")
+    check_seed(seed)
     if order not in ORDERS:
         raise ValueError(f"order = {order!r}, expected one of {', '.join(ORDERS)}")
     models = {name: load_representation(place).model for name, place in zip(called, names, strict=True)}

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int64, PRNGKeyArray
 
 from perdure.execution.job import DivergedError, Job
+from perdure.experiments.supervised.spec import check_seed
 from perdure.records.describe import describe
 from perdure.records.folder import FORMAT
 from perdure.records.representation import KIND
@@ -45,11 +46,12 @@ class TrainingSpec:
     """Validations without a better score after which training ends."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or min(self.validate_every, self.patience) < 1 or self.seed < 0:
+        if self.steps < 0 or min(self.validate_every, self.patience) < 1:
             raise ValueError(
-                f"steps = {self.steps}, seed = {self.seed}, validate_every = {self.validate_every} and patience = "
-                f"{self.patience}, expected steps and seed ≥ 0, the others ≥ 1"
+                f"steps = {self.steps}, validate_every = {self.validate_every} and patience = {self.patience}, "
+                "expected steps ≥ 0, the others ≥ 1"
             )
+        check_seed(self.seed)
 
     @cached_property
     def config(self) -> dict[str, Any]:

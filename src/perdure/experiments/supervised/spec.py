@@ -166,6 +166,16 @@ def chosen_seeds(seeds: Any) -> tuple[int, ...]:
     return chosen
 
 
+def check_seed(seed: int) -> None:
+    """Check that random keys can be made from a seed.
+
+    Raises:
+        ValueError: if it is out of range.
+    """
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise ValueError(f"seed is {seed}, expected 0 to {_LARGEST_SEED}")
+
+
 def default_model(benchmark: Benchmark | MakeBenchmark) -> MakeModel:
     """Return what makes the network that a benchmark is learned with unless told otherwise."""
     return getattr(models, getattr(benchmark, "network", models.benchmark_mlp.__name__))

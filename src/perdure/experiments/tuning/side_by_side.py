@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Learner
+from perdure.execution.available import available_memory
 from perdure.execution.compilation import bytes_of, compiled, finite
 from perdure.execution.parts import Advanced
 from perdure.experiments.supervised.program import (
@@ -25,7 +26,6 @@ from perdure.experiments.supervised.program import (
 )
 from perdure.experiments.supervised.spec import MakeModel
 from perdure.experiments.supervised.streams import SeedStreams
-from perdure.machine.process import free_memory
 
 _STRETCH_SECONDS = 0.3  # between two looks at stop requests
 _FIRST_STRETCH = 20
@@ -89,14 +89,6 @@ def learners_that_fit(streams: SeedStreams, learner: Learner[Any], make_model: M
     """Return how many learners like this one may learn side by side in the memory available, at least 1."""
     shapes = jax.eval_shape(_start(streams, make_model), _stack([learner]))
     return max(1, int(_MEMORY_SHARE * available_memory() / bytes_of(shapes)))
-
-
-def available_memory() -> int:
-    """Return the bytes that are free on the device, or for this process if the device computes in its memory."""
-    statistics = jax.devices()[0].memory_stats() or {}
-    if "bytes_limit" in statistics:
-        return statistics["bytes_limit"] - statistics["bytes_in_use"]
-    return free_memory()
 
 
 def _start(streams: SeedStreams, make_model: MakeModel) -> Callable[[Learner[Any]], Progress]:

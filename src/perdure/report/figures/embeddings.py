@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
+from perdure.metrics.transfer import mean_and_interval
 from perdure.records.embeddings import EmbeddingResult, EmbeddingsRecord
-from perdure.report.figures.style import WIDTH, colour_of, literal, tidy
+from perdure.report.figures.style import WIDTH, colour_of, label_of_axis, literal, tidy
 
 _MARKERS = "os^Dv<>P"
 
@@ -32,21 +33,23 @@ def methods_side_by_side(title: str, methods: Mapping[str, Sequence[EmbeddingRes
     for place, (method, own) in enumerate(methods.items()):
         colour, marker = colour_of(place), _MARKERS[place % len(_MARKERS)]
         mean = 100 * np.mean([it.curve for it in own], axis=0)
-        curves.plot(own[0].rows, mean, color=colour, marker=marker, markersize=4, linewidth=1.5, label=method)
+        rows = np.mean([it.rows for it in own], axis=0)  # classes that end there may differ in size from seed to seed
+        curves.plot(rows, mean, color=colour, marker=marker, markersize=4, linewidth=1.5, label=method)
         cost = float(np.mean([it.microseconds for it in own]))
-        held_out = [100 * it.held_out for it in own]
-        costs.plot([cost, cost], [min(held_out), max(held_out)], color=colour, linewidth=1)
-        costs.plot([cost], [float(np.mean(held_out))], color=colour, marker=marker, markersize=7, linestyle="none")
+        held_out = mean_and_interval([100 * it.held_out for it in own])
+        half_width = None if np.isnan(held_out.ci95) else held_out.ci95
+        costs.errorbar([cost], [held_out.mean], half_width, color=colour, marker=marker, markersize=7, linewidth=1)
     curves.set_title("Held-out examples of the classes so far", loc="left", size=10)
     curves.set_xlabel("Examples learned")
-    curves.set_ylabel("Accuracy")
     curves.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     curves.xaxis.set_major_locator(MaxNLocator(5))
     curves.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
     curves.yaxis.set_major_formatter(PercentFormatter(decimals=0))
     curves.margins(x=0.03)
     costs.set_title("At the end, and what it costs", loc="left", size=10)
-    costs.set_xlabel("µs of CPU time to learn an example")
+    n_seeds = len(next(iter(methods.values())))
+    interval = f"\n(bars: 95 % interval, {n_seeds} seeds)" if n_seeds > 1 else ""
+    costs.set_xlabel(f"µs of CPU time to learn an example{interval}")
     costs.set_xscale("log")
     costs.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     costs.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -54,6 +57,7 @@ def methods_side_by_side(title: str, methods: Mapping[str, Sequence[EmbeddingRes
     costs.margins(x=0.3)
     for axes in (curves, costs):
         tidy(axes, grid="y")
+    curves.set_ylabel(label_of_axis("Accuracy", curves))
     figure.legend(*curves.get_legend_handles_labels(), loc="outside lower left", ncols=6, frameon=False, fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", size=11)
     return figure

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from perdure.streams.raw.reading import GET_ANOTHER
 from perdure.streams.raw.registry import DataError
+from perdure.streams.raw.zips import DAMAGE, count_entries
 
 LARGEST_PICTURE = 1 << 16
 """Bytes of a compressed picture; more is no drawing."""
@@ -31,14 +32,9 @@ LARGEST_MEMBER = 160 << 20
 MAX_UNPACKED = 1 << 28
 """Bytes of everything that is in a tar archive; CIFAR-100's have 187 millions."""
 
-# zipfile raises RuntimeError for a password and, as NotImplementedError, for a compression that it does not know; the
-# others for damage: in the directory, in a compressed member, at the end, and as a place that cannot be sought.
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError)
 # Pillow's for damage, by three names, after where it is.
 _PICTURE_ERRORS = (OSError, SyntaxError, ValueError)
 _PIECE = 1 << 20
-_DIRECTORY_ENTRY = b"PK\x01\x02"
-"""What each entry of a zip archive's directory begins with."""
 
 
 def zip_pictures(content: bytes, where: str) -> Iterator[tuple[str, Image.Image]]:
@@ -51,8 +47,7 @@ def zip_pictures(content: bytes, where: str) -> Iterator[tuple[str, Image.Image]
     Raises:
         DataError: if the archive or a picture is damaged or too large, or there are too many pictures.
     """
-    # Counted before the directory is read, whose entries take ten times their size in memory.
-    if (n_members := content.count(_DIRECTORY_ENTRY)) > MAX_PICTURES:
+    if (n_members := count_entries(BytesIO(content))) > MAX_PICTURES:
         raise DataError(f"{where} has {n_members:,} members, expected at most {MAX_PICTURES:,}; {GET_ANOTHER}")
     n_pixels = 0
     try:
@@ -74,7 +69,7 @@ def zip_pictures(content: bytes, where: str) -> Iterator[tuple[str, Image.Image]
             yield member.filename, picture
     except DataError:
         raise
-    except _ZIP_ERRORS as error:
+    except DAMAGE as error:
         raise DataError(f"{where} is a damaged zip archive ({error}), expected a whole one; {GET_ANOTHER}") from error
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,22 +10,30 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perdure.storage.reading import ContentError, open_file, shortened
+from perdure.streams.raw.npz import open_npz
+from perdure.streams.raw.parquet import (
+    BATCH_BYTES,
+    check_flat,
+    column_values,
+    count_numbers,
+    open_parquet,
+    read_batches,
+)
+from perdure.streams.raw.piece import PIECE, check_different, listed_names
 from perdure.streams.raw.tables import read_pieces, without
 
 MAX_BYTES = 2**31
-"""Most bytes of an array, or of a table's features as float32."""
-MAX_MEMBERS = 10_000
-"""Arrays of an archive at most: their names are kept."""
+"""Most bytes of a table's features as float32."""
 TEST = "test_"
 """What the names of the held-out arrays of an archive begin with."""
 
 _TABLES = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl")
-_DIRECTORY_ENTRY = b"PK\x01\x02"
-"""What each entry of a zip archive's directory begins with."""
-_PIECE = 1 << 20
-_SHOWN = 12
-# As in `perdure.streams.raw.archives`: a password, an unknown compression, damage.
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+_BYTES = 4
+"""Of a feature as float32."""
+_NO_NUMBERS = (TypeError, ValueError, OverflowError)
+"""What NumPy raises for values that are none."""
+_CHARACTER_BYTES = 4
+"""Of a character in an array of texts."""
 
 
 class RawEmbeddings(NamedTuple):
@@ -40,6 +45,8 @@ class RawEmbeddings(NamedTuple):
     test_y: Any = None
     task: Any = None
     """Task of each example, if it was requested."""
+    columns: tuple[str, ...] = ()
+    """Of a table, the names of the features; none if they are a column of lists."""
 
 
 def read_embeddings(
@@ -64,6 +71,11 @@ def read_embeddings(
     if ending not in _TABLES:
         remedy = "; np.savez('embeddings.npz', x=x, y=y) writes features and classes to one file"
         raise ContentError(f"{path} ends in {ending or 'nothing'!r}, expected .npz or {', '.join(_TABLES)}{remedy}")
+    if features is not None and ending != ".parquet":
+        raise ContentError(
+            f"features={features!r} was given for {path}, a table whose features are all columns but {label!r}, "
+            "expected none; leave it out, it names an array of .npz or a column of lists of .parquet"
+        )
     lists = _list_columns(path) if ending == ".parquet" else ()
     column = features or (lists[0] if len(lists) == 1 else None)
     if len(lists) > 1 and features is None:
@@ -77,98 +89,26 @@ def read_embeddings(
 
 
 def _of_archive(path: Path, features: str, label: str, task: str | None) -> RawEmbeddings:
-    try:
-        with open_file(path) as file:
-            _check_members(path, file)
-            with zipfile.ZipFile(file) as archive:
-                members = {it.filename.removesuffix(".npy"): it for it in archive.infolist()}
-                names = [features, label]
-                for part, name in (("features", features), ("label", label), ("task", task)):
-                    if name is not None and name not in members:
-                        raise ContentError(_no_array(path, archive, members, name, part))
-                tests = [TEST + name for name in names]
-                if sum(name in members for name in tests) == 1:
-                    there, missing = sorted(tests, key=lambda name: name not in members)
-                    raise ContentError(
-                        f"{path} has {there!r} and no {missing!r}, expected both or none: what is held out has "
-                        "features and classes; add the other one, or rename this one"
-                    )
-                names += [name for name in tests if name in members]
-                own_task = None if task is None else _array(path, archive, members[task], task)
-                return RawEmbeddings(*(_array(path, archive, members[name], name) for name in names), task=own_task)
-    except _ZIP_ERRORS as cause:
-        raise ContentError(
-            f"{path} is a damaged archive ({cause}), expected a whole one, as np.savez writes it; write or copy it "
-            "again"
-        ) from cause
-    except OSError as cause:
-        raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
-
-
-def _check_members(path: Path, file: Any) -> None:
-    """Check that an archive has few entries, before its directory is read, which takes ten times its size in memory."""
-    n_members, tail = 0, b""
-    while piece := file.read(_PIECE):
-        n_members += (tail + piece).count(_DIRECTORY_ENTRY)
-        tail = piece[1 - len(_DIRECTORY_ENTRY) :]
-    if n_members > MAX_MEMBERS:
-        raise ContentError(f"{path} has {n_members:,} arrays, expected at most {MAX_MEMBERS:,}")
-    file.seek(0)
-
-
-def _no_array(path: Path, archive: Any, members: Mapping[str, Any], name: str, part: str) -> str:
-    shown = [f"{shortened(it)!r} {_in_words(archive, member)}" for it, member in list(members.items())[:_SHOWN]]
-    more = f" and {len(members) - _SHOWN:,} more" if len(members) > _SHOWN else ""
-    return f"{path} has no array {name!r}; it has {', '.join(shown) or 'none'}{more}: {_name_it(part)}"
+    with open_npz(path) as archive:
+        names = [features, label]
+        for part, name in (("features", features), ("label", label), ("task", task)):
+            if name is not None and name not in archive:
+                raise ContentError(f"{path} has no array {name!r}; it has {archive.described()}: {_name_it(part)}")
+        tests = [TEST + name for name in names]
+        if sum(name in archive for name in tests) == 1:
+            there, missing = sorted(tests, key=lambda name: name not in archive)
+            raise ContentError(
+                f"{path} has {there!r} and no {missing!r}, expected both or none: what is held out has features and "
+                "classes; add the other one, or rename this one"
+            )
+        names += [name for name in tests if name in archive]
+        own_task = None if task is None else archive.read(task)
+        return RawEmbeddings(*map(archive.read, names), task=own_task)
 
 
 def _name_it(part: str, name: str = "NAME") -> str:
     """Return how to name the features or the classes of a file."""
     return f"give {part}={name!r}"
-
-
-def _in_words(archive: Any, member: Any) -> str:
-    try:
-        with archive.open(member) as file:
-            shape, dtype = _header(file)
-    except (ValueError, *_ZIP_ERRORS):
-        return "(no array)"
-    return f"{shape} {dtype}"
-
-
-def _header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
-
-
-def _array(path: Path, archive: Any, member: Any, name: str) -> np.ndarray:
-    where = f"{path}, array {name!r}"
-    try:
-        with archive.open(member) as file:
-            shape, dtype = _header(file)
-        if dtype.hasobject:
-            raise ContentError(
-                f"{where} holds Python objects, which are not unpickled, as they may run any code; save it as numbers "
-                f"or texts: np.savez(…, {name}={name}.astype(str)) for classes, .astype('float32') for features"
-            )
-        if dtype.names is not None:
-            raise ContentError(f"{where} is a table of the columns {dtype.names}, expected an array of one kind")
-        if (size := math.prod(shape) * dtype.itemsize) > MAX_BYTES:
-            raise ContentError(
-                f"{where} has shape {shape} and dtype {dtype}, so {size:,} bytes, expected at most {MAX_BYTES:,}; "
-                "save a part of the examples, or features as float16"
-            )
-        with archive.open(member) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except ContentError:
-        raise
-    except (ValueError, *_ZIP_ERRORS) as cause:
-        raise ContentError(
-            f"{where} cannot be read ({shortened(str(cause), 200)}), expected a whole array as np.savez writes it; "
-            "write or copy the file again"
-        ) from cause
 
 
 def _list_columns(path: Path) -> tuple[str, ...]:
@@ -184,62 +124,66 @@ def _is_list(types: Any, kind: Any) -> bool:
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Any]:
-    """Open a Parquet file while a block runs, and say of what is damaged in it which file it is.
-
-    It must be read with `use_threads=False`: PyArrow's threads may hold the file beyond the interpreter's end, which
-    aborts the process.
-    """
-    from pyarrow import ArrowException, parquet
-
     try:
         file = open_file(path)
     except OSError as cause:
         raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
-    try:
-        with file, parquet.ParquetFile(file) as table:
-            yield table
-    except (ArrowException, OSError) as cause:
-        raise ContentError(
-            f"{path} cannot be read: {shortened(str(cause), 200)}; expected a whole file in the Parquet format, so "
-            "write or copy it again"
-        ) from cause
+    with file, open_parquet(file, str(path)) as table:
+        check_different(table.schema_arrow.names, str(path))
+        yield table
 
 
 def _of_list_column(path: Path, column: str, label: str, task: str | None) -> RawEmbeddings:
-    import pyarrow as pa
-
+    where = f"{path}, column {column!r}"
     with _parquet(path) as table:
-        kinds = {it.name: it.type for it in table.schema_arrow}
-        for part, name in (("features", column), ("label", label), ("task", task)):
-            if name is not None and name not in kinds:
-                has = ", ".join(map(repr, list(kinds)[:_SHOWN]))
-                raise ContentError(f"{path} has no column {name!r}; it has {has}: {_name_it(part)}")
-        if not _is_list(pa.types, kinds[column]):
-            raise ContentError(
-                f"{path}, column {column!r} is of type {kinds[column]}, expected lists of numbers; leave --features "
-                "out to learn from all columns but the label"
-            )
-        parts, labels, tasks, size = [], [], [], 0
-        read = [column, label] if task is None else [column, label, task]
-        for batch in table.iter_batches(batch_size=1_024, columns=read, use_threads=False):
-            part = _rows_of_lists(batch.column(column), f"{path}, column {column!r}", sum(map(len, parts)), parts)
-            size = _bounded(path, size + part.nbytes)
-            parts.append(part)
-            labels += batch.column(label).to_pylist()
-            tasks += [] if task is None else batch.column(task).to_pylist()
-    if not parts:
-        raise ContentError(f"{path} has no rows, expected at least one; add rows, or give another file")
-    return RawEmbeddings(np.concatenate(parts), labels, task=None if task is None else tasks)
+        _check_list_column(path, table, column, label, task)
+        others = [label] if task is None else [label, task]
+        check_flat(table, others, str(path))
+        _bounded(path, _BYTES * count_numbers(table, column))
+        # The first row tells what the file may not: how long the lists are.
+        first = next(read_batches(table, [column], 1), None)
+        if first is None:
+            raise ContentError(f"{path} has no rows, expected at least one; add rows, or give another file")
+        width = _rows_of_lists(first.column(0), where, 0, None).shape[1]
+        _bounded(path, _BYTES * width * table.metadata.num_rows)
+        parts, labels, tasks, n_read = [], [], [], 0
+        for batch in read_batches(table, [column, *others], max(1, min(PIECE, BATCH_BYTES // (8 * width)))):
+            parts.append(_rows_of_lists(batch.column(column), where, n_read, width))
+            n_read += batch.num_rows
+            _bounded(path, _BYTES * width * n_read)
+            labels += _classes(path, batch, label)
+            tasks += [] if task is None else _classes(path, batch, task)
+    return _of_parts(path, parts, labels, tasks, label, task)
 
 
-def _rows_of_lists(column: Any, where: str, before: int, parts: Sequence[np.ndarray]) -> np.ndarray:
+def _check_list_column(path: Path, table: Any, column: str, label: str, task: str | None) -> None:
+    """Check by the schema alone, before anything is read, that a column has lists of numbers and others exist."""
     import pyarrow as pa
 
-    kind = column.type.value_type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-        raise ContentError(f"{where} has lists of type {kind}, expected numbers")
+    kinds = {it.name: it.type for it in table.schema_arrow}
+    for part, name in (("features", column), ("label", label), ("task", task)):
+        if name is not None and name not in kinds:
+            raise ContentError(f"{path} has no column {name!r}; it has {listed_names(kinds)}: {_name_it(part)}")
+    kind = kinds[column]
+    if not _is_list(pa.types, kind):
+        raise ContentError(
+            f"{path}, column {column!r} is of type {shortened(str(kind))}, expected lists of numbers; leave --features "
+            "out to learn from all columns but the label"
+        )
+    if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        raise ContentError(
+            f"{path}, column {column!r} has lists of type {shortened(str(kind.value_type))}, expected numbers"
+        )
+
+
+def _classes(path: Path, batch: Any, name: str) -> list[Any]:
+    return _listed(column_values(batch.column(name), f"{path}, column {name!r}", is_text=False, is_class=True))
+
+
+def _rows_of_lists(column: Any, where: str, before: int, expected: int | None) -> np.ndarray:
+    """Return lists as rows; the first tells how long they are if nothing else does."""
     lengths = [len(it) if it.is_valid else -1 for it in column]
-    expected = parts[0].shape[1] if parts else lengths[0]
+    expected = lengths[0] if expected is None else expected
     wrong = next((row for row, it in enumerate(lengths) if it != expected or it < 1), None)
     if wrong is not None:
         found = "missing" if lengths[wrong] < 0 else f"a list of {lengths[wrong]} numbers"
@@ -263,31 +207,64 @@ def _of_number_columns(path: Path, label: str, task: str | None) -> RawEmbedding
         remedy = "" if len(taken) > 1 else f": {_name_it('label')}"
         columns, own = without(piece, taken, str(path), remedy)
         names = names or list(columns)
-        part = np.stack([_numbers(path, name, columns.get(name)) for name in names], axis=1)
+        part = np.stack([_numbers(path, name, columns.get(name), piece.first_row) for name in names], axis=1)
         size = _bounded(path, size + part.nbytes)
         parts.append(part)
         labels += _listed(own[0])
         tasks += _listed(own[-1])
-    return RawEmbeddings(np.concatenate(parts), labels, task=None if task is None else tasks)
+    return _of_parts(path, parts, labels, tasks, label, task)._replace(columns=tuple(names))
+
+
+def _of_parts(
+    path: Path, parts: list[np.ndarray], labels: list[Any], tasks: list[Any], label: str, task: str | None
+) -> RawEmbeddings:
+    _check_lengths(path, label, labels)
+    if task is None:
+        return RawEmbeddings(np.concatenate(parts), labels)
+    _check_lengths(path, task, tasks)
+    return RawEmbeddings(np.concatenate(parts), labels, task=tasks)
+
+
+def _check_lengths(path: Path, name: str, texts: list[Any]) -> None:
+    """Check that texts fit an array, in which each takes as much room as the longest."""
+    row, longest = max(enumerate(len(it) if isinstance(it, str) else 0 for it in texts), key=lambda it: it[1])
+    if _CHARACTER_BYTES * longest * len(texts) > MAX_BYTES:
+        raise ContentError(
+            f"{path}, column {name!r} has a text of {longest:,} characters in row {row + 1}, counted from 1, expected "
+            f"the name of a class, of at most {MAX_BYTES // (_CHARACTER_BYTES * len(texts)):,}; shorten it"
+        )
 
 
 def _listed(values: Any) -> list[Any]:
     return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 
-def _numbers(path: Path, name: str, values: Any) -> np.ndarray:
+def _numbers(path: Path, name: str, values: Any, first_row: int) -> np.ndarray:
     where = f"{path}, column {name!r}"
     if values is None:
         raise ContentError(f"{where} is absent from some rows, expected every feature in every row")
     try:
-        with np.errstate(over="ignore"):  # infinite features are refused by row and column
-            return np.asarray(values, np.float32)
-    except (TypeError, ValueError) as cause:
-        wrong = next((it for it in values if not isinstance(it, int | float | np.number)), None)
+        return _as_features(values)
+    except _NO_NUMBERS as cause:
+        row = next(row for row, it in enumerate(values) if not _is_feature(it))
         raise ContentError(
-            f"{where} holds {shortened(repr(wrong))}, expected numbers, the features of a network; leave the column "
-            "out of the file, or learn from it with perdure stream, which takes texts too"
+            f"{where} holds {shortened(repr(values[row]))} in row {first_row + row}, counted from 1, expected numbers, "
+            "the features of a network; correct it, leave the column out of the file, or learn from it with perdure "
+            "stream, which takes texts too"
         ) from cause
+
+
+def _as_features(values: Any) -> np.ndarray:
+    with np.errstate(over="ignore"):  # infinite features are refused by row and column
+        return np.asarray(values, np.float32)
+
+
+def _is_feature(value: Any) -> bool:
+    try:
+        _as_features([value])
+    except _NO_NUMBERS:
+        return False
+    return True
 
 
 def _bounded(path: Path, size: int) -> int:

@@ -15,6 +15,15 @@ LONGEST_LINE = 10_000_000
 """Characters."""
 
 
+_BINARY = {
+    "PK\x03\x04": ("a zip archive, as NumPy and spreadsheets write them", ".npz if np.savez wrote it"),
+    "PAR1": ("a Parquet file", ".parquet"),
+    "\udc93NUMPY": ("an array of NumPy", ".npy and pack it with its classes by np.savez"),
+    "\x1f\udc8b": ("compressed with gzip", ".gz and unpack it with gunzip"),
+}
+"""What files of other kinds begin with, as lines have it."""
+
+
 def text_lines(file: Any, name: str) -> Iterator[str]:
     """Yield the lines of a file with their ends; a byte order mark at its beginning is passed over.
 
@@ -55,6 +64,12 @@ def _is_utf8(line: str) -> bool:
 
 def _not_utf8(line: str, number: int, name: str) -> ContentError:
     path = Path(name)
+    begin = next((it for it in _BINARY if number == 1 and line.startswith(it)), None)
+    if begin is not None:
+        kind, ending = _BINARY[begin]
+        return ContentError(
+            f"{name} is {kind}, expected text in UTF-8; give it the ending {ending}, or export a CSV file"
+        )
     source, target = shlex.quote(name), shlex.quote(str(path.with_stem(f"{path.stem}-utf8")))
     if "\0" not in line:
         return ContentError(

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from perdure.storage.reading import ContentError
+from perdure.storage.reading import ContentError, shortened
 
 PIECE = 1_024
 """Rows of a piece at most."""
+_SHOWN = 12
 
 
 class Piece(NamedTuple):
@@ -45,3 +46,10 @@ def check_different(names: Iterable[str], where: str) -> None:
         raise ContentError(
             f"{where} has {times} columns named {name!r}, expected different names; rename or remove all but one"
         )
+
+
+def listed_names(names: Iterable[str]) -> str:
+    """Return the names of columns as a message lists them, the first of many."""
+    found = list(names)
+    more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+    return f"{', '.join(shortened(repr(it)) for it in found[:_SHOWN]) or 'none'}{more}"

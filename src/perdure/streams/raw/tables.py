@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import io
 import json
-import math
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -13,12 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from perdure.storage.reading import ContentError, open_file
-from perdure.streams.raw.delimited import as_floats, read_delimited
+from perdure.streams.raw.delimited import read_delimited
 from perdure.streams.raw.lines import text_lines
-from perdure.streams.raw.piece import PIECE, Piece, check_different, share_read
+from perdure.streams.raw.parquet import check_flat, column_values, open_parquet, read_batches
+from perdure.streams.raw.piece import PIECE, Piece, check_different, listed_names, share_read
 
 STANDARD_INPUT = "-"
 
@@ -92,7 +90,7 @@ def without(piece: Piece, names: Sequence[str], source: str, remedy: str = "") -
     for name in names:
         if name not in columns:
             near = get_close_matches(name, columns, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, columns)) or 'none'}{remedy}"
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {listed_names(columns)}{remedy}"
             raise ContentError(f"{source} has no column {name!r}; {hint}")
     taken = [columns.pop(name) for name in dict.fromkeys(names)]
     if not columns:
@@ -125,66 +123,20 @@ class _Raw(io.RawIOBase):
 
 
 def _of_parquet(file: Any, name: str, texts: Collection[str], classes: str | None) -> Iterator[Piece]:
-    from pyarrow import ArrowException, parquet
-
-    try:
-        with parquet.ParquetFile(file) as table:
-            check_different(table.schema_arrow.names, name)
-            n_rows, row = max(table.metadata.num_rows, 1), 1
-            # One thread: PyArrow's others may close the file after the interpreter has ended, which aborts the process.
-            for batch in table.iter_batches(batch_size=PIECE, use_threads=False):
-                columns = {
-                    column: _values(values, f"{name}, column {column!r}", column in texts, column == classes)
-                    for column, values in zip(batch.schema.names, batch.columns, strict=True)
-                }
-                row += batch.num_rows
-                yield Piece(columns, row - batch.num_rows, batch.num_rows, (row - 1) / n_rows)
-    except (ArrowException, OSError) as cause:
-        raise ContentError(
-            f"{name} cannot be read: {cause}; expected a whole file in the Parquet format, so write or copy it again"
-        ) from cause
-
-
-def _values(column: Any, where: str, is_text: bool, is_class: bool) -> Sequence[Any] | np.ndarray:
-    """Return the values of a column of PyArrow; whole numbers exactly."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = column.type
-    if pa.types.is_nested(kind):
-        raise ContentError(f"{where} is of type {kind}, expected numbers or texts; write its parts as columns")
-    if pa.types.is_decimal(kind) and not is_text:
-        column = column.cast(pa.decimal256(76, 0) if kind.scale == 0 else pa.float64())
-        kind = column.type
-    is_moment = pa.types.is_date(kind) or pa.types.is_timestamp(kind)
-    if is_text or not (_is_number(kind) or pa.types.is_boolean(kind) or is_moment) or (is_class and is_moment):
-        return _texts(column, where)
-    if is_moment:
-        return as_floats(column if pa.types.is_timestamp(kind) else column.cast(pa.timestamp("ms")))
-    if pa.types.is_boolean(kind) and is_class:
-        return column.to_pylist()
-    if pa.types.is_decimal(kind) or (pa.types.is_integer(kind) and column.null_count):
-        return [math.nan if it is None else int(it) for it in column.to_pylist()]
-    return column.to_numpy() if pa.types.is_integer(kind) else as_floats(column)
-
-
-def _texts(column: Any, where: str) -> list[str | None]:
-    import pyarrow as pa
-
-    try:
-        return column.cast(pa.string()).to_pylist()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as cause:
-        raise ContentError(
-            f"{where} is of type {column.type} and cannot be read as text ({cause}), expected numbers or texts in "
-            "UTF-8; convert it"
-        ) from cause
-
-
-def _is_number(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return any(it(kind) for it in (pa.types.is_integer, pa.types.is_floating, pa.types.is_null, pa.types.is_decimal))
+    with open_parquet(file, name) as table:
+        names = table.schema_arrow.names
+        check_different(names, name)
+        check_flat(table, names, name)
+        n_rows, row = max(table.metadata.num_rows, 1), 1
+        for batch in read_batches(table, names):
+            columns = {
+                column: column_values(
+                    values, f"{name}, column {column!r}", is_text=column in texts, is_class=column == classes
+                )
+                for column, values in zip(batch.schema.names, batch.columns, strict=True)
+            }
+            row += batch.num_rows
+            yield Piece(columns, row - batch.num_rows, batch.num_rows, (row - 1) / n_rows)
 
 
 def _of_json_lines(file: Any, name: str) -> Iterator[Piece]:
