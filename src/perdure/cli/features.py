@@ -101,8 +101,8 @@ def evaluate(
         typer.Option(
             help="What learns on the features, separated by commas: sgd, nearest-mean, gaussian, gaussian-map, lda, "
             "slda, ridge.",
-            show_default="sgd if the file holds a network for it (omniglot-small-anml, sine), gaussian, gaussian-map, lda "
-            "for GeMCL, else nearest-mean, lda",
+            show_default="sgd if the file holds a network for it (omniglot-small-anml, sine), "
+            "gaussian, gaussian-map and lda for GeMCL, else nearest-mean and lda",
         ),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs with each number of classes.")] = 50,
