@@ -85,7 +85,7 @@ def test_with_a_folder_the_message_says_how_to_resume(tmp_path):
 
 def test_what_stops_a_part_from_inside_is_told_the_same_way():
     def stop(n):
-        raise InterruptedRunError("stopped at position 7 of 9 examples", signal.SIGINT)
+        raise InterruptedRunError("stopped after 7 of 9 examples", signal.SIGINT)
 
     with pytest.raises(InterruptedRunError, match="stopped after 1 of 3 parts"):
         do_parts(before=stop)

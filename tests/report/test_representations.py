@@ -65,14 +65,14 @@ def test_learners_stand_beside_the_published_figures():
 
 def test_a_training_tells_what_it_has_taken():
     config = {"method": {"name": "OML"}, "domain": {"name": "SinePool"}}
-    summary = TrainingSummary(2000, 0.123456, 12.34, 20.0, 1.0, 700 * 2**20)
+    summary = TrainingSummary(2000, -0.123456, 12.34, 20.0, 1.0, 700 * 2**20)
     records = [
         TrainingRecord(Path("runs/[red]x"), config, summary),
         TrainingRecord(Path("runs/scratch"), config, replace(summary, best_score=-np.inf)),
         TrainingRecord(Path("runs/unfinished"), config, None),
     ]
     text = printed(training_table(records))
-    assert "[red]x 2,000 0.1235 12.3 700 OML on SinePool" in text
+    assert "[red]x 2,000 error 0.1235 12.3 700 OML on sine waves" in text
     assert "scratch 2,000 – 12.3 700" in text
     assert "unfinished" not in text
 

@@ -53,6 +53,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a representation; the same command continues one that was stopped."""
+    from perdure.cli.report import report_run
     from perdure.execution.drive import Driving
     from perdure.experiments.representations.plan import make_recipe
     from perdure.experiments.representations.train import train_recipe, training_loggers
@@ -83,7 +84,7 @@ def train(
         seed=seed,
         patience=patience,
     )
-    say(f"representation: {folder / 'representation.safetensors'}")
+    report_run(folder)
 
 
 EVALUATION_CLASSES = "10,50,75,100,150,200"
