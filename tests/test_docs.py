@@ -32,7 +32,8 @@ PAGES_WITH_CODE = [page for page in PAGES if "```python" in page.read_text(encod
 
 @pytest.mark.long
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.name)
-def test_examples_run(page):
+def test_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     names = {"__name__": "example"}
     with jax.numpy_dtype_promotion("standard"):  # as users have it; optax's Adam mixes types

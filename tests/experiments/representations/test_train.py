@@ -63,7 +63,7 @@ def test_progress_is_in_accuracies_or_in_errors_that_are_positive(domain, what, 
     updates = []
     options: dict[str, Any] = {"validate_every": 2, "progress": updates.append}
     train_representation(domain(), METHODS[0], steps=4, folder=tmp_path / "t", **options)
-    words = rf"loss \d+\.\d+, {what} \d+\.\d+ before learning, \d+\.\d+ after, best validation \d+\.\d+"
+    words = rf"loss \d+\.\d+, {what} \d+\.\d+ → \d+\.\d+, best validation \d+\.\d+"
     assert re.fullmatch(words, updates[-1].words)
 
 
