@@ -103,7 +103,7 @@ def test_the_legend_of_long_names_lies_within_the_figure(curves):
 
 def test_at_one_number_of_classes_no_point_hides_another():
     axes = accuracy_curves(at(CURVES, 10)).axes[0]
-    places = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "o"]
+    places = [np.asarray(line.get_xdata())[0] for line in axes.get_lines() if line.get_marker() == "o"]
     assert len(places) == len(set(places)) == len(CURVES)
     assert [it.get_text() for it in axes.get_xticklabels()] == ["10"]
 
