@@ -200,8 +200,10 @@ def _oracle_table(oracle: Mapping[str, Any]) -> str:
 def _sine_table(sines: Mapping[str, Any]) -> str:
     rows = []
     for title, found in sines.items():
+        if not found and title not in PUBLISHED_SINE:
+            continue  # a row would be empty
         cells = [_error(found.get(head, {}).get("error")) for head in ("sgd", "ridge")]
-        rows.append([title, *cells, str(PUBLISHED_SINE.get(title, ""))])
+        rows.append([title, *cells, str(PUBLISHED_SINE.get(title, "–"))])
     return aligned_markdown(["Features", "`sgd`", "`ridge`", "published, `sgd`"], rows, (0,))
 
 

@@ -15,6 +15,7 @@ import jax
 import pytest
 
 import perdure
+from perdure.representation.file import shipped_representations
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,7 +32,8 @@ PAGES_WITH_CODE = [page for page in PAGES if "```python" in page.read_text(encod
 
 @pytest.mark.long
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.name)
-def test_examples_run(page):
+def test_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     names = {"__name__": "example"}
     with jax.numpy_dtype_promotion("standard"):  # as users have it; optax's Adam mixes types
@@ -195,6 +197,12 @@ def test_the_gallery_has_every_figure():
     gallery = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
     figures = [it for it in (ROOT / "docs" / "figures").iterdir() if it.suffix != ".svg"]
     assert [it.name for it in figures if f"figures/{it.name})" not in gallery] == []
+
+
+def test_the_page_on_representations_lists_those_that_come_with_perdure():
+    page = (ROOT / "docs" / "representations.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `((?:omniglot|sine)[\w-]*)` ", page, re.MULTILINE)
+    assert sorted(listed) == shipped_representations()
 
 
 def test_the_repository_has_one_address(hooks):

@@ -129,3 +129,10 @@ def test_figures_are_drawn_once_all_their_curves_were_measured():
     labels = {name: it.axes[0].get_legend_handles_labels()[1] for name, it in page.figures(numbers)}
     assert labels.keys() == {"oml-classes", "oml-sine"}
     assert labels["oml-sine"] == ["OML, ridge", "OML, sgd", "pretraining, ridge", "pretraining, sgd"]
+
+
+def test_features_of_which_nothing_is_known_have_no_row_of_sine_waves():
+    measured = {"sines": {"sine-untrained": {"heads": {"sgd": {"error": [1.0, 0.5, 1.5]}}}}}
+    without, having = page.tables({})["sine"], page.tables(measured)["sine"]
+    assert "untrained" not in without
+    assert "untrained" in having

@@ -1,8 +1,12 @@
 """`perdure features` as a user meets it."""
 
+import re
+
 import pytest
 
 from perdure.records.evaluation import ClassResult, EvaluationRecord
+from perdure.representation.file import load_representation
+from perdure.representation.heads import HEADS, default_heads
 
 pytestmark = [pytest.mark.long, pytest.mark.optimized]
 
@@ -56,6 +60,21 @@ def test_an_evaluation_leaves_a_record_and_figures(perdure, tmp_path, real_omnig
     results = [it for it in evaluation.results if isinstance(it, ClassResult)]
     assert [(it.head, it.rate is None, len(it.held_out)) for it in results] == [("sgd", False, 3), ("lda", True, 3)]
     assert (tmp_path / "figures" / "classes.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("omniglot-small-pretraining", "else nearest-mean and lda"),
+        ("omniglot-small-anml", "sgd if the file holds a network for it (omniglot-small-anml, sine)"),
+        ("sine", "sgd if the file holds a network for it (omniglot-small-anml, sine)"),
+        ("omniglot-small-gemcl", "gaussian, gaussian-map and lda for GeMCL"),
+    ],
+)
+def test_help_names_the_heads_that_are_taken(name, heads, typed):
+    text = " ".join(typed("features", "evaluate", "--help").stdout.replace("│", " ").split())
+    assert heads in text
+    assert set(default_heads(load_representation(name).model)) == set(re.findall("|".join(HEADS[::-1]), heads))
 
 
 @pytest.mark.parametrize(

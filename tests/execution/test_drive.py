@@ -171,10 +171,10 @@ def test_a_request_to_stop_is_met_after_the_stretch_with_a_checkpoint(in_folder,
     with pytest.raises(InterruptedRunError) as stopped:
         in_folder(job, checkpoint_seconds=1e9)
     how = "resume with `perdure resume run`, or with the call or command that began it"
-    assert str(stopped.value) == f"stopped at position 4 of 10 numbers; {how}"
+    assert str(stopped.value) == f"stopped after 4 of 10 numbers; {how}"
     assert stopped.value.signal_number == number
     assert in_folder.checkpoints() == [4]
-    assert in_folder.log() == ["stopped at position 4 of 10 numbers"]
+    assert in_folder.log() == ["stopped after 4 of 10 numbers"]
     again = Sum(10, (0, 4))
     in_folder(again)
     assert again.stretches[0][0] == 4
@@ -185,7 +185,7 @@ def test_a_request_to_stop_is_met_after_the_stretch_with_a_checkpoint(in_folder,
 
 def test_a_request_to_stop_without_a_folder_says_that_nothing_is_kept(stretches_of):
     stretches_of(4)
-    with pytest.raises(InterruptedRunError, match=r"^stopped at position 4 of 10 numbers; nothing is kept of"):
+    with pytest.raises(InterruptedRunError, match=r"^stopped after 4 of 10 numbers; nothing is kept of"):
         drive(Sum(10, at=stopping(signal.SIGTERM, 4)), QUIET)
 
 
@@ -196,7 +196,7 @@ def test_a_request_to_stop_at_the_end_lets_the_job_finish(in_folder):
 
 
 def test_numbers_are_grouped_in_what_is_said(in_folder):
-    with pytest.raises(InterruptedRunError, match=r"^stopped at position 1,234 of 2,000 numbers; "):
+    with pytest.raises(InterruptedRunError, match=r"^stopped after 1,234 of 2,000 numbers; "):
         in_folder(Sum(2000, (1234,), at=stopping(signal.SIGTERM, 1234)))
     in_folder(Sum(2000, (1234,)))
     assert in_folder.log()[1] == "resumed from position 1,234 of 2,000 numbers"

@@ -53,6 +53,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a representation; the same command continues one that was stopped."""
+    from perdure.cli.report import report_run
     from perdure.execution.drive import Driving
     from perdure.experiments.representations.plan import make_recipe
     from perdure.experiments.representations.train import train_recipe, training_loggers
@@ -83,7 +84,7 @@ def train(
         seed=seed,
         patience=patience,
     )
-    say(f"representation: {folder / 'representation.safetensors'}")
+    report_run(folder)
 
 
 EVALUATION_CLASSES = "10,50,75,100,150,200"
@@ -101,7 +102,8 @@ def evaluate(
         typer.Option(
             help="What learns on the features, separated by commas: sgd, nearest-mean, gaussian, gaussian-map, lda, "
             "slda, ridge.",
-            show_default="what each was trained for",
+            show_default="sgd if the file holds a network for it (omniglot-small-anml, sine), "
+            "gaussian, gaussian-map and lda for GeMCL, else nearest-mean and lda",
         ),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs with each number of classes.")] = 50,

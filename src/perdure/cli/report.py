@@ -38,6 +38,8 @@ class Report(NamedTuple):
     """The same as a page; None for the tables as they are."""
     values: Sequence[Table] | None = None
     """The same with all digits; None for the tables of the page."""
+    representations: Sequence[Path] = ()
+    """Files of the trained representations."""
 
 
 class Choices(NamedTuple):
@@ -101,8 +103,11 @@ def report_run(folder: Path) -> None:
     from perdure.records.listing import load_record
 
     record = load_record(folder)
-    _show([_BY_KIND[record.config["kind"]]([record], Choices(folder / "figures"))])
-    say(f"record and figures: {folder}")
+    shown = _BY_KIND[record.config["kind"]]([record], Choices(folder / "figures"))
+    _show([shown])
+    for path in shown.representations:
+        say(f"representation: {path}")
+    say(f"{'record and figures' if shown.figures else 'record'}: {folder}")
 
 
 def _show(reports: Sequence[Report]) -> None:
@@ -200,9 +205,10 @@ def _studies(records: Sequence[Any], choices: Choices) -> Report:
 
 
 def _trainings(records: Sequence[Any], choices: Choices) -> Report:
+    from perdure.records.representation import NETWORK
     from perdure.report.representations import training_table
 
-    return Report([training_table(records)])
+    return Report([training_table(records)], representations=[it.folder / NETWORK for it in records])
 
 
 def _evaluations(records: Sequence[Any], choices: Choices) -> Report:

@@ -225,7 +225,7 @@ class _Loop:
 
     def _broken_off(self, error: BrokenOffError) -> BrokenOffError:
         job = self._job
-        message = f"{error}; stopped at position {job.position:,} of {job.length:,} {job.unit}"
+        message = f"{error}; stopped after {job.position:,} of {job.length:,} {job.unit}"
         if self._folder is None:
             return BrokenOffError(f"{message}; nothing is kept of a run without a folder")
         self._folder.log(message)
@@ -233,7 +233,7 @@ class _Loop:
 
     def _interrupted(self, signal_number: int) -> InterruptedRunError:
         job = self._job
-        where = f"stopped at position {job.position:,} of {job.length:,} {job.unit}"
+        where = f"stopped after {job.position:,} of {job.length:,} {job.unit}"
         if self._folder is None:
             return InterruptedRunError(f"{where}; nothing is kept of a run without a folder", signal_number)
         self._folder.log(where)

@@ -13,19 +13,42 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from perdure.core import PerdureWarning
 from perdure.execution.progress import ProgressUpdate, Watch, job_progress
 from perdure.machine.signals import InterruptedRunError, StopRequests
 from perdure.records.folder import RunFolder
 
-Advanced = Callable[[int], None]
-"""Is called often, with the number of units done since the last call; raises an error after a stop request."""
+
+@runtime_checkable
+class Advanced(Protocol):
+    """Is called often, with the number of units done since the last call; raises an error after a stop request."""
+
+    def __call__(self, n: int, stage: str = "", /) -> None:
+        """Take note of units, and of the stage in a few words, where something is done that is no unit."""
+        ...
+
+
+class Finished(NamedTuple):
+    """How many parts are finished."""
+
+    n: int
+    of: int
+    parts: str
+    """What they are, in the plural."""
+
+    def __str__(self) -> str:
+        return f"{self.n} of {self.of} {self.parts}"
+
+    def where(self) -> str:
+        """Return where work was stopped."""
+        return f"stopped after {self}" if self.n else f"stopped before the first of {self.of} {self.parts} was finished"
 
 
 @contextmanager
 def parts_progress(
-    label: str, total: int, unit: str, how_far: Callable[[], str], *, folder: RunFolder | None, show: bool | Watch
+    label: str, total: int, unit: str, how_far: Callable[[], Finished], *, folder: RunFolder | None, show: bool | Watch
 ) -> Iterator[Advanced]:
     """Show progress and notice stop requests while a block does part after part.
 
@@ -33,7 +56,7 @@ def parts_progress(
         label: the work in a few words.
         total: units of all parts still to do.
         unit: what is counted, in the plural.
-        how_far: returns how many parts are finished, in words: "3 of 12 combinations".
+        how_far: returns how many parts are finished.
         folder: where finished parts are kept; None if they are not.
         show: show a progress bar; or a function to which progress is reported.
 
@@ -43,26 +66,29 @@ def parts_progress(
     position, began = 0, time.monotonic()
     with StopRequests() as stop, job_progress(label, 0, total, unit, show=show) as report:
 
-        def advanced(n: int) -> None:
+        def show_position(words: str) -> None:
+            report(ProgressUpdate(position, total, position / (time.monotonic() - began), words))
+
+        def advanced(n: int, stage: str = "", /) -> None:
             nonlocal position
             position += n
-            report(ProgressUpdate(position, total, position / (time.monotonic() - began), how_far()))
+            show_position(stage or str(how_far()))
             if stop.received is not None:
                 raise InterruptedRunError("stopped", stop.received)
 
         try:
             yield advanced
         except InterruptedRunError as stopped:
-            where = f"stopped after {how_far()}"
+            where = how_far().where()
             if folder is None:
                 message = f"{where}; nothing is kept of work without a folder"
             else:
                 folder.log(where)
-                message = (
-                    f"{where}; those are kept in {folder.path}: resume with `{resume_command(folder.path)}`, or with "
-                    "the call or command that began it"
-                )
+                kept = f"; those are kept in {folder.path}: resume" if how_far().n else ": begin again"
+                how = f"`{resume_command(folder.path)}`, or with the call or command that began it"
+                message = f"{where}{kept} with {how}"
             raise InterruptedRunError(message, stopped.signal_number) from stopped
+        show_position(str(how_far()))  # the last part was finished after it had advanced
 
 
 def resume_command(folder: Path) -> str:

@@ -19,6 +19,8 @@ from perdure.storage.reading import ContentError, entry, read_json
 KIND = "representation"
 NETWORK = "representation.safetensors"
 _RECIPE = "recipe.json"
+_DOMAINS = {"SinePool": "sine waves", "ImageClasses": "classes of images"}
+"""In words."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,22 @@ class TrainingRecord:
 
     @property
     def title(self) -> str:
-        """The training in a few words: "OML on ImageClasses"."""
-        return f"{self.config['method']['name']} on {self.config['domain']['name']}"
+        """The training in a few words: "OML on classes of images"."""
+        return training_title(self.config)
+
+    @property
+    def best_validation(self) -> str | None:
+        """The best validation in words: an error on sine waves, else an accuracy; None if there was none."""
+        if self.summary is None or self.summary.best_score == float("-inf"):
+            return None
+        score = self.summary.best_score
+        return f"error {-score:.4g}" if self.config["domain"]["name"] == "SinePool" else f"{score:.4g}"
+
+
+def training_title(config: Mapping[str, Any]) -> str:
+    """Return what a training's config describes, in a few words."""
+    domain = config["domain"]["name"]
+    return f"{config['method']['name']} on {_DOMAINS.get(domain, domain)}"
 
 
 def write_training_summary(folder: Path, summary: TrainingSummary) -> None:

@@ -59,15 +59,16 @@ def learners_table(figures: Sequence[LearnerFigure]) -> Table:
 def training_table(records: Sequence[TrainingRecord]) -> Table:
     """Return a row for each finished training: steps taken, best validation score, time and memory."""
     table = _table(
-        ["Steps", "Best score", "Training s", "Peak MiB"],
-        "Best score: on validation classes or functions, after adapting to them; the network that had it is kept.",
+        ["Steps", "Validation", "Training s", "Peak MiB"],
+        "Validation: accuracy on validation classes, as a fraction, or mean squared error on validation functions, "
+        "after adapting to them; the network that was best is kept.",
         first="Training",
     )
     for record in records:
         if record.summary is None:
             continue
         it = record.summary
-        score = "–" if np.isinf(it.best_score) else f"{it.best_score:.4g}"
+        score = record.best_validation or "–"
         name = Text(f"{record.folder.name}\n{record.title}")
         table.add_row(name, f"{it.steps:,}", score, f"{it.training_seconds:.1f}", f"{it.peak_memory_bytes / 2**20:.0f}")
     return table

@@ -49,6 +49,11 @@ class Domain(eqx.Module):
     def loss(self) -> Loss:
         """Loss of the outputs for one example."""
 
+    @property
+    @abstractmethod
+    def in_errors(self) -> bool:
+        """Is what counts an error, whose negative is the validation score, and not an accuracy?"""
+
 
 class ImageClasses(Domain):
     """Images of many classes: Omniglot, or the user's own."""
@@ -91,6 +96,11 @@ class ImageClasses(Domain):
     def loss(self) -> Loss:
         """Return cross entropy."""
         return cross_entropy
+
+    @property
+    def in_errors(self) -> bool:
+        """Return False: classes are recognised or not."""
+        return False
 
     def new_model(self, key: PRNGKeyArray) -> Representation:
         """Return convolutions and a head, before training.
@@ -166,6 +176,11 @@ class SinePool(Domain):
     def loss(self) -> Loss:
         """Return mean squared error."""
         return mean_squared_error
+
+    @property
+    def in_errors(self) -> bool:
+        """Return True: numbers are met more or less closely."""
+        return True
 
     def new_model(self, key: PRNGKeyArray) -> Representation:
         """Return dense layers and a head, before training."""

@@ -41,7 +41,7 @@ def closed_form_head(name: str, model: Representation) -> Head[Any]:
 
 
 def default_heads(model: Representation) -> tuple[str, ...]:
-    """Return the names of the heads that a representation was trained for."""
+    """Return the names of the heads that learn on a representation unless told otherwise: what its file is made for."""
     if isinstance(model.head, MLP):
         return (SGD,)
     return ("nearest-mean", "lda") if model.head is None else ("gaussian", "gaussian-map", "lda")

@@ -5,7 +5,7 @@ Source: Javed & White (2019), section 4.1, and their released code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -35,12 +35,27 @@ class SineTrajectory(NamedTuple):
 def sine_run(
     model: Representation, trajectory: SineTrajectory, rate: Rate, key: PRNGKeyArray, *, fresh: bool, oracle: bool
 ) -> Float[Array, "functions functions"]:
-    """Return the mean squared error after learning function i, of function j, for each i and j.
+    """Return the mean squared error after learning function i, of function j, for each i and j; see `sine_runs`."""
+    return sine_runs(model, trajectory, jnp.asarray(rate)[None], key, fresh=fresh, oracle=oracle)[0]
+
+
+def sine_runs(
+    model: Representation,
+    trajectory: SineTrajectory,
+    rates: Float[Array, " rates"],
+    key: PRNGKeyArray,
+    *,
+    fresh: bool,
+    oracle: bool,
+) -> Float[Array, "rates functions functions"]:
+    """Return, for each rate, the mean squared error after learning function i, of function j, for each i and j.
+
+    Features, which take most of the time, are computed once for all rates.
 
     Args:
         model: encoder, which stays as it is, and head, which learns.
         trajectory: how long it is.
-        rate: learning rate of SGD on the head.
+        rates: learning rates of SGD on the head.
         key: draws the functions and their examples, and the head's weights if they are redrawn.
         fresh: redraw the head's weights?
         oracle: show the batches in random order? Then every row but the last says little.
@@ -48,31 +63,43 @@ def sine_run(
     *data_keys, head_key, order_key = jax.random.split(key, 5)
     shown = shown_sines(model, trajectory, data_keys, order_key if oracle else None)
     head = fresh_head(network_head(model), head_key) if fresh else network_head(model)
-    return errors_after_each(head, *shown, rate)
+    return jax.lax.map(lambda rate: errors_after_each(head, *shown, rate), rates)
 
 
-def closed_form_sine_run(
-    model: Representation, trajectory: SineTrajectory, head: Head[Any], key: PRNGKeyArray
-) -> Float[Array, "functions functions"]:
-    """Return the mean squared error after learning function i, of function j, for each i and j.
+def closed_form_sine_runs(
+    model: Representation,
+    trajectory: SineTrajectory,
+    make_head: Callable[[Array], Head[Any]],
+    penalties: Float[Array, " penalties"],
+    key: PRNGKeyArray,
+) -> Float[Array, "penalties functions functions"]:
+    """Return, for each penalty, the mean squared error after learning function i, of function j, for each i and j.
+
+    Features, which take most of the time, are computed once for all penalties.
 
     Args:
         model: whose encoder stays as it is.
         trajectory: how long it is; its batches are of no matter.
-        head: in closed form, which learns numbers, from nothing.
-        key: draws the functions and their examples, those of `sine_run`.
+        make_head: returns the head in closed form that has a penalty; it learns numbers, from nothing.
+        penalties: of the heads.
+        key: draws the functions and their examples, those of `sine_runs`.
     """
     *data_keys, head_key, _ = jax.random.split(key, 5)
     features, y, test_features, test_y = shown_sines(model, trajectory, data_keys)
     n, d = len(features), features.shape[-1]
 
-    def learn(state: Any, function: tuple[Any, ...]) -> tuple[Any, Float[Array, " functions"]]:
-        after = head.learn_all(state, *function)
-        outputs = head.scores(after, test_features.reshape(-1, d)).reshape(test_y.shape)
-        return after, jnp.mean((outputs - test_y) ** 2, axis=(1, 2))
+    def errors(penalty: Array) -> Float[Array, "functions functions"]:
+        head = make_head(penalty)
 
-    start = head.start(d, 1, features.dtype, head_key)
-    return jax.lax.scan(learn, start, (features.reshape(n, -1, d), y.reshape(n, -1, 1)))[1]
+        def learn(state: Any, function: tuple[Any, ...]) -> tuple[Any, Float[Array, " functions"]]:
+            after = head.learn_all(state, *function)
+            outputs = head.scores(after, test_features.reshape(-1, d)).reshape(test_y.shape)
+            return after, jnp.mean((outputs - test_y) ** 2, axis=(1, 2))
+
+        start = head.start(d, 1, features.dtype, head_key)
+        return jax.lax.scan(learn, start, (features.reshape(n, -1, d), y.reshape(n, -1, 1)))[1]
+
+    return jax.lax.map(errors, penalties)
 
 
 def shown_sines(

@@ -142,7 +142,7 @@ def test_a_stopped_run_ends_bit_identical(tmp_path, act_at, position):
     environments = [limited, lambda: limited(4, 12)]
     whole = played(environments, **schedule)
     act_at(position, lambda: signal.raise_signal(signal.SIGTERM), AgentJob)
-    with pytest.raises(InterruptedRunError, match=f"stopped at position {position}"):
+    with pytest.raises(InterruptedRunError, match=f"stopped after {position}"):
         played(environments, tmp_path / "r", **schedule)
     resumed = played(environments, tmp_path / "r", **schedule)
     np.testing.assert_array_equal(resumed.scores, whole.scores)
@@ -157,7 +157,7 @@ def test_an_environment_that_raises_stops_the_run_with_a_checkpoint_and_its_mess
         return limited(fails_at=failing[0])
 
     options = {"stages": [(0, 60)], "evaluate_every": 60, "episodes": 1}
-    words = r"step of the environment Corridor raised ValueError: the emulator is gone.*stopped at position 28 of 60"
+    words = r"step of the environment Corridor raised ValueError: the emulator is gone.*stopped after 28 of 60"
     with pytest.raises(BrokenOffError, match=words):
         perdure.run_agent(AGENT, make, folder=tmp_path / "r", seeds=2, progress=False, **options)
     assert [path.name[:12] for path in (tmp_path / "r" / "checkpoints").iterdir()] == [f"{28:012}"]

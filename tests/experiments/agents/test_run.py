@@ -82,7 +82,7 @@ def test_a_run_is_recorded_whole(tmp_path):
 def test_a_stopped_run_ends_bit_identical(tmp_path, act_at, position):
     whole = ran()
     act_at(position, lambda: signal.raise_signal(signal.SIGTERM), AgentJob)
-    stopped = rf"^stopped at position {position} of 80 frames; resume with `perdure resume \S+/r`, or with the call"
+    stopped = rf"^stopped after {position} of 80 frames; resume with `perdure resume \S+/r`, or with the call"
     with pytest.raises(InterruptedRunError, match=stopped):
         ran(tmp_path / "r")
     assert AgentRecord.load(tmp_path / "r").summary is None

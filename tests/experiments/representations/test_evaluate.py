@@ -16,7 +16,7 @@ from perdure.learners.ridge import Ridge
 from perdure.representation.class_protocol import class_run
 from perdure.representation.heads import HEADS
 from perdure.representation.network import ConvEncoder, DenseEncoder, Representation, he_head
-from perdure.representation.sine_protocol import SineTrajectory, closed_form_sine_run, shown_sines
+from perdure.representation.sine_protocol import SineTrajectory, closed_form_sine_runs, shown_sines
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,9 @@ def test_sines(waves):
 
 def test_ridge_regression_on_sine_waves_is_that_of_all_examples_at_once(waves):
     trajectory, key, penalty = SineTrajectory(functions=3, steps_each=5, batch_size=4, test_examples=20), 7, 0.001
-    errors = closed_form_sine_run(waves, trajectory, Ridge(penalty=penalty), jax.random.key(key))
+    errors = closed_form_sine_runs(
+        waves, trajectory, lambda it: Ridge(penalty=it), jnp.asarray([penalty]), jax.random.key(key)
+    )[0]
     features, y, test_features, test_y = (
         np.asarray(it, np.float64).reshape(3, -1, it.shape[-1])
         for it in shown_sines(waves, trajectory, jax.random.split(jax.random.key(key), 5)[:3])

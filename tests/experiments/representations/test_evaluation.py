@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import jax
@@ -16,7 +16,9 @@ import pytest
 from perdure.core import PerdureWarning
 from perdure.execution.apart import PartsError
 from perdure.execution.processes import Processes
+from perdure.experiments.representations import evaluate
 from perdure.experiments.representations import evaluation as evaluating
+from perdure.experiments.representations.evaluate import evaluate_classes
 from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec, resume_evaluation
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.errors import ResultsError
@@ -106,6 +108,32 @@ def test_an_evaluation_that_was_stopped_resumes_with_what_is_missing(places, tmp
     assert as_json(evaluate_all(spec_of(places), folder, progress=False)) == as_json(whole)
     assert calls == [2, 4, 3][n_done:]
     assert as_json(EvaluationRecord.load(folder).evaluations) == as_json(whole)
+
+
+def test_only_what_runs_show_is_encoded_and_stop_requests_are_noticed_between(places, monkeypatch):
+    encoded, updates = [], []
+    encode = evaluating.features_by_class
+    monkeypatch.setattr(evaluating, "_ENCODED_TOGETHER", 1)
+    monkeypatch.setattr(evaluating, "features_by_class", lambda m, it: encoded.append(len(it)) or encode(m, it))
+    spec = spec_of(places[:1], classes=[2], heads=["lda"], runs=1)
+    (whole,) = evaluate_all(spec, progress=updates.append)
+    assert encoded == [1, 1]  # of 6 classes
+    assert [it.words for it in updates][:2] == [f"encoding drawings of {n} of 2 classes" for n in (0, 1)]
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 20, 9, 9), dtype=np.uint8)
+    (alone,) = evaluate_classes(spec.models["small"], pictures, [2], head="lda", runs=1)
+    assert as_json([whole]) == as_json([replace(whole, results=[alone])])
+    monkeypatch.setattr(
+        evaluating, "features_by_class", lambda m, it: signal.raise_signal(signal.SIGTERM) or encode(m, it)
+    )
+    with pytest.raises(InterruptedRunError, match=r"^stopped before the first of 1 parts was finished"):
+        evaluate_all(spec, progress=False)
+
+
+def test_sine_waves_are_encoded_once_for_all_rates_and_progress_comes_between_runs(places, monkeypatch):
+    monkeypatch.setattr(evaluate, "seed_devices", lambda n: jax.local_devices()[:1])
+    updates = []
+    evaluate_all(spec_of(places[1:], runs=2), progress=updates.append)
+    assert [it.position for it in updates] == [5, 10, 15, 20, 25, 26, 27, 27]
 
 
 def test_heads_on_sine_waves_resume_one_by_one(places, tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """Training representations: what the folder holds, resuming bit for bit, what is refused."""
 
 import json
+import re
 import shutil
 import signal
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +58,15 @@ def test_every_method_trains_on_every_domain(domain, method, tmp_path):
     assert [leaf.shape for leaf in weights(trained)] == [leaf.shape for leaf in weights(untrained)]
 
 
+@pytest.mark.parametrize(("domain", "what"), [(image_domain, "accuracy"), (sine_domain, "error")])
+def test_progress_is_in_accuracies_or_in_errors_that_are_positive(domain, what, tmp_path):
+    updates = []
+    options: dict[str, Any] = {"validate_every": 2, "progress": updates.append}
+    train_representation(domain(), METHODS[0], steps=4, folder=tmp_path / "t", **options)
+    words = rf"loss \d+\.\d+, {what} \d+\.\d+ → \d+\.\d+, best validation \d+\.\d+"
+    assert re.fullmatch(words, updates[-1].words)
+
+
 def test_a_stopped_training_ends_bit_identical(tmp_path, act_at):
     def train(folder):
         return train_representation(
@@ -65,7 +76,7 @@ def test_a_stopped_training_ends_bit_identical(tmp_path, act_at):
     whole = train(tmp_path / "whole")
     for position in (2, 4, 6, 8):  # after each validation
         act_at(position, lambda: signal.raise_signal(signal.SIGTERM), TrainingJob)
-        with pytest.raises(InterruptedRunError, match=f"^stopped at position {position} of 9 steps; resume with `perd"):
+        with pytest.raises(InterruptedRunError, match=f"^stopped after {position} of 9 steps; resume with `perd"):
             train(tmp_path / "stopped")
     stopped = train(tmp_path / "stopped")
     for one, other in zip(weights(whole), weights(stopped), strict=True):

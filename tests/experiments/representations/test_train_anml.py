@@ -40,7 +40,7 @@ def test_a_stopped_training_ends_bit_identical(tmp_path, act_at):
     whole = train(tmp_path / "whole")
     for position in (4, 8):
         act_at(position, lambda: signal.raise_signal(signal.SIGTERM), TrainingJob)
-        with pytest.raises(InterruptedRunError, match=f"^stopped at position {position} of 9 steps"):
+        with pytest.raises(InterruptedRunError, match=f"^stopped after {position} of 9 steps"):
             train(tmp_path / "stopped")
     stopped = train(tmp_path / "stopped")
     for one, other in zip(jax.tree.leaves(whole.model), jax.tree.leaves(stopped.model), strict=True):

@@ -105,7 +105,7 @@ def test_after_a_stop_the_same_call_resumes(tmp_path):
     record = measure(study, ["slow"], tmp_path, engine=Processes(1), progress=False).record
     assert [it.folder for it in record.tables["slow"]] == [folder]
     log = (folder / "log.txt").read_text()
-    assert "stopped at position" in log
+    assert "stopped after" in log
     assert "resumed from position" in log
 
 

@@ -44,7 +44,7 @@ def test_a_run_asked_to_stop_saves_and_is_resumed(
 def test_a_run_without_a_folder_says_that_nothing_is_kept(quick_run, benchmark, one_by_one, act_at):
     act_at(2, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(
-        InterruptedRunError, match=r"^stopped at position 2 of 90 examples; nothing is kept of a run without a folder"
+        InterruptedRunError, match=r"^stopped after 2 of 90 examples; nothing is kept of a run without a folder"
     ):
         quick_run(Online(learning_rate=0.1), benchmark)
 
@@ -74,7 +74,7 @@ def test_processes_stop_and_are_resumed(tmp_path):
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
-        assert "InterruptedRunError: stopped at position" in errors.splitlines()[-1]
+        assert "InterruptedRunError: stopped after" in errors.splitlines()[-1]
     log = [line.partition(" ")[2] for line in (folder / "log.txt").read_text().splitlines()]
     assert [line.split()[0] for line in log] == ["started:", "stopped", "resumed", "stopped", "resumed", "stopped"]
     positions = [int(line.split()[3]) for line in log[1:]]

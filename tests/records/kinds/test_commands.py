@@ -12,7 +12,7 @@ WORDS = {
     "learner": ["mer", "mnist-rotations", "68.33", "85.00"],
     "tuning": ["mer on validation streams of digits-rotations: 2 combinations", "← chosen", "diverged"],
     "reproduction": ["Meta-Experience Replay, measured", "perdure reproduce mer --table retained", "68.33"],
-    "representation": ["OML on SinePool", "0.5"],
+    "representation": ["OML on sine waves", "error -0.5"],
     "evaluation": ["small", "75.0 [75.0, 75.0]", "sine"],
     "comparison": ["1×50 online", "37.5 ± ", "64.7 ± 2.6"],
     "agent": ["agent", "7.50 ± "],
@@ -130,3 +130,10 @@ def test_every_kind_is_listed(record_of, tmp_path, capsys):
     lines = capsys.readouterr().out.split()
     assert all(lines.count(kind) >= 2 for kind in KINDS)  # folder and kind
     assert lines.count("finished") == len(KINDS)
+
+
+def test_a_finished_training_says_where_the_representation_is(record_of, capsys):
+    folder = record_of("representation")
+    resuming.resume(folder)
+    file = folder / "representation.safetensors"
+    assert capsys.readouterr().out.endswith(f"representation: {file}\nrecord: {folder}\n")

@@ -56,7 +56,7 @@ WHAT = {
     "learner": "mer, memory 200, on mnist-rotations",
     "tuning": "mer on digits-rotations",
     "reproduction": "mer",
-    "representation": "OML on SinePool",
+    "representation": "OML on sine waves",
     "evaluation": "small, sine",
     "comparison": "online, er on oml",
     "agent": "dqn on catcher",

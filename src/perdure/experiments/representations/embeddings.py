@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from perdure.core import Learner
-from perdure.execution.parts import Advanced, keeps, parts_progress
+from perdure.execution.parts import Advanced, Finished, keeps, parts_progress
 from perdure.execution.progress import Watch, say
 from perdure.experiments.representations.embedding_methods import embedding_classifier, embedding_method
 from perdure.experiments.supervised.spec import RUNS
@@ -339,8 +339,8 @@ def _measure_missing(
     n_rows = len(_division(data, plan, 0).y)
     n_parts = plan.seeds * len(plan.methods)
 
-    def how_far() -> str:
-        return f"{len(found)} of {n_parts} methods and seeds"
+    def how_far() -> Finished:
+        return Finished(len(found), n_parts, "methods and seeds")
 
     label, total = f"{', '.join(plan.methods)} on {name}", 2 * n_rows * (n_parts - len(found))
     with parts_progress(label, total, "rows", how_far, folder=home, show=progress) as advanced:

@@ -29,7 +29,7 @@ from perdure.representation.network import (
     learning_network,
     n_inputs,
 )
-from perdure.representation.sine_protocol import SineTrajectory, closed_form_sine_run, sine_run
+from perdure.representation.sine_protocol import SineTrajectory, closed_form_sine_runs, sine_runs
 from perdure.streams.conversion import as_array
 from perdure.streams.omniglot import load_omniglot
 from perdure.streams.sine import draw_sines, sine_examples
@@ -161,7 +161,8 @@ def sgd_results(
 
         def play(key: Array, n_sets: int, tried: Sequence[float], count: int = count) -> ClassScores:
             keys = jax.random.split(key, n_sets)
-            sets = (jnp.repeat(leaf, len(tried), axis=0) for leaf in (_class_sets(features, count, keys, order), keys))
+            drawn = _class_sets(len(features), count, keys, order)
+            sets = (jnp.repeat(leaf, len(tried), axis=0) for leaf in (drawn, keys))
             chosen, keys = sets
             return _play(one, (features, head), (chosen, jnp.tile(jnp.asarray(tried), n_sets), keys), report)
 
@@ -187,7 +188,7 @@ def closed_form_results(
     one = partial(closed_form_run, n_train=n_train)
     for count in counts:
         keys = jax.random.split(_keys_of(seed, count)[1], runs)
-        scores = _play(one, (features, head), (_class_sets(features, count, keys, order), keys), report)
+        scores = _play(one, (features, head), (_class_sets(len(features), count, keys, order), keys), report)
         yield ClassResult(name, count, None, *map(np.asarray, scores))
 
 
@@ -196,9 +197,20 @@ def _keys_of(seed: int, count: int) -> Array:
     return jax.random.split(jax.random.fold_in(jax.random.key(seed), count))
 
 
-def _class_sets(features: Array, count: int, keys: Array, order: str) -> Int[Array, "sets classes"]:
-    """Return some classes for each key, in the order in which they are shown."""
-    chosen = jax.vmap(lambda key: jax.random.permutation(key, len(features))[:count])(keys)
+def drawn_classes(
+    n_classes: int, count: int, *, head: str, runs: int, order: str, seed: int
+) -> Int[np.ndarray, " drawn"]:
+    """Return the classes that an evaluation with a number of classes shows in any run, its sweep's included."""
+    sweep_key, run_key = _keys_of(seed, count)
+    keys = jax.random.split(run_key, runs)
+    if head == SGD:
+        keys = jnp.concatenate([jax.random.split(sweep_key, SWEEP_RUNS), keys])
+    return np.unique(_class_sets(n_classes, count, keys, order))
+
+
+def _class_sets(n_classes: int, count: int, keys: Array, order: str) -> Int[Array, "sets classes"]:
+    """Return some of the classes for each key, in the order in which they are shown."""
+    chosen = jax.vmap(lambda key: jax.random.permutation(key, n_classes)[:count])(keys)
     return chosen if order == "random" else jnp.sort(chosen, axis=1)
 
 
@@ -253,20 +265,22 @@ def evaluate_sines(
     check_sine_heads([head], oracle=oracle)
     rates = rates or sine_rates(head)
 
-    def one(model: Representation, rate: Array, key: Array) -> Float[Array, "functions functions"]:
+    def one(model: Representation, tried: Array, key: Array) -> Float[Array, "rates functions functions"]:
         if head == RIDGE:
-            return closed_form_sine_run(model, trajectory, Ridge(penalty=rate), key)
-        return sine_run(model, trajectory, rate, key, fresh=fresh, oracle=oracle)
+            return closed_form_sine_runs(model, trajectory, lambda it: Ridge(penalty=it), tried, key)
+        return sine_runs(model, trajectory, tried, key, fresh=fresh, oracle=oracle)
 
-    def play(key: Array, n: int, tried: Sequence[float]) -> Float[np.ndarray, "jobs functions functions"]:
-        jobs = (jnp.tile(jnp.asarray(tried), n), jnp.repeat(jax.random.split(key, n), len(tried)))
-        return np.asarray(_play(one, (model,), jobs, report))
+    def play(key: Array, n: int, tried: Sequence[float]) -> Float[np.ndarray, "runs rates functions functions"]:
+        # Each takes seconds: progress is reported, and stop requests are noticed, after one for each device.
+        shared, together = (model, jnp.asarray(tried)), len(seed_devices(n))
+        jobs = (jax.random.split(key, n),)
+        return np.asarray(_play(one, shared, jobs, lambda done: report(done * len(tried)), together))
 
     sweep_key, run_key = jax.random.split(jax.random.key(seed))
-    swept = play(sweep_key, SWEEP_RUNS, rates).reshape(SWEEP_RUNS, len(rates), trajectory.functions, -1)
+    swept = play(sweep_key, SWEEP_RUNS, rates)
     finals = np.nan_to_num(swept[:, :, -1].mean(axis=(0, 2)), nan=np.inf)
     rate = float(rates[int(np.argmin(finals))])
-    return SineResult(head, rate, play(run_key, runs, [rate]))
+    return SineResult(head, rate, play(run_key, runs, [rate])[:, 0])
 
 
 def sine_rates(head: str) -> tuple[float, ...]:
@@ -345,15 +359,19 @@ def features_by_class(
 
 
 def _play(
-    one: Callable[..., Any], shared: tuple[Any, ...], jobs: tuple[Any, ...], report: Callable[[int], object]
+    one: Callable[..., Any],
+    shared: tuple[Any, ...],
+    jobs: tuple[Any, ...],
+    report: Callable[[int], object],
+    together: int = _TOGETHER,
 ) -> Any:
     """Return what `one` returns for each job, leaves (jobs, ...).
 
     Jobs are divided among the devices, each of which does one after another: Adam's state of a head is some megabytes,
-    which stay in a core's cache as long as no other run's come between.
+    which stay in a core's cache as long as no other run's come between. `report` is called after each `together` jobs.
     """
     n_jobs = len(jobs[-1])
-    together = min(_TOGETHER, n_jobs)
+    together = min(together, n_jobs)
     division = Division(seed_devices(together), together)
     axes = (None,) * len(shared) + (0,) * len(jobs)
 

@@ -8,11 +8,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from perdure.execution.apart import Part, do_apart, part_folder, remove_parts, when_free
-from perdure.execution.parts import Advanced, keeps, parts_progress
+from perdure.execution.parts import Advanced, Finished, keeps, parts_progress
 from perdure.execution.pool import Engine
 from perdure.execution.progress import Watch, say
 from perdure.experiments.representations.evaluate import (
@@ -22,6 +23,7 @@ from perdure.experiments.representations.evaluate import (
     check_classes,
     check_sine_heads,
     closed_form_results,
+    drawn_classes,
     evaluate_sines,
     evaluation_images,
     features_by_class,
@@ -60,6 +62,8 @@ _MOST = 1_000_000
 """Runs, or passes, at most."""
 Images = Mapping[tuple[int, ...], Shaped[np.ndarray, "classes images h w"]]
 """Evaluation images by the shape that encoders take."""
+_ENCODED_TOGETHER = 50
+"""Classes: progress is reported in between."""
 
 
 @dataclass(frozen=True)
@@ -268,8 +272,8 @@ def _evaluate_missing(
     """Return evaluations of all representations, which are kept as they are finished."""
     results: dict[str, Any] = {it.name: it.results for it in known}
 
-    def how_far() -> str:
-        return f"{_n_parts(spec, results)} of {_n_parts(spec)} parts"
+    def how_far() -> Finished:
+        return Finished(_n_parts(spec, results), _n_parts(spec), "parts")
 
     def evaluations() -> list[Evaluation]:
         return [Evaluation(name, spec.protocol, results[name]) for name in spec.models if name in results]
@@ -355,7 +359,7 @@ def _new_results(
         found = {(it.head, it.classes): it for it in known or []}
         wanted = [(head, count) for head in spec.heads[name] for count in spec.classes]
         if missing := [it for it in wanted if it not in found]:
-            features = features_by_class(model, images[model.encoder.input_shape])
+            features = _features(spec, model, images[model.encoder.input_shape], wanted, advanced)
             for head, count in missing:
                 found[head, count] = _class_result(spec, model, features, head, count, advanced)
                 yield [found[it] for it in wanted if it in found]
@@ -366,6 +370,33 @@ def _new_results(
             options: dict[str, Any] = {"fresh": spec.fresh_head, "oracle": spec.oracle is not None, "seed": spec.seed}
             of_head[head] = evaluate_sines(model, runs=spec.runs, head=head, **options, report=advanced)
             yield [of_head[it] for it in spec.heads[name] if it in of_head]
+
+
+def _features(
+    spec: EvaluationSpec,
+    model: Representation,
+    images: Shaped[np.ndarray, "classes images h w"],
+    parts: Sequence[tuple[str, int]],
+    advanced: Advanced,
+) -> Float[Array, "classes images d"]:
+    """Return the features of the classes that any part, a head with a number of classes, shows; zeros for the others.
+
+    All parts count, also those that are finished: an encoder's last digits depend on what is encoded together.
+    """
+    options: dict[str, Any] = {"runs": spec.runs, "order": spec.order, "seed": spec.seed}
+    shown = np.unique(
+        np.concatenate([drawn_classes(len(images), count, head=head, **options) for head, count in parts])
+    )
+    features = np.zeros((0,))
+    for start in range(0, len(shown), _ENCODED_TOGETHER):
+        advanced(0, f"encoding drawings of {start} of {len(shown)} classes")
+        which = shown[start : start + _ENCODED_TOGETHER]
+        encoded = np.asarray(features_by_class(model, images[which]))
+        if not start:
+            features = np.zeros((*images.shape[:2], encoded.shape[-1]), encoded.dtype)
+        features[which] = encoded
+    advanced(0)
+    return jnp.asarray(features)
 
 
 def _class_result(

@@ -169,9 +169,10 @@ class TrainingJob(Job):
         self.position = position
 
     def report(self) -> str:
-        """Return loss, scores before and after learning, and the best validation."""
+        """Return loss, accuracy or error before and after learning, and the best validation."""
         loss, before, after = map(float, self._measured)
-        return f"loss {loss:.3f}, score {before:.3f} → {after:.3f}, best validation {self.best_score:.3f}"
+        what, best = ("error", -self.best_score) if self._spec.domain.in_errors else ("accuracy", self.best_score)
+        return f"loss {loss:.3f}, {what} {before:.3f} → {after:.3f}, best validation {best:.3f}"
 
     def progress_values(self) -> dict[str, float]:
         """Return loss, and scores before and after learning, means over the last stretch."""

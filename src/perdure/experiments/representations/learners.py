@@ -16,7 +16,7 @@ from jaxtyping import PRNGKeyArray, Shaped
 
 from perdure.core import Example, Learner
 from perdure.execution.job import DivergedError
-from perdure.execution.parts import Advanced, keeps, parts_progress
+from perdure.execution.parts import Advanced, Finished, keeps, parts_progress
 from perdure.execution.progress import ProgressUpdate, Watch, say
 from perdure.experiments.representations.evaluate import evaluation_images, features_by_class
 from perdure.experiments.supervised.run import run
@@ -221,8 +221,8 @@ def _measure_missing(
     if not missing:
         return [by_key[it.kind, tasks, learner] for it, tasks, learner in wanted]
 
-    def how_far() -> str:
-        return f"{sum((it.kind, *others) in by_key for it, *others in wanted)} of {len(wanted)} figures"
+    def how_far() -> Finished:
+        return Finished(sum((it.kind, *others) in by_key for it, *others in wanted), len(wanted), "figures")
 
     label, n_runs = "learners on representations", sum(1 if it[2] in _HEADS else len(RATES) + 1 for it in missing)
     with parts_progress(label, n_runs, "runs", how_far, folder=home, show=progress) as advanced:

@@ -20,6 +20,7 @@ from perdure.records.representation import (
     TrainingRecord,
     TrainingSummary,
     read_recipe,
+    training_title,
     write_recipe,
     write_training_summary,
 )
@@ -49,7 +50,7 @@ def train_representation(
 
     The folder is laid out as `perdure.records.folder` tells; it also comes to hold ``representation.safetensors`` and,
     if tensorboardX is installed, event files that TensorBoard reads. A training that was stopped resumes from its last
-    checkpoint, and ends bit-identical to one that was not; a finished one is read.
+    checkpoint, and ends with the same weights, bit for bit, as one that was not; a finished one is read.
 
     Args:
         domain: what the representation is trained for.
@@ -119,7 +120,7 @@ def resume_training(folder: Path, data_dir: Path | None, how: Driving) -> Traine
 
 def _train(spec: TrainingSpec, how: Driving, folder: Path, request: dict[str, Any] | None) -> Trained:
     config = spec.config  # before anything is written, to refuse what it cannot hold
-    label = f"{config['method']['name']} on {config['domain']['name']}: {spec.steps:,} steps"
+    label = f"{training_title(config)}: {spec.steps:,} steps"
     with own_folder(folder, config) as home:
         home.begin(label, {})
         if request is not None:

@@ -12,7 +12,7 @@ from perdure import models
 from perdure.core import Learner
 from perdure.execution.apart import Part, do_apart, now_and_then, part_folder, remove_parts, when_free
 from perdure.execution.job import DivergedError
-from perdure.execution.parts import keeps, parts_progress
+from perdure.execution.parts import Finished, keeps, parts_progress
 from perdure.execution.pool import Engine
 from perdure.execution.progress import Watch, say
 from perdure.experiments.supervised.spec import MakeModel, prepare
@@ -217,8 +217,8 @@ def _try_missing(
     if len(passes) > 1:
         label += f", in {len(passes)} passes"
 
-    def how_far() -> str:
-        return f"{sum(it.key in tried for it in spec.candidates)} of {len(spec.candidates)} combinations"
+    def how_far() -> Finished:
+        return Finished(sum(it.key in tried for it in spec.candidates), len(spec.candidates), "combinations")
 
     total = streams.length * len(missing)
     with parts_progress(label, total, "examples", how_far, folder=home, show=progress) as advanced:

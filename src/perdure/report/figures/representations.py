@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from perdure.metrics.bootstrap import bootstrap_mean
 from perdure.records.evaluation import Evaluation, SineResult, on_sines
 from perdure.report.figures.saving import save_figure
-from perdure.report.figures.style import GREY, WIDTH, colour_of, literal, tidy
+from perdure.report.figures.style import WIDTH, colour_of, literal, tidy
 from perdure.representation.statistics import Statistics
 
 PARTS = {"trajectory": "Images learned", "held_out": "Held-out images"}
 """Accuracies of an evaluation on classes, and the titles of their panels."""
 
+_NAME_CHARACTERS = 16
+"""Of a row of heat maps in one line."""
+_LEGEND_CHARACTERS = 90
+"""That a row of a legend has room for; a line and its gaps take as much as six."""
 _FAR_APART = 50
 """Ratio of errors from which an axis is logarithmic: the smallest would not be seen otherwise."""
 
@@ -59,31 +65,49 @@ def accuracy_against_classes(evaluations: Sequence[Evaluation]) -> Figure:
 
 @literal
 def accuracy_curves(curves: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Figure:
-    """Show accuracies against the number of classes learned; bands are their intervals.
+    """Show accuracies against the number of classes learned; bands, or whiskers at a single number, are intervals.
 
     Args:
         curves: by name, part of `PARTS` and number of classes: the mean, and where its interval begins and ends.
     """
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
+    ticks = sorted({classes for parts in curves.values() for its in parts.values() for classes in its})
     for axes, (part, title) in zip(panels, PARTS.items(), strict=True):
         for place, (name, parts) in enumerate(curves.items()):
             x = sorted(parts[part])
             mean, low, high = zip(*(parts[part][classes] for classes in x), strict=True)
-            axes.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=name)
-            axes.fill_between(x, low, high, color=colour_of(place), alpha=0.2, linewidth=0)
+            if len(ticks) == 1:  # side by side, with the intervals that a band would be
+                reach = [[mean[0] - low[0]], [high[0] - mean[0]]]
+                at = [place - (len(curves) - 1) / 2]
+                axes.errorbar(
+                    at, mean, yerr=reach, fmt="o", markersize=4, capsize=3, color=colour_of(place), label=name
+                )
+            else:
+                axes.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=name)
+                axes.fill_between(x, low, high, color=colour_of(place), alpha=0.2, linewidth=0)
         axes.set_title(title, loc="left", size=10)
         axes.set_xlabel("Classes learned one after another")
-        axes.set_xscale("log")
-        ticks = sorted({classes for parts in curves.values() for classes in parts[part]})
-        axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
+        if len(ticks) == 1:
+            axes.set_xticks([0], [str(ticks[0])], fontsize=7)
+            axes.set_xlim(-len(curves), len(curves))
+        else:
+            axes.set_xscale("log")
+            axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
         axes.xaxis.set_minor_locator(NullLocator())
         tidy(axes, grid="y")
     panels[0].set_ylim(0, 1.02)
     panels[0].set_ylabel("Accuracy")
     panels[0].yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=5, frameon=False, fontsize=9)
+    _legend_below(figure, panels[0])
     return figure
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """Name the series of a panel under the figure, in as many columns as have room."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = max(1, min(5, _LEGEND_CHARACTERS // (max(map(len, labels)) + 6)))
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
 
 
 def error_over_functions(evaluations: Sequence[Evaluation]) -> Figure:
@@ -112,32 +136,32 @@ def error_curves(results: Mapping[str, SineErrors]) -> Figure:
     Bands and whiskers are 95 % bootstrap intervals.
     """
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-    curves, bars = figure.subplots(1, 2)
-    width = 0.8 / len(results)
+    curves, ends = figure.subplots(1, 2)
+    width = 0.6 / len(results)
     for place, (name, errors) in enumerate(results.items()):
         x = np.arange(1, len(errors.so_far) + 1)
         mean, low, high = map(np.array, zip(*errors.so_far, strict=True))
         curves.plot(x, mean, marker="o", markersize=4, color=colour_of(place), label=name)
         curves.fill_between(x, low, high, color=colour_of(place), alpha=0.2, linewidth=0)
         mean, low, high = map(np.array, zip(*errors.at_end, strict=True))
-        at = x - 0.4 + width * (place + 0.5)
-        bars.bar(at, mean, width, color=colour_of(place))
-        bars.errorbar(at, mean, yerr=[mean - low, high - mean], fmt="none", ecolor=GREY, elinewidth=0.8)
-        for axes in (curves, bars):
+        at = x - 0.3 + width * (place + 0.5)
+        reach = [mean - low, high - mean]
+        ends.errorbar(at, mean, yerr=reach, fmt="o", markersize=3, color=colour_of(place), elinewidth=0.8)
+        for axes in (curves, ends):
             axes.set_xticks(x)
     curves.set_title("Over the functions so far", loc="left", size=10)
-    bars.set_title("Of each function at the end", loc="left", size=10)
+    ends.set_title("Of each function at the end", loc="left", size=10)
     curves.set_ylabel("Mean squared error")
     curves.set_xlabel("Functions learned one after another")
-    bars.set_xlabel("Function, in the order learned")
-    ends = [it.so_far[-1][0] for it in results.values()]
-    for axes in (curves, bars):
-        if max(ends) > _FAR_APART * min(ends):
+    ends.set_xlabel("Function, in the order learned")
+    last = [it.so_far[-1][0] for it in results.values()]
+    for axes in (curves, ends):
+        if max(last) > _FAR_APART * min(last):
             axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0)
         tidy(axes, grid="y")
-    figure.legend(*curves.get_legend_handles_labels(), loc="outside lower left", ncols=5, frameon=False, fontsize=9)
+    _legend_below(figure, curves)
     return figure
 
 
@@ -156,15 +180,22 @@ def activation_maps(
     n_shown = len(next(iter(instances.values())))
     figure = Figure(figsize=(WIDTH, 0.5 + 1.15 * len(statistics)), layout="constrained")
     panels = figure.subplots(len(statistics), n_shown + 1, squeeze=False)
+    drawn = None
     for row, (name, of_all) in zip(panels, statistics.items(), strict=True):
         for axes, features in zip(row, (*instances[name], of_all.mean_activation), strict=True):
-            axes.imshow(_as_picture(features), cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+            drawn = axes.imshow(
+                _as_picture(features), cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
+            )
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
-        row[0].set_ylabel(name.replace("-", "-\n"), size=8, rotation=0, ha="right", va="center")
+        label = fill(name, _NAME_CHARACTERS, break_long_words=False)
+        row[0].set_ylabel(label, size=8, rotation=0, ha="right", va="center")
     for n, axes in enumerate(panels[0]):
         axes.set_title("mean" if n == n_shown else f"input {n + 1}", size=9)
+    assert drawn is not None  # a map for each input, and one for their mean
+    bar = figure.colorbar(drawn, ax=panels, shrink=0.8, pad=0.02, ticks=[0, 1])
+    bar.ax.set_yticklabels(["0", "largest"], size=8)
     return figure
 
 
