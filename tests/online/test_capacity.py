@@ -92,7 +92,8 @@ def test_a_state_that_does_not_fit_the_memory_is_refused_before_it_is_made(metho
     monkeypatch.setattr(capacity, "available_memory", lambda: 3 * n_bytes - 100)
     wide = OnlineClassifier(method, hidden_sizes=(), standardize=False, allow_missing=False)
     with pytest.raises(RowError, match=rf"room for 64 features and 16 outputs .*{words}"):
-        wide.fit(np.ones((3, 40), np.float32), y)
+        wide.partial_fit(np.ones((3, 40), np.float32), y)
+    assert not hasattr(wide, "n_features_in_")
     model.partial_fit(x, y)  # needs no more room than before
     monkeypatch.setattr(capacity, "available_memory", lambda: 100 * n_bytes)
-    assert wide.fit(np.ones((3, 40), np.float32), y).n_features_in_ == 40
+    assert wide.partial_fit(np.ones((3, 40), np.float32), y).n_features_in_ == 40

@@ -105,6 +105,9 @@ class OnlineEstimator(RiverEstimator, BaseEstimator, ABC):
         features = self.checked_features(X, rows, is_first=is_first)
         rows, targets = repeated(rows, targets, sample_weight, (model.seed, model.n_seen))
         if rows.n:
+            if not model.has_learned and self.features is None:
+                n_classes = 0 if self._regression else len({*classes, *targets.tolist()})
+                model.check_room(features["n_features_in_"], n_classes)
             model.learn(rows, targets, classes)
         if is_first and hasattr(self, "feature_names_in_"):
             del self.feature_names_in_

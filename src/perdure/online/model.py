@@ -205,10 +205,7 @@ class OnlineModel:
             needs = [(0, before, 0), *((row, slots, 0) for row, slots in admission.needs)]
             needs += self._admit_targets(targets)
             n_outputs = self._n_capacity or self.n_targets or 0
-            grown = list(segments(rows.n, needs, self._width, n_outputs))
-            if grown:
-                self._check_room(self._shape_of(rows, grown[-1]), grown[-1].n_outputs)
-            for segment in grown:
+            for segment in segments(rows.n, needs, self._width, n_outputs):
                 self._grow(rows, segment)
                 vectors = vectors_of(rows, self.columns, segment.n_columns, admission.began)
                 for start in range(segment.start, segment.stop, BLOCK):
@@ -277,16 +274,18 @@ class OnlineModel:
         return np.asarray(answers)[0, :n_outputs]
 
     def check_room(self, n_features: int, n_classes: int) -> None:
-        """Check that what the model would keep of rows fits the memory, before any is learned.
+        """Check that what a model that has learned nothing would keep of rows fits the memory.
 
         Args:
             n_features: numbers of a row.
-            n_classes: classes that the rows have.
+            n_classes: classes that the rows have; 0 for regression.
 
         Raises:
             RowError: if it does not.
         """
-        self._check_room((first_columns(n_features),), first_outputs(n_classes))
+        size, n_outputs = first_columns(n_features), first_outputs(n_classes)
+        state = jax.eval_shape(self._initial((size,), n_outputs))
+        check_memory(self.learner, bytes_of(state), size, n_outputs)
 
     def know(self, classes: Sequence[Any]) -> None:
         """Number classes before they appear."""
@@ -373,7 +372,7 @@ class OnlineModel:
     def _grow(self, rows: Rows, segment: Segment) -> None:
         """Give the state the capacity of a segment, and tell it which columns are in use."""
         is_table = isinstance(rows.inputs, Table)
-        shape = self._shape_of(rows, segment)
+        shape = (segment.n_columns,) if isinstance(rows.inputs, Table) else rows.inputs.shape[1:]
         size = int(np.prod(shape))
         if (size, segment.n_outputs, self.columns.n_slots) == (self._width, self._n_capacity, self._n_slots):
             return
@@ -385,17 +384,6 @@ class OnlineModel:
         if is_table and self.standardize:
             state = state._replace(scaled=self.columns.scaled(size))
         self.state, self._n_slots = state, self.columns.n_slots
-
-    @staticmethod
-    def _shape_of(rows: Rows, segment: Segment) -> tuple[int, ...]:
-        return (segment.n_columns,) if isinstance(rows.inputs, Table) else rows.inputs.shape[1:]
-
-    def _check_room(self, shape: tuple[int, ...], n_outputs: int) -> None:
-        """Check that the state fits the memory, if it has to grow."""
-        size = int(np.prod(shape))
-        if (size, n_outputs) != (self._width, self._n_capacity):
-            shapes = jax.eval_shape(self._initial(shape, n_outputs))
-            check_memory(self.learner, bytes_of(shapes), size, n_outputs)
 
     def _initial(self, shape: tuple[int, ...], n_outputs: int) -> Callable[[], ModelState]:
         """Return what makes the state before the first row, of a capacity."""
