@@ -169,7 +169,7 @@ def test_an_environment_that_raises_in_an_evaluation_stops_the_run_too(tmp_path,
     monkeypatch.setenv("MADE", "0")
     monkeypatch.setenv("FAILS_AT", str(fails_at))
     options = {"stages": [(0, 60)], "evaluate_every": 60, "episodes": 1, "seeds": 1, "progress": False}
-    words = rf"in an evaluation, step of .* raised ValueError: the emulator is gone.*position {position} of"
+    words = rf"in an evaluation, step of .* raised ValueError: the emulator is gone.*stopped after {position} of"
     with pytest.raises(BrokenOffError, match=words):
         perdure.run_agent(AGENT, fourth_fails, folder=tmp_path / "r", **options)
     assert [path.name[:12] for path in (tmp_path / "r" / "checkpoints").iterdir()] == [f"{position:012}"]

@@ -127,7 +127,8 @@ def test_a_comparison_that_was_stopped_resumes(little, tmp_path, monkeypatch, n_
     with monkeypatch.context() as patch:
         patch.setattr(feature_learners, "run", runs)
         n_done = (n_runs - 1) // 3  # of two learners, each with two rates to choose from
-        with pytest.raises(InterruptedRunError, match=f"stopped after {n_done} of 2 figures; .*perdure resume"):
+        done = f"stopped after {n_done} of 2 figures" if n_done else "stopped before the first of 2 figures was finished"
+        with pytest.raises(InterruptedRunError, match=f"{done}.*perdure resume"):
             compare_learners(["a"], raw=False, seeds=2, folder=folder)
     record = ComparisonRecord.load(folder)
     assert (record.finished, len(record.figures)) == (False, n_done)
@@ -170,5 +171,5 @@ def test_stopping_without_a_folder_says_that_nothing_is_kept(little, monkeypatch
         raise InterruptedRunError("stopped at example 3", 15)
 
     monkeypatch.setattr(feature_learners, "run", stop)
-    with pytest.raises(InterruptedRunError, match="after 0 of 2 figures; nothing is kept"):
+    with pytest.raises(InterruptedRunError, match="before the first of 2 figures was finished; nothing is kept"):
         compare_learners(["a"], raw=False, seeds=2)

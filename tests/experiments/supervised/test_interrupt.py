@@ -31,14 +31,14 @@ def test_a_run_asked_to_stop_saves_and_is_resumed(
         to_disk(**rarely)
     folder = tmp_path / "run"
     how = f"resume with `perdure resume {folder}`, or with the call or command that began it"
-    where = f"position {position} of 90 examples"
-    assert str(stopped.value) == f"stopped at {where}; {how}"
+    where = f"{position} of 90 examples"
+    assert str(stopped.value) == f"stopped after {where}; {how}"
     assert stopped.value.signal_number == number
     assert [int(path.name.partition("-")[0]) for path in checkpoints()] == [position]
     assert not RunRecord.load(folder).finished
     assert_same(to_disk(**rarely), uninterrupted)
     log = [line.partition(" ")[2].partition(":")[0] for line in (folder / "log.txt").read_text().splitlines()]
-    assert log == ["started", f"stopped at {where}", f"resumed from {where}", "finished"]
+    assert log == ["started", f"stopped after {where}", f"resumed from position {where}", "finished"]
 
 
 def test_a_run_without_a_folder_says_that_nothing_is_kept(quick_run, benchmark, one_by_one, act_at):
@@ -77,7 +77,7 @@ def test_processes_stop_and_are_resumed(tmp_path):
         assert "InterruptedRunError: stopped after" in errors.splitlines()[-1]
     log = [line.partition(" ")[2] for line in (folder / "log.txt").read_text().splitlines()]
     assert [line.split()[0] for line in log] == ["started:", "stopped", "resumed", "stopped", "resumed", "stopped"]
-    positions = [int(line.split()[3]) for line in log[1:]]
+    positions = [int(line.partition(" of ")[0].split()[-1]) for line in log[1:]]
     assert positions == sorted(positions)
     assert 0 < positions[0] == positions[1] < positions[2] == positions[3] < positions[4] < 900
     assert all(line.endswith(" of 900 examples") for line in log[1:])

@@ -45,7 +45,7 @@ def test_a_search_that_was_stopped_resumes(quick_tune, tmp_path, monkeypatch, nu
 
 def test_a_stop_without_a_folder_says_that_nothing_is_kept(quick_tune, monkeypatch):
     count_learners(monkeypatch, lambda n_calls: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(InterruptedRunError, match="after 0 of 2 combinations; nothing is kept"):
+    with pytest.raises(InterruptedRunError, match="before the first of 2 combinations was finished; nothing is kept"):
         quick_tune("online", RECIPE, {"learning_rate": [0.02, 0.1]})
 
 
