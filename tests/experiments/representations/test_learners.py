@@ -127,8 +127,8 @@ def test_a_comparison_that_was_stopped_resumes(little, tmp_path, monkeypatch, n_
     with monkeypatch.context() as patch:
         patch.setattr(feature_learners, "run", runs)
         n_done = (n_runs - 1) // 3  # of two learners, each with two rates to choose from
-        done = f"stopped after {n_done} of 2 figures" if n_done else "stopped before the first of 2 figures was finished"
-        with pytest.raises(InterruptedRunError, match=f"{done}.*perdure resume"):
+        so_far = f"after {n_done} of 2 figures" if n_done else "before the first of 2 figures was finished"
+        with pytest.raises(InterruptedRunError, match=f"stopped {so_far}.*perdure resume"):
             compare_learners(["a"], raw=False, seeds=2, folder=folder)
     record = ComparisonRecord.load(folder)
     assert (record.finished, len(record.figures)) == (False, n_done)
