@@ -54,8 +54,11 @@ class Contender(NamedTuple):
 DQN_RATES = (1e-4, 3e-4, 1e-3)
 MER_RATES = (1e-3, 3e-3, 1e-2)
 CONTENDERS = [
-    *(Contender("dqn", {"memory_rule": rule}, DQN_RATES) for rule in ("ring", "reservoir", "halves")),
-    *(Contender("dqn-mer", {"memory_rule": rule}, MER_RATES) for rule in ("ring", "reservoir", "halves")),
+    *(
+        Contender(agent, {"memory_rule": rule}, rates)
+        for rule in ("ring", "reservoir", "halves")
+        for agent, rates in (("dqn", DQN_RATES), ("dqn-mer", MER_RATES))
+    ),
     *(Contender("dqn-ewc", {"strength": strength}, DQN_RATES) for strength in (1.0, 100.0)),
     Contender("ppo", {}, DQN_RATES),
 ]
