@@ -137,6 +137,11 @@ class TestCluster:
         assert engine.words(0.1) == [(job, Ended("stopped"))]
         assert engine.words(0.1) == []
 
+    def test_a_cluster_of_this_machine_is_one_of_its_own_beside_another(self, cluster, do, tmp_path):
+        program = "from perdure.execution.ray_cluster import RayCluster; RayCluster('local')"
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 0, ended.stderr
+
 
 def _lines(folder):
     return (folder / "beginnings").read_text().splitlines()

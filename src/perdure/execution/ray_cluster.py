@@ -165,7 +165,9 @@ def connect(address: str) -> Any:
         return ray
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will have it; it warns otherwise
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-    options |= {"num_cpus": usable_cpus(), "include_dashboard": False} if address == LOCAL else {"address": address}
+    options["address"] = address  # "local" for Ray too: without it Ray may join a cluster that runs on this machine
+    if address == LOCAL:
+        options |= {"num_cpus": usable_cpus(), "include_dashboard": False}
     failures: list[BaseException] = []
 
     def join() -> None:

@@ -126,6 +126,7 @@ def test_the_keyboard_alone_draws_names_and_teaches(open_page):
     page = open_page()
     make_model(page)
     page.reload()
+    expect(page.locator("#canvas")).to_be_visible()
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
     page.keyboard.press("Enter")

@@ -108,6 +108,23 @@ def test_files_as_other_programs_write_them_are_learned(open_page, tmp_path, enc
 
 
 @pytest.mark.long
+def test_a_file_that_is_given_before_the_models_are_known_is_learned(open_page, tmp_path):
+    path = tmp_path / "sizes.csv"
+    path.write_text("size,kind\n" + "".join(f"{n % 5},{'big' if n % 5 > 2 else 'small'}\n" for n in range(40)))
+    page = open_page("#/table")
+    make_model(page, "table", "er")
+    held = []
+    page.route("**/v1/models", lambda route: held.append(route))
+    page.reload()
+    page.set_input_files("#file", path)
+    expect(page.locator("#preview th").first).to_have_text("sizenumber")
+    assert held
+    page.unroute("**/v1/models")  # those that were held continue
+    page.click("#table-start")
+    expect(page.locator("#table-status")).to_contain_text("Done: 40 rows learned")
+
+
+@pytest.mark.long
 def test_numbers_are_predicted_by_a_model_for_numbers(open_page, tmp_path, post):
     path = tmp_path / "prices.csv"
     path.write_text(

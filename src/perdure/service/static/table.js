@@ -98,7 +98,7 @@ async function open(file) {
   $("table-progress").value = 0;
   $("table-status").textContent = `${several(names.length, "column")}. Choose what is to be predicted.`;
   refresh();
-  if (kindOf(app.model) === "drawings") create(isAmount(guess));
+  if (app.model && kindOf(app.model) === "drawings") create(isAmount(guess));
 }
 
 function pause() {
