@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import sha256
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 LEARNERS, BENCHMARKS, MODELS, ENVIRONMENTS = (
     f"perdure.{it}" for it in ("learners", "benchmarks", "models", "environments")
@@ -40,7 +40,21 @@ def is_reference(text: str) -> bool:
     return ":" in text or text.endswith(".py")
 
 
-def offered(group: str) -> Mapping[str, EntryPoint]:
+@runtime_checkable
+class Offer(Protocol):
+    """An entry point, of `importlib.metadata` or of its backport, which takes over where another library loads it."""
+
+    @property
+    def value(self) -> str:
+        """Where the object is: `my_package.methods:MyLearner`."""
+        ...
+
+    def load(self) -> Any:
+        """Import and return the object."""
+        ...
+
+
+def offered(group: str) -> Mapping[str, Offer]:
     """Return what installed packages offer in a group of entry points, by name."""
     return {it.name: it for it in entry_points(group=group)}
 
@@ -124,11 +138,11 @@ def provide(given: Sequence[Source]) -> None:
             _execute(it.module, it.path, str(it.path))
 
 
-def _loaded(name: str, entry: EntryPoint) -> Any:
+def _loaded(name: str, entry: Offer) -> Any:
     try:
         return entry.load()
     except Exception as cause:
-        package = entry.dist.name if entry.dist else "a package"
+        package = getattr(getattr(entry, "dist", None), "name", "a package")
         raise OwnCodeError(
             f"{name} of {package} ({entry.value}) fails to import: {type(cause).__name__}: {cause}; install the "
             "package again or ask its authors"

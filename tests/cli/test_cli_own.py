@@ -245,6 +245,8 @@ def test_a_new_learner_has_a_name_that_python_takes(typed, folder, name, suggest
 
 
 def test_names_that_an_installed_package_offers_work(typed, folder, monkeypatch):
+    pytest.importorskip("importlib_metadata")  # MLflow loads it; entry points are of its classes from then on
+
     installed = folder / "installed"
     (installed / "tiny-1.0.dist-info").mkdir(parents=True)
     own_code.write_own_code(installed)
