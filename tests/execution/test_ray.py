@@ -125,7 +125,7 @@ class TestCluster:
         with pytest.raises(InterruptedRunError):
             run_jobs([Job("a", 1.0, do.beat_silently, tmp_path / "a")], Stopped(cluster.address), show=False)
 
-    def test_cancelled_jobs_of_which_nothing_is_heard_are_given_up(self, cluster, do, tmp_path, monkeypatch):
+    def test_cancelled_jobs_that_do_not_end_are_given_up(self, cluster, do, tmp_path, monkeypatch):
         monkeypatch.setattr(ray_cluster, "_SECONDS_TO_STOP", 1.0)
         engine = RayCluster(cluster.address)
         job = Job("a", 1.0, do.beat_silently, tmp_path / "a")

@@ -16,6 +16,7 @@ from perdure.storage.reading import ContentError
 from perdure.streams.raw import embeddings as reading
 from perdure.streams.raw import npz, zips
 from perdure.streams.raw.embeddings import read_embeddings
+from tests.damaged import count_refused
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 3)).astype(np.float32)
@@ -197,18 +198,7 @@ def test_damage_is_named_however_the_archive_is_packed(packing, damage, tmp_path
 
 def test_whatever_bytes_are_changed_is_named_or_read(archive):
     path = archive(x=X, y=Y, test_x=X, test_y=Y)
-    content, rng = path.read_bytes(), np.random.default_rng(0)
-    n_refused = 0
-    for _ in range(300):
-        changed = bytearray(content)
-        for place in rng.integers(len(content), size=3):
-            changed[place] = rng.integers(256)
-        path.write_bytes(changed)
-        try:
-            read_embeddings(path)
-        except ContentError:
-            n_refused += 1
-    assert n_refused > 200
+    assert count_refused(path, read_embeddings, 300) > 200
 
 
 def test_an_array_that_ends_early_is_refused(tmp_path):

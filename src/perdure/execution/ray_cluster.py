@@ -110,11 +110,11 @@ class RayCluster(Engine):
         """
         streams = list(self._running)
         awaited = streams if self._stopped_at is None else [it.completed() for it in streams]
-        ready, _ = self._ray.wait(awaited, num_returns=len(awaited), timeout=timeout, fetch_local=False)
+        ready = set(self._ray.wait(awaited, num_returns=len(awaited), timeout=timeout, fetch_local=False)[0])
         return [stream for stream, it in zip(streams, awaited, strict=True) if it in ready]
 
     def _given_up(self) -> list[tuple[Job, Word]]:
-        """Return the end of jobs that were cancelled long ago, and of which nothing is heard."""
+        """Return the end of jobs that were cancelled `_SECONDS_TO_STOP` ago and have still not ended."""
         if self._stopped_at is None or time.monotonic() < self._stopped_at + _SECONDS_TO_STOP:
             return []
         jobs = list(self._running.values())

@@ -49,15 +49,15 @@ def segments(n_rows: int, needs: list[tuple[int, int, int]], n_columns: int, n_o
 
 
 def first_columns(needed: int) -> int:
-    """Return the capacity for columns at the first row.
+    """Return the capacity for columns of a model whose first row takes `needed` slots.
 
-    It tells how many there are likely to be; later, growth leaves more room.
+    The first row tells how many there are likely to be; later, growth leaves more room.
     """
     return _grown(_FIRST_COLUMNS, needed, 2)
 
 
 def first_outputs(needed: int) -> int:
-    """Return the capacity for outputs of a model whose first rows have so many classes."""
+    """Return the capacity for outputs of a model whose first rows have `needed` classes."""
     return _grown(_FIRST_OUTPUTS, needed, _GROWTH)
 
 

@@ -78,11 +78,11 @@ class TrainingRecord:
 
     @property
     def best_validation(self) -> str | None:
-        """The best validation in words: an error on sine waves, else an accuracy; None if there was none."""
+        """The best validation in words: an accuracy, or an error, whose score is negative; None if there was none."""
         if self.summary is None or self.summary.best_score == float("-inf"):
             return None
         score = self.summary.best_score
-        return f"error {-score:.4g}" if self.config["domain"]["name"] == "SinePool" else f"{score:.4g}"
+        return f"error {-score:.4g}" if score < 0 else f"{score:.4g}"
 
 
 def training_title(config: Mapping[str, Any]) -> str:

@@ -87,7 +87,7 @@ def _training(home):
         home.path,
         {"domain": "sine", "size": "paper", "method": "oml", "command": "perdure features train", "changes": {}},
     )
-    representation.write_training_summary(home.path, representation.TrainingSummary(9, 0.5, 1.0, 1.5, 0.5, 2**20))
+    representation.write_training_summary(home.path, representation.TrainingSummary(9, -0.5, 1.0, 1.5, 0.5, 2**20))
 
 
 def _evaluation(home):

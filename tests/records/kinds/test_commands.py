@@ -12,7 +12,7 @@ WORDS = {
     "learner": ["mer", "mnist-rotations", "68.33", "85.00"],
     "tuning": ["mer on validation streams of digits-rotations: 2 combinations", "← chosen", "diverged"],
     "reproduction": ["Meta-Experience Replay, measured", "perdure reproduce mer --table retained", "68.33"],
-    "representation": ["OML on sine waves", "error -0.5"],
+    "representation": ["OML on sine waves", "error 0.5"],
     "evaluation": ["small", "75.0 [75.0, 75.0]", "sine"],
     "comparison": ["1×50 online", "37.5 ± ", "64.7 ± 2.6"],
     "agent": ["agent", "7.50 ± "],

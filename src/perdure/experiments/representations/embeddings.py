@@ -262,8 +262,7 @@ class EmbeddingsSpec:
             found = found._replace(test_x=test.x, test_y=test.y)
         try:
             data = checked_embeddings(found.x, found.y, found.test_x, found.test_y)
-            for seed in range(self.plan.seeds if data.test is None else 1):
-                _division(data, self.plan, seed)
+            _division(data, self.plan, seed=0)  # what cannot be divided or standardized is told before a folder is made
             return data
         except FeatureError as cause:
             raise ContentError(self._in_file(cause, found, test)) from cause

@@ -1,4 +1,4 @@
-"""Rows of Parquet files, so many at a time that they take little memory, whatever the file repeats."""
+"""Rows of Parquet files, few at a time where they are wide, so that they take little memory whatever repeats."""
 
 from __future__ import annotations
 
