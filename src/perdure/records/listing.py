@@ -166,7 +166,7 @@ def _figure(record: Record) -> str:
         method, own = next(iter(record.methods.items()))
         return f"{method} {100 * sum(it.held_out for it in own) / len(own):.1f} %"
     if isinstance(record, TrainingRecord):
-        return "" if record.summary is None else f"score {record.summary.best_score:.3g}"
+        return "" if record.best_validation is None else f"validation {record.best_validation}"
     return ""
 
 

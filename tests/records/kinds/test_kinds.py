@@ -44,7 +44,7 @@ FIGURES = {
     "learner": "RA 68.33\n± 21.18",
     "tuning": "RA 56.25\n± 79.41",
     "reproduction": "",
-    "representation": "score 0.5",
+    "representation": "validation error 0.5",
     "evaluation": "",
     "comparison": "",
     "agent": "score 7.5\n± 38.1",
