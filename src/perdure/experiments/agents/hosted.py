@@ -114,7 +114,7 @@ class HostedPrograms:
         n_seeds, self._n = len(runners.episodes), agent.n_environments
         self._playing = [[HostedEpisode(environment) for _ in range(self._n)] for _ in range(n_seeds)]
         self._examined = [HostedEpisode(environment) for _ in range(n_seeds)]
-        self._states: Any = jax.tree.map(jnp.copy, runners.agent)
+        self._leaves, self._tree = jax.tree.flatten(jax.tree.map(jnp.copy, runners.agent))
         self._score = np.array(runners.score, np.float32).reshape(n_seeds, self._n)
         self._ended = np.array(runners.episodes, np.int32)
         self._total = np.array(runners.total_score, np.float32)
@@ -122,11 +122,11 @@ class HostedPrograms:
         """What each environment shows: (seeds, environments, ...)."""
         each = partial(jax.vmap, in_axes=(0, 0, 0, None))
         self._act = jax.jit(each(partial(_act, agent)))
-        learn = jax.jit(jax.vmap(partial(_learn_and_act, agent), in_axes=(0, 0, 0, 0, 0, None)), donate_argnums=(0, 2))
+        learn = jax.jit(partial(_learn_and_act_side_by_side, agent, self._tree), donate_argnums=0)
         zeros, seen = self._score[:, 0], self._seen[:, 0]
         arrived = _Arrived(zeros, zeros, seen, seen, self._ended)
         actions = jnp.zeros(n_seeds, jnp.int32)
-        self._learn = compiled(learn, self._states, self._frame_keys, jnp.asarray(seen), actions, arrived, np.int32(0))
+        self._learn = compiled(learn, self._leaves, self._frame_keys, seen, actions, arrived, np.int32(0))
         self._greedy = jax.jit(jax.vmap(_greedy))
         self._answering = agent.answering
         self._end_stage = stage_end(agent)
@@ -137,17 +137,18 @@ class HostedPrograms:
         Raises:
             HostFailure: if the environment fails; all seeds then stand where they were before the frame.
         """
-        observations = jnp.asarray(self._seen[:, start % self._n])
+        observations = self._seen[:, start % self._n].copy()
         actions, seeds = self._act(self._states, self._frame_keys, observations, np.int32(start))
         for frame in range(start, stop):
             arrived = self._frame(frame, np.asarray(actions).tolist(), seeds)
-            self._states, observations, actions, seeds = self._learn(
-                self._states, self._frame_keys, observations, actions, arrived, np.int32(frame)
+            self._leaves, actions, seeds = self._learn(
+                self._leaves, self._frame_keys, observations, actions, arrived, np.int32(frame)
             )
+            observations = arrived.following
 
     def end_stage(self, frame: int) -> None:
         """Tell the agents that a stage has ended after `frame` frames."""
-        self._states = self._end_stage(self._states, self._keys.evaluation, np.int32(frame))
+        self._leaves = jax.tree.leaves(self._end_stage(self._states, self._keys.evaluation, np.int32(frame)))
 
     def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
         """Return mean scores of the greedy policies after `frame` frames.
@@ -161,6 +162,10 @@ class HostedPrograms:
         places = np.asarray(self._levels.place).tolist()
         scores = [self._greedy_scores(place, np.asarray(seeds)[:, n]) for n, place in enumerate(places)]
         return np.stack(scores, axis=1)
+
+    @property
+    def _states(self) -> Any:
+        return jax.tree.unflatten(self._tree, self._leaves)
 
     @property
     def runners(self) -> RunnerState:
@@ -270,6 +275,18 @@ def _act(agent: Agent, state: Any, key_data: Array, observation: Array, frame: I
     return agent.act(state, observation, frame, keys.act), _episode_seed(keys.reset)
 
 
+def _learn_and_act_side_by_side(
+    agent: Agent, tree: Any, leaves: list[Array], *arguments: Any
+) -> tuple[list[Array], Array, Array]:
+    """Return the leaves of all seeds' states after `_learn_and_act`, actions and seeds.
+
+    States are leaves outside, since taking modules apart and putting them together costs as much as a step.
+    """
+    each = jax.vmap(partial(_learn_and_act, agent), in_axes=(0, 0, 0, 0, 0, None))
+    states, actions, seeds = each(jax.tree.unflatten(tree, leaves), *arguments)
+    return jax.tree.leaves(states), actions, seeds
+
+
 def _learn_and_act(
     agent: Agent,
     state: Any,
@@ -278,12 +295,12 @@ def _learn_and_act(
     action: Array,
     arrived: _Arrived,
     frame: Int[Array, ""],
-) -> tuple[Any, Array, Array, Array]:
-    """Learn from a frame, and return with the state the next observation, its action, and `_act`'s seed."""
+) -> tuple[Any, Array, Array]:
+    """Learn from a frame, and return with the state the next action and `_act`'s seed."""
     keys = frame_keys(jax.random.wrap_key_data(key_data), frame)
     transition = Transition(observation, action, arrived.reward, arrived.discount, arrived.next_observation)
     learned = agent.observe(state, transition, frame, keys.learn, arrived.ended)
-    return learned, arrived.following, *_act(agent, learned, key_data, arrived.following, frame + 1)
+    return learned, *_act(agent, learned, key_data, arrived.following, frame + 1)
 
 
 def _greedy(network: PyTree, observation: Array) -> Array:
