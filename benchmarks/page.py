@@ -26,6 +26,8 @@ from perdure.storage.files import make_folder, write_atomically
 MIB = 2**20
 WEIGHTS = 784 * 100 + 100 * 100 + 100 * 10 + 210
 """Of the network that everything is measured on."""
+ROOM = 1.15
+"""A figure reaches by this factor further than its points, so that none lies on its edge."""
 
 
 def write(numbers: Mapping[str, Any], docs: Path) -> None:
@@ -188,7 +190,8 @@ def curves_figure(curves: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_yscale("log")
         axes.set_xticks(x, [f"{value:,}" for value in x], fontsize=8)
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_ylim(10 ** math.floor(math.log10(min(y))), 10 ** math.ceil(math.log10(max(y))))
+        lowest, highest = min(y) / ROOM, max(y) * ROOM
+        axes.set_ylim(10 ** math.floor(math.log10(lowest)), 10 ** math.ceil(math.log10(highest)))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.set_xlabel(curve["of"], fontsize=9)
