@@ -1,9 +1,9 @@
-"""Our learner beside published ones on class-incremental split MNIST: ``python benchmarks/class_incremental.py``.
+"""Our learner beside published ones where classes arrive one after another: ``python benchmarks/class_incremental.py``.
 
-Five tasks of two digits, in an order that the seed draws, 2,000 images each, one pass, one output for each digit. The
-rates of the published methods are chosen by `perdure.tune` on validation streams, for each size of memory; ours keeps
-its own. Writes docs/multi-timescale-mer.md between its marks. Searches and runs are kept in runs/class-incremental:
-what is there is not computed again, and Ctrl-C loses nothing.
+Two streams, one pass, one output for each class: split MNIST, five tasks of two digits in an order that the seed draws,
+2,000 images each; and five alphabets of Omniglot. The rates of the published methods are chosen by `perdure.tune` on
+validation streams, for each size of memory; ours keeps its own. Writes docs/multi-timescale-mer.md between its marks.
+Searches and runs are kept in runs/class-incremental: what is there is not computed again, and Ctrl-C loses nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from perdure.cli.jax_settings import configure_jax
 
@@ -32,8 +32,6 @@ from perdure.report.tables import cpu_seconds_per_example
 from perdure.streams.catalog import BenchmarkRecipe
 
 PAGE = Path(__file__).parents[1] / "docs" / "multi-timescale-mer.md"
-STREAM = BenchmarkRecipe("mnist-split", {"scenario": "class", "shuffle_classes": True, "examples_per_task": 2000})
-MEMORY_SIZES = (200, 500)
 OURS = "multi-timescale-mer"
 RATES = (0.01, 0.03, 0.1, 0.2)
 REPLAY: Mapping[str, Any] = {"learning_rate": RATES, "replay_batch_size": 10}
@@ -69,31 +67,64 @@ GRIDS: dict[str, Mapping[str, Any]] = {
     },
     "random-fourier-ridge": {"frequencies": 500, "length_scale": (2.0, 4.0, 8.0), "penalty": (0.01, 0.1, 1.0)},
 }
+FEW_BATCHES: Mapping[str, Any] = {
+    **GRIDS["mer"],
+    "learning_rate": (0.01, 0.03),
+    "beta": (0.1, 0.3),
+    "batches_per_example": 3,
+}
+"""Of MER with a network of convolutions, where the whole search would take hours."""
+
+
+class Setting(NamedTuple):
+    """A stream on which all methods are measured."""
+
+    mark: str
+    """Of its table."""
+    stream: BenchmarkRecipe
+    memory_sizes: tuple[int, ...]
+    grids: Mapping[str, Mapping[str, Any]]
+    """What is tried of each method; a tuple is searched."""
+
+
+SETTINGS = {
+    "split-mnist": Setting(
+        "class-incremental",
+        BenchmarkRecipe("mnist-split", {"scenario": "class", "shuffle_classes": True, "examples_per_task": 2000}),
+        (200, 500),
+        GRIDS,
+    ),
+    "omniglot": Setting("omniglot", BenchmarkRecipe("omniglot", {"tasks": 5}), (200,), {**GRIDS, "mer": FEW_BATCHES}),
+}
 HEADERS = ("memory", "method", "chosen", "retained accuracy", "difference from ours", "CPU ms per example")
 
 
-def chosen(folder: Path, name: str, memory_size: int) -> dict[str, Any]:
+def chosen(folder: Path, setting: Setting, name: str, memory_size: int) -> dict[str, Any]:
     """Return the hyper-parameters that retain most on validation streams."""
-    grid = dict(GRIDS[name])
+    grid = dict(setting.grids[name])
     if any(it.name == "memory_size" for it in hyperparameters(learner_class(name))):
         grid["memory_size"] = memory_size
-    return dict(tune(name, STREAM, grid, folder=folder / f"tune-{name}-{memory_size}").best.hyperparameters)
+    return dict(tune(name, setting.stream, grid, folder=folder / f"tune-{name}-{memory_size}").best.hyperparameters)
 
 
-def measured(folder: Path, memory_size: int, seeds: int) -> list[list[str]]:
+def measured(folder: Path, setting: Setting, memory_size: int, seeds: int) -> list[list[str]]:
     """Return the rows of a size of memory, the method that retains most first."""
-    values = {name: chosen(folder, name, memory_size) for name in GRIDS}
+    values = {name: chosen(folder, setting, name, memory_size) for name in setting.grids}
     learners = [*(make_learner(name, **it) for name, it in values.items()), MultiTimescaleMER(memory_size)]
-    what = comparison(learners, STREAM, seeds=seeds, baseline=OURS)
+    what = comparison(learners, setting.stream, seeds=seeds, baseline=OURS)
     command = f"python benchmarks/class_incremental.py --seeds {seeds}"
     runs = {it.learner: it for it in compare(what, folder / f"memory-{memory_size}", command=command).record.runs}
     order = sorted(runs, key=lambda name: -retained(runs[name]).mean)
-    return [_row(runs[name], runs[OURS], values.get(name, {}), memory_size) for name in order]
+    return [_row(runs[name], runs[OURS], _searched(setting, name, values), memory_size) for name in order]
 
 
-def _row(run: RunRecord, ours: RunRecord, values: Mapping[str, Any], memory_size: int) -> list[str]:
-    searched = [name for name, it in GRIDS.get(run.learner, {}).items() if isinstance(it, tuple)]
-    rates = ", ".join(f"{name} {values[name]:g}" for name in searched) or "its own"
+def _searched(setting: Setting, name: str, values: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what was chosen for a method, in words."""
+    names = [it for it, tried in setting.grids.get(name, {}).items() if isinstance(tried, tuple)]
+    return ", ".join(f"{it} {values[name][it]:g}" for it in names) or "its own"
+
+
+def _row(run: RunRecord, ours: RunRecord, rates: str, memory_size: int) -> list[str]:
     own = retained(run)
     difference = paired_difference(own, retained(ours))
     apart = "" if run.learner == OURS else f"{100 * difference.mean:+.1f} ± {100 * difference.ci95:.1f}"
@@ -111,13 +142,15 @@ def _row(run: RunRecord, ours: RunRecord, values: Mapping[str, Any], memory_size
 def main() -> None:
     """Measure, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("streams", nargs="*", choices=[*SETTINGS, []], help="both unless given")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--folder", type=Path, default=Path("runs/class-incremental"))
     given = parser.parse_args()
-    rows: list[list[str]] = []
-    for memory_size in MEMORY_SIZES:
-        rows += measured(given.folder, memory_size, given.seeds)
-        write_measured(PAGE, aligned_markdown(HEADERS, rows, (1, 2)), "class-incremental")
+    for name in given.streams or SETTINGS:
+        setting, rows = SETTINGS[name], []
+        for memory_size in setting.memory_sizes:
+            rows += measured(given.folder / name, setting, memory_size, given.seeds)
+            write_measured(PAGE, aligned_markdown(HEADERS, rows, (1, 2)), setting.mark)
 
 
 if __name__ == "__main__":
