@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from perdure.execution.pool import Failure, Job, Stage, run_jobs, run_stages
-from perdure.execution.processes import Processes
+from perdure.execution.pool import Ended, Failure, Job, Stage, run_jobs, run_stages
+from perdure.execution.processes import Processes, start_worker
 from perdure.machine.signals import InterruptedRunError
 
 HERE = Path(__file__).parent
@@ -49,6 +49,16 @@ def test_the_longest_comes_first_and_one_worker_does_one_job_at_a_time(notes):
     short, long, middle = notes([1, 3, 2], workers=1)
     assert long["ended"] <= middle["began"]
     assert middle["ended"] <= short["began"]
+
+
+def test_ctrl_c_while_a_worker_starts_is_left_to_us(do, tmp_path, capfd):
+    worker = start_worker(Job("job", 1.0, do.note, tmp_path / "note"))
+    assert worker.process.pid is not None
+    os.kill(worker.process.pid, signal.SIGINT)
+    while not isinstance(word := worker.next_word(), Ended):
+        pass
+    assert word == Ended(None)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the operating system does not pin processes")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from signal import Signals
 from types import ModuleType
 from typing import NamedTuple
 
@@ -111,7 +111,7 @@ def start_worker(job: Job, share: frozenset[int] = frozenset()) -> Worker:
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job.work, job.folder, sender), daemon=True)
-    with only(share):
+    with only(share), _interrupt_held_back():
         process.start()
     sender.close()  # so that the pipe ends with the process
     return Worker(job, process, receiver, share)
@@ -128,9 +128,31 @@ def without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+@contextmanager
+def _interrupt_held_back() -> Iterator[None]:
+    """Have processes that are started while a block runs not heed Ctrl-C before `_work` has begun.
+
+    While they import, it would end them with a traceback of its own.
+    """
+    resource_tracker.ensure_running()  # which multiprocessing starts first, and heeds Ctrl-C again after that
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _forget_interrupt() -> None:
+    """Drop a Ctrl-C that came while this process started, and heed later ones."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    signal.signal(signal.SIGINT, handler)
+
+
 def _work(work: Callable[[Path, Watch], object], folder: Path, sender: Connection) -> None:
     """Do a job, in its process."""
     os.setpgid(0, 0)  # Ctrl-C in a terminal then reaches only the process that waits for us, which passes it on
+    _forget_interrupt()
     warnings.showwarning = lambda message, *_: print(f"note: {folder.name}: {message}", file=sys.stderr)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -155,4 +177,8 @@ def _end_with_parent() -> None:
 
 
 def _how_it_died(code: int) -> str:
-    return f"its process was killed by {Signals(-code).name}" if code < 0 else f"its process ended with status {code}"
+    return (
+        f"its process was killed by {signal.Signals(-code).name}"
+        if code < 0
+        else f"its process ended with status {code}"
+    )
