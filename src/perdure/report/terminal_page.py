@@ -26,9 +26,14 @@ def _printed(block: Block) -> Text | rich_table.Table:
 
 
 def _table(block: Table) -> rich_table.Table:
-    table = rich_table.Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table = rich_table.Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for place, header in enumerate(block.headers):
-        table.add_column(Text(header), justify="left" if place in block.text_columns else "right", overflow="fold")
+        if place in block.text_columns:
+            table.add_column(Text(header), overflow="fold")
+        else:
+            cells = (header, *(row[place] for row in block.rows))
+            words = max(len(word) for cell in cells for word in cell.split() or [""])
+            table.add_column(Text(header), justify="right", min_width=words)
     for place, row in enumerate(block.rows):
         table.add_row(*(Text(it, style="bold" if (place, n) in block.bold else "") for n, it in enumerate(row)))
     return table
