@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import torch
 from avalanche.benchmarks import tensors_benchmark
-from avalanche.training.plugins import EvaluationPlugin
-from avalanche.training.supervised import AGEM, EWC, GEM, MER, Naive, Replay
+from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
+from avalanche.training.supervised import AGEM, EWC, GEM, MER, Naive
 from network import classes, perceptron
 from streams import Clock, Task, arguments, read_tasks, report
 
-METHODS = {"online": Naive, "er": Replay, "a-gem": AGEM, "ewc": EWC, "gem": GEM, "mer": MER}
+METHODS = {"online": Naive, "er": Naive, "a-gem": AGEM, "ewc": EWC, "gem": GEM, "mer": MER}
 
 
 def main() -> None:
@@ -28,6 +28,12 @@ def main() -> None:
         complete_test_set_only=False,
     )
     network, values = perceptron(), dict(given.values)
+    # Its strategy Replay draws as many memories as there are new examples; the plugin takes their number.
+    plugins = (
+        [ReplayPlugin(values.pop("mem_size"), batch_size_mem=values.pop("batch_size_mem"))]
+        if given.method == "er"
+        else []
+    )
     strategy = METHODS[given.method](
         model=network,
         optimizer=torch.optim.SGD(network.parameters(), values.pop("lr")),
@@ -35,6 +41,7 @@ def main() -> None:
         train_mb_size=1,
         train_epochs=1,
         evaluator=EvaluationPlugin(loggers=[]),
+        plugins=plugins,
         **values,
     )
     clock = Clock()

@@ -79,7 +79,10 @@ def _made(name: str, values: dict, n_tasks: int) -> tuple:
             return torch.nn.functional.cross_entropy
 
     settings = {"n_epochs": 1, "batch_size": 1, "seed": 0, "backbone": "perceptron-of-the-paper"}
-    return load_runner(name, "the-stream", settings | values)
+    model, dataset = load_runner(name, "the-stream", settings | values)
+    if "minibatch_size" in values:  # where a batch size is given, Mammoth draws as many memories, whatever this says
+        model.args.minibatch_size = values["minibatch_size"]
+    return model, dataset
 
 
 main()

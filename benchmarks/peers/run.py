@@ -95,7 +95,7 @@ PEERS = {
         "",
         {
             "online": {"lr": 0.01},
-            "er": {"lr": 0.1, "mem_size": MEMORY},
+            "er": {"lr": 0.1, "mem_size": MEMORY, "batch_size_mem": 10},
             "a-gem": {"lr": 0.01, "patterns_per_exp": MEMORY // TASKS, "sample_size": 10},
             "ewc": {"lr": 0.01, "ewc_lambda": 10.0},
             "gem": {"lr": 0.01, "patterns_per_exp": MEMORY // TASKS, "memory_strength": 0.5},
@@ -146,7 +146,8 @@ PEERS = {
         unneeded="datasets/seq_*.py",  # some fetch weights of large networks when they are imported
     ),
 }
-METHODS = tuple(PEERS["perdure"].values)
+METHODS = {"online": "online SGD", "er": "ER", "a-gem": "A-GEM", "ewc": "EWC", "gem": "GEM", "mer": "MER"}
+"""Titles by name."""
 
 
 def write_stream(path: Path) -> None:
@@ -240,8 +241,8 @@ def main() -> None:
 def _times(found: Mapping[tuple[str, str], list[dict[str, float]]], errors: Mapping[tuple[str, str], str]) -> str:
     others = [name for name in PEERS if name != "perdure"]
     rows = [
-        [method, _milliseconds(found["perdure", method]), *(_ratio(found, errors, name, method) for name in others)]
-        for method in METHODS
+        [title, _milliseconds(found["perdure", method]), *(_ratio(found, errors, name, method) for name in others)]
+        for method, title in METHODS.items()
     ]
     return aligned_markdown(("method", "perdure, ms", *(PEERS[it].title for it in others)), rows, (0,))
 
@@ -275,7 +276,7 @@ def _accuracies(found: Mapping[tuple[str, str], list[dict[str, float]]], errors:
         run = found[name, method][0]
         return f"{100 * run['learned']:.1f} / {100 * run['retained']:.1f}"
 
-    rows = [[method, *(shown(name, method) for name in PEERS)] for method in METHODS]
+    rows = [[title, *(shown(name, method) for name in PEERS)] for method, title in METHODS.items()]
     return aligned_markdown(("method", *(it.title for it in PEERS.values())), rows, (0,))
 
 
