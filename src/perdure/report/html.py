@@ -12,7 +12,7 @@ from perdure.report.blocks import Block, Heading, Paragraph, Picture, Table
 
 _STYLE = """
 :root { color-scheme: light; }
-body { margin: 0 auto; padding: 1rem; max-width: 60rem; background: #fff; color: #222;
+body { margin: 0 auto; padding: 1rem; max-width: 78rem; background: #fff; color: #222;
        font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1, h2, h3 { line-height: 1.25; }
 h2 { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid #ddd; }
