@@ -88,3 +88,15 @@ def test_a_comparison_of_which_nothing_is_finished_says_so(compared, tmp_path):
     request = MethodsRequest(compared.request.methods[-1:], "der", "typed")
     blocks = comparison_blocks(MethodsRecord(tmp_path, compared.config, request, False))
     assert blocks[-1] == Paragraph("Nothing has been measured yet.")
+
+
+def test_without_test_sets_methods_are_compared_by_their_prequential_accuracy(made_up_run, tmp_path):
+    runs = [made_up_run(name, prequential=it, state_bytes=n) for name, it, n in (("er", 0.5, 9), ("mer", 0.6, 99))]
+    methods = [Method(it.learner, it.config["learner"]["hyperparameters"], it.folder.name) for it in runs]
+    record = MethodsRecord(tmp_path, runs[0].config, MethodsRequest(methods, "er", "typed"), True)
+    assert [it.learner for it in best_first(record.runs)] == ["mer", "er"]
+    captions = [it.caption for it in comparison_blocks(record) if isinstance(it, Picture)]
+    assert len(captions) == 1
+    assert captions[0].startswith("Prequential accuracy against what one seed keeps")
+    saved = {it.name for it in save_comparison(record, tmp_path / "page.md", tmp_path / "page.html")}
+    assert {it for it in saved if it.endswith(".png")} == {"accuracy-against-cost-mnist-rotations.png"}

@@ -61,13 +61,14 @@ def comparison_blocks(record: MethodsRecord) -> list[Block]:
         Paragraph(_legend(record, runs)),
         comparison_table(runs, record.request.baseline),
     ]
-    tested = [it for it in runs if not np.isnan(_mean(it, "retained_accuracy"))]
-    if len(tested) > 1:
+    measured = [it for it in runs if not np.isnan(_mean(it, metric_compared(it)))]
+    if len(measured) > 1:
         caption = (
-            "Retained accuracy against what one seed keeps between examples, and against the CPU time of an example. "
-            "The line is the frontier: methods that no method of lower cost beats."
+            f"{_what_is_compared(runs).capitalize()} against what one seed keeps between examples, and against the CPU "
+            "time of an example. The line is the frontier: methods that no method of lower cost beats."
         )
-        blocks.append(Picture(image_of(accuracy_against_cost(tested), "svg"), caption))
+        blocks.append(Picture(image_of(accuracy_against_cost(measured), "svg"), caption))
+    tested = [it for it in measured if it.accuracy is not None]
     if tested:
         caption = f"Retained and learning accuracy, {_INTERVAL}."
         blocks.append(Picture(image_of(metric_bars(tested), "svg"), caption))
@@ -94,8 +95,8 @@ def _n_methods(runs: Sequence[RunRecord]) -> str:
 
 
 def best_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return finished runs, those that retain most first."""
-    return sorted(runs, key=lambda it: -np.nan_to_num(_mean(it, "retained_accuracy"), nan=-np.inf))
+    """Return finished runs, those that retain most first; without tests, those that predict best."""
+    return sorted(runs, key=lambda it: -np.nan_to_num(_mean(it, metric_compared(it)), nan=-np.inf))
 
 
 def comparison_table(runs: Sequence[RunRecord], baseline: str) -> Table:
@@ -190,9 +191,13 @@ def _legend(record: MethodsRecord, runs: Sequence[RunRecord]) -> str:
         text += ". Anytime: average anytime accuracy. Worst case: worst-case accuracy"
     if any(it.learner == record.request.baseline for it in runs) and seeds > 1:
         title = learner_title(record.request.baseline)
-        what = metric_compared(runs[0]).replace("_", " ")
+        what = _what_is_compared(runs)
         text += f". Against {title}: differences in {what} seed by seed, ± their 95 % interval. {METHOD_OF_P}"
     return f"{text}."
+
+
+def _what_is_compared(runs: Sequence[RunRecord]) -> str:
+    return metric_compared(runs[0]).replace("_", " ")
 
 
 def _percent(header: str, metric: str) -> _Column:
