@@ -102,6 +102,8 @@ def from_dataset(
     split_of(split)
     x, y = examples_of("train", train, label=label, features=features)
     held_out = None if test is None else examples_of("test", test, label=label, features=features)
+    for where, labels in (("train.y", y), *(() if held_out is None else (("test.y", held_out[1]),))):
+        _refuse_objects(where, labels)
     _refuse_numbers("train.y", y)
     classes = np.unique(y)
     if len(classes) == 1:
@@ -303,9 +305,10 @@ def _is_table(data: Any) -> bool:
 
 
 def _of_table(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
-    label, names = _label_and_inputs(where, [str(it) for it in data.columns], label, features)
-    x = data[names].to_numpy()
-    return as_array(f"{where}.x", x), data[label].to_numpy()
+    columns = {str(it): it for it in data.columns}  # pandas numbers columns that have no names
+    label, names = _label_and_inputs(where, list(columns), label, features)
+    x = data[[columns[it] for it in names]].to_numpy()
+    return as_array(f"{where}.x", x), data[columns[label]].to_numpy()
 
 
 def _label_and_inputs(where: str, columns: list[str], label: str | None, features: str | None) -> tuple[str, list[str]]:
@@ -345,7 +348,13 @@ def _items(where: str, data: Any) -> tuple[np.ndarray, np.ndarray]:
         if not isinstance(item, tuple | list) or len(item) < 2:
             raise TypeError(f"{where}[{n}] is a {type(item).__name__}, expected (x, y); return both from __getitem__")
         xs.append(np.asarray(item[0]))
-        ys.append(np.asarray(item[1]).item())
+        label = np.asarray(item[1])
+        if label.size != 1:
+            raise ValueError(
+                f"{where}[{n}] has a label of shape {label.shape}, expected a single one; return the number of its "
+                "class from __getitem__"
+            )
+        ys.append(label.item())
     return _stacked(where, [xs]), np.asarray(ys)
 
 
@@ -386,6 +395,24 @@ def _numbered(where: str, x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> 
     numbers = np.searchsorted(classes, y).astype(np.int32)
     check_examples(where, x, numbers, len(classes))
     return LabelledSet(x, numbers)
+
+
+def _refuse_objects(where: str, y: np.ndarray) -> None:
+    """Refuse labels that are missing, or neither texts nor numbers, or some of them texts and others numbers.
+
+    Raises:
+        ValueError: naming the first place.
+    """
+    if y.dtype != object:
+        return
+    is_text = isinstance(y.flat[0], str) if y.size else False
+    for n, it in enumerate(y.flat):
+        is_label = isinstance(it, str) if is_text else isinstance(it, int | float | np.number | np.bool_) and it == it
+        if not is_label:
+            kind = "a text, as the first label is" if is_text else "a text or a number"
+            raise ValueError(
+                f"{where}[{n}] is {it!r}, expected the label of a class, {kind}; give it one, or drop the example"
+            )
 
 
 def _refuse_numbers(where: str, y: np.ndarray) -> None:
