@@ -39,6 +39,7 @@ def made_up_run(tmp_path):
         alignment=None,
         state_bytes=400_000,
         prequential=None,
+        gap=None,
     ):
         config = {
             "format": FORMAT,
@@ -61,6 +62,8 @@ def made_up_run(tmp_path):
             matrices = _matrices(tasks, seeds, retained, full)
             write_accuracy(folder, range(seeds), matrices)
             metrics = metrics_over_seeds(matrices)
+            if gap is not None:
+                metrics["stability_gap"] = mean_and_interval([gap] * seeds)
             if alignment is not None:
                 metrics |= {name: mean_and_interval(alignment) for name in ALIGNMENTS}
                 curves = alignment_curves(*np.tile(np.asarray(alignment)[:, None], (3, 1, 9)))

@@ -52,6 +52,12 @@ def test_the_best_of_each_column_stands_out(compared):
     assert bold_in(table, "method") == bold_in(table, "against ER") == set()
 
 
+def test_the_smallest_stability_gap_is_the_best(made_up_run):
+    table = comparison_table([made_up_run("er", gap=0.2), made_up_run("mer", gap=0.125)], "er")
+    assert column(table, "gap") == ["20.00 ± 0.00", "12.50 ± 0.00"]
+    assert bold_in(table, "gap") == {1}
+
+
 def test_columns_without_values_are_left_out(compared):
     headers = comparison_table(best_first(compared.runs), "er").headers
     assert "anytime" not in headers

@@ -119,6 +119,7 @@ def comparison_table(runs: Sequence[RunRecord], baseline: str) -> Table:
         _percent("prequential", "prequential_accuracy"),
         _percent("anytime", "average_anytime_accuracy"),
         _percent("worst case", "worst_case_accuracy"),
+        _percent("gap", "stability_gap", largest_is_best=False),
         _Column("CPU ms", cpu_milliseconds, lambda it: -cpu_seconds_per_example(it)),
         _Column("kept kB", _kilobytes, lambda it: -float(_kept(it))),
     ]
@@ -188,7 +189,7 @@ def _legend(record: MethodsRecord, runs: Sequence[RunRecord]) -> str:
         "between examples, per seed. Bold: the best mean of a column"
     )
     if any(it.over_time is not None for it in runs):
-        text += ". Anytime: average anytime accuracy. Worst case: worst-case accuracy"
+        text += ". Anytime: average anytime accuracy. Worst case: worst-case accuracy. Gap: stability gap"
     if any(it.learner == record.request.baseline for it in runs) and seeds > 1:
         title = learner_title(record.request.baseline)
         what = _what_is_compared(runs)
@@ -200,12 +201,12 @@ def _what_is_compared(runs: Sequence[RunRecord]) -> str:
     return metric_compared(runs[0]).replace("_", " ")
 
 
-def _percent(header: str, metric: str) -> _Column:
+def _percent(header: str, metric: str, *, largest_is_best: bool = True) -> _Column:
     def cell(run: RunRecord) -> str:
         statistic = metric_of(run, metric)
         return DASH if statistic is None else _with_interval(statistic, ".2f")
 
-    return _Column(header, cell, lambda run: _mean(run, metric))
+    return _Column(header, cell, lambda run: _mean(run, metric) if largest_is_best else -_mean(run, metric))
 
 
 def _against(run: RunRecord, baseline: RunRecord | None) -> tuple[str, str]:
