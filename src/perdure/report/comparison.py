@@ -161,9 +161,10 @@ def _over_time(watched: Sequence[RunRecord]) -> list[Block]:
     caption = (
         f"Mean accuracy on the tasks seen so far, {tests} of each, tested every {sampling.get('every'):,} examples."
     )
+    of_whom = ", of the first seed where seeds differ" if len(watched[0].seeds) > 1 else ""
     blocks: list[Block] = [
         Heading(2, "Over time"),
-        Picture(image_of(accuracy_over_time(watched), "svg"), f"{caption} Vertical lines are ends of tasks."),
+        Picture(image_of(accuracy_over_time(watched), "svg"), f"{caption} Vertical lines are ends of tasks{of_whom}."),
     ]
     best = watched[0]
     if best.over_time is not None and best.over_time.of_classes.shape[2]:
