@@ -298,3 +298,14 @@ class TestAvalanche:
     def test_experiences_without_examples_are_refused(self, train, error, message):
         with pytest.raises(error, match=message):
             from_avalanche(SimpleNamespace(train_stream=train, test_stream=train))
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("pixels", "digit")], ids=str)
+def test_tests_in_the_same_archive_are_used_unless_others_are_given(names, tmp_path):
+    x, y = names
+    np.savez(tmp_path / "it.npz", **{x: X, y: Y, f"test_{x}": X[:8], f"test_{y}": Y[:8]})
+    named = {"features": x, "label": y, "name": "four"}
+    assert checksum(from_dataset(tmp_path / "it.npz", **named)(0)) == checksum(EXPECTED(0))
+    np.savez(tmp_path / "others.npz", **{x: X[:12], y: Y[:12]})
+    other = from_dataset(tmp_path / "it.npz", tmp_path / "others.npz", **named)
+    assert checksum(other(0)) == checksum(from_dataset((X, Y), (X[:12], Y[:12]), name="four")(0))

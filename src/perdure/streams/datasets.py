@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from perdure.streams.benchmark import Benchmark, LabelledSet
 from perdure.streams.checks import check_examples, check_like_train, check_name, refuse_first
 from perdure.streams.classes import ClassData, split_benchmark
 from perdure.streams.conversion import as_array
-from perdure.streams.raw.embeddings import read_embeddings
+from perdure.streams.raw.embeddings import TEST, read_embeddings
 from perdure.streams.raw.npz import open_npz
 from perdure.streams.raw.tables import read_pieces
 from perdure.streams.split import split_of
@@ -80,7 +80,8 @@ def from_dataset(
         train: a pair (x, y) of arrays; the path of a file; a table of pandas, a data set of Hugging Face; or anything
             with a length whose items are (x, y), as data sets of PyTorch have it. Inputs are `uint8` pixels or numbers,
             of one shape.
-        test: likewise; None if there are no test examples: `tests` is then "none".
+        test: likewise; None for the arrays `test_x` and `test_y` of a `.npz` file, or for no test examples: `tests` is
+            then "none".
         name: of the benchmark, for reports.
         label: column, or array of a `.npz` file, of the classes; None for "y" in a file, and elsewhere for "label", "y"
             or another usual name.
@@ -97,11 +98,13 @@ def from_dataset(
         DataError: if a file cannot be read or holds something else.
     """
     check_name(name)
+    test = _tests_beside(train, label, features) if test is None else test
     if test is None:
         split = {"tests": "none", **split}
     split_of(split)
     x, y = examples_of("train", train, label=label, features=features)
-    held_out = None if test is None else examples_of("test", test, label=label, features=features)
+    names = {} if isinstance(test, _Beside) else {"label": label, "features": features}
+    held_out = None if test is None else examples_of("test", test, **names)
     for where, labels in (("train.y", y), *(() if held_out is None else (("test.y", held_out[1]),))):
         _refuse_objects(where, labels)
     _refuse_numbers("train.y", y)
@@ -115,6 +118,21 @@ def from_dataset(
     data = ClassData(name, train_set, test_set, np.arange(len(classes)) // CLASSES_PER_TASK)
     sizes = {"tasks": tasks, "examples_per_task": examples_per_task, "task_order": task_order}
     return DatasetRecipe(data, {**{key: it for key, it in sizes.items() if it is not None}, **split})
+
+
+class _Beside(NamedTuple):
+    """Test examples in the same archive as those for training."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def _tests_beside(train: Any, label: str | None, features: str | None) -> _Beside | None:
+    if not isinstance(train, str | Path) or Path(train).suffix.lower() != ".npz":
+        return None
+    names = [TEST + (features or "x"), TEST + (label or "y")]
+    with open_npz(Path(train)) as archive:
+        return _Beside(*map(archive.read, names)) if all(name in archive for name in names) else None
 
 
 def from_table(
