@@ -13,7 +13,8 @@ from perdure.core import PerdureWarning
 from perdure.experiments.supervised.spec import describe_benchmark
 from perdure.storage.reading import ContentError
 from perdure.streams.benchmark import checksum
-from perdure.streams.datasets import examples_of, from_avalanche, from_dataset
+from perdure.streams.datasets import from_avalanche, from_dataset
+from perdure.streams.kinds import examples_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 3)).astype(np.float32)
