@@ -15,7 +15,9 @@ import jax
 import pytest
 
 import perdure
+from perdure.learners.catalog import CATALOG
 from perdure.representation.file import shipped_representations
+from perdure.streams.catalog import BENCHMARKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -221,3 +223,9 @@ def test_the_repository_has_one_address(hooks):
 
 def test_the_citation_is_of_this_version():
     assert f"\nversion: {perdure.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_the_readme_names_every_learner_and_benchmark():
+    named = re.findall(r"`([a-z0-9+-]+…?)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    families = tuple(it.removesuffix("…") for it in named if it.endswith("…"))
+    assert [it for it in (*CATALOG, *BENCHMARKS) if it not in named and not it.startswith(families)] == []

@@ -35,6 +35,12 @@ def test_values_are_read_by_their_kind():
         (["er", "digits-rotations", "--set", "er"], "--set is 'er', expected METHOD.NAME=VALUE"),
         (["er", "digits-rotations", "--set", "er.beta=1"], "but er has no beta; it has learning_rate"),
         (["er", "digits-rotations", "--set", "er.memory_size=2.5"], "expected a whole number after the equals sign"),
+        (
+            ["er", "digits-rotations", "--set", "er.memory_size=0"],
+            "'er.memory_size=0', expected a whole number ≥ 1 after",
+        ),
+        (["er", "digits-rotations", "--set", "er.learning_rate=nan"], "=nan', expected a finite number ≥ 0 after the"),
+        (["er", "digits-rotations", "--set", "er.memory_rule=odd"], "=odd', expected one of reservoir, ring, recent, "),
         (["er", "digits-rotations", "--set", "mer.beta=1"], "values are given for mer, not among the methods: er"),
         (["er", "digits-rotations", "--baseline", "mer"], "the baseline is mer, expected one of the methods: er"),
         (["er", "digits-rotations", "--evaluate-on", "5"], "--evaluate-on 5 is given without --evaluate-every"),

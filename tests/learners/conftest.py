@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,9 +125,14 @@ def learn_batch(learner: BatchReplayLearner, state: Any, batch: Example, drawn: 
     return after._replace(memory=memory), outputs, total
 
 
-def stacked(states: Sequence[Any]) -> Any:
-    """Return states as one, leaves (states, ...)."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+def replay(learn: Callable[..., Any], learner: Learner, state: Any, batches: Iterable[tuple]) -> tuple[Any, Any, Any]:
+    """Return the states after each batch, leaves (batches, ...), and the outputs and losses that `learn` returns."""
+    steps = []
+    for batch in batches:
+        state, outputs, total = learn(learner, state, *batch)
+        steps.append((state, outputs, total))
+    states, outputs, totals = zip(*steps, strict=True)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *states), outputs, np.stack(totals)
 
 
 def _weights(network: MLP) -> list[Any]:

@@ -14,7 +14,7 @@ from perdure.learners.er import ER
 from perdure.updates.gradient import predict_batch
 from perdure.updates.losses import cross_entropy
 from tests.conftest import reference_files
-from tests.learners.conftest import Recording, stacked
+from tests.learners.conftest import Recording, replay
 from tests.learners.small_stream import (
     KEY,
     assert_close,
@@ -57,30 +57,28 @@ def recorded_learner(run):
 
 @jax.jit
 def learn_batch(learner, state, batch, draws, stored_in):
-    """Return the state after a batch, its loss, and the outputs that the memories drawn were to have."""
+    """Return the state after a batch, the outputs that the memories drawn were to have, and the loss."""
     memories, _ = learner.replay().recall(state.memory, draws.slots)
     targets = learner.targets(state, jax.tree.map(lambda leaf: leaf[0], memories))
     after, total = learner.update(state, batch, draws)
     memory, _ = jax.lax.scan(
         lambda memory, it: (learner.replay().store(memory, *it), None), state.memory, (batch, stored_in)
     )
-    return after._replace(memory=memory), total, targets
+    return after._replace(memory=memory), targets, total
 
 
 @functools.cache
 def replayed(file, dtype):
-    """Return a recording, and its states, losses and targets, batch after batch."""
+    """Return a recording, and its states, targets and losses, batch after batch."""
     run = Recording.read(file)
     learner = recorded_learner(run)
-    state = run.start(learner, run.mlp("init", run.layers(), dtype), dtype)
+    start = run.start(learner, run.mlp("init", run.layers(), dtype), dtype)
     uniform = [jnp.asarray(run.numbers[f"{name}_uniform"], dtype) for name in ("plastic", "stable")]
-    steps = []
-    for n, (batch, slots, stored_in) in enumerate(run.batches(dtype)):
-        draws = CLSERDraws(slots[None], *(it[n] for it in uniform))
-        state, total, targets = learn_batch(learner, state, batch, draws, stored_in)
-        steps.append((state, total, targets))
-    states, totals, targets = zip(*steps, strict=True)
-    return run, stacked(states), np.stack(totals), np.stack(targets)
+    batches = (
+        (batch, CLSERDraws(slots[None], *(it[n] for it in uniform)), stored_in)
+        for n, (batch, slots, stored_in) in enumerate(run.batches(dtype))
+    )
+    return run, *replay(learn_batch, learner, start, batches)
 
 
 @pytest.mark.reference
@@ -88,7 +86,7 @@ def replayed(file, dtype):
 @pytest.mark.parametrize(("dtype", "atol"), [(jnp.float64, 1e-10), (jnp.float32, 1e-5)], ids=["float64", "float32"])
 def test_all_three_networks_and_the_loss_are_those_recorded(file, dtype, atol):
     with jax.enable_x64(dtype is jnp.float64):
-        run, states, totals, _ = replayed(file, dtype)
+        run, states, _, totals = replayed(file, dtype)
         networks = {"": states.working.model, "plastic_": states.plastic, "stable_": states.stable}
         for prefix, models in networks.items():
             run.assert_recorded(f"after_{prefix}".rstrip("_"), run.layers(), models, atol)
@@ -100,7 +98,7 @@ def test_all_three_networks_and_the_loss_are_those_recorded(file, dtype, atol):
 @pytest.mark.reference
 @pytest.mark.parametrize("file", RUNS)
 def test_memories_and_whose_outputs_they_are_to_have_are_those_recorded(file, x64):
-    run, states, _, targets = replayed(file, jnp.float64)
+    run, states, targets, _ = replayed(file, jnp.float64)
     run.assert_remembered(states.memory.examples)
     networks = states.plastic, states.stable
     for n, chosen in enumerate(run.numbers["chose_stable"][1:], 1):

@@ -13,7 +13,7 @@ from perdure.learners.der import DER, DERPlusPlus
 from perdure.learners.online import Online
 from perdure.updates.losses import mean_squared_error
 from tests.conftest import reference_files
-from tests.learners.conftest import Recording, learn_batch, stacked
+from tests.learners.conftest import Recording, learn_batch, replay
 from tests.learners.small_stream import KEY, assert_close, drawn, example, learned, network, observe, observe_with
 
 RUNS = reference_files("der", "der*.npz")
@@ -38,13 +38,8 @@ def replayed(file, dtype):
     """Return a recording, and its states, outputs and losses, batch after batch."""
     run = Recording.read(file)
     learner = recorded_learner(run)
-    state = run.start(learner, run.mlp("init", run.layers(), dtype), dtype)
-    steps = []
-    for batch in run.batches(dtype):
-        state, outputs, total = learn_batch(learner, state, *batch)
-        steps.append((state, outputs, total))
-    states, outputs, totals = zip(*steps, strict=True)
-    return run, stacked(states), np.concatenate(outputs), np.stack(totals)
+    start = run.start(learner, run.mlp("init", run.layers(), dtype), dtype)
+    return run, *replay(learn_batch, learner, start, run.batches(dtype))
 
 
 @pytest.mark.reference
@@ -55,7 +50,7 @@ def test_weights_outputs_and_losses_are_those_recorded(file, dtype, atol):
         run, states, outputs, totals = replayed(file, dtype)
         run.assert_recorded("after", run.layers(), states.model, atol)
         run.assert_recorded("final_float32", run.layers(), jax.tree.map(lambda leaf: leaf[-1], states.model), 1e-5)
-        np.testing.assert_allclose(outputs, run.numbers["batch_logits"], rtol=0, atol=10 * atol)
+        np.testing.assert_allclose(np.concatenate(outputs), run.numbers["batch_logits"], rtol=0, atol=10 * atol)
         np.testing.assert_allclose(totals, run.numbers["loss"], rtol=0, atol=10 * atol)
 
 

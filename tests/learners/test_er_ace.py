@@ -17,7 +17,7 @@ from perdure.models import CosineMLP
 from perdure.updates.gradient import predict_batch, sgd_step
 from perdure.updates.losses import cross_entropy
 from tests.conftest import first_short, reference_files
-from tests.learners.conftest import Recording, learn_batch, stacked
+from tests.learners.conftest import Recording, learn_batch, replay
 from tests.learners.small_stream import (
     KEY,
     N_OUTPUTS,
@@ -67,13 +67,8 @@ def replayed(file, dtype):
     """Return a recording, and its states, outputs and losses, batch after batch."""
     run = Recording.read(file)
     learner = recorded_learner(run)
-    state = run.start(learner, recorded_network(run, "init", dtype), dtype)
-    steps = []
-    for batch in run.batches(dtype):
-        state, outputs, total = learn_batch(learner, state, *batch)
-        steps.append((state, outputs, total))
-    states, outputs, totals = zip(*steps, strict=True)
-    return run, stacked(states), np.concatenate(outputs), np.stack(totals)
+    start = run.start(learner, recorded_network(run, "init", dtype), dtype)
+    return run, *replay(learn_batch, learner, start, run.batches(dtype))
 
 
 @pytest.mark.reference
@@ -84,7 +79,7 @@ def test_weights_outputs_and_losses_are_those_recorded(file, dtype, atol):
         run, states, outputs, totals = replayed(file, dtype)
         assert_recorded(run, "after", states.model, atol)
         assert_recorded(run, "final_float32", jax.tree.map(lambda leaf: leaf[-1], states.model), 1e-5)
-        np.testing.assert_allclose(outputs, run.numbers["batch_logits"], rtol=0, atol=10 * atol)
+        np.testing.assert_allclose(np.concatenate(outputs), run.numbers["batch_logits"], rtol=0, atol=10 * atol)
         np.testing.assert_allclose(totals, run.numbers["loss"], rtol=0, atol=10 * atol)
 
 

@@ -33,8 +33,9 @@ RUNS = [file for name in ("lamaml", "cmaml", "sync", "tinc") for file in referen
 KEY = jax.random.key(0)
 
 
-def recorded_learner(run, *, task_incremental):
+def recorded_learner(run, file):
     """Return the learner of a recording."""
+    task_incremental = file.name.startswith("tinc")
     values = {
         "memory_size": run.hp("memories"),
         "replay_batch_size": run.hp("replay_batch_size"),
@@ -84,7 +85,7 @@ class FreeForm(eqx.Module):
 def replayed(file, dtype, form):
     """Return a recording, and the states after each of its batches, leaves (batches, ...)."""
     run = Recording.read(file)
-    learner = recorded_learner(run, task_incremental=file.name.startswith("tinc"))
+    learner = recorded_learner(run, file)
     start = run.start(learner, form(run.mlp("init", run.layers(), dtype)), dtype)
     size = learner.batch_size
 
@@ -169,16 +170,14 @@ def test_each_glance_at_the_first_batch_is_that_recorded(file, x64):
     """Weights after each glance, and the outer loss after each inner step; the memory is empty before this batch."""
     run = Recording.read(file)
     numbers = run.numbers
-    task_incremental = file.name.startswith("tinc")
-    learner, stream = recorded_learner(run, task_incremental=task_incremental), run.stream(jnp.float64)
+    learner, stream = recorded_learner(run, file), run.stream(jnp.float64)
     start = run.start(learner, run.mlp("init", run.layers(), jnp.float64), jnp.float64)
     now = Weights(start.model, start.rates)
     for n, order in enumerate(numbers["glance_order_stream_index"][0]):
         drawn = numbers["replay_draws_stream_index"][0, n]
         memories = Memories(jax.tree.map(lambda leaf, drawn=drawn: leaf[drawn], stream), jnp.asarray(drawn >= 0))
         batch = jax.tree.map(lambda leaf, order=order: leaf[order], stream)
-        mask = (jnp.ones(len(order), bool),) if task_incremental else ()
-        now, losses = glance(learner, now, batch, *mask, memories)
+        now, losses = glance(learner, now, batch, jnp.ones(len(order), bool), memories)
         np.testing.assert_allclose(losses, numbers["meta_losses"][0, n], rtol=0, atol=1e-10)
         recorded = Recording({f"glance_{name}": it[0, n] for name, it in numbers.items() if name.startswith("after_")})
         recorded.assert_recorded("glance_after_glance", run.layers(), now.model, 1e-10)
@@ -238,7 +237,7 @@ def test_only_the_example_that_completes_a_batch_is_learned_from(name):
 def test_with_inner_steps_of_rate_zero_c_maml_takes_an_sgd_step_on_the_outer_batch():
     learner = dataclasses.replace(LEARNERS["c-maml"], inner_rate=0.0, clip_norm=1e6)
     batch, memories = batch_of(range(4)), Memories(batch_of(range(10, 13)), jnp.asarray([True, True, False]))
-    after, losses = glance(learner, Weights(network(), None), batch, memories)
+    after, losses = glance(learner, Weights(network(), None), batch, jnp.ones(4, bool), memories)
     outer = batch_of([0, 1, 2, 3, 10, 11])
     gradient = weighted_gradient(network(), outer.x, outer.y, jnp.full(6, 1 / 6))
     assert_close(after.model, sgd_step(network(), gradient.grads, 0.3))
@@ -268,9 +267,9 @@ def test_a_weight_whose_rate_is_not_positive_is_frozen_for_good():
 
 def test_later_glances_can_draw_the_batch_from_the_memory_and_the_first_cannot():
     learner = LEARNERS["c-maml"]
-    draws = learner.draw(learned(learner, 0)[0].memory, KEY)
-    ready = Ready(batch_of(range(4)), jnp.ones(4, bool), jnp.asarray(True))
-    memory, memories = offer(learned(learner, 0)[0].memory, ready, draws)
+    empty, whole = learned(learner, 0)[0].memory, jnp.ones(4, bool)
+    ready = Ready(batch_of(range(4)), whole, jnp.asarray(True))
+    memory, memories = offer(empty, ready, learner.draw(empty, None, whole, KEY))
     assert memories.mask.tolist() == [[False] * 3, [True] * 3]
     assert int(memory.seen) == 4
     held = set(np.asarray(memories.examples.y)[1].tolist())
@@ -278,7 +277,8 @@ def test_later_glances_can_draw_the_batch_from_the_memory_and_the_first_cannot()
 
 
 def test_each_glance_has_an_order_of_its_own_and_every_example_once():
-    orders = dataclasses.replace(LEARNERS["c-maml"], batch_size=8).draw(learned(LEARNERS["c-maml"], 0)[0].memory, KEY)
+    learner = dataclasses.replace(LEARNERS["c-maml"], batch_size=8)
+    orders = learner.draw(learned(learner, 0)[0].memory, None, jnp.ones(8, bool), KEY)
     np.testing.assert_array_equal(np.sort(orders.order, axis=1), [list(range(8))] * 2)
     assert (orders.order[0] != orders.order[1]).any()
 

@@ -5,7 +5,7 @@ from perdure.metrics.transfer import mean_and_interval, metrics_over_seeds
 from perdure.records.folder import FORMAT, own_folder
 from perdure.records.learner import RunRecord
 from perdure.records.measurements import alignment_curves, write_accuracy, write_alignment
-from perdure.records.summary import ALIGNMENTS, Summary, write_summary
+from perdure.records.summary import ALIGNMENTS, PREQUENTIAL, Summary, write_summary
 from perdure.streams.catalog import BENCHMARKS
 
 MER = {"memory_size": 200, "learning_rate": 0.1}
@@ -38,6 +38,8 @@ def made_up_run(tmp_path):
         finished=True,
         alignment=None,
         state_bytes=400_000,
+        prequential=None,
+        gap=None,
     ):
         config = {
             "format": FORMAT,
@@ -52,10 +54,16 @@ def made_up_run(tmp_path):
         folder = tmp_path / f"{learner}-{len(list(tmp_path.iterdir()))}"
         with own_folder(folder, config):
             pass
-        if finished:
+        if finished and prequential is not None:  # there are no test sets
+            metrics = metrics_over_seeds(np.full((seeds, tasks + 1, tasks), np.nan))
+            metrics |= {PREQUENTIAL: mean_and_interval(prequential + 0.01 * np.arange(seeds))}
+            write_summary(folder, Summary(metrics, 12.34, 20.0, 1.0, 700 * 2**20, 9, state_bytes))
+        elif finished:
             matrices = _matrices(tasks, seeds, retained, full)
             write_accuracy(folder, range(seeds), matrices)
             metrics = metrics_over_seeds(matrices)
+            if gap is not None:
+                metrics["stability_gap"] = mean_and_interval([gap] * seeds)
             if alignment is not None:
                 metrics |= {name: mean_and_interval(alignment) for name in ALIGNMENTS}
                 curves = alignment_curves(*np.tile(np.asarray(alignment)[:, None], (3, 1, 9)))

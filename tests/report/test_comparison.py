@@ -52,6 +52,12 @@ def test_the_best_of_each_column_stands_out(compared):
     assert bold_in(table, "method") == bold_in(table, "against ER") == set()
 
 
+def test_the_smallest_stability_gap_is_the_best(made_up_run):
+    table = comparison_table([made_up_run("er", gap=0.2), made_up_run("mer", gap=0.125)], "er")
+    assert column(table, "gap") == ["20.00 ± 0.00", "12.50 ± 0.00"]
+    assert bold_in(table, "gap") == {1}
+
+
 def test_columns_without_values_are_left_out(compared):
     headers = comparison_table(best_first(compared.runs), "er").headers
     assert "anytime" not in headers
@@ -88,3 +94,15 @@ def test_a_comparison_of_which_nothing_is_finished_says_so(compared, tmp_path):
     request = MethodsRequest(compared.request.methods[-1:], "der", "typed")
     blocks = comparison_blocks(MethodsRecord(tmp_path, compared.config, request, False))
     assert blocks[-1] == Paragraph("Nothing has been measured yet.")
+
+
+def test_without_test_sets_methods_are_compared_by_their_prequential_accuracy(made_up_run, tmp_path):
+    runs = [made_up_run(name, prequential=it, state_bytes=n) for name, it, n in (("er", 0.5, 9), ("mer", 0.6, 99))]
+    methods = [Method(it.learner, it.config["learner"]["hyperparameters"], it.folder.name) for it in runs]
+    record = MethodsRecord(tmp_path, runs[0].config, MethodsRequest(methods, "er", "typed"), True)
+    assert [it.learner for it in best_first(record.runs)] == ["mer", "er"]
+    captions = [it.caption for it in comparison_blocks(record) if isinstance(it, Picture)]
+    assert len(captions) == 1
+    assert captions[0].startswith("Prequential accuracy against what one seed keeps")
+    saved = {it.name for it in save_comparison(record, tmp_path / "page.md", tmp_path / "page.html")}
+    assert {it for it in saved if it.endswith(".png")} == {"accuracy-against-cost-mnist-rotations.png"}

@@ -21,22 +21,11 @@ def test_a_page_is_printed_without_its_pictures_and_text_as_text():
     assert lines == ["Title [red]", "Written by perdure [b].", "learner     RA", "[/x]      1.50", "mer      20.25"]
 
 
-def test_a_narrow_table_wraps_between_words_and_cuts_off_nothing():
-    headers = [
-        "method",
-        "memory",
-        "retained",
-        "against ER",
-        "p",
-        "published",
-        "learning",
-        "prequential",
-        "CPU ms",
-        "kept kB",
-    ]
-    row = ["Ridge on random Fourier features", "–", "88.52 ± 0.23", "+19.60 ± 1.09", "0.062", "–", "87.83 ± 0.21"]
-    row += ["80.10 ± 0.20", "0.971", "72,285"]
+def test_no_word_is_broken_where_there_are_many_columns():
+    measured = ("retained", "against ER", "learning", "prequential", "anytime", "worst case", "gap")
+    headers = ["method", "memory", *measured, "CPU ms", "kept kB"]
     file = io.StringIO()
+    row = ["La-MAML", "50", *["82.19 ± 10.73"] * len(measured), "0.0433", "145"]
     Console(file=file, width=100).print(terminal_page([Table(headers, [row], text_columns=(0,))]))
-    words = file.getvalue().split()
-    assert sorted(words) == sorted(" ".join([*headers, *row]).split())
+    printed = file.getvalue().split()
+    assert all(printed.count(word) == 1 for header in headers for word in header.split())

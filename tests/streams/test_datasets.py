@@ -13,7 +13,8 @@ from perdure.core import PerdureWarning
 from perdure.experiments.supervised.spec import describe_benchmark
 from perdure.storage.reading import ContentError
 from perdure.streams.benchmark import checksum
-from perdure.streams.datasets import examples_of, from_avalanche, from_dataset
+from perdure.streams.datasets import from_avalanche, from_dataset
+from perdure.streams.kinds import examples_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 3)).astype(np.float32)
@@ -80,10 +81,41 @@ KINDS = {
     "hugging face": lambda x, y, _: HuggingFace(embedding=x, label=y),
     "hugging face columns": lambda x, y, _: HuggingFace(a=x[:, 0], b=x[:, 1], c=x[:, 2], label=NAMES[y]),
     "pandas": lambda x, y, _: pd.DataFrame(x, columns=["a", "b", "c"]).assign(label=NAMES[y]),
+    "pandas without names": lambda x, y, _: pd.DataFrame(x).assign(label=NAMES[y]),
     "npz": lambda x, y, path: npz_of(x, y, path / f"{len(x)}.npz"),
     "csv": lambda x, y, path: csv_of(x, y, path / f"{len(x)}.csv"),
     "parquet": lambda x, y, path: str(parquet_of(x, y, path / f"{len(x)}.parquet")),
 }
+
+
+FRAME = pd.DataFrame(X, columns=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (lambda y: FRAME.assign(y=_replaced(y, 2, None)), r"^train\.y\[2\] is None, expected .* a text, as the first"),
+        (lambda y: FRAME.assign(y=_replaced(y, 0, np.nan)), r"^train\.y\[0\] is nan, expected .* a text or a number"),
+        (lambda y: FRAME.assign(y=_replaced(y, 3, 7)), r"^train\.y\[3\] is 7, expected .* a text, as the first"),
+        (lambda y: Items(X, [None] * 24), r"^train\.y\[0\] is None, .*; give it one, or drop the example$"),
+        (lambda y: Items(X, np.zeros((24, 2))), r"^train\[0\] has a label of shape \(2,\), expected a single one"),
+    ],
+    ids=["none", "nan", "mixed", "no labels", "two labels"],
+)
+def test_what_is_no_label_is_named(data, message):
+    with pytest.raises(ValueError, match=message):
+        from_dataset(data(NAMES[Y]))
+
+
+def test_a_missing_label_among_the_tests_is_named():
+    with pytest.raises(ValueError, match=r"^test\.y\[0\] is None, expected"):
+        from_dataset(FRAME.assign(y=NAMES[Y]), FRAME.assign(y=_replaced(NAMES[Y], 0, None)))
+
+
+def _replaced(y, place, label):
+    labels = y.astype(object)
+    labels[place] = label
+    return pd.Series(labels, dtype=object)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -267,3 +299,14 @@ class TestAvalanche:
     def test_experiences_without_examples_are_refused(self, train, error, message):
         with pytest.raises(error, match=message):
             from_avalanche(SimpleNamespace(train_stream=train, test_stream=train))
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("pixels", "digit")], ids=str)
+def test_tests_in_the_same_archive_are_used_unless_others_are_given(names, tmp_path):
+    x, y = names
+    np.savez(tmp_path / "it.npz", **{x: X, y: Y, f"test_{x}": X[:8], f"test_{y}": Y[:8]})
+    named = {"features": x, "label": y, "name": "four"}
+    assert checksum(from_dataset(tmp_path / "it.npz", **named)(0)) == checksum(EXPECTED(0))
+    np.savez(tmp_path / "others.npz", **{x: X[:12], y: Y[:12]})
+    other = from_dataset(tmp_path / "it.npz", tmp_path / "others.npz", **named)
+    assert checksum(other(0)) == checksum(from_dataset((X, Y), (X[:12], Y[:12]), name="four")(0))

@@ -157,3 +157,11 @@ def test_mapped_stream_by_hand():
     assert stream.y.tolist() == [9, 7, 8]
     assert stream.task.tolist() == [0, 0, 1]
     assert [str(leaf.dtype) for leaf in stream] == ["uint8", "int32", "int32"]
+
+
+@pytest.mark.parametrize("size", [2.0, True, "2"], ids=repr)
+def test_sizes_are_whole_numbers(size):
+    with pytest.raises(TypeError, match=rf"^number of tasks is {size!r}, expected a whole number"):
+        tasks.check_task_count(size, 5)
+    with pytest.raises(TypeError, match=rf"^examples per task is {size!r}, expected a whole number"):
+        tasks.check_subset_size(size, 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from dataclasses import replace
@@ -39,6 +40,7 @@ from perdure.streams.catalog import BenchmarkRecipe, benchmark_names
 
 if TYPE_CHECKING:
     from perdure.experiments.methods.compare import Compared
+    from perdure.learners.hyperparameters import Hyperparameter
 
 
 @with_split_options
@@ -204,17 +206,25 @@ def _values(texts: list[str]) -> dict[str, dict[str, Any]]:
         wanted = known.get(field.replace("-", "_"))
         if wanted is None:
             raise ValueError(f"--set is {text!r}, but {name} has no {field}; it has {', '.join(known)}")
-        values.setdefault(name, {})[wanted.name] = _parsed(wanted.kind, value, text)
+        values.setdefault(name, {})[wanted.name] = _parsed(wanted, value, text)
     return values
 
 
-def _parsed(kind: type, value: str, text: str) -> Any:
-    words = {"true": True, "false": False}
+def _parsed(wanted: Hyperparameter, value: str, text: str) -> Any:
+    from perdure.learners.hyperparameters import range_in_words
+
+    kind, words = wanted.kind, {"true": True, "false": False}
     try:
-        return words[value.lower()] if kind is bool else kind(value)
+        parsed = words[value.lower()] if kind is bool else kind(value)
     except (ValueError, KeyError):
         expected = {float: "a number", int: "a whole number", bool: "true or false"}.get(kind, "a word")
         raise ValueError(f"--set is {text!r}, expected {expected} after the equals sign") from None
+    if wanted.options and parsed not in wanted.options:
+        raise ValueError(f"--set is {text!r}, expected one of {', '.join(wanted.options)} after the equals sign")
+    if kind in (int, float) and not (wanted.minimum <= parsed <= wanted.maximum and parsed < math.inf):
+        expected = range_in_words(kind, wanted.minimum, wanted.maximum)
+        raise ValueError(f"--set is {text!r}, expected {expected} after the equals sign")
+    return parsed
 
 
 compare_command = command(

@@ -126,7 +126,7 @@ def check_hyperparameters(learner: eqx.Module) -> None:
             if options and value not in options:
                 raise ValueError(f"{name} = {value!r}, expected one of {', '.join(options)}")
             continue
-        wanted = f"expected {_wanted(kind, minimum, maximum)}"
+        wanted = f"expected {range_in_words(kind, minimum, maximum)}"
         accepted: Any = numbers.Integral if kind is int else (numbers.Real, jax.Array)
         if isinstance(value, bool) or not isinstance(value, accepted):
             raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}, {wanted}")
@@ -135,7 +135,8 @@ def check_hyperparameters(learner: eqx.Module) -> None:
             raise ValueError(f"{name} = {value}, {wanted}")
 
 
-def _wanted(kind: type, minimum: float | int, maximum: float) -> str:
+def range_in_words(kind: type, minimum: float | int, maximum: float) -> str:
+    """Return which values a rate or a count takes."""
     if maximum < math.inf:
         return f"a number from {minimum:g} to {maximum:g}"
     bound = f" ≥ {minimum:g}" if minimum > -math.inf else ""

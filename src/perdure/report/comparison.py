@@ -61,13 +61,14 @@ def comparison_blocks(record: MethodsRecord) -> list[Block]:
         Paragraph(_legend(record, runs)),
         comparison_table(runs, record.request.baseline),
     ]
-    tested = [it for it in runs if not np.isnan(_mean(it, "retained_accuracy"))]
-    if len(tested) > 1:
+    measured = [it for it in runs if not np.isnan(_mean(it, metric_compared(it)))]
+    if len(measured) > 1:
         caption = (
-            "Retained accuracy against what one seed keeps between examples, and against the CPU time of an example. "
-            "The line is the frontier: methods that no method of lower cost beats."
+            f"{_what_is_compared(runs).capitalize()} against what one seed keeps between examples, and against the CPU "
+            "time of an example. The line is the frontier: methods that no method of lower cost beats."
         )
-        blocks.append(Picture(image_of(accuracy_against_cost(tested), "svg"), caption))
+        blocks.append(Picture(image_of(accuracy_against_cost(measured), "svg"), caption))
+    tested = [it for it in measured if it.accuracy is not None]
     if tested:
         caption = f"Retained and learning accuracy, {_INTERVAL}."
         blocks.append(Picture(image_of(metric_bars(tested), "svg"), caption))
@@ -94,8 +95,8 @@ def _n_methods(runs: Sequence[RunRecord]) -> str:
 
 
 def best_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return finished runs, those that retain most first."""
-    return sorted(runs, key=lambda it: -np.nan_to_num(_mean(it, "retained_accuracy"), nan=-np.inf))
+    """Return finished runs, those that retain most first; without tests, those that predict best."""
+    return sorted(runs, key=lambda it: -np.nan_to_num(_mean(it, metric_compared(it)), nan=-np.inf))
 
 
 def comparison_table(runs: Sequence[RunRecord], baseline: str) -> Table:
@@ -118,6 +119,7 @@ def comparison_table(runs: Sequence[RunRecord], baseline: str) -> Table:
         _percent("prequential", "prequential_accuracy"),
         _percent("anytime", "average_anytime_accuracy"),
         _percent("worst case", "worst_case_accuracy"),
+        _percent("gap", "stability_gap", largest_is_best=False),
         _Column("CPU ms", cpu_milliseconds, lambda it: -cpu_seconds_per_example(it)),
         _Column("kept kB", _kilobytes, lambda it: -float(_kept(it))),
     ]
@@ -159,9 +161,10 @@ def _over_time(watched: Sequence[RunRecord]) -> list[Block]:
     caption = (
         f"Mean accuracy on the tasks seen so far, {tests} of each, tested every {sampling.get('every'):,} examples."
     )
+    of_whom = ", of the first seed where seeds differ" if len(watched[0].seeds) > 1 else ""
     blocks: list[Block] = [
         Heading(2, "Over time"),
-        Picture(image_of(accuracy_over_time(watched), "svg"), f"{caption} Vertical lines are ends of tasks."),
+        Picture(image_of(accuracy_over_time(watched), "svg"), f"{caption} Vertical lines are ends of tasks{of_whom}."),
     ]
     best = watched[0]
     if best.over_time is not None and best.over_time.of_classes.shape[2]:
@@ -187,20 +190,24 @@ def _legend(record: MethodsRecord, runs: Sequence[RunRecord]) -> str:
         "between examples, per seed. Bold: the best mean of a column"
     )
     if any(it.over_time is not None for it in runs):
-        text += ". Anytime: average anytime accuracy. Worst case: worst-case accuracy"
+        text += ". Anytime: average anytime accuracy. Worst case: worst-case accuracy. Gap: stability gap"
     if any(it.learner == record.request.baseline for it in runs) and seeds > 1:
         title = learner_title(record.request.baseline)
-        what = metric_compared(runs[0]).replace("_", " ")
+        what = _what_is_compared(runs)
         text += f". Against {title}: differences in {what} seed by seed, ± their 95 % interval. {METHOD_OF_P}"
     return f"{text}."
 
 
-def _percent(header: str, metric: str) -> _Column:
+def _what_is_compared(runs: Sequence[RunRecord]) -> str:
+    return metric_compared(runs[0]).replace("_", " ")
+
+
+def _percent(header: str, metric: str, *, largest_is_best: bool = True) -> _Column:
     def cell(run: RunRecord) -> str:
         statistic = metric_of(run, metric)
         return DASH if statistic is None else _with_interval(statistic, ".2f")
 
-    return _Column(header, cell, lambda run: _mean(run, metric))
+    return _Column(header, cell, lambda run: _mean(run, metric) if largest_is_best else -_mean(run, metric))
 
 
 def _against(run: RunRecord, baseline: RunRecord | None) -> tuple[str, str]:

@@ -10,6 +10,10 @@ from rich.text import Text
 
 from perdure.report.blocks import Block, Heading, Picture, Table
 
+_FEW_COLUMNS = 9
+"""Columns that have room in 100 characters; of more, words would be broken: words of headers then stand below each
+other, and intervals below their means."""
+
 
 def terminal_page(blocks: Sequence[Block]) -> Group:
     """Return a page as what Rich can print."""
@@ -26,14 +30,12 @@ def _printed(block: Block) -> Text | rich_table.Table:
 
 
 def _table(block: Table) -> rich_table.Table:
-    table = rich_table.Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    are_few = len(block.headers) <= _FEW_COLUMNS
+    table = rich_table.Table(box=None, padding=(0, 2 if are_few else 1, 0, 0), pad_edge=False, header_style="bold")
     for place, header in enumerate(block.headers):
-        if place in block.text_columns:
-            table.add_column(Text(header), overflow="fold")
-        else:
-            cells = (header, *(row[place] for row in block.rows))
-            words = max(len(word) for cell in cells for word in cell.split() or [""])
-            table.add_column(Text(header), justify="right", min_width=words)
+        header = header if are_few else header.replace(" ", "\n")
+        table.add_column(Text(header), justify="left" if place in block.text_columns else "right", overflow="fold")
     for place, row in enumerate(block.rows):
+        row = row if are_few else [it.replace(" ± ", "\n± ") for it in row]
         table.add_row(*(Text(it, style="bold" if (place, n) in block.bold else "") for n, it in enumerate(row)))
     return table

@@ -123,7 +123,7 @@ def class_benchmark(
     for task in map(int, order):
         pool = np.flatnonzero(task_of_class[train.y] == task)
         held_out = _of_classes(test, task_of_class == task)
-        size = int(sizes[task])
+        size = sizes[task].item()
         if validation:
             # Classes in an order of each seed have no pool that all reported streams share.
             reported = reported_subsets(len(pool), {task: size}, {task: int(default_sizes[task])})

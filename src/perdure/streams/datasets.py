@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,20 +16,14 @@ from perdure.streams.benchmark import Benchmark, LabelledSet
 from perdure.streams.checks import check_examples, check_like_train, check_name, refuse_first
 from perdure.streams.classes import ClassData, split_benchmark
 from perdure.streams.conversion import as_array
-from perdure.streams.raw.embeddings import read_embeddings
+from perdure.streams.kinds import examples_of, items_of
+from perdure.streams.raw.embeddings import TEST, read_embeddings
 from perdure.streams.raw.npz import open_npz
 from perdure.streams.raw.tables import read_pieces
 from perdure.streams.split import split_of
 
-ACCEPTED = (
-    "a pair (x, y) of arrays, the path of a .npz, .csv, .tsv, .parquet or .ndjson file, a table of pandas, a data set "
-    "of Hugging Face, or a data set of PyTorch, whose items are (x, y)"
-)
-"""What a data set may be."""
 CLASSES_PER_TASK = 2
 """Unless told otherwise."""
-_LABELS = ("label", "labels", "y", "target", "class", "fine_label")
-"""Columns that are taken for the labels unless one is named, the first that there is."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,8 @@ def from_dataset(
         train: a pair (x, y) of arrays; the path of a file; a table of pandas, a data set of Hugging Face; or anything
             with a length whose items are (x, y), as data sets of PyTorch have it. Inputs are `uint8` pixels or numbers,
             of one shape.
-        test: likewise; None if there are no test examples: `tests` is then "none".
+        test: likewise; None for the arrays `test_x` and `test_y` of a `.npz` file, or for no test examples: `tests` is
+            then "none".
         name: of the benchmark, for reports.
         label: column, or array of a `.npz` file, of the classes; None for "y" in a file, and elsewhere for "label", "y"
             or another usual name.
@@ -97,11 +92,15 @@ def from_dataset(
         DataError: if a file cannot be read or holds something else.
     """
     check_name(name)
+    test = _tests_beside(train, label, features) if test is None else test
     if test is None:
         split = {"tests": "none", **split}
     split_of(split)
     x, y = examples_of("train", train, label=label, features=features)
-    held_out = None if test is None else examples_of("test", test, label=label, features=features)
+    names = {} if isinstance(test, _Beside) else {"label": label, "features": features}
+    held_out = None if test is None else examples_of("test", test, **names)
+    for where, labels in (("train.y", y), *(() if held_out is None else (("test.y", held_out[1]),))):
+        _refuse_objects(where, labels)
     _refuse_numbers("train.y", y)
     classes = np.unique(y)
     if len(classes) == 1:
@@ -113,6 +112,21 @@ def from_dataset(
     data = ClassData(name, train_set, test_set, np.arange(len(classes)) // CLASSES_PER_TASK)
     sizes = {"tasks": tasks, "examples_per_task": examples_per_task, "task_order": task_order}
     return DatasetRecipe(data, {**{key: it for key, it in sizes.items() if it is not None}, **split})
+
+
+class _Beside(NamedTuple):
+    """Test examples in the same archive as those for training."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def _tests_beside(train: Any, label: str | None, features: str | None) -> _Beside | None:
+    if not isinstance(train, str | Path) or Path(train).suffix.lower() != ".npz":
+        return None
+    names = [TEST + (features or "x"), TEST + (label or "y")]
+    with open_npz(Path(train)) as archive:
+        return _Beside(*map(archive.read, names)) if all(name in archive for name in names) else None
 
 
 def from_table(
@@ -213,164 +227,12 @@ def from_avalanche(benchmark: Any, *, name: str = "avalanche") -> Benchmark:
                 "of Avalanche; give it a dataset whose items begin with (x, y)"
             )
     train, test = (
-        [_items(f"{part}_stream[{n}].dataset", experience.dataset) for n, experience in enumerate(stream)]
+        [items_of(f"{part}_stream[{n}].dataset", experience.dataset) for n, experience in enumerate(stream)]
         for part, stream in (("train", benchmark.train_stream), ("test", benchmark.test_stream))
     )
     if len(test) == 1:
         test = test * len(train)
     return from_arrays(train, test, name=name, n_outputs=_n_classes(benchmark))
-
-
-def examples_of(
-    where: str, data: Any, *, label: str | None = None, features: str | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the inputs and labels of a data set.
-
-    Args:
-        where: what errors call it.
-        data: as in `from_dataset`.
-        label: column of the labels; None for "y" in a file, and elsewhere for a usual name.
-        features: column of the inputs; None for the only one, or all.
-
-    Raises:
-        TypeError: if it is something else.
-        ValueError: if items differ in shape, or there is no such column.
-        DataError: if a file cannot be read or holds something else.
-    """
-    if isinstance(data, str | Path):
-        read = read_embeddings(Path(data), features, label or "y")
-        return as_array(f"{where}.x", read.x), as_array(f"{where}.y", read.y)
-    if hasattr(data, "train_stream"):
-        raise TypeError(f"{where} is a benchmark of Avalanche, expected {ACCEPTED}; give it to from_avalanche")
-    if isinstance(data, Mapping) and hasattr(data, "column_names"):
-        raise TypeError(
-            f"{where} is a {type(data).__name__} with the parts {', '.join(map(str, data))}, expected one of them; "
-            f"give it as data[{next(iter(data))!r}]"
-        )
-    for recognised, convert in _KINDS:
-        if recognised(data):
-            return convert(where, data, label, features)
-    raise TypeError(f"{where} is a {type(data).__name__}, expected {ACCEPTED}; {_how_to_convert(data)}")
-
-
-def _how_to_convert(data: Any) -> str:
-    """Return how to make a data set of something else."""
-    if isinstance(data, Mapping):
-        names = list(data)[:2]
-        return f"give a pair, as (data[{names[0]!r}], data[{names[1]!r}])" if len(names) == 2 else "give a pair (x, y)"
-    if hasattr(data, "batch_size") and hasattr(data, "dataset"):
-        return "give its data set, data.dataset, not the batches"
-    if isinstance(data, list | tuple) and len(data) == 3:
-        return "give two of them: inputs and labels; tasks of your own are for from_arrays"
-    if isinstance(data, list) or (hasattr(data, "__iter__") and not hasattr(data, "dtype")):
-        return "collect the examples: x, y = zip(*data), and give (list(x), list(y))"
-    return "convert it to one of these"
-
-
-def _is_pair(data: Any) -> bool:
-    return isinstance(data, tuple | list) and len(data) == 2 and all(hasattr(it, "__len__") for it in data)
-
-
-def _of_pair(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
-    x, y = data
-    _refuse_names(where, "a pair of arrays", label, features)
-    return as_array(f"{where}.x", x), np.asarray(y) if _are_texts(y) else as_array(f"{where}.y", y)
-
-
-def _refuse_names(where: str, what: str, label: str | None, features: str | None) -> None:
-    """Refuse names of columns where there are none."""
-    for name, value in (("label", label), ("features", features)):
-        if value is not None:
-            raise ValueError(f"{name}={value!r} names a column, but {where} is {what}, which has none; leave it out")
-
-
-def _are_texts(y: Any) -> bool:
-    return all(isinstance(it, str) for it in np.asarray(y, dtype=object).ravel()[:1])
-
-
-def _is_hugging_face(data: Any) -> bool:
-    return hasattr(data, "column_names") and hasattr(data, "features") and hasattr(data, "__getitem__")
-
-
-def _of_hugging_face(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
-    label, names = _label_and_inputs(where, list(data.column_names), label, features)
-    columns = [[np.asarray(it) for it in data[name]] for name in names]
-    return _stacked(where, columns), np.asarray(list(data[label]))
-
-
-def _is_table(data: Any) -> bool:
-    return hasattr(data, "columns") and hasattr(data, "to_numpy")
-
-
-def _of_table(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
-    label, names = _label_and_inputs(where, [str(it) for it in data.columns], label, features)
-    x = data[names].to_numpy()
-    return as_array(f"{where}.x", x), data[label].to_numpy()
-
-
-def _label_and_inputs(where: str, columns: list[str], label: str | None, features: str | None) -> tuple[str, list[str]]:
-    found = label or next((it for it in _LABELS if it in columns), None)
-    if found not in columns:
-        missing = f"no column {label!r}" if label else "no column with a usual name of labels"
-        raise ValueError(f"{where} has {missing}, expected one of its columns: {', '.join(columns)}; give label=…")
-    if features is not None and features not in columns:
-        raise ValueError(
-            f"{where} has no column {features!r}, expected one of its columns: {', '.join(columns)}; give features=…"
-        )
-    return found, [features] if features else [it for it in columns if it != found]
-
-
-def _is_indexed(data: Any) -> bool:
-    is_plain = isinstance(data, str | bytes | Mapping | np.ndarray | list | tuple)
-    return not is_plain and hasattr(data, "__len__") and hasattr(data, "__getitem__") and not hasattr(data, "dtype")
-
-
-def _of_items(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
-    _refuse_names(where, "a data set of items (x, y)", label, features)
-    return _items(where, data)
-
-
-def _items(where: str, data: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the examples of a data set with a length whose items begin with (x, y)."""
-    if not len(data):
-        raise ValueError(f"{where} is empty, expected at least one example; add some or leave it out")
-    xs, ys = [], []
-    for n in range(len(data)):
-        try:
-            item = data[n]
-        except Exception as error:  # whatever the data set's own code raises
-            raise ValueError(
-                f"{where}[{n}] raised {type(error).__name__}: {error}; correct the data set, or leave that example out"
-            ) from error
-        if not isinstance(item, tuple | list) or len(item) < 2:
-            raise TypeError(f"{where}[{n}] is a {type(item).__name__}, expected (x, y); return both from __getitem__")
-        xs.append(np.asarray(item[0]))
-        ys.append(np.asarray(item[1]).item())
-    return _stacked(where, [xs]), np.asarray(ys)
-
-
-def _stacked(where: str, columns: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Return the inputs of examples, (n, ...); several columns of numbers lie side by side."""
-    for column in columns:
-        for n, it in enumerate(column):
-            if it.shape != column[0].shape:
-                raise ValueError(
-                    f"{where}[{n}] has an input of shape {it.shape}, expected {column[0].shape} as that of the first; "
-                    "bring all inputs to one shape"
-                )
-    arrays = [np.stack(column) for column in columns]
-    joined = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=1)
-    return as_array(f"{where}.x", joined)
-
-
-_Convert = Callable[[str, Any, str | None, str | None], tuple[np.ndarray, np.ndarray]]
-_KINDS: Sequence[tuple[Callable[[Any], bool], _Convert]] = (
-    (_is_pair, _of_pair),
-    (_is_hugging_face, _of_hugging_face),
-    (_is_table, _of_table),
-    (_is_indexed, _of_items),
-)
-"""How each kind of data set is known, and read, without importing what it comes from."""
 
 
 def _numbered(where: str, x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> LabelledSet:
@@ -386,6 +248,24 @@ def _numbered(where: str, x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> 
     numbers = np.searchsorted(classes, y).astype(np.int32)
     check_examples(where, x, numbers, len(classes))
     return LabelledSet(x, numbers)
+
+
+def _refuse_objects(where: str, y: np.ndarray) -> None:
+    """Refuse labels that are missing, or neither texts nor numbers, or some of them texts and others numbers.
+
+    Raises:
+        ValueError: naming the first place.
+    """
+    if y.dtype != object:
+        return
+    is_text = isinstance(y.flat[0], str) if y.size else False
+    for n, it in enumerate(y.flat):
+        is_label = isinstance(it, str) if is_text else isinstance(it, int | float | np.number | np.bool_) and it == it
+        if not is_label:
+            kind = "a text, as the first label is" if is_text else "a text or a number"
+            raise ValueError(
+                f"{where}[{n}] is {it!r}, expected the label of a class, {kind}; give it one, or drop the example"
+            )
 
 
 def _refuse_numbers(where: str, y: np.ndarray) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Integer, Shaped
@@ -46,12 +46,15 @@ MAX_TASKS = 1000
 """Tasks that one set of images is mapped to: a stream of that many is some gigabytes."""
 
 
-def check_task_count(n_tasks: int, available: int | None = None) -> None:
+def check_task_count(n_tasks: Any, available: int | None = None) -> None:
     """Check that there is at least one task, and no more than there can be.
 
     Raises:
-        ValueError: if not.
+        TypeError: if it is no whole number.
+        ValueError: if it is out of range.
     """
+    if isinstance(n_tasks, bool) or not isinstance(n_tasks, int | np.integer):
+        raise TypeError(f"number of tasks is {n_tasks!r}, expected a whole number; give an int")
     if n_tasks < 1 or (available is not None and n_tasks > available):
         expected = "1 or more" if available is None else f"1 to {available}"
         raise ValueError(f"number of tasks is {n_tasks}, expected {expected}; choose a number in that range")
@@ -121,12 +124,15 @@ def apply_pixel_map(
     return mapped.reshape(images.shape)
 
 
-def check_subset_size(size: int, n: int) -> None:
+def check_subset_size(size: Any, n: int) -> None:
     """Check that `size` of n training examples can be drawn.
 
     Raises:
+        TypeError: if it is no whole number.
         ValueError: unless 1 ≤ size ≤ n.
     """
+    if isinstance(size, bool) or not isinstance(size, int | np.integer):
+        raise TypeError(f"examples per task is {size!r}, expected a whole number; give an int")
     if not 1 <= size <= n:
         raise ValueError(
             f"examples per task is {size}, expected 1 to {n}, the number of training examples; "

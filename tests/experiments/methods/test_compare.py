@@ -239,6 +239,14 @@ def test_a_stream_without_tests_has_a_page(here, tmp_path):
     record = compare(what, tmp_path, command="typed", progress=False).record
     for path in save_comparison(record, tmp_path / "page.md", tmp_path / "page.html"):
         assert path.exists()
-    page = (tmp_path / "page.md").read_text()
-    assert "prequential" in page
-    assert "frontier" not in page
+    assert "prequential" in (tmp_path / "page.md").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "Prequential accuracy against what one seed keeps" in page
+    assert "Retained and learning accuracy" not in page
+
+
+def test_a_stream_that_cannot_be_made_is_told_once_and_leaves_nothing(here, tmp_path):
+    few = BenchmarkRecipe("digits-split", {"tasks": 2, "examples_per_task": 20, "rounds": 30})
+    with pytest.raises(ValueError, match=r"^rounds is 30, but a task has 20 examples"):
+        compare(comparison([Online(0.1), SMALL_ER], few, seeds=1), tmp_path / "it", command="typed", progress=False)
+    assert not (tmp_path / "it").exists()

@@ -2,9 +2,12 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from perdure.core import Info, Learner
 from perdure.experiments.supervised.plan import spec_of
 from perdure.experiments.supervised.spec import run_spec
 from perdure.learners.online import Online
@@ -62,6 +65,32 @@ def test_classes_weighed_by_their_tests_are_the_accuracy_on_all_tasks_seen(watch
     n_tests = np.array([np.bincount(test.y, minlength=3) for test in benchmark.test])
     pooled = (np.nan_to_num(watched.over_time.of_classes[:, -1]) * n_tests.sum(axis=0)).sum(axis=1) / n_tests.sum()
     np.testing.assert_allclose(pooled, watched.over_time.accuracy[:, -1].mean(axis=1), rtol=0, atol=1e-12)
+
+
+class AnswersItsTask(Learner):
+    """A learner that answers with the number of the task that it is told."""
+
+    needs_task = False
+
+    def init(self, model, example, key):
+        return (jnp.zeros(()),)
+
+    def observe(self, state, example, key):
+        return state, Info(jnp.zeros(()), jnp.zeros(2))
+
+    def answering(self, state):
+        return state
+
+    def predict(self, state, x, task):
+        return jax.nn.one_hot(task, 2)
+
+
+@pytest.mark.parametrize("hides_tasks", [False, True])
+def test_a_learner_is_told_no_task_where_tasks_are_hidden(quick_run, hides_tasks):
+    tasks = [(np.ones((4, 2), np.float32), np.full(4, task)) for task in range(2)]
+    told = quick_run(AnswersItsTask(), from_arrays(tasks, tasks, hides_tasks=hides_tasks), evaluate_every=2)
+    expected = [1.0, 0.0] if hides_tasks else [1.0, 1.0]
+    assert told.over_time.accuracy[0, -1].tolist() == told.accuracy[0, -1].tolist() == expected
 
 
 def test_a_sample_of_the_tests_is_drawn_once_per_seed(quick_run, online, benchmark):

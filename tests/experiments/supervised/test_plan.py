@@ -45,6 +45,21 @@ def test_a_benchmark_without_preset_has_values_that_are_marked(name, benchmark, 
     assert f"perdure tune {name} {benchmark} --" in note
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "remedy"),
+    [
+        ("er", {"learning_rate": 0.5}, "; choose better: perdure tune er mnist-split --replay-batch-size 5,10,20"),
+        ("er", {"learning_rate": 0.5, "replay_batch_size": 5}, "; give another if it does not suit it"),
+        ("multi-timescale-mer", {}, "; give another if it does not suit it"),
+        ("gdumb", {"learning_rate": 0.5, "epochs": 3}, " --batch-size 5,10,20"),
+    ],
+)
+def test_a_search_has_several_values_or_is_not_proposed(name, given, remedy):
+    """The command proposed must be one that runs: a search of nothing is refused."""
+    _, (note,), _ = choose_learner(name, "mnist-split", given)
+    assert note.endswith(remedy)
+
+
 def test_only_values_that_were_not_given_are_marked():
     learner, (note,), _ = choose_learner("er", "mnist-split", {"learning_rate": 0.5, "memory_size": 70})
     assert learner == ER(0.5, 70, 10)

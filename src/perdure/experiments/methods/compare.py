@@ -21,9 +21,10 @@ from perdure.learners.hyperparameters import hyperparameters
 from perdure.machine.cores import usable_cpus
 from perdure.presets.comparison import BASELINE
 from perdure.presets.file import read_presets
-from perdure.records.folder import FORMAT, config_digest, own_folder
+from perdure.records.folder import FORMAT, config_digest, is_finished, own_folder
 from perdure.records.methods import KIND, Method, MethodsRecord, MethodsRequest
 from perdure.records.requested import DEFAULTS, note_request, write_finished
+from perdure.streams.benchmark import Benchmark
 
 
 class Compared(NamedTuple):
@@ -220,12 +221,14 @@ def compare(
         write_page: shows what is finished so far, after finished runs and when all is stopped.
 
     Raises:
+        ValueError: if the benchmark cannot make its stream.
         DataError: if a benchmark's raw files cannot be had.
         InterruptedRunError: after Ctrl-C or SIGTERM; comparing the same again resumes.
         ResultsError: if the folder holds another run, or a comparison on other streams.
         FolderInUseError: if another process owns the folder.
     """
     runs = by_folder(what.runs)
+    _check_stream(spec for name, spec in runs.items() if not is_finished(folder / name, spec.config))
     methods = [_method(name, spec) for name, spec in runs.items()]
     with own_folder(folder, what.config) as home:
         home.begin(f"comparison: {', '.join(it.learner for it in methods)}", {})
@@ -264,6 +267,13 @@ def resume_methods(
         baseline=record.request.baseline,
     )
     return compare(what, folder, command=record.request.command, progress=progress, engine=engine)
+
+
+def _check_stream(missing: Iterable[RunSpec]) -> None:
+    """Make a stream of the missing runs, so that one that cannot be made is told once, before anything runs."""
+    spec = next(iter(missing), None)
+    if spec is not None and not isinstance(spec.benchmark, Benchmark):
+        spec.benchmark(spec.seeds[0])
 
 
 def _write_page(folder: Path, write_page: Callable[[MethodsRecord], object] | None) -> None:

@@ -8,8 +8,8 @@ from perdure.learners.defaults import Taken
 from perdure.learners.hyperparameters import hyperparameters
 from perdure.named import typed_option
 
-_TRIED = (0.1, 0.3, 1.0, 3.0)
-"""Parts of a rate that a search may begin with."""
+_TRIED = {float: (0.1, 0.3, 1.0, 3.0), int: (0.5, 1, 2)}
+"""Multiples of a rate and of a count that a search may begin with."""
 
 
 def note_of_defaults(cls: type, name: str, stream: str, taken: Taken, *, can_be_typed: bool = True) -> str:
@@ -22,20 +22,28 @@ def note_of_defaults(cls: type, name: str, stream: str, taken: Taken, *, can_be_
         taken: the values.
         can_be_typed: does the command line know the stream? Otherwise a search is proposed in Python.
     """
-    rates = [it.name for it in hyperparameters(cls) if it.kind is float and taken.hyperparameters.get(it.name)]
-    tried = {it: [f"{taken.hyperparameters[it] * part:.3g}" for part in _TRIED] for it in rates[:1]}
-    if can_be_typed:
-        options = [f"{typed_option(it)} {','.join(values)}" for it, values in tried.items()]
-        search = " ".join(["perdure tune", name, stream, *options])
+    searched = _searched(cls, taken)
+    if searched is None:
+        remedy = "give another if it does not suit it"
+    elif can_be_typed:
+        remedy = f"choose better: perdure tune {name} {stream} {typed_option(searched[0])} {','.join(searched[1])}"
     else:
-        grid = ", ".join(f"{it!r}: [{', '.join(values)}]" for it, values in tried.items())
-        search = f"perdure.tune({name!r}, STREAM, {{{grid}}}), STREAM being what you gave to run"
+        grid = f"{searched[0]!r}: [{', '.join(searched[1])}]"
+        remedy = f"choose better: perdure.tune({name!r}, STREAM, {{{grid}}}), STREAM being what you gave to run"
     shown = ", ".join(f"{it} = {value:g}" for it, value in taken.hyperparameters.items())
     whence = "they are usual values" if taken.chosen_for is None else f"but for {taken.chosen_for}"
-    return (
-        f"{shown} {'was' if len(taken.hyperparameters) == 1 else 'were'} not chosen for {stream}, {whence}; choose "
-        f"better: {search}"
-    )
+    return f"{shown} {'was' if len(taken.hyperparameters) == 1 else 'were'} not chosen for {stream}, {whence}; {remedy}"
+
+
+def _searched(cls: type, taken: Taken) -> tuple[str, list[str]] | None:
+    """Return what a search may begin with, a rate if there is one, and its values; None if there is only a size."""
+    known = [it for it in hyperparameters(cls) if it.kind in _TRIED and taken.hyperparameters.get(it.name)]
+    by_kind = sorted((it for it in known if it.name != "memory_size"), key=lambda it: it.kind is int)
+    if not by_kind:
+        return None
+    name, kind = by_kind[0].name, by_kind[0].kind
+    values = [taken.hyperparameters[name] * part for part in _TRIED[kind]]
+    return name, list(dict.fromkeys(f"{it:.3g}" if kind is float else f"{max(1, int(it))}" for it in values))
 
 
 def as_json(taken: Taken) -> dict[str, Any]:

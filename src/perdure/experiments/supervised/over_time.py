@@ -80,11 +80,11 @@ class EvaluationOverTime:
         self, evaluator: Evaluator, states: Any, seed: int, task: int, place: int, found: AccuracyOverTime
     ) -> Any:
         """Fill in the accuracy on a task, and return which of its tests were right; nothing for regression."""
-        test = self._test(seed, task)
+        test, told = self._test(seed, task), 0 if self.streams.first.hides_tasks else task
         if self.streams.first.regression:
-            found.accuracy[seed, place, task] = evaluator.score(states, seed, task, test)
+            found.accuracy[seed, place, task] = evaluator.score(states, seed, told, test)
             return None
-        right = evaluator.right(states, seed, task, test)
+        right = evaluator.right(states, seed, told, test)
         found.accuracy[seed, place, task] = float(np.mean(right))
         return right
 

@@ -1,4 +1,4 @@
-"""Retained accuracy against what it costs: bytes kept between examples, and CPU time per example."""
+"""Accuracy against what it costs: bytes kept between examples, and CPU time per example."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from perdure.records.learner import RunRecord
+from perdure.report.differences import metric_compared
 from perdure.report.figures.style import (
     GREY,
     WIDTH,
@@ -30,7 +31,7 @@ _ALIKE = 1.1
 
 class _Point(NamedTuple):
     cost: float
-    retained: float
+    accuracy: float
     """In percent."""
     half_width: float
     """Of the 95 % interval; 0 for a single seed."""
@@ -38,27 +39,29 @@ class _Point(NamedTuple):
 
 @literal
 def accuracy_against_cost(records: Sequence[RunRecord]) -> Figure:
-    """Show retained accuracy against bytes kept and CPU time, a point per run, and which runs no other one dominates.
+    """Show accuracy against bytes kept and CPU time, a point per run, and which runs no other one dominates.
 
-    A run is on the frontier if every run that costs no more retains less. Costs are on logarithmic axes.
+    It is retained accuracy; of runs without test sets, prequential accuracy. A run is on the frontier if every run that
+    costs no more has a lower one. Costs are on logarithmic axes.
 
     Args:
-        records: finished runs on one benchmark, at least one.
+        records: finished runs on one benchmark, all with test sets or all without, at least one.
 
     Raises:
         ValueError: if there are no runs, or one of them is unfinished.
     """
     if not records or not all(record.finished for record in records):
         raise ValueError(f"{len(records)} runs were given, not all finished; expected finished runs, at least one")
+    what = metric_compared(records[0]).replace("_", " ").capitalize()
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     _draw(left, records, _kept_kilobytes)
     _draw(right, records, lambda record: 1000 * cpu_seconds_per_example(record))
-    left.set_ylabel(label_of_axis("Retained accuracy", left))
+    left.set_ylabel(label_of_axis(what, left))
     left.yaxis.set_major_formatter(percent_formatter())
     left.set_xlabel("Kept between examples (kB)")
     right.set_xlabel("CPU time per example (ms)")
-    figure.suptitle(heading("Retained accuracy against cost", records), x=0.01, ha="left", size=11)
+    figure.suptitle(heading(f"{what} against cost", records), x=0.01, ha="left", size=11)
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
     return figure
@@ -77,7 +80,7 @@ def _draw(axes: Axes, records: Sequence[RunRecord], cost: Callable[[RunRecord], 
     steps = [*frontier, frontier[-1]._replace(cost=max(costs))]
     axes.plot(
         [it.cost for it in steps],
-        [it.retained for it in steps],
+        [it.accuracy for it in steps],
         color=GREY,
         linewidth=1,
         drawstyle="steps-post",
@@ -86,7 +89,7 @@ def _draw(axes: Axes, records: Sequence[RunRecord], cost: Callable[[RunRecord], 
     for place, (record, point) in enumerate(zip(records, points, strict=True)):
         axes.errorbar(
             point.cost,
-            point.retained,
+            point.accuracy,
             yerr=point.half_width,
             color=colour_of(place),
             marker=_MARKERS[place // len(_MARKERS) % len(_MARKERS)],
@@ -110,20 +113,20 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def _frontier(points: Sequence[_Point]) -> list[_Point]:
-    """Return the points that retain more than every one that costs no more, the cheapest first."""
+    """Return the points that lie above every one that costs no more, the cheapest first."""
     best = -np.inf
     frontier = []
-    for point in sorted(points, key=lambda it: (it.cost, -it.retained)):
-        if point.retained > best:
+    for point in sorted(points, key=lambda it: (it.cost, -it.accuracy)):
+        if point.accuracy > best:
             frontier.append(point)
-            best = point.retained
+            best = point.accuracy
     return frontier
 
 
 def _point(record: RunRecord, cost: float) -> _Point:
     assert record.summary is not None
-    retained = record.summary.metrics["retained_accuracy"]
-    return _Point(cost, 100 * retained.mean, 100 * float(np.nan_to_num(retained.ci95)))
+    measured = record.summary.metrics[metric_compared(record)]
+    return _Point(cost, 100 * measured.mean, 100 * float(np.nan_to_num(measured.ci95)))
 
 
 def _kept_kilobytes(record: RunRecord) -> float:

@@ -10,12 +10,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from perdure.records.learner import RunRecord
+from perdure.report.differences import metric_compared
 from perdure.report.figures.bars import metric_bars
 from perdure.report.figures.frontier import accuracy_against_cost
 from perdure.report.figures.matrix import accuracy_matrix
 from perdure.report.figures.over_time import accuracy_over_time, class_accuracy
 from perdure.report.figures.stream import accuracy_over_stream
 from perdure.report.figures.style import accuracies, image_of, knows_the_past
+from perdure.report.tables import metric_of
 from perdure.storage.files import make_folder, write_atomically
 
 _MAX_NAME_BYTES = 120
@@ -46,8 +48,8 @@ def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
     Runs are compared within their benchmark: `accuracy-over-stream-BENCHMARK`, `metrics-BENCHMARK` and, of several,
     `accuracy-against-cost-BENCHMARK`; of those evaluated within tasks `accuracy-over-time-BENCHMARK`.
     `accuracy-matrix-RUN`, for runs with the full matrix, and `class-accuracy-RUN`, for runs evaluated within tasks, are
-    named after the run's folder. Runs without test sets have no figures. Names are those of `file_names`. The same
-    records give the same files, byte for byte.
+    named after the run's folder. Runs without test sets have `accuracy-against-cost-BENCHMARK` only. Names are those of
+    `file_names`. The same records give the same files, byte for byte.
 
     Raises:
         StorageError: if a file cannot be written.
@@ -57,17 +59,20 @@ def save_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
 
 
 def _figures(records: Sequence[RunRecord]) -> Iterator[tuple[str, Figure]]:
-    finished = [record for record in records if record.finished and record.accuracy is not None]
-    benchmarks = list(dict.fromkeys(record.benchmark for record in finished))
-    for benchmark, name in zip(benchmarks, file_names(benchmarks), strict=True):
-        runs = [record for record in finished if record.benchmark == benchmark]
-        yield f"accuracy-over-stream-{name}", accuracy_over_stream(runs)
-        yield f"metrics-{name}", metric_bars(runs)
+    measured = [it for it in records if it.finished and metric_of(it, metric_compared(it)) is not None]
+    groups: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in measured:
+        groups.setdefault((record.benchmark, metric_compared(record)), []).append(record)
+    for runs, name in zip(groups.values(), file_names([benchmark for benchmark, _ in groups]), strict=True):
+        if runs[0].accuracy is not None:
+            yield f"accuracy-over-stream-{name}", accuracy_over_stream(runs)
+            yield f"metrics-{name}", metric_bars(runs)
         if len(runs) > 1:
             yield f"accuracy-against-cost-{name}", accuracy_against_cost(runs)
         if watched := [record for record in runs if record.over_time is not None]:
             yield f"accuracy-over-time-{name}", accuracy_over_time(watched)
-    for record, name in zip(finished, file_names([record.folder.name for record in finished]), strict=True):
+    tested = [record for record in measured if record.accuracy is not None]
+    for record, name in zip(tested, file_names([record.folder.name for record in tested]), strict=True):
         if knows_the_past(accuracies(record)):
             yield f"accuracy-matrix-{name}", accuracy_matrix(record)
         if record.over_time is not None and record.over_time.of_classes.shape[2]:
