@@ -295,7 +295,8 @@ def _as_reward(reward: Any) -> float:
     Raises:
         ReturnedError: if it is none, or is not finite.
     """
-    number = float(reward) if np.ndim(reward) == 0 and np.asarray(reward).dtype.kind in "biuf" else math.nan
+    is_number = isinstance(reward, float) or (np.ndim(reward) == 0 and np.asarray(reward).dtype.kind in "biuf")
+    number = float(reward) if is_number else math.nan
     if not abs(number) <= _LARGEST_REWARD:
         raise ReturnedError(f"the reward {reprlib.repr(reward)}, expected one finite number that fits float32")
     return number
@@ -357,10 +358,11 @@ def _settings(environment: Any) -> list[dict[str, Any]]:
 
 def _examined(environment: Any) -> _Examined:
     """Return what is to be known of an environment, and close it."""
-    if not is_of_gymnasium(environment):
+    if not (is_of_gymnasium(environment) and hasattr(environment, "close")):
         raise TypeError(
             f"{reprlib.repr(environment)} of type {type(environment).__name__} was made as an environment, expected "
-            "one of Gymnasium, with reset, step, action_space and observation_space"
+            "one of Gymnasium, with reset, step, close, action_space and observation_space; derive its class from "
+            "gymnasium.Env"
         )
     spec = getattr(environment, "spec", None)
     name = spec.id if spec is not None else type(getattr(environment, "unwrapped", environment)).__name__

@@ -292,6 +292,13 @@ def test_a_run_by_name_is_resumed_by_its_folder(tmp_path, act_at, monkeypatch):
     assert (record.environment, record.config["environment"]["source"]) == ("MountainCar-v0", whole)
 
 
+class Unclosed:
+    """Looks like an environment, but is none."""
+
+    observation_space, action_space = Corridor.observation_space, Corridor.action_space
+    reset, step = Corridor.reset, Corridor.step
+
+
 def with_spaces(actions=None, observations=None):
     made = Corridor()
     made.action_space = actions or made.action_space
@@ -313,6 +320,11 @@ def with_spaces(actions=None, observations=None):
         ("gymnax:Cart", ValueError, "unknown environment of gymnax 'Cart'"),
         ("no_such.py:Env", ValueError, "no_such.py does not exist; give the path"),
         (lambda: 3, TypeError, "3 of type int was made as an environment"),
+        (
+            Unclosed,
+            TypeError,
+            r"of type Unclosed was made .*with reset, step, close.*derive its class from gymnasium\.Env",
+        ),
         ([], ValueError, "the list of environments is empty"),
     ],
 )
