@@ -67,6 +67,13 @@ def test_a_count_below_one_is_refused(name, value):
         MER(**{**GOOD, name: value})
 
 
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("value", [2**31, 10**30])
+def test_a_count_that_no_integer_of_a_program_holds_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"^{name} = {value}, expected a whole number ≥ 1, of at most 2,147,483,647$"):
+        MER(**{**GOOD, name: value})
+
+
 @pytest.mark.parametrize("name", RATES)
 @pytest.mark.parametrize("value", [True, "0.1", None, 1j, [0.1]])
 def test_a_rate_that_is_no_number_is_refused(name, value):

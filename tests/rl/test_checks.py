@@ -133,12 +133,29 @@ def broken(corridor, **changes):
         ({"state": jnp.zeros(3)}, r"reset returns states of the form Corridor.*step_env of the form \(3,\)"),
         ({"reward": jnp.zeros(2)}, r"the reward of Corridor.step_env has shape \(2,\), expected one number"),
         ({"done": jnp.zeros((1,), bool)}, r"the done of Corridor.step_env has shape \(1,\), expected one number"),
+        (
+            {"observation": jnp.zeros(2, jnp.float16)},
+            r"observations whose numbers are float32, .*step_env returns float16",
+        ),
+        ({"info": None}, r"the info of Corridor.step_env is None, expected a dictionary; return {}"),
         ({"more": 1}, r"Corridor.step_env\(key, state, action, params\) failed.*too many values"),
     ],
 )
 def test_steps_of_another_form_are_refused(corridor, changes, words):
     with pytest.raises(ValueError, match=words):
         check_environment(broken(corridor, **changes))
+
+
+def test_states_that_change_their_dtype_are_refused_but_not_numbers_of_python(corridor):
+    reset = corridor.reset
+    corridor.reset = lambda key, params: (reset(key, params)[0], reset(key, params)[1]._replace(time=0))
+    check_environment(corridor)
+    state = reset(jax.random.key(0), corridor.default_params)[1]._replace(time=jnp.ones(()))
+    corridor.reset = reset
+    with pytest.raises(
+        ValueError, match=r"states whose \.time are int32, .*step_env returns float32; expected one dtype"
+    ):
+        check_environment(broken(corridor, state=state))
 
 
 def test_an_environment_that_cannot_be_compiled_is_refused(corridor):

@@ -80,3 +80,11 @@ def test_levels_of_another_form_are_refused(corridor, level):
         stack_params([None])
     with pytest.raises(ValueError, match="no levels were given"):
         stack_params([])
+
+
+def test_more_frames_than_can_be_counted_are_refused():
+    levels = Catcher().levels
+    with pytest.raises(
+        ValueError, match=r"the stages last 4,000,000,000 frames together, expected at most 2,147,483,647"
+    ):
+        make_schedule(levels, [(0, 2_000_000_000), (1, 2_000_000_000)])

@@ -19,6 +19,7 @@ from jax.core import Tracer
 
 from perdure.core import StreamInfo
 from perdure.fields import declared
+from perdure.memory import LARGEST_COUNT
 
 
 class Hyperparameter(NamedTuple):
@@ -133,6 +134,8 @@ def check_hyperparameters(learner: eqx.Module) -> None:
         values = np.asarray(value)  # on JAX's arrays, comparisons made while something is traced are traced too
         if not np.all((minimum <= values) & (values <= maximum) & (values < math.inf)):
             raise ValueError(f"{name} = {value}, {wanted}")
+        if kind is int and value > LARGEST_COUNT:
+            raise ValueError(f"{name} = {value}, {wanted}, of at most {LARGEST_COUNT:,}")
 
 
 def range_in_words(kind: type, minimum: float | int, maximum: float) -> str:

@@ -35,34 +35,54 @@ def check_comparable(records: Sequence[AgentRecord]) -> None:
 def agents_table(records: Sequence[AgentRecord]) -> Table:
     """Return a row for each run: scores at the end at each level and over all, and what was lost since each level.
 
-    Of games that are played in turn, the scores are those of each game, with what was lost of it.
+    Of games that are played in turn, a run has a row for each game, and one for all levels.
 
     Raises:
         ResultsError: as `check_comparable`.
     """
     check_comparable(records)
-    groups = records[0].groups
-    parts = [header for name in groups for header in (name, "Backward")]
-    parts = parts or [f"L{level}" for level in range(len(records[0].config["levels"]))]
     table = Table(
         box=box.SIMPLE_HEAD,
         caption="Mean score of the greedy policy after the last frame, ± the 95 % half width over seeds. Backward: "
         "what later levels have added to the score at the end of each level's own stage. Time without evaluation.",
     )
-    table.add_column("Run")
-    for header in (*parts, "All levels", "Backward", "Frames/s", *(["State"] if groups else [])):
+    table.add_column("Run", overflow="fold")
+    if records[0].groups:
+        table.add_column("Levels")
+    by_level = [] if records[0].groups else [f"L{level}" for level in range(len(records[0].config["levels"]))]
+    measured = (
+        ["Score", "Backward", "Frames/s", "State"] if records[0].groups else ["All levels", "Backward", "Frames/s"]
+    )
+    for header in (*by_level, *measured):
         table.add_column(header, justify="right", no_wrap=True)
     for record in records:
-        assert record.scores is not None
-        assert record.summary is not None
-        last = record.scores[:, -1]
-        of_groups = [_with_interval(it) for scores in group_scores(record).values() for it in scores]
-        by_level = of_groups or [f"{value:.1f}" for value in last.mean(axis=0)]
-        everything = _with_interval(mean_and_interval(last.mean(axis=1)))
-        backward = _with_interval(record.summary.metrics["backward_transfer"])
-        state = [f"{record.summary.state_bytes / 1e6:.1f} MB"] if groups else []
-        table.add_row(Text(record.folder.name), *by_level, everything, backward, _speed(record), *state)
+        for row in _rows_of_groups(record) if record.groups else [_row_of_levels(record)]:
+            table.add_row(*row)
     return table
+
+
+def _row_of_levels(record: AgentRecord) -> list[Text | str]:
+    assert record.scores is not None
+    by_level = [f"{value:.1f}" for value in record.scores[:, -1].mean(axis=0)]
+    return [Text(record.folder.name), *by_level, *_over_all(record), _speed(record)]
+
+
+def _rows_of_groups(record: AgentRecord) -> list[list[Text | str]]:
+    assert record.summary is not None
+    of_groups = group_scores(record).items()
+    rows = [[Text(name), _with_interval(it.final), _with_interval(it.backward), "", ""] for name, it in of_groups]
+    state = f"{record.summary.state_bytes / 1e6:.1f} MB"
+    rows.append(["all", *_over_all(record), _speed(record), state])
+    names = [Text(record.folder.name), *[""] * (len(rows) - 1)]
+    return [[name, *row] for name, row in zip(names, rows, strict=True)]
+
+
+def _over_all(record: AgentRecord) -> list[str]:
+    """Return the score over all levels at the end, and what was lost."""
+    assert record.scores is not None
+    assert record.summary is not None
+    score = mean_and_interval(record.scores[:, -1].mean(axis=1))
+    return [_with_interval(score), _with_interval(record.summary.metrics["backward_transfer"])]
 
 
 def _speed(record: AgentRecord) -> str:

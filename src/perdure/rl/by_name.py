@@ -47,6 +47,12 @@ def make_environment(name: str, observation: str = "state") -> Any:
     return made if len(made) > 1 else made[0]
 
 
+def absolute(name: str) -> str:
+    """Return the name of an environment so that it does in any folder: with the whole paths of files."""
+    whole = [own.absolute(part) for part in name.split("+")]
+    return name if any("+" in it for it in whole) else "+".join(whole)
+
+
 def _made(name: str) -> Any:
     if name in GAMES:
         return make_game(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -126,7 +126,7 @@ def check_environment(environment: Any, params: Any = None) -> None:
     _check_observation(observation, name)
     action = jnp.zeros((), jnp.int32)
     try:
-        after, next_state, reward, done, _ = jax.eval_shape(environment.step_env, key, state, action, params)
+        after, next_state, reward, done, info = jax.eval_shape(environment.step_env, key, state, action, params)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{name}.step_env(key, state, action, params) failed with the state that {name}.reset returns: {error}; "
@@ -139,9 +139,27 @@ def check_environment(environment: Any, params: Any = None) -> None:
                 f"{name}.reset returns {what} of the form {_form(first)}, {name}.step_env of the form {_form(then)}; "
                 "expected one form for both. Of a wrapper that has no step_env of its own, give the environment inside"
             )
+        _check_dtypes(first, then, what, name)
+    if not isinstance(info, Mapping):
+        raise ValueError(
+            f"the info of {name}.step_env is {reprlib.repr(info)}, expected a dictionary; return {{}} if there is "
+            "nothing to tell"
+        )
     for what, value in (("reward", reward), ("done", done)):
         if jnp.shape(value) != ():
             raise ValueError(f"the {what} of {name}.step_env has shape {jnp.shape(value)}, expected one number")
+
+
+def _check_dtypes(first: PyTree, then: PyTree, what: str, name: str) -> None:
+    """Check that observations or states, of one form, keep their dtypes from `reset` to `step_env`."""
+    pairs = zip(jax.tree_util.tree_leaves_with_path(first), jax.tree.leaves(then), strict=True)
+    for (path, one), other in pairs:
+        if one.dtype != other.dtype and not (one.weak_type or other.weak_type):
+            place = jax.tree_util.keystr(path)
+            raise ValueError(
+                f"{name}.reset returns {what} whose {place or 'numbers'} are {one.dtype}, {name}.step_env returns "
+                f"{other.dtype}; expected one dtype for both; convert one of them by astype"
+            )
 
 
 def check_network(network: Callable[[Any], Any], observation: Any, n_actions: int) -> None:

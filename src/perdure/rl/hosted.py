@@ -11,6 +11,7 @@ Environments", arXiv:2407.17032).
 from __future__ import annotations
 
 import copy
+import math
 import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from perdure.core import AnyArray
 EPISODE_LIMIT = 10_000
 """Frames after which an episode of an environment without a known time limit is truncated."""
 _IMAGE_CHANNELS = (1, 3, 4)
+_LARGEST_REWARD = float(np.finfo(np.float32).max)
 _NUMBERED = "expected numbered actions, gymnasium.spaces.Discrete(n), of which agents choose one in each frame"
 
 
@@ -60,6 +62,10 @@ class HostError(RuntimeError):
     """An environment has failed; the message has its own words."""
 
 
+class ReturnedError(ValueError):
+    """An environment has returned what agents cannot learn from; the message says what, and what was expected."""
+
+
 @dataclass(frozen=True)
 class HostedEnvironment:
     """Environments of Gymnasium as the levels of one; made by `hosted`, which checks them."""
@@ -72,6 +78,8 @@ class HostedEnvironment:
     """Zeros in the form of an observation."""
     limits: tuple[int, ...]
     """Known time limits in frames, 0 where there is none."""
+    bytes: tuple[bool, ...]
+    """Are the observations of each of them `uint8`?"""
     groups: tuple[str, ...] = ()
     """Name of the environment of each level, if there are several names."""
 
@@ -96,6 +104,29 @@ class HostedEnvironment:
     def limit(self, place: int) -> int:
         """Return after how many frames an episode in one of the environments is truncated at the latest."""
         return self.limits[place] or EPISODE_LIMIT
+
+    def observed(self, observation: Any, place: int) -> np.ndarray:
+        """Return what one of the environments has returned as agents take it.
+
+        Raises:
+            ReturnedError: if it is not of the observation space's form, or a number of it is not finite.
+        """
+        given = np.asarray(observation)
+        seen = as_observation(given)
+        expected = self.observation
+        if (seen.shape, seen.dtype) != (expected.shape, expected.dtype) or (given.dtype == np.uint8) != self.bytes[
+            place
+        ]:
+            of_bytes = "uint8" if self.bytes[place] else "numbers that are not uint8"
+            raise ReturnedError(
+                f"the observation {reprlib.repr(observation)}, {_form(given)}, expected what the observation space "
+                f"promises: {of_bytes}, as agents see them {_form(expected)}"
+            )
+        if seen.dtype != np.uint8 and not np.isfinite(seen).all():
+            raise ReturnedError(
+                f"the observation {reprlib.repr(observation)}, expected finite numbers that fit float32"
+            )
+        return seen
 
 
 def is_of_gymnasium(environment: Any) -> bool:
@@ -136,7 +167,10 @@ def hosted(environments: Sequence[Any], name: str | None = None) -> HostedEnviro
     names = list(dict.fromkeys(it.name for it in checked))
     limits = tuple(it.limit for it in checked)
     groups = tuple(it.name for it in checked) if len(names) > 1 else ()
-    return HostedEnvironment(makes, name or "+".join(names), first.num_actions, first.observation, limits, groups)
+    bytes_ = tuple(it.bytes for it in checked)
+    return HostedEnvironment(
+        makes, name or "+".join(names), first.num_actions, first.observation, limits, bytes_, groups
+    )
 
 
 class HostedEpisode:
@@ -184,9 +218,9 @@ class HostedEpisode:
         self._at = self._made[place]
         try:
             observation, _ = self._at.reset(seed=seed)
+            return self._environment.observed(observation, place)
         except Exception as error:
             raise self._failed("reset", error) from error
-        return as_observation(observation)
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
         """Return observation, reward, terminated and truncated after an action, without a new episode at the end.
@@ -196,19 +230,35 @@ class HostedEpisode:
         """
         try:
             observation, reward, terminated, truncated, _ = self._at.step(action)
+            observation, reward = self._environment.observed(observation, self._place), _as_reward(reward)
         except Exception as error:
             raise self._failed("step", error) from error
         self._actions.append(action)
         if not terminated and len(self._actions) >= self._environment.limit(self._place):
             truncated = True
-        return as_observation(observation), float(reward), bool(terminated), bool(truncated)
+        return observation, reward, bool(terminated), bool(truncated)
 
-    def bring_back(self, game: HostedGame) -> np.ndarray:
-        """Play an episode again up to where it was, and return its last observation."""
+    def bring_back(self, game: HostedGame, seen: np.ndarray) -> bool:
+        """Play an episode again up to where it was, and tell whether that shows what it showed.
+
+        An episode under way has not ended: one that ends while it is played again is another one.
+
+        Args:
+            game: the episode.
+            seen: its last observation.
+
+        Raises:
+            HostError: if the environment cannot begin an episode.
+        """
         observation = self.begin(int(game.place), int(game.seed))
         for action in np.asarray(game.actions)[: int(game.time)].tolist():
-            observation, *_ = self.step(action)
-        return observation
+            try:
+                observation, _, terminated, truncated = self.step(action)
+            except HostError:
+                return False
+            if terminated or truncated:
+                return False
+        return np.array_equal(observation, seen)
 
     def close(self) -> None:
         """Close the environments."""
@@ -219,14 +269,18 @@ class HostedEpisode:
     def _failed(self, what: str, error: Exception) -> HostError:
         name = self._environment.name
         when = f"after {len(self._actions):,} frames of an episode that reset(seed={self._seed}) began"
-        return HostError(f"{what} of the environment {name} raised {type(error).__name__}: {error} ({when})")
+        did = f"returned {error}" if isinstance(error, ReturnedError) else f"raised {type(error).__name__}: {error}"
+        return HostError(f"{what} of the environment {name} {did} ({when})")
 
 
 def as_observation(observation: Any) -> np.ndarray:
     """Return an observation as agents take it: float32, or `uint8` for images, whose channels come first."""
     observation = np.asarray(observation)
+    if observation.dtype == np.float32:
+        return observation.copy()
     if observation.dtype != np.uint8:
-        return observation.astype(np.float32)
+        with np.errstate(over="ignore"):  # what does not fit is infinite
+            return observation.astype(np.float32)
     if observation.ndim == 2:
         return observation[None]
     if observation.ndim != 3:
@@ -235,11 +289,26 @@ def as_observation(observation: Any) -> np.ndarray:
     return np.moveaxis(observation, -1, 0) if depth in _IMAGE_CHANNELS and rows not in _IMAGE_CHANNELS else observation
 
 
+def _as_reward(reward: Any) -> float:
+    """Return a reward as a number.
+
+    Raises:
+        ReturnedError: if it is none, or is not finite.
+    """
+    is_number = isinstance(reward, float) or (np.ndim(reward) == 0 and np.asarray(reward).dtype.kind in "biuf")
+    number = float(reward) if is_number else math.nan
+    if not abs(number) <= _LARGEST_REWARD:
+        raise ReturnedError(f"the reward {reprlib.repr(reward)}, expected one finite number that fits float32")
+    return number
+
+
 class _Examined(NamedTuple):
     name: str
     num_actions: int
     observation: np.ndarray
     limit: int
+    bytes: bool
+    """Are observations `uint8`?"""
 
 
 def _maker(environment: Any) -> Callable[[], Any]:
@@ -256,16 +325,44 @@ def _maker(environment: Any) -> Callable[[], Any]:
     ):
         import gymnasium
 
-        return partial(gymnasium.make, spec)
+        make = partial(gymnasium.make, spec)
+        if not _was_changed(environment, make):
+            return make
     return partial(copy.deepcopy, environment)
+
+
+def _was_changed(environment: Any, make: Callable[[], Any]) -> bool:
+    """Tell whether an environment holds other numbers or texts than one made anew, such as a gravity set by hand."""
+    try:
+        given, made = copy.deepcopy(environment), make()
+        for it in (given, made):
+            it.reset(seed=0)  # so that both are at the same place of the same episode
+        is_same = _settings(given) == _settings(made)
+    except Exception:  # it cannot be copied, or fails, which is told when it is played
+        return False
+    made.close()
+    return not is_same
+
+
+def _settings(environment: Any) -> list[dict[str, Any]]:
+    """Return the numbers, arrays and texts that an environment and each of its wrappers hold."""
+    found = []
+    while environment is not None:
+        held = getattr(environment, "__dict__", {})
+        plain = {name: it for name, it in held.items() if isinstance(it, bool | int | float | str)}
+        arrays = {name: np.asarray(it) for name, it in held.items() if isinstance(it, np.ndarray | np.generic)}
+        found.append(plain | {name: (str(it.dtype), it.tolist()) for name, it in arrays.items()})
+        environment = held.get("env")
+    return found
 
 
 def _examined(environment: Any) -> _Examined:
     """Return what is to be known of an environment, and close it."""
-    if not is_of_gymnasium(environment):
+    if not (is_of_gymnasium(environment) and hasattr(environment, "close")):
         raise TypeError(
             f"{reprlib.repr(environment)} of type {type(environment).__name__} was made as an environment, expected "
-            "one of Gymnasium, with reset, step, action_space and observation_space"
+            "one of Gymnasium, with reset, step, close, action_space and observation_space; derive its class from "
+            "gymnasium.Env"
         )
     spec = getattr(environment, "spec", None)
     name = spec.id if spec is not None else type(getattr(environment, "unwrapped", environment)).__name__
@@ -282,7 +379,7 @@ def _examined(environment: Any) -> _Examined:
             "zeros and a one"
         )
     zeros = as_observation(np.zeros(seen.shape, seen.dtype))
-    examined = _Examined(name, int(actions.n), zeros, _time_limit(environment))
+    examined = _Examined(name, int(actions.n), zeros, _time_limit(environment), seen.dtype == np.uint8)
     environment.close()
     return examined
 

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from perdure.core import AnyArray
+from perdure.memory import LARGEST_COUNT
 
 FRAMES_PER_LEVEL = 25_000
 
@@ -123,7 +124,8 @@ def make_schedule(levels: Sequence[Any], stages: Sequence[Any]) -> Schedule:
 
     Raises:
         TypeError: as `as_stages`.
-        ValueError: as `as_stages`, or if a stage is shorter than an episode may be.
+        ValueError: as `as_stages`, or if a stage is shorter than an episode may be, or all together are too long to be
+            counted.
     """
     stages = as_stages(stages, len(levels))
     for level, frames in stages:
@@ -133,6 +135,10 @@ def make_schedule(levels: Sequence[Any], stages: Sequence[Any]) -> Schedule:
                 f"the stage of level {level} lasts {frames:,} frames, less than an episode, which may have {episode:,}"
                 "; give it more frames, or in Python the level a smaller max_steps_in_episode"
             )
+    if (total := sum(stage.frames for stage in stages)) > LARGEST_COUNT:
+        raise ValueError(
+            f"the stages last {total:,} frames together, expected at most {LARGEST_COUNT:,}; give them fewer frames"
+        )
     chosen = np.asarray([stage.level for stage in stages])
     params = jax.tree.map(lambda leaf: leaf[chosen], stack_params(levels))
     return Schedule(params, np.cumsum([stage.frames for stage in stages]).astype(np.int32))

@@ -1,9 +1,13 @@
 """Streams of tasks that conflict: games in turn, and games the other way round."""
 
+import dataclasses
+import io
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
 import perdure
 from perdure.experiments.agents.plan import has_preset, make_agent, spec_of
@@ -163,8 +167,22 @@ def test_a_run_tells_the_scores_of_each_group_of_levels(tmp_path):
     last, own = result.scores[:, -1, [1, 3, 5]], result.scores[:, [2, 4, 6], [1, 3, 5]]
     np.testing.assert_allclose(found.final.per_seed, last.mean(axis=1))
     np.testing.assert_allclose(found.backward.per_seed, (last - own).mean(axis=1))
-    headers = [str(column.header) for column in agents_table([record]).columns]
-    assert headers == ["Run", "dark", "Backward", "lit", "Backward", "All levels", "Backward", "Frames/s", "State"]
+    named = dataclasses.replace(record, folder=tmp_path / "dqn-catcher-controls-reservoir")
+    table = agents_table([named, named])
+    assert [str(column.header) for column in table.columns] == [
+        "Run",
+        "Levels",
+        "Score",
+        "Backward",
+        "Frames/s",
+        "State",
+    ]
+    assert [str(it) for it in table.columns[1].cells] == ["dark", "lit", "all"] * 2
+    lit = found.final
+    assert list(table.columns[2].cells)[1] == f"{lit.mean:.2f} ± {lit.ci95:.2f}"
+    printed = io.StringIO()
+    Console(width=70, file=printed).print(table)
+    assert "…" not in printed.getvalue()
 
 
 def test_groups_that_do_not_fit_the_levels_are_damage(tmp_path):

@@ -20,7 +20,7 @@ from perdure.experiments.agents.plan import make_agent, resume_agent
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.agent import AgentRecord
 from perdure.rl.checks import environment_and_levels
-from perdure.rl.hosted import HostedEpisode, as_observation, hosted
+from perdure.rl.hosted import HostedEpisode, HostError, as_observation, hosted
 from tests.conftest import first_short
 
 AGENT = perdure.rl.DQN(
@@ -179,6 +179,94 @@ def test_an_environment_that_raises_in_an_evaluation_stops_the_run_too(tmp_path,
     assert np.isfinite(resumed.scores).all()
 
 
+class Returns(Corridor):
+    """Returns something else in the 29th frame of an environment."""
+
+    def __init__(self, **changes):
+        super().__init__()
+        self.changes = changes
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        changes: dict[str, Any] = self.changes if self.frames == 29 else {}
+        return changes.get("observation", observation), changes.get("reward", reward), terminated, truncated, info
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"observation": np.zeros(3)},
+            r"observation array.*float64 of shape \(3,\), expected what the observation space",
+        ),
+        ({"observation": np.zeros(2, np.uint8)}, r"uint8 of shape \(2,\), expected .*numbers that are not uint8"),
+        ({"observation": None}, r"observation None, object of shape \(\)"),
+        ({"observation": np.array([0.0, np.nan])}, r"nan\]\), expected finite numbers that fit float32"),
+        ({"observation": [0, 1e39]}, r"observation \[0, 1e\+39\], expected finite numbers that fit float32"),
+        ({"reward": float("nan")}, "reward nan, expected one finite number that fits float32"),
+        ({"reward": -1e39}, r"reward -1e\+39, expected one finite number"),
+        ({"reward": None}, "reward None, expected one finite number"),
+        ({"reward": np.zeros(1)}, r"reward array\(\[0\.\]\), expected one finite number"),
+    ],
+)
+def test_what_agents_cannot_learn_from_is_told(changes, words):
+    episode = HostedEpisode(hosted([Returns(**changes)]))
+    episode.begin(0, 0)
+    for _ in range(28):
+        episode.step(0)
+    with pytest.raises(HostError, match=f"step of the environment Returns returned the .*{words}"):
+        episode.step(0)
+    assert int(episode.game.time) == 28
+
+
+def test_a_number_that_is_not_finite_stops_the_run_with_a_checkpoint(tmp_path):
+    def make():
+        return gymnasium.wrappers.TimeLimit(Returns(observation=np.array([0.0, np.nan])), 10)
+
+    with pytest.raises(BrokenOffError, match=r"expected finite numbers.*stopped after 28 of 60"):
+        played(make, tmp_path / "r", seeds=1, evaluate_every=60)
+    assert [path.name[:12] for path in (tmp_path / "r" / "checkpoints").iterdir()] == [f"{28:012}"]
+
+
+def test_an_observation_of_reset_that_breaks_the_promise_is_told():
+    made = with_spaces(None, spaces.Box(-1.0, 1.0, (3,)))
+    with pytest.raises(HostError, match=r"reset of the environment Corridor returned the observation .*shape \(2,\)"):
+        played(lambda: made)
+
+
+def test_what_was_changed_by_hand_is_played():
+    heavy, plain = gymnasium.make("CartPole-v1"), gymnasium.make("CartPole-v1")
+    heavy.unwrapped.gravity = 25.0  # pyright: ignore[reportAttributeAccessIssue]
+    plain.reset(seed=3)
+    episode = HostedEpisode(hosted([heavy, plain]))
+    found = []
+    for place in (0, 1):
+        episode.begin(place, 0)
+        found.append(episode._made[place].unwrapped.gravity)
+    assert found == [25.0, 9.8]
+    assert hosted([plain]).makes[0].func is gymnasium.make  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def test_environments_that_draw_elsewhere_and_refuse_steps_after_the_end_resume(tmp_path, act_at):
+    class Strict(Corridor):
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.place = int(np.random.default_rng().integers(self.length))
+            return self._seen(), {}
+
+        def step(self, action):
+            if self.place >= self.length:
+                raise ValueError("the episode is over")
+            return super().step(action)
+
+    environment, options = (lambda: Strict(40)), {"seeds": 8, "folder": tmp_path / "r"}
+    act_at(40, lambda: signal.raise_signal(signal.SIGTERM), AgentJob)
+    with pytest.warns(PerdureWarning), pytest.raises(InterruptedRunError):
+        played(environment, **options)
+    with pytest.warns(PerdureWarning, match="does not come back to where it was"):
+        assert np.isfinite(played(environment, **options).scores).all()
+
+
 def test_environments_that_draw_elsewhere_are_told_on():
     def make():
         return limited(40, 50, draws=np.random.default_rng())
@@ -195,10 +283,20 @@ def test_a_run_by_name_is_resumed_by_its_folder(tmp_path, act_at, monkeypatch):
     act_at(240, lambda: signal.raise_signal(signal.SIGTERM), AgentJob)
     with pytest.raises(InterruptedRunError):
         perdure.run_agent(AGENT, "walls.py:car", folder=tmp_path / "r", **options)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     result = resume_agent(tmp_path / "r", Driving(progress=False))
     np.testing.assert_array_equal(result.scores, -200)
     record = AgentRecord.load(tmp_path / "r")
-    assert (record.environment, record.config["environment"]["source"]) == ("MountainCar-v0", "walls.py:car")
+    whole = f"{tmp_path.resolve() / 'walls.py'}:car"
+    assert (record.environment, record.config["environment"]["source"]) == ("MountainCar-v0", whole)
+
+
+class Unclosed:
+    """Looks like an environment, but is none."""
+
+    observation_space, action_space = Corridor.observation_space, Corridor.action_space
+    reset, step = Corridor.reset, Corridor.step
 
 
 def with_spaces(actions=None, observations=None):
@@ -222,6 +320,11 @@ def with_spaces(actions=None, observations=None):
         ("gymnax:Cart", ValueError, "unknown environment of gymnax 'Cart'"),
         ("no_such.py:Env", ValueError, "no_such.py does not exist; give the path"),
         (lambda: 3, TypeError, "3 of type int was made as an environment"),
+        (
+            Unclosed,
+            TypeError,
+            r"of type Unclosed was made .*with reset, step, close.*derive its class from gymnasium\.Env",
+        ),
         ([], ValueError, "the list of environments is empty"),
     ],
 )

@@ -6,11 +6,12 @@ import signal
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from perdure.core import PerdureWarning
-from perdure.execution.job import DivergedError
+from perdure.execution.job import BrokenOffError, DivergedError
 from perdure.experiments.agents.job import AgentJob
 from perdure.experiments.agents.plan import has_preset, make_agent, spec_of
 from perdure.experiments.agents.play import play_episode
@@ -136,6 +137,56 @@ def test_a_diverged_run_says_which_seed(tmp_path):
         match=r"^training diverged: a weight is not finite after 25 frames \(seed 0\); lower the learning rate",
     ):
         ran(tmp_path / "r", DQNMER(**{**COMMON, "learning_rate": 1e30}, beta=1.0, gamma=1.0, batches_per_frame=2))
+
+
+class Broken(Catcher):
+    """Catcher whose rewards or observations are not what they should be from a frame of each episode on."""
+
+    reward: float | None = None
+    number: float | None = None
+    since: int = 1
+
+    def step_env(self, key, state, action, params):
+        step, late = super().step_env(key, state, action, params), state.time + 1 >= self.since
+        if self.reward is not None:
+            step = step._replace(reward=jnp.where(late, self.reward, step.reward))
+        if self.number is not None:
+            step = step._replace(observation=jnp.where(late, self.number, step.observation))
+        return step
+
+
+@pytest.mark.parametrize(
+    ("broken", "frames", "error", "words"),
+    [
+        (
+            Broken(reward=jnp.inf),
+            40,
+            BrokenOffError,
+            "in an evaluation, the score of seed 0 at level 0 is inf: rewards",
+        ),
+        (Broken(reward=jnp.nan, since=30), 40, BrokenOffError, "the score of seed 0 at level 0 is nan: rewards"),
+    ],
+)
+def test_scores_that_are_not_finite_end_no_run(tmp_path, broken, frames, error, words):
+    with pytest.raises(error, match=words):
+        run_agent(AGENT, broken, levels=LEVELS, stages=[(0, frames)], episodes=1, folder=tmp_path / "r", progress=False)
+    assert AgentRecord.load(tmp_path / "r").summary is None
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (Broken(reward=jnp.nan), "is not finite after 40 frames.*; the environment has returned rewards that are not"),
+        (Broken(number=jnp.nan), "lower the learning rate, if all observations of the environment are finite"),
+    ],
+)
+def test_weights_that_an_environment_has_spoiled_are_told_apart(broken, words):
+    spec = agent_spec(AGENT, broken, levels=LEVELS, stages=[(0, 40)], episodes=1)
+    job = AgentJob(spec)
+    job.compile()
+    job.advance(40)
+    with pytest.raises(DivergedError, match=words):
+        job.check()
 
 
 @pytest.mark.parametrize(

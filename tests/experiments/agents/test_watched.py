@@ -82,6 +82,16 @@ def test_one_without_pictures_is_told():
         begun(Undrawn).picture()
 
 
+def test_one_that_cannot_draw_is_told_what_to_do():
+    class Refusing(Undrawn):
+        def render(self):
+            raise NotImplementedError
+
+    words = r"render\(\) of Refusing raised NotImplementedError; expected one that returns a picture, uint8"
+    with pytest.raises(ValueError, match=words):
+        begun(Refusing).picture()
+
+
 def test_an_own_compiled_environment_draws_with_render():
     with pytest.raises(ValueError, match=r"Compiled has no render\(state, params\), so that there is nothing to watch"):
         begun(Compiled()).picture()

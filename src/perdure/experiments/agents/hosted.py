@@ -190,14 +190,15 @@ class HostedPrograms:
             episode.close()
 
     def _brought_back(self, runners: RunnerState) -> np.ndarray:
-        """Bring the episodes to where they were, and return their observations."""
+        """Bring the episodes to where they were, or else begin them anew, and return their observations."""
         observations = np.array(runners.observation)
         observations = observations[:, None] if self._n == 1 else observations
         for place in np.ndindex(len(self._playing), self._n):
             episode = self._playing[place[0]][place[1]]
             game = game_of(runners.game, place[:1] if self._n == 1 else place)
-            if not np.array_equal(episode.bring_back(game), observations[place], equal_nan=True):
+            if not episode.bring_back(game, observations[place]):
                 observations[place] = episode.begin(int(game.place), int(game.seed))
+                self._score[place] = 0
                 warn(
                     "the environment does not come back to where it was when an episode's seed and actions are "
                     "repeated, as Gymnasium expects of it: an interrupted run of it does not end as one that is not "

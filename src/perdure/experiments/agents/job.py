@@ -15,6 +15,7 @@ from perdure.execution.job import BrokenOffError, DivergedError, Job
 from perdure.experiments.agents.hosted import HostedPrograms, HostFailure, hosted_runners
 from perdure.experiments.agents.program import AgentKeys, AgentPrograms, agent_keys
 from perdure.experiments.agents.spec import AgentSpec
+from perdure.rl.catalog import GAMES, game_and_observation
 from perdure.rl.hosted import HostedEnvironment, HostError
 from perdure.rl.runner import RunnerState, init_runner
 from perdure.rl.schedule import make_schedule, stack_params
@@ -128,6 +129,12 @@ class AgentJob(Job):
             scores = self._programs.evaluate(self.position)
         except HostError as error:
             raise BrokenOffError(f"in an evaluation, {error}") from error
+        if not np.isfinite(scores).all():
+            seed, level = np.argwhere(~np.isfinite(scores))[0]
+            raise BrokenOffError(
+                f"in an evaluation, the score of seed {self.spec.seeds[seed]} at level {level} is "
+                f"{scores[seed, level]}: rewards of the environment are not finite, or their sum does not fit float32"
+            )
         self.scores[:, self.evaluations == self.position] = scores[:, None]
 
     def check(self) -> None:
@@ -136,8 +143,18 @@ class AgentJob(Job):
         if not sound.all():
             seed = self.spec.seeds[int(np.argmin(sound))]
             raise DivergedError(
-                f"a weight is not finite after {self.position:,} frames (seed {seed}); lower the learning rate"
+                f"a weight is not finite after {self.position:,} frames (seed {seed}); {self._remedy()}"
             )
+
+    def _remedy(self) -> str:
+        """Return what may help where weights are not finite."""
+        runners = self.runners
+        if not np.isfinite(np.asarray(runners.score) + np.sum(np.asarray(runners.total_score))).all():
+            return "the environment has returned rewards that are not finite, or whose sum does not fit float32"
+        environment = self.spec.environment
+        if isinstance(environment, HostedEnvironment) or game_and_observation(environment)[0] in GAMES:
+            return "lower the learning rate"
+        return "lower the learning rate, if all observations of the environment are finite"
 
     def snapshot(self) -> AgentSnapshot:
         """Return agents, games, keys and scores."""

@@ -16,6 +16,7 @@ from perdure.records.agent import KIND, MAX_LEVELS, MAX_STAGES
 from perdure.records.describe import describe
 from perdure.records.folder import FORMAT
 from perdure.rl.agent import Agent
+from perdure.rl.by_name import absolute
 from perdure.rl.catalog import GAMES, agent_name, game_and_observation
 from perdure.rl.checks import environment_and_levels
 from perdure.rl.environment import GymnaxLike
@@ -40,7 +41,7 @@ class AgentSpec:
     evaluate_every: int
     episodes: int
     source: str | None = None
-    """The name by which the environment was given, if it is none of perdure's games."""
+    """The name by which the environment was given, with whole paths, if it is none of perdure's games."""
 
     @property
     def label(self) -> str:
@@ -97,7 +98,7 @@ def agent_spec(
         raise TypeError(f"agent is {agent!r}, expected an agent with its hyper-parameters, such as perdure.rl.DQN(…)")
     if min(evaluate_every, episodes) < 1:
         raise ValueError(f"evaluate_every = {evaluate_every} and episodes = {episodes}, expected numbers ≥ 1")
-    source = environment if isinstance(environment, str) and environment not in GAMES else None
+    source = absolute(environment) if isinstance(environment, str) and environment not in GAMES else None
     environment, levels = environment_and_levels(environment, levels)
     chosen = as_stages(stages, len(levels))
     if len(levels) > MAX_LEVELS or len(chosen) > MAX_STAGES:

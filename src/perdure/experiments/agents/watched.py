@@ -118,7 +118,11 @@ class WatchedHosted(Watched):
         try:
             drawn = self._played.render()
         except Exception as error:
-            raise ValueError(f"render() of {self._name} raised {type(error).__name__}: {error}") from error
+            said = f": {error}" if str(error) else ""
+            raise ValueError(
+                f"render() of {self._name} raised {type(error).__name__}{said}; expected one that returns a picture, "
+                "uint8 of shape (rows, columns, 3), of an environment made with render_mode='rgb_array'"
+            ) from error
         return _as_picture(drawn, f"render() of {self._name}, whose render_mode is {self._played.render_mode!r},")
 
     def close(self) -> None:
