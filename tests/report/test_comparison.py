@@ -4,6 +4,7 @@ import pytest
 
 from perdure.records.methods import Method, MethodsRecord, MethodsRequest
 from perdure.report.blocks import Heading, Paragraph, Picture, Table
+from perdure.report.cells import cost_table, values_table
 from perdure.report.comparison import best_first, comparison_blocks, comparison_table, save_comparison
 from perdure.report.html import html_page
 from perdure.report.markdown import markdown_page
@@ -88,3 +89,10 @@ def test_a_comparison_of_which_nothing_is_finished_says_so(compared, tmp_path):
     request = MethodsRequest(compared.request.methods[-1:], "der", "typed")
     blocks = comparison_blocks(MethodsRecord(tmp_path, compared.config, request, False))
     assert blocks[-1] == Paragraph("Nothing has been measured yet.")
+
+
+def test_methods_of_one_name_are_told_apart(made_up_run):
+    runs = [made_up_run("Mine", {}), made_up_run("Mine", {})]
+    for table in (comparison_table(runs, "Mine"), cost_table(runs), values_table(runs)):
+        names = [next(cell for cell in row if "Mine" in cell) for row in table.rows]
+        assert names == [it.folder.name for it in runs]
