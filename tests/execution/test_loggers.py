@@ -263,3 +263,15 @@ def test_a_damaged_note_of_loggers_costs_no_run(in_folder, stretches_of, tmp_pat
     with pytest.warns(PerdureWarning, match="the run is logged as a new one"):
         in_folder(job)
     assert job.position == 10
+
+
+@pytest.mark.parametrize("given", ["csv,csv", ["jsonl", "csv", "jsonl"]])
+def test_a_logger_is_named_once(given, tmp_path):
+    with pytest.raises(ValueError, match=r"^the logger (csv|jsonl) is named twice, expected each once; leave one out"):
+        make_loggers(given, folder=tmp_path)
+
+
+@pytest.mark.parametrize("given", [Notes(), None, 3])
+def test_loggers_are_a_list(given, tmp_path):
+    with pytest.raises(TypeError, match=r"^loggers is .*, expected a list of names and objects"):
+        make_loggers(given, folder=tmp_path)

@@ -58,7 +58,11 @@ def results(
     from perdure.records.listing import list_records
     from perdure.report.tables import runs_table
 
-    print_table(runs_table(list_records(root)))
+    found = list_records(root)
+    if not found:
+        note(f"{root} holds no runs; give the folder that holds the folders of runs, or begin one with perdure run")
+        return
+    print_table(runs_table(found))
 
 
 def report(
@@ -81,7 +85,7 @@ def report(
     """
     from perdure.records.listing import load_record
 
-    records = [load_record(folder) for folder in folders]
+    records = [load_record(folder) for folder in {it.resolve(): it for it in folders}.values()]
     if unfinished := [str(record.folder) for record in records if not record.finished]:
         raise ValueError(f"not finished: {', '.join(unfinished)}; resume them with perdure resume, or leave them out")
     kinds = dict.fromkeys(record.config["kind"] for record in records)

@@ -90,7 +90,7 @@ def name_among(record: RunRecord, records: Sequence[RunRecord]) -> str:
 
 
 def title_among(record: RunRecord, records: Sequence[RunRecord]) -> str:
-    """Return what papers call a run's learner; `name_among` where others share learner, memory and benchmark with it."""
+    """Return what papers call a run's learner; `name_among` where others share its learner, memory and benchmark."""
     alike = sum((it.label, it.benchmark) == (record.label, record.benchmark) for it in records)
     return learner_title(record.learner) if alike < 2 else name_among(record, records)
 
