@@ -1,6 +1,7 @@
 """Own code and own files on the command line: a learner, a stream, a network, a table."""
 
 import json
+import shlex
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from perdure.records.agent import AgentRecord
 from perdure.records.learner import RunRecord
 from perdure.records.tuning import TuningRecord
+from perdure.report.commands import command_of
 from tests import own_code
 
 OWN = ["run", "my_method.py:MyLearner", "my_stream.py:make", "--model", "my_net.py:Net", "--quiet"]
@@ -42,6 +44,31 @@ def test_own_learner_stream_and_network_run_and_resume(typed, folder):
     assert again.summary is not None
     np.testing.assert_array_equal(again.accuracy, record.accuracy)
     assert "MyLearner" in typed("report", folder / "mine", cwd=folder).stdout
+
+
+def test_the_command_of_a_run_of_own_code_makes_it_again(typed, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    options = ["--learning-rate", "0.1", "--my-field", "3", "--tasks", "3", "--out", "mine"]
+    assert typed(*OWN, *options, cwd=folder).returncode == 0
+    command = command_of(RunRecord.load(folder / "mine"))
+    assert command is not None
+    assert str(folder) not in command
+    own_code.forget(sys.modules, folder)
+    assert typed(*shlex.split(command)[1:], "--quiet", "--out", "again", cwd=folder).returncode == 0
+    first, again = (json.loads((folder / it / "config.json").read_text()) for it in ("mine", "again"))
+    assert again == first
+
+
+@pytest.mark.parametrize("options", [["--hidden", "8,4"], ["--optimizer", "momentum"]])
+def test_the_command_of_a_run_with_typed_parts_makes_it_again(typed, folder, options):
+    stream = ["digits-split", "--tasks", "2", "--examples-per-task", "20"]
+    assert typed("run", "online", *stream, *options, "--quiet", "--out", "one", cwd=folder).returncode == 0
+    command = command_of(RunRecord.load(folder / "one"))
+    assert command is not None
+    assert " ".join(options) in command
+    assert typed(*shlex.split(command)[1:], "--quiet", "--out", "again", cwd=folder).returncode == 0
+    first, again = (json.loads((folder / it / "config.json").read_text()) for it in ("one", "again"))
+    assert again == first
 
 
 def test_plain_fields_of_an_own_learner_are_options(typed, folder):
@@ -307,6 +334,10 @@ class Custom(Plain):
         (["online", "digits-split", "--model", "nothing"], "my_method.py:nothing takes (), expected a function that"),
         (["online", "nothing"], "my_method.py:nothing takes (), expected a function that takes a seed"),
         (["online", "one"], "ZeroDivisionError: division by zero (line "),
+        (
+            ["online", "t.csv", "--task", "part", "--tasks", "2"],
+            "--tasks is given with --task part, which tells the tasks",
+        ),
         (["Custom", "digits-split"], "my_method.py:Custom takes (thing), expected its hyper-parameters by name ("),
         (["Plain,mer", "digits-split"], "put them side by side with perdure compare my_method.py:Plain,mer BENCHMARK"),
         (["er,mer", "digits-split"], "er,mer is several learners, expected one; put them side by side"),

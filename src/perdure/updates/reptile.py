@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Int, PyTree
 
 from perdure.core import Rate
@@ -108,15 +109,16 @@ def _check_arguments(optimizer: Any, every: Any, rate: Any) -> None:
         raise TypeError(
             f"optimizer is {optimizer!r}, expected an optimizer of optax with its learning rate, as optax.adam(0.001)"
         )
+    number: Any = numbers.Real
     wanted = f"every = {every!r}, expected a whole number of steps ≥ 1"
-    if isinstance(every, bool) or not isinstance(every, numbers.Real):
+    if isinstance(every, bool) or not isinstance(every, number):
         raise TypeError(wanted)
     if not (math.isfinite(every) and every == int(every) and every >= 1):
         raise ValueError(wanted)
-    if callable(rate) or isinstance(rate, jax.core.Tracer):
+    if callable(rate) or isinstance(rate, Tracer):
         return
     wanted = f"rate = {rate!r}, expected a finite number ≥ 0; 1 leaves the optimizer as it is"
-    if isinstance(rate, bool) or not isinstance(rate, numbers.Real | jax.Array | np.ndarray) or np.ndim(rate):
+    if isinstance(rate, bool) or not isinstance(rate, (number, jax.Array, np.ndarray)) or np.ndim(rate):
         raise TypeError(f"{wanted}. Or give a schedule, a function from the number of rounds to the rate")
     if not 0 <= float(rate) < math.inf:
         raise ValueError(wanted)

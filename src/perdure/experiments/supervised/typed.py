@@ -12,6 +12,7 @@ from typing import Any
 from perdure import models, own
 from perdure.core import Learner
 from perdure.learners.catalog import CATALOG, learner_class, learner_name
+from perdure.named import typed_option
 from perdure.streams.benchmark import Benchmark
 from perdure.streams.catalog import BENCHMARKS, OTHER_NAMES, BenchmarkRecipe, benchmark_names
 from perdure.streams.datasets import DatasetRecipe, from_dataset, from_table
@@ -239,7 +240,6 @@ def _of_file(path: str, options: Mapping[str, Any], table: Typed) -> Any:
             path, table.test, name=Path(path).stem, label=table.label, features=table.features, **options
         )
     if options:
-        raise ValueError(
-            f"{', '.join(options)} is given with --task {table.task}, which tells the tasks; leave one of them out"
-        )
+        given = ", ".join(map(typed_option, options))
+        raise ValueError(f"{given} is given with --task {table.task}, which tells the tasks; leave one of them out")
     return from_table(path, table.test, label=table.label, task=table.task, features=table.features)
