@@ -14,6 +14,7 @@ from perdure.experiments.tuning.tune import tune
 from perdure.learners.er import ER
 from perdure.learners.online import Online
 from perdure.models import MLP
+from perdure.report.figures.results import accuracy_of_run
 from perdure.representation.file import load_representation
 from perdure.rl.agent import DQN
 from perdure.rl.games.catcher import Catcher
@@ -186,3 +187,9 @@ def test_the_learner_with_a_memory_too():
     result = run(ER(learning_rate=0.1, memory_size=5, replay_batch_size=2), stream(), model=small, progress=False)
     assert repr(result).startswith("Result(er on ")
     assert "±" not in repr(result), "one seed has no interval"
+
+
+def test_the_axis_of_accuracies_ends_at_the_accuracies_that_there_can_be():
+    widely = np.stack([np.full((3, 2), 0.9), np.full((3, 2), 0.1)])
+    (axes,) = accuracy_of_run("it", widely).axes
+    assert axes.get_ylim() == (0, 100)

@@ -3,8 +3,9 @@
 It loads JAX.
 """
 
-from perdure.core import AnyArray, Example, Info, Learner, Rate, StreamInfo, as_features
+from perdure.core import AnyArray, Example, Info, Learner, Rate, StreamInfo, as_features, check_example
 from perdure.learners.batch_replay import BatchReplayLearner
+from perdure.learners.batches import Batches, Collected, Ready
 from perdure.learners.hyperparameters import (
     check_hyperparameters,
     flag,
@@ -40,6 +41,7 @@ from perdure.memory import (
     store_in_ring,
 )
 from perdure.models import split_trainable
+from perdure.updates.branches import change_where_needed
 from perdure.updates.distillation import distillation
 from perdure.updates.gradient import (
     Gradient,
@@ -67,7 +69,9 @@ __all__ = [
     "AnyArray",
     "Batch",
     "BatchReplayLearner",
+    "Batches",
     "Buffer",
+    "Collected",
     "CrossEntropyWithinTask",
     "Draws",
     "Example",
@@ -78,6 +82,7 @@ __all__ = [
     "NetworkLearner",
     "Optimizer",
     "Rate",
+    "Ready",
     "Replay",
     "ReplayLearner",
     "ReplayState",
@@ -87,6 +92,8 @@ __all__ = [
     "as_features",
     "average_projection",
     "capacity",
+    "change_where_needed",
+    "check_example",
     "check_hyperparameters",
     "cross_entropy",
     "distillation",

@@ -6,6 +6,7 @@ A package offers names by entry points of the groups `perdure.learners`, `perdur
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ LEARNERS, BENCHMARKS, MODELS, ENVIRONMENTS = (
 )
 """Groups of entry points."""
 
-
+_PACKAGE = str(Path(__file__).parent)
 _executed_here: dict[str, Path] = {}
 """Files that were executed by their path, by the name of their module."""
 _copies: list[TemporaryDirectory[str]] = []
@@ -136,6 +137,16 @@ def provide(given: Sequence[Source]) -> None:
     for it in given:
         if it.module not in sys.modules:
             _execute(it.module, it.path, str(it.path))
+
+
+def own_line(error: BaseException) -> str:
+    """Return where in code that is no library's an error came from, in parentheses; nothing if nowhere."""
+    frames = [it for it in traceback.extract_tb(error.__traceback__) if not _is_of_library(it.filename)]
+    return f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name}, in {frames[-1].name})" if frames else ""
+
+
+def _is_of_library(file: str) -> bool:
+    return file.startswith((_PACKAGE, "<")) or "site-packages" in file or f"{os.sep}lib{os.sep}python" in file
 
 
 def _loaded(name: str, entry: Offer) -> Any:

@@ -1,6 +1,7 @@
 """Own code and own files on the command line: a learner, a stream, a network, a table."""
 
 import json
+import shlex
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from perdure.records.agent import AgentRecord
 from perdure.records.learner import RunRecord
 from perdure.records.tuning import TuningRecord
+from perdure.report.commands import command_of
 from tests import own_code
 
 OWN = ["run", "my_method.py:MyLearner", "my_stream.py:make", "--model", "my_net.py:Net", "--quiet"]
@@ -42,6 +44,31 @@ def test_own_learner_stream_and_network_run_and_resume(typed, folder):
     assert again.summary is not None
     np.testing.assert_array_equal(again.accuracy, record.accuracy)
     assert "MyLearner" in typed("report", folder / "mine", cwd=folder).stdout
+
+
+def test_the_command_of_a_run_of_own_code_makes_it_again(typed, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    options = ["--learning-rate", "0.1", "--my-field", "3", "--tasks", "3", "--out", "mine"]
+    assert typed(*OWN, *options, cwd=folder).returncode == 0
+    command = command_of(RunRecord.load(folder / "mine"))
+    assert command is not None
+    assert str(folder) not in command
+    own_code.forget(sys.modules, folder)
+    assert typed(*shlex.split(command)[1:], "--quiet", "--out", "again", cwd=folder).returncode == 0
+    first, again = (json.loads((folder / it / "config.json").read_text()) for it in ("mine", "again"))
+    assert again == first
+
+
+@pytest.mark.parametrize("options", [["--hidden", "8,4"], ["--optimizer", "momentum"]])
+def test_the_command_of_a_run_with_typed_parts_makes_it_again(typed, folder, options):
+    stream = ["digits-split", "--tasks", "2", "--examples-per-task", "20"]
+    assert typed("run", "online", *stream, *options, "--quiet", "--out", "one", cwd=folder).returncode == 0
+    command = command_of(RunRecord.load(folder / "one"))
+    assert command is not None
+    assert " ".join(options) in command
+    assert typed(*shlex.split(command)[1:], "--quiet", "--out", "again", cwd=folder).returncode == 0
+    first, again = (json.loads((folder / it / "config.json").read_text()) for it in ("one", "again"))
+    assert again == first
 
 
 def test_plain_fields_of_an_own_learner_are_options(typed, folder):
@@ -159,7 +186,7 @@ def test_tasks_come_in_the_order_of_the_file(folder):
         ("my_methd.py:MyLearner my_stream.py:make", "my_methd.py does not exist; did you mean my_method.py?"),
         ("my_method.py:MyLerner my_stream.py:make", "has no MyLerner; did you mean my_method.py:MyLearner?"),
         ("my_method.py my_stream.py:make", "is a file, expected FILE.py:NAME; it has my_method.py:MyState, my_method"),
-        ("my_method.py:number my_stream.py:make", "my_method.py:number is a int, expected the class of a learner"),
+        ("my_method.py:number my_stream.py:make", "my_method.py:number is an int, expected the class of a learner"),
         ("my_method.py:MyState my_stream.py:make", "does not derive from perdure.Learner and lacks init, observe"),
         ("my_method.py:Unfinished my_stream.py:make", "is no learner yet: it lacks answering, observe"),
         ("broken.py:It my_stream.py:make", "fails to import at line 2, 'absent_name': NameError: name 'absent_name'"),
@@ -168,7 +195,7 @@ def test_tasks_come_in_the_order_of_the_file(folder):
         ("my_method.py:MyLearner digits-rotations", "no preset of my_method.py:MyLearner for digits-rotations, so it"),
         ("my_method.py:MyLearner digits-rotations --my-feild 3", "no option --my-feild; did you mean --my-field?"),
         ("online my_stream.py:made --learning-rate 0.1", "has no made; did you mean my_stream.py:make?"),
-        ("online my_method.py:number --learning-rate 0.1", "is a int, expected a function of a seed that returns a"),
+        ("online my_method.py:number --learning-rate 0.1", "is an int, expected a function of a seed that returns a"),
         ("online my_stream.py:make --learning-rate 0.1 --validation", "no option --validation, its options are tasks;"),
         ("online my_stream.py:make --learning-rate 0.1 --label y", "--label is of a stream in a file, and my_stream"),
         ("online digits-rotations --hidden 5,x", "--hidden is '5,x', expected the units of each hidden layer"),
@@ -280,3 +307,46 @@ def test_names_that_an_installed_package_offers_work(typed, folder, monkeypatch)
     assert "tiny-number is a int, expected a class or a function without arguments" in ended.stderr
     ended = typed(*play, "tiny-cat", cwd=folder)
     assert "unknown environment 'tiny-cat'; did you mean 'tiny-car'? Known: catcher" in ended.stderr
+
+
+ODD = """
+NUMBER = 3
+def nothing(): return 1
+def one(seed): return 1 / 0
+class Custom(Plain):
+    def __init__(self, thing):
+        self.learning_rate = 0.1
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["online", "digits-split", "--optimizer", "NUMBER"],
+            "my_method.py:NUMBER is an int, expected a function that",
+        ),
+        (
+            ["online", "digits-split", "--optimizer", "nothing"],
+            "my_method.py:nothing takes (), expected a function that",
+        ),
+        (["online", "digits-split", "--optimizer", "Plain"], "my_method.py:Plain returns a Plain, expected a function"),
+        (["online", "digits-split", "--model", "nothing"], "my_method.py:nothing takes (), expected a function that"),
+        (["online", "nothing"], "my_method.py:nothing takes (), expected a function that takes a seed"),
+        (["online", "one"], "ZeroDivisionError: division by zero (line "),
+        (
+            ["online", "t.csv", "--task", "part", "--tasks", "2"],
+            "--tasks is given with --task part, which tells the tasks",
+        ),
+        (["Custom", "digits-split"], "my_method.py:Custom takes (thing), expected its hyper-parameters by name ("),
+        (["Plain,mer", "digits-split"], "put them side by side with perdure compare my_method.py:Plain,mer BENCHMARK"),
+        (["er,mer", "digits-split"], "er,mer is several learners, expected one; put them side by side"),
+    ],
+)
+def test_own_code_that_does_not_fit_is_told(typed, folder, words, message):
+    with (folder / "my_method.py").open("a") as file:
+        file.write(ODD)
+    names = ("NUMBER", "nothing", "one", "Plain", "Custom", "Plain,mer")
+    ended = typed("run", *(f"my_method.py:{it}" if it in names else it for it in words), "--quiet", cwd=folder)
+    assert ended.returncode == 2
+    assert message in ended.stderr

@@ -129,7 +129,7 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
         (["train", "stream-q", "catcher", "--observation", "frames-small"], "the network of Stream-Q is a perceptron"),
         (["train", "dqn", "catcher", "--discount", "2"], "--discount is 2.0, expected a number from 0 to 1"),
         (["play", "nowhere", "--out", "a.avi"], "a.avi was given as the film to write, expected a name that ends"),
-        (["compare", "nowhere"], "nowhere holds no config.json, so no run; give the folder of a run"),
+        (["compare", "nowhere"], "nowhere does not exist; give the folder of a run"),
     ],
 )
 def test_mistakes_are_told(typed, tmp_path, arguments, message):

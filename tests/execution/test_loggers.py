@@ -14,6 +14,7 @@ from perdure.core import PerdureWarning
 from perdure.execution.drive import Driving, drive
 from perdure.execution.job import DivergedError
 from perdure.execution.loggers import observers
+from perdure.execution.loggers.events import RunStart
 from perdure.execution.loggers.files import CSVLogger, JSONLinesLogger
 from perdure.execution.loggers.mlflow_store import MLflowLogger
 from perdure.execution.loggers.observers import make_loggers
@@ -263,3 +264,31 @@ def test_a_damaged_note_of_loggers_costs_no_run(in_folder, stretches_of, tmp_pat
     with pytest.warns(PerdureWarning, match="the run is logged as a new one"):
         in_folder(job)
     assert job.position == 10
+
+
+@pytest.mark.parametrize("given", ["csv,csv", ["jsonl", "csv", "jsonl"]])
+def test_a_logger_is_named_once(given, tmp_path):
+    with pytest.raises(ValueError, match=r"^the logger (csv|jsonl) is named twice, expected each once; leave one out"):
+        make_loggers(given, folder=tmp_path)
+
+
+@pytest.mark.parametrize("given", [Notes(), None, 3])
+def test_loggers_are_a_list(given, tmp_path):
+    with pytest.raises(TypeError, match=r"^loggers is .*, expected a list of names and objects"):
+        make_loggers(given, folder=tmp_path)
+
+
+def test_the_run_of_a_logger_that_fails_on_resumption_is_not_forgotten(tmp_path):
+    """Its server may be back when the run is resumed once more."""
+
+    class Away:
+        name = "mlflow"
+
+        def start(self, run):
+            raise ConnectionError("no answer")
+
+    kept = {"loggers": {"mlflow": {"run_id": "1"}}}
+    (tmp_path / "loggers.json").write_text(json.dumps(kept))
+    with pytest.warns(PerdureWarning, match="logging to mlflow has failed"):
+        observers.Observers([Away()]).start(RunStart("it", "examples", 5, 10, {}, tmp_path, {}))
+    assert json.loads((tmp_path / "loggers.json").read_text()) == kept

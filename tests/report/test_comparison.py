@@ -4,6 +4,7 @@ import pytest
 
 from perdure.records.methods import Method, MethodsRecord, MethodsRequest
 from perdure.report.blocks import Heading, Paragraph, Picture, Table
+from perdure.report.cells import cost_table, values_table
 from perdure.report.comparison import best_first, comparison_blocks, comparison_table, save_comparison
 from perdure.report.html import html_page
 from perdure.report.markdown import markdown_page
@@ -106,3 +107,10 @@ def test_without_test_sets_methods_are_compared_by_their_prequential_accuracy(ma
     assert captions[0].startswith("Prequential accuracy against what one seed keeps")
     saved = {it.name for it in save_comparison(record, tmp_path / "page.md", tmp_path / "page.html")}
     assert {it for it in saved if it.endswith(".png")} == {"accuracy-against-cost-mnist-rotations.png"}
+
+
+def test_methods_of_one_name_are_told_apart(made_up_run):
+    runs = [made_up_run("Mine", {}), made_up_run("Mine", {})]
+    for table in (comparison_table(runs, "Mine"), cost_table(runs), values_table(runs)):
+        names = [next(cell for cell in row if "Mine" in cell) for row in table.rows]
+        assert names == [it.folder.name for it in runs]

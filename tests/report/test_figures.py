@@ -102,6 +102,13 @@ def test_bars_show_metrics_intervals_and_the_published_figure(made_up_run):
     assert points(retained.collections[-1])[:, 0].tolist() == [77.24]
 
 
+def test_long_names_leave_room_for_bars(made_up_run):
+    runs = [made_up_run("online", {}, model=f"a network of {n} rather many hidden units") for n in (1, 2)]
+    figure = metric_bars(runs)
+    figure.draw_without_rendering()
+    assert all(axes.get_position().width > 0.15 for axes in figure.axes)
+
+
 def test_scores_below_zero_are_within_the_axes(made_up_run):
     whole, part = (made_up_run(retained=-1.5, full=full) for full in (True, False))
     for run, lowest in ((whole, -70), (part, -150)):  # the mean over all tasks, and the worst task

@@ -51,7 +51,7 @@ def test_columns_without_values_are_left_out(made_up_run):
 def test_an_unfinished_run_has_dashes(made_up_run):
     lines = lines_of(comparison_table([made_up_run(), made_up_run(finished=False)]))
     unfinished = [line.split() for line in lines if line.split()][6:9]
-    assert unfinished == [["mer", "200", "–", "77.24", *"–" * 6], ["mnist-rotations", "5", "±", "0.47", "–"], ["–"]]
+    assert unfinished == [["mer-1", "200", "–", "77.24", *"–" * 6], ["mnist-rotations", "5", "±", "0.47", "–"], ["–"]]
 
 
 def test_the_runs_table_tells_what_is_there(made_up_run):

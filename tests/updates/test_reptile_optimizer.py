@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
 from typing import Any
 
 import equinox as eqx
@@ -224,13 +225,37 @@ def test_it_is_a_part_of_optax_like_any_other(x64):
     ("arguments", "message"),
     [
         ({"every": 0, "rate": 0.3}, r"every = 0, expected a whole number of steps ≥ 1"),
-        ({"every": 5, "rate": -0.1}, r"rate = -0.1, expected a number ≥ 0; 1 leaves"),
-        ({"every": 5, "rate": float("nan")}, r"rate = nan, expected a number ≥ 0"),
+        ({"every": 2.5, "rate": 0.3}, r"every = 2.5, expected a whole number of steps ≥ 1"),
+        ({"every": float("nan"), "rate": 0.3}, r"every = nan, expected a whole number of steps ≥ 1"),
+        ({"every": 5, "rate": -0.1}, r"rate = -0.1, expected a finite number ≥ 0; 1 leaves"),
+        ({"every": 5, "rate": np.float32(-1)}, r"rate = .*-1.*, expected a finite number ≥ 0"),
+        ({"every": 5, "rate": float("nan")}, r"rate = nan, expected a finite number ≥ 0"),
+        ({"every": 5, "rate": float("inf")}, r"rate = inf, expected a finite number ≥ 0"),
     ],
 )
 def test_what_is_out_of_range_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        reptile(optax.sgd(0.1), **arguments)
+        unwrap(reptile)(optax.sgd(0.1), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "arguments", "message"),
+    [
+        (optax.adam, {"every": 5, "rate": 0.3}, r"expected an optimizer of optax with its learning rate"),
+        (0.1, {"every": 5, "rate": 0.3}, r"optimizer is 0.1, expected an optimizer of optax"),
+        (optax.sgd(0.1), {"every": None, "rate": 0.3}, r"every = None, expected a whole number of steps"),
+        (optax.sgd(0.1), {"every": 5, "rate": None}, r"rate = None, expected a finite number"),
+        (optax.sgd(0.1), {"every": 5, "rate": "0.3"}, r"rate = '0.3', expected a finite number"),
+        (
+            optax.sgd(0.1),
+            {"every": 5, "rate": np.ones(2)},
+            r"expected a finite number ≥ 0; 1 leaves .* Or give a schedule",
+        ),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(optimizer, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        unwrap(reptile)(optimizer, **arguments)  # without the check of types that only tests have
 
 
 def test_weights_must_be_given():

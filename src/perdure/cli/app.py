@@ -20,6 +20,7 @@ from perdure.cli.spelling import speak_of
 from perdure.machine.limits import check_memory_limits
 from perdure.machine.signals import InterruptedRunError
 from perdure.machine.status import STATUS
+from perdure.own import own_line
 
 
 def _from(module: str, name: str) -> Callable[[], Any]:
@@ -128,10 +129,17 @@ def run_command_line(arguments: Sequence[str]) -> None:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        complain(str(error) or type(error).__name__, "error:")
+        complain(_in_words(error), "error:")
         sys.exit(2)
     finally:
         STATUS.clear()
+
+
+def _in_words(error: Exception) -> str:
+    """Return an error as a message; one that own code has raised with its kind and its line."""
+    where = own_line(error)
+    message = str(error) or type(error).__name__
+    return f"{type(error).__name__}: {message}{where}" if where else message
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:

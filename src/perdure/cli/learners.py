@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +35,11 @@ def own_learner_command(
     """
 
     def command_of(name: str) -> LazyCommand | None:
+        place = name.rpartition(":")[0]
+        if "," in name and not ("," in place and Path(place).exists()):
+            raise ValueError(
+                f"{name} is several learners, expected one; put them side by side with perdure compare {name} BENCHMARK"
+            )
         if not own.is_own(name, own.LEARNERS):
             return None
         lines = [line.replace("NAME", name) for line in example_lines]

@@ -14,6 +14,8 @@ from perdure.cli.commands import command, examples
 from perdure.cli.console import note, print_table, say, table_as_text
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from perdure.report.blocks import Block, Table
 
 
@@ -40,6 +42,8 @@ class Report(NamedTuple):
     """The same with all digits; None for the tables of the page."""
     representations: Sequence[Path] = ()
     """Files of the trained representations."""
+    pictures: Callable[[], list[tuple[Figure, str]]] | None = None
+    """Figures with their captions for a page that is made of the tables; None if there are none."""
 
 
 class Choices(NamedTuple):
@@ -58,7 +62,11 @@ def results(
     from perdure.records.listing import list_records
     from perdure.report.tables import runs_table
 
-    print_table(runs_table(list_records(root)))
+    found = list_records(root)
+    if not found:
+        note(f"{root} holds no runs; give the folder that holds the folders of runs, or begin one with perdure run")
+        return
+    print_table(runs_table(found))
 
 
 def report(
@@ -81,7 +89,7 @@ def report(
     """
     from perdure.records.listing import load_record
 
-    records = [load_record(folder) for folder in folders]
+    records = [load_record(folder) for folder in {it.resolve(): it for it in folders}.values()]
     if unfinished := [str(record.folder) for record in records if not record.finished]:
         raise ValueError(f"not finished: {', '.join(unfinished)}; resume them with perdure resume, or leave them out")
     kinds = dict.fromkeys(record.config["kind"] for record in records)
@@ -134,17 +142,24 @@ def _in_format(reports: Sequence[Report], format_: Format) -> str:
             [it for it in _page(one) if isinstance(it, Table)] if one.values is None else one.values for one in reports
         ]
         return csv_file([table for own in tables for table in own])
-    blocks = headed([block for it in reports for block in _page(it)], "Runs")
+    with_pictures = format_ is Format.html
+    blocks = headed([block for it in reports for block in _page(it, with_pictures=with_pictures)], "Runs")
     return {Format.markdown: markdown_page, Format.latex: latex_page, Format.html: html_page}[format_](blocks)
 
 
-def _page(report: Report) -> list[Block]:
-    from perdure.report.blocks import Paragraph
+def _page(report: Report, *, with_pictures: bool = False) -> list[Block]:
+    from perdure.report.blocks import Paragraph, Picture
+    from perdure.report.figures.style import image_of
     from perdure.report.translation import translated
 
     if report.page is not None:
         return report.page()
-    return [*translated(report.tables), *(Paragraph(f"Beware: {it}.", is_literal=True) for it in report.notes)]
+    drawn = report.pictures() if with_pictures and report.pictures is not None else []
+    return [
+        *translated(report.tables),
+        *(Paragraph(f"Note: {it}.", is_literal=True) for it in report.notes),
+        *(Picture(image_of(figure, "svg"), caption) for figure, caption in drawn),
+    ]
 
 
 def _write(text: str, out: Path | None) -> None:
@@ -184,12 +199,18 @@ def _learners(records: Sequence[Any], choices: Choices) -> Report:
 
 def _searches(records: Sequence[Any], choices: Choices) -> Report:
     from perdure.records.tuning import edge_notes
-    from perdure.report.tuning import save_search_figure, trials_table
+    from perdure.report.tuning import save_search_figure, search_figure, trials_table
 
     results = [record.result for record in records]
+    sound = [it for it in results if not it.best.diverged]
     places = _places(records, choices.figures)
     drawn = [path for folder, it in zip(places, results, strict=False) for path in save_search_figure(it, folder)]
-    return Report([trials_table(it) for it in results], [it for result in results for it in edge_notes(result)], drawn)
+    return Report(
+        [trials_table(it) for it in results],
+        [it for result in results for it in edge_notes(result)],
+        drawn,
+        pictures=lambda: [(search_figure(it), "Retained accuracy by hyper-parameter.") for it in sound],
+    )
 
 
 def _studies(records: Sequence[Any], choices: Choices) -> Report:
@@ -212,7 +233,7 @@ def _trainings(records: Sequence[Any], choices: Choices) -> Report:
 
 
 def _evaluations(records: Sequence[Any], choices: Choices) -> Report:
-    from perdure.report.figures.representations import save_evaluation_figures
+    from perdure.report.figures.representations import evaluation_figures, save_evaluation_figures
     from perdure.report.representations import evaluation_tables
 
     places = _places(records, choices.figures)
@@ -221,7 +242,14 @@ def _evaluations(records: Sequence[Any], choices: Choices) -> Report:
         for folder, record in zip(places, records, strict=False)
         for path in save_evaluation_figures(record.evaluations, folder)
     ]
-    return Report([table for record in records for table in evaluation_tables(record.evaluations)], figures=drawn)
+    captions = {"classes": "Accuracy against the number of classes learned.", "sine": "Errors on sine waves."}
+    return Report(
+        [table for record in records for table in evaluation_tables(record.evaluations)],
+        figures=drawn,
+        pictures=lambda: [
+            (figure, captions[name]) for record in records for name, figure in evaluation_figures(record.evaluations)
+        ],
+    )
 
 
 def _comparisons(records: Sequence[Any], choices: Choices) -> Report:
@@ -235,11 +263,11 @@ def _agents(records: Sequence[Any], choices: Choices) -> Report:
     from perdure.report.figures.agents import scores_over_frames
     from perdure.report.figures.saving import save_figure
 
-    table = agents_table(records)
-    if choices.figures is None:
-        return Report([table])
-    drawn = save_figure(scores_over_frames(records), choices.figures / "scores-over-frames")
-    return Report([table], figures=list(drawn))
+    drawn: list[Path] = []
+    if choices.figures is not None:
+        drawn += save_figure(scores_over_frames(records), choices.figures / "scores-over-frames")
+    caption = "Score at each level as frames go by."
+    return Report([agents_table(records)], figures=drawn, pictures=lambda: [(scores_over_frames(records), caption)])
 
 
 def _streams(records: Sequence[Any], choices: Choices) -> Report:
@@ -254,7 +282,14 @@ def _streams(records: Sequence[Any], choices: Choices) -> Report:
         for path in save_figure(prequential_curves(record), folder / "prequential")
     ]
     notes = [it for record in records for it in prequential_notes(record)]
-    return Report([prequential_table(record) for record in records], notes, drawn)
+    return Report(
+        [prequential_table(record) for record in records],
+        notes,
+        drawn,
+        pictures=lambda: [
+            (prequential_curves(it), f"How right the answers to {it.config['name']} were.") for it in records
+        ],
+    )
 
 
 def _embeddings(records: Sequence[Any], choices: Choices) -> Report:
@@ -268,7 +303,11 @@ def _embeddings(records: Sequence[Any], choices: Choices) -> Report:
         for folder, record in zip(places, records, strict=False)
         for path in save_figure(methods_on_embeddings(record), folder / "embeddings")
     ]
-    return Report([embeddings_table(record) for record in records], figures=drawn)
+    return Report(
+        [embeddings_table(record) for record in records],
+        figures=drawn,
+        pictures=lambda: [(methods_on_embeddings(it), "Accuracy of the methods on the features.") for it in records],
+    )
 
 
 def _methods(records: Sequence[Any], choices: Choices) -> Report:

@@ -9,6 +9,7 @@ No folder has to be shared. Only this module imports Ray, and only when it is ca
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import socket
 import threading
@@ -163,6 +164,7 @@ def connect(address: str) -> Any:
         raise RayError("Ray is not installed; install perdure with its extra: pip install 'perdure[ray]'") from cause
     if ray.is_initialized():
         return ray
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of the thread that joins below
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will have it; it warns otherwise
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     options["address"] = address  # "local" for Ray too: without it Ray may join a cluster that runs on this machine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from perdure import own
@@ -122,8 +123,9 @@ def _check_is_learner(name: str, found: Any) -> None:
                 f"{name} is no learner yet: it lacks {', '.join(missing)}; see docs/own-learner.md, or begin with "
                 "perdure new learner NAME"
             )
+        _check_is_made_of_its_fields(name, found)
         return
-    what = f"a {type(found).__name__}"
+    what = f"{'an' if type(found).__name__[0] in 'aeio' else 'a'} {type(found).__name__}"
     if isinstance(found, type):
         lacking = [it for it in _METHODS if not callable(getattr(found, it, None))]
         what = "a class that does not derive from perdure.Learner"
@@ -134,6 +136,20 @@ def _check_is_learner(name: str, found: Any) -> None:
         f"{name} is {what}, expected the class of a learner; derive it from perdure.learn.NetworkLearner, or begin "
         "with perdure new learner NAME"
     )
+
+
+def _check_is_made_of_its_fields(name: str, cls: type[Learner]) -> None:
+    from perdure.learners.hyperparameters import required_and_known
+
+    fields = required_and_known(cls)[1]
+    arguments = signature(cls)
+    try:
+        arguments.bind(**dict.fromkeys(fields))
+    except TypeError as cause:
+        raise own.OwnCodeError(
+            f"{name} takes {arguments}, expected its hyper-parameters by name ({', '.join(fields) or 'none'}) and no "
+            "more; leave out its __init__, and declare what it takes as fields, such as size: int = 3"
+        ) from cause
 
 
 def make_learner(name: str, **hyperparameters: Any) -> Learner:

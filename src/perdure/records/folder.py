@@ -194,7 +194,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     file = path / CONFIG
     if not has_config(path):
-        raise ResultsError(f"{path} holds no {CONFIG}, so no run; give the folder of a run")
+        why = f"holds no {CONFIG}, so no run" if path.exists() else "does not exist"
+        raise ResultsError(f"{path} {why}; give the folder of a run")
     try:
         config = read_json(file)
         version = config.get("format")

@@ -13,7 +13,7 @@ from perdure.records.learner import RunRecord
 from perdure.records.summary import ALIGNMENTS
 from perdure.report.blocks import Table
 from perdure.report.commands import command_of
-from perdure.report.names import benchmark_title, learner_title
+from perdure.report.names import benchmark_title, learner_title, title_among
 from perdure.report.tables import DASH, cpu_milliseconds, metric_of, published_figure
 from perdure.storage.reading import MAX_INTEGER, shortened
 
@@ -29,7 +29,8 @@ def accuracy_table(records: Sequence[RunRecord], *, with_published: bool) -> Tab
     """Return retained accuracies in percent, and how they compare with what was published."""
     headers = ["learner", "memory", "kept", "seeds", "measured"]
     rows = [
-        [*_names(it), _kept(it), f"{len(it.seeds)}", _percent(metric_of(it, "retained_accuracy"))] for it in records
+        [*_names(it, records), _kept(it), f"{len(it.seeds)}", _percent(metric_of(it, "retained_accuracy"))]
+        for it in records
     ]
     if with_published:
         headers += ["published", "difference", "verdict"]
@@ -40,7 +41,10 @@ def accuracy_table(records: Sequence[RunRecord], *, with_published: bool) -> Tab
 def alignment_table(records: Sequence[RunRecord], *, with_published: bool) -> Table:
     """Return mean gradient alignments of runs that logged them."""
     headers = ["learner", "memory", "before the update", "after the update", "cosine"]
-    rows = [[*_names(it), *(_signed(metric_of(it, name), _DECIMALS[name]) for name in ALIGNMENTS)] for it in records]
+    rows = [
+        [*_names(it, records), *(_signed(metric_of(it, name), _DECIMALS[name]) for name in ALIGNMENTS)]
+        for it in records
+    ]
     if with_published:
         headers.insert(2, "published")
         for row, record in zip(rows, records, strict=True):
@@ -88,19 +92,21 @@ def cost_table(records: Sequence[RunRecord]) -> Table:
         "peak memory",
     ]
     rows = [
-        [benchmark_title(it.benchmark), *_names(it), f"{len(it.seeds)}", *_cost(it)] for it in records if it.finished
+        [benchmark_title(it.benchmark), *_names(it, records), f"{len(it.seeds)}", *_cost(it)]
+        for it in records
+        if it.finished
     ]
     return Table(headers, rows, text_columns=(0, 1))
 
 
 def values_table(records: Sequence[RunRecord]) -> Table:
     """Return the hyper-parameters of runs."""
-    rows = [[benchmark_title(it.benchmark), *_names(it), _values(it)] for it in records]
+    rows = [[benchmark_title(it.benchmark), *_names(it, records), _values(it)] for it in records]
     return Table(["benchmark", "learner", "memory", "hyper-parameters"], rows, text_columns=(0, 1, 3))
 
 
-def _names(record: RunRecord) -> list[str]:
-    return [learner_title(record.learner), _memory(record.memory_size)]
+def _names(record: RunRecord, records: Sequence[RunRecord]) -> list[str]:
+    return [title_among(record, records), _memory(record.memory_size)]
 
 
 def _memory(size: int | None) -> str:

@@ -20,7 +20,7 @@ from perdure.report.figures import accuracy_against_cost, accuracy_over_time, cl
 from perdure.report.figures.saving import save_figures
 from perdure.report.html import html_page
 from perdure.report.markdown import markdown_page
-from perdure.report.names import benchmark_title, learner_title
+from perdure.report.names import benchmark_title, learner_title, title_among
 from perdure.report.notes import comparison_notes
 from perdure.report.study import measured_with
 from perdure.report.tables import (
@@ -109,7 +109,7 @@ def comparison_table(runs: Sequence[RunRecord], baseline: str) -> Table:
     reference = next((it for it in runs if it.learner == baseline), None)
     against = {it.folder: _against(it, reference) for it in runs}
     columns = [
-        _Column("method", lambda it: learner_title(it.learner)),
+        _Column("method", lambda it: title_among(it, runs)),
         _Column("memory", lambda it: DASH if it.memory_size is None else f"{it.memory_size}"),
         _percent("retained", "retained_accuracy"),
         _Column(f"against {learner_title(baseline)}", lambda it: against[it.folder][0]),
@@ -168,7 +168,7 @@ def _over_time(watched: Sequence[RunRecord]) -> list[Block]:
     ]
     best = watched[0]
     if best.over_time is not None and best.over_time.of_classes.shape[2]:
-        caption = f"{learner_title(best.learner)}, which retains most: accuracy of each class, mean over seeds."
+        caption = f"{title_among(best, watched)}, which retains most: accuracy of each class, mean over seeds."
         blocks.append(Picture(image_of(class_accuracy(best), "svg"), caption))
     return blocks
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from perdure.records.learner import RunRecord
 
@@ -87,15 +89,39 @@ def name_among(record: RunRecord, records: Sequence[RunRecord]) -> str:
     return label if sum(_label(it, names) == _label(own, names) for it in values) == 1 else record.folder.name
 
 
+def title_among(record: RunRecord, records: Sequence[RunRecord]) -> str:
+    """Return what papers call a run's learner; `name_among` where others share its learner, memory and benchmark."""
+    alike = sum((it.label, it.benchmark) == (record.label, record.benchmark) for it in records)
+    return learner_title(record.learner) if alike < 2 else name_among(record, records)
+
+
 def _values(record: RunRecord) -> dict[str, str]:
-    """Return what a run's hyper-parameters, network and stream options are, by short names."""
+    """Return what a run's hyper-parameters, loss, optimizer, network and stream options are, by short names."""
     learner, benchmark = record.config["learner"], record.config["benchmark"]
     chosen = {**learner.get("hyperparameters", {}), **benchmark.get("options", {})}
     return {
+        **{name: _part(it) for name, it in learner.get("fields", {}).items()},
         **{name: f"{it:g}" if isinstance(it, float) else str(it) for name, it in chosen.items()},
-        "network": str(record.config.get("model", {}).get("name")),
+        "network": _network(str(record.config.get("model", {}).get("name"))),
         "seeds": str(len(record.seeds)),
     }
+
+
+def _part(described: Any) -> str:
+    """Return the name of a loss, an optimizer or another part, as a record describes it."""
+    if isinstance(described, Mapping) and "partial" in described:
+        given = described.get("arguments", {})
+        listed = ", ".join(f"{name} {it}" for name, it in given.items()) if isinstance(given, Mapping) else ""
+        return " ".join([_part(described["partial"]), *([f"({listed})"] if listed else [])])
+    if isinstance(described, Mapping):
+        return str(described.get("name", "other")).rpartition(".")[2]
+    return str(described)
+
+
+def _network(name: str) -> str:
+    """Return the name of a network in short: of a perceptron with other hidden layers, their units."""
+    found = re.fullmatch(r"benchmark_mlp\(hidden_sizes=\(([\d, ]+)\)\)", name)
+    return name if found is None else f"of {found[1].replace(', ', '-')} hidden units"
 
 
 def _label(values: Mapping[str, str], names: Sequence[str]) -> tuple[str | None, ...]:

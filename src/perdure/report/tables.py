@@ -68,10 +68,15 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
     for row, record in enumerate(records):
         cells = [_folded(it.cell(record), bold=(row, place) in bold) for place, it in enumerate(columns)]
         name = name_among(record, records)
-        if name not in (record.label, record.folder.name):
+        if name != record.label and (name != record.folder.name or _has_double(record, records)):
             cells[0] = Text(f"{name.replace(', ', chr(10))}\n{record.benchmark}")
         table.add_row(*cells)
     return table
+
+
+def _has_double(record: RunRecord, records: Sequence[RunRecord]) -> bool:
+    """Tell whether another run has the same label and benchmark, so that its row would look the same."""
+    return sum((it.label, it.benchmark) == (record.label, record.benchmark) for it in records) > 1
 
 
 def flat_table(records: Sequence[RunRecord]) -> blocks.Table:

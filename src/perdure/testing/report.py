@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from perdure.own import own_line
+
 _MOST_NAMED = 2
 """Checks named that fail of one mistake."""
-_PACKAGE = str(Path(__file__).parents[1])
 
 
 class Nonconformity(Exception):
@@ -85,7 +83,7 @@ def _problem(check: Callable[[], None]) -> str | None:
     except Nonconformity as found:
         return str(found)
     except Exception as error:
-        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{_own_line(error)}"
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{own_line(error)}"
     return None
 
 
@@ -93,16 +91,6 @@ def _named(checks: Sequence[str]) -> str:
     """Return the first checks that a mistake fails, and how many more there are."""
     shown = "; ".join(checks[:_MOST_NAMED])
     return shown if len(checks) <= _MOST_NAMED else f"{shown}; and {len(checks) - _MOST_NAMED} more checks"
-
-
-def _own_line(error: Exception) -> str:
-    """Return where in code that is no library's an error came from; nothing if nowhere."""
-    frames = [it for it in traceback.extract_tb(error.__traceback__) if not _is_of_library(it.filename)]
-    return f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name}, in {frames[-1].name})" if frames else ""
-
-
-def _is_of_library(file: str) -> bool:
-    return file.startswith((_PACKAGE, "<")) or "site-packages" in file or f"{os.sep}lib{os.sep}python" in file
 
 
 def forms(tree: Any) -> dict[str, str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Int, PyTree
 
 from perdure.core import Rate
@@ -63,16 +67,14 @@ def reptile(
             have ended to the rate.
 
     Raises:
-        ValueError: if `every` is below 1, or `rate` is negative or no number.
+        TypeError: if `optimizer` is no optimizer of optax, or `every` or `rate` is of another type.
+        ValueError: if `every` is below 1 or not whole, or `rate` is negative or not finite.
 
     Source: Nichol, Achiam & Schulman (2018), "On First-Order Meta-Learning Algorithms", arXiv:1803.02999, Algorithm 1;
     Riemer et al. (2019), "Learning to Learn without Forgetting by Maximizing Transfer and Minimizing Interference",
     arXiv:1810.11910, for its place in replay.
     """
-    if isinstance(every, bool) or every != int(every) or every < 1:
-        raise ValueError(f"every = {every!r}, expected a whole number of steps ≥ 1")
-    if isinstance(rate, int | float) and not rate >= 0:
-        raise ValueError(f"rate = {rate!r}, expected a number ≥ 0; 1 leaves the optimizer as it is")
+    _check_arguments(optimizer, every, rate)
     inside = optax.with_extra_args_support(optimizer)
 
     def init(params: PyTree) -> ReptileState:
@@ -100,3 +102,23 @@ def reptile(
         return updates, ReptileState(optimizer_state, start, step, rounds)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _check_arguments(optimizer: Any, every: Any, rate: Any) -> None:
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        raise TypeError(
+            f"optimizer is {optimizer!r}, expected an optimizer of optax with its learning rate, as optax.adam(0.001)"
+        )
+    number: Any = numbers.Real
+    wanted = f"every = {every!r}, expected a whole number of steps ≥ 1"
+    if isinstance(every, bool) or not isinstance(every, number):
+        raise TypeError(wanted)
+    if not (math.isfinite(every) and every == int(every) and every >= 1):
+        raise ValueError(wanted)
+    if callable(rate) or isinstance(rate, Tracer):
+        return
+    wanted = f"rate = {rate!r}, expected a finite number ≥ 0; 1 leaves the optimizer as it is"
+    if isinstance(rate, bool) or not isinstance(rate, (number, jax.Array, np.ndarray)) or np.ndim(rate):
+        raise TypeError(f"{wanted}. Or give a schedule, a function from the number of rounds to the rate")
+    if not 0 <= float(rate) < math.inf:
+        raise ValueError(wanted)

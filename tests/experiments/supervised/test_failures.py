@@ -12,7 +12,7 @@ from perdure.core import Learner
 from perdure.execution.job import DivergedError
 from perdure.experiments.supervised.program import named_keys
 from perdure.learners.online import Online, OnlineState
-from perdure.models import MLP
+from perdure.models import MLP, benchmark_mlp
 from perdure.records.learner import RunRecord
 from perdure.streams.arrays import from_arrays
 from perdure.streams.catalog import BenchmarkRecipe
@@ -35,6 +35,12 @@ def test_divergence_names_the_first_bad_example(quick_run, small_mlp):
 
     with pytest.raises(DivergedError, match=r"the loss is nan at example 0 \(seed 9\); lower the rates; inputs "):
         quick_run(Online(learning_rate=0.1), DIGITS, seeds=[4, 2, 9], model=poisoned)
+
+
+def test_a_network_that_does_not_fit_the_memory_is_refused_before_it_is_made(quick_run, benchmark):
+    wide = functools.partial(benchmark_mlp, hidden_sizes=(10**11,))
+    with pytest.raises(ValueError, match=r"^online with its network and memory takes [\d,.]+ GB for 2 seeds, expected"):
+        quick_run(Online(learning_rate=0.1), benchmark, seeds=2, model=wide)
 
 
 class FragileOnline(Learner[OnlineState]):

@@ -65,6 +65,27 @@ def test_each_kind_is_reported_with_its_tables_and_figures(kind, record_of, tmp_
     assert drawn == sorted(f"{name}.{ending}" for name in FIGURES.get(kind, []) for ending in ("png", "svg"))
 
 
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+@pytest.mark.parametrize("kind", [it for it in FIGURES if it not in ("learner", "methods")])  # which have pages
+def test_a_page_has_the_figures_of_its_runs(kind, record_of, tmp_path):
+    page = tmp_path / "page.html"
+    reporting.report([record_of(kind)], format_=reporting.Format.html, out=page)
+    assert page.read_text(encoding="utf-8").count("<figure>") == len(FIGURES[kind])
+
+
+def test_a_folder_given_twice_is_one_run(record_of, capsys):
+    folder = record_of("learner")
+    reporting.report([folder, folder / ".." / folder.name])
+    assert capsys.readouterr().out.count("mnist-rotations") == 1
+
+
+def test_a_folder_without_runs_says_so(tmp_path, capsys):
+    reporting.results(tmp_path)
+    ended = capsys.readouterr()
+    assert "holds no runs; give the folder that holds the folders of runs" in ended.err
+    assert ended.out == ""
+
+
 def test_runs_of_several_kinds_are_reported_together(record_of, capsys):
     reporting.report([record_of("learner"), record_of("comparison"), record_of("agent")])
     printed = " ".join(capsys.readouterr().out.split())

@@ -44,7 +44,7 @@ def is_installed(name: str) -> bool:
     return package is None or find_spec(package) is not None
 
 
-def make_loggers(given: Iterable[Any], *, folder: object) -> list[Any]:
+def make_loggers(given: Any, *, folder: object) -> list[Any]:
     """Return loggers, given names and objects.
 
     Args:
@@ -52,11 +52,17 @@ def make_loggers(given: Iterable[Any], *, folder: object) -> list[Any]:
         folder: of the run; None if it has none.
 
     Raises:
-        ValueError: if there is no logger of a name, what it needs is not installed, or it needs a folder.
-        TypeError: if an object has none of the methods.
+        ValueError: if there is no logger of a name, it is named twice, what it needs is not installed, or it needs a
+            folder.
+        TypeError: if an object has none of the methods, or there is no list of them.
     """
     if isinstance(given, str):
         given = [it.strip() for it in given.split(",") if it.strip()]
+    if not isinstance(given, Iterable):
+        raise TypeError(f"loggers is {given!r}, expected a list of names and objects, as ['csv'] or [my_logger]")
+    given = list(given)
+    if twice := [it for it in given if isinstance(it, str) and given.count(it) > 1]:
+        raise ValueError(f"the logger {twice[0]} is named twice, expected each once; leave one out")
     return [_named(it, folder) if isinstance(it, str) else _checked(it, folder) for it in given]
 
 
@@ -101,7 +107,8 @@ class Observers:
         for it in list(self._loggers):
             name = _name(it)
             state = self._tell_one(it, "start", run._replace(known=kept.get(name, {}) if run.position else {}))
-            states[name] = state if isinstance(state, dict) else {}
+            is_lost = it not in self._loggers  # a server that is away now may be back when the run is resumed again
+            states[name] = state if isinstance(state, dict) else kept.get(name, {}) if is_lost and run.position else {}
         named = {name: state for name, state in states.items() if name in LOGGERS}
         if run.folder is not None and named:
             self._keep(run.folder, named)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from perdure import models, own
 from perdure.core import Learner
 from perdure.learners.catalog import CATALOG, learner_class, learner_name
+from perdure.named import typed_option
 from perdure.streams.benchmark import Benchmark
 from perdure.streams.catalog import BENCHMARKS, OTHER_NAMES, BenchmarkRecipe, benchmark_names
 from perdure.streams.datasets import DatasetRecipe, from_dataset, from_table
@@ -113,9 +115,10 @@ def benchmark_of(
         return found
     if not callable(found):
         raise TypeError(
-            f"{typed} is a {type(found).__name__}, expected a function of a seed that returns a Benchmark, or a "
+            f"{typed} is {_a(found)}, expected a function of a seed that returns a Benchmark, or a "
             "Benchmark; see docs/own-stream.md"
         )
+    _check_takes(typed, found, 1, "a seed, and returns a Benchmark; see docs/own-stream.md")
     make: Any = found
     return OwnRecipe(make, own.short_name(typed), options)
 
@@ -155,9 +158,11 @@ def model_of(typed: Typed) -> Any:
     found = own.load_own(typed.model, own.MODELS)
     if not callable(found):
         raise TypeError(
-            f"{typed.model} is a {type(found).__name__}, expected a function of one example, the number of outputs and "
+            f"{typed.model} is {_a(found)}, expected a function of one example, the number of outputs and "
             "a key, which returns the network; see docs/own-model.md"
         )
+    expected = "one example, the number of outputs and a key, and returns the network; see docs/own-model.md"
+    _check_takes(typed.model, found, 3, expected)
     return found
 
 
@@ -185,7 +190,36 @@ def _optimizer(typed: str) -> Any:
     if not own.is_reference(typed):
         known = ", ".join(("sgd", "momentum", *_OPTIMIZERS))
         raise ValueError(f"there is no optimizer {typed!r}; give one of {known}, or a function as my_file.py:optimizer")
-    return own.load_own(typed, own.MODELS)
+    found = own.load_own(typed, own.MODELS)
+    expected = "a learning rate, and returns an optimizer of optax; see docs/own-model.md"
+    _check_takes(typed, found, 1, expected)
+    if not (hasattr(made := found(0.1), "init") and hasattr(made, "update")):
+        raise TypeError(f"{typed} returns {_a(made)}, expected a function that takes {expected}")
+    return found
+
+
+def _check_takes(typed: str, found: Any, n: int, expected: str) -> None:
+    """Check that own code can be called with some arguments.
+
+    Raises:
+        TypeError: telling what it takes, and what is expected.
+    """
+    if not callable(found):
+        raise TypeError(f"{typed} is {_a(found)}, expected a function that takes {expected}")
+    try:
+        arguments = signature(found)
+    except ValueError:  # of a built-in function, which does not tell
+        return
+    try:
+        arguments.bind(*range(n))
+    except TypeError as cause:
+        raise TypeError(f"{typed} takes {arguments}, expected a function that takes {expected}") from cause
+
+
+def _a(thing: Any) -> str:
+    """Return of what class an object is, with its article: "an int"."""
+    name = type(thing).__name__
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
 
 
 def benchmarks_in_words() -> list[str]:
@@ -206,7 +240,6 @@ def _of_file(path: str, options: Mapping[str, Any], table: Typed) -> Any:
             path, table.test, name=Path(path).stem, label=table.label, features=table.features, **options
         )
     if options:
-        raise ValueError(
-            f"{', '.join(options)} is given with --task {table.task}, which tells the tasks; leave one of them out"
-        )
+        given = ", ".join(map(typed_option, options))
+        raise ValueError(f"{given} is given with --task {table.task}, which tells the tasks; leave one of them out")
     return from_table(path, table.test, label=table.label, task=table.task, features=table.features)

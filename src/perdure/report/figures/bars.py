@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +31,8 @@ _BARS = {
     "learning_accuracy": "Learning accuracy",
     "backward_transfer": "Backward transfer",
 }
+
+_NAME_WIDTH = 24  # characters of a name in a line: longer ones would leave no room for the bars
 
 
 @literal
@@ -67,7 +70,8 @@ def metric_bars(records: Sequence[RunRecord]) -> Figure:
             axes.set_xticks([0, 50, 100])
     _make_room_for_values(panels[2], 0.35)
     _mark_published(panels[0], records)
-    panels[0].set_yticks(range(len(records)), [name_among(record, records) for record in records])
+    names = [textwrap.fill(name_among(record, records), _NAME_WIDTH) for record in records]
+    panels[0].set_yticks(range(len(records)), names, size=9 if any("\n" in it for it in names) else None)
     middle, half = (len(records) - 1) / 2, max(len(records), 2) / 2
     panels[0].set_ylim(middle + half, middle - half)
     figure.suptitle(heading("Transfer", records), x=0.01, ha="left", size=11)

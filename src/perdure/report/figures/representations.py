@@ -36,11 +36,17 @@ def save_evaluation_figures(evaluations: Sequence[Evaluation], folder: Path) -> 
     Raises:
         StorageError: if a file cannot be written.
     """
+    for name, figure in evaluation_figures(evaluations):
+        yield from save_figure(figure, folder / name)
+
+
+def evaluation_figures(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures that evaluations allow, each with its name."""
     kinds = {"classes": accuracy_against_classes, "sine": error_over_functions}
     for (name, draw), is_sine in zip(kinds.items(), (False, True), strict=True):
         own = [it for it in evaluations if on_sines(it) is is_sine]
         if own:
-            yield from save_figure(draw(own), folder / name)
+            yield name, draw(own)
 
 
 def _by_head(evaluations: Sequence[Evaluation]) -> dict[str, list[Any]]:

@@ -13,6 +13,7 @@ from perdure.metrics.transfer import mean_and_interval
 from perdure.report.figures.stream import draw_learned_and_retained, draw_tasks_seen, legend_of_moments
 from perdure.report.figures.style import (
     colour_of,
+    fit_percents,
     knows_the_past,
     label_of_axis,
     line_style_of,
@@ -36,6 +37,7 @@ def accuracy_of_run(title: str, accuracy: Float64[np.ndarray, "seeds rows tasks"
     figure, axes = _begin(title)
     if accuracy.shape[2] > 1 and knows_the_past(accuracy):
         draw_tasks_seen(axes, accuracy, colour_of(0), "")
+        fit_percents([axes], [float(it) for line in axes.lines for it in np.asarray(line.get_ydata())])
         axes.set_xlabel("Tasks learned")
         axes.set_ylabel(label_of_axis("Accuracy on them", axes))
     else:
