@@ -139,6 +139,12 @@ def provide(given: Sequence[Source]) -> None:
             _execute(it.module, it.path, str(it.path))
 
 
+def kind_of(thing: Any) -> str:
+    """Return of what class an object is, with its article: "an int"."""
+    name = type(thing).__name__
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
+
+
 def own_line(error: BaseException) -> str:
     """Return where in code that is no library's an error came from, in parentheses; nothing if nowhere."""
     frames = [it for it in traceback.extract_tb(error.__traceback__) if not _is_of_library(it.filename)]

@@ -125,7 +125,7 @@ def _check_is_learner(name: str, found: Any) -> None:
             )
         _check_is_made_of_its_fields(name, found)
         return
-    what = f"{'an' if type(found).__name__[0] in 'aeio' else 'a'} {type(found).__name__}"
+    what = own.kind_of(found)
     if isinstance(found, type):
         lacking = [it for it in _METHODS if not callable(getattr(found, it, None))]
         what = "a class that does not derive from perdure.Learner"

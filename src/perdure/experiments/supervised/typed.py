@@ -115,7 +115,7 @@ def benchmark_of(
         return found
     if not callable(found):
         raise TypeError(
-            f"{typed} is {_a(found)}, expected a function of a seed that returns a Benchmark, or a "
+            f"{typed} is {own.kind_of(found)}, expected a function of a seed that returns a Benchmark, or a "
             "Benchmark; see docs/own-stream.md"
         )
     _check_takes(typed, found, 1, "a seed, and returns a Benchmark; see docs/own-stream.md")
@@ -158,7 +158,7 @@ def model_of(typed: Typed) -> Any:
     found = own.load_own(typed.model, own.MODELS)
     if not callable(found):
         raise TypeError(
-            f"{typed.model} is {_a(found)}, expected a function of one example, the number of outputs and "
+            f"{typed.model} is {own.kind_of(found)}, expected a function of one example, the number of outputs and "
             "a key, which returns the network; see docs/own-model.md"
         )
     expected = "one example, the number of outputs and a key, and returns the network; see docs/own-model.md"
@@ -194,7 +194,7 @@ def _optimizer(typed: str) -> Any:
     expected = "a learning rate, and returns an optimizer of optax; see docs/own-model.md"
     _check_takes(typed, found, 1, expected)
     if not (hasattr(made := found(0.1), "init") and hasattr(made, "update")):
-        raise TypeError(f"{typed} returns {_a(made)}, expected a function that takes {expected}")
+        raise TypeError(f"{typed} returns {own.kind_of(made)}, expected a function that takes {expected}")
     return found
 
 
@@ -205,7 +205,7 @@ def _check_takes(typed: str, found: Any, n: int, expected: str) -> None:
         TypeError: telling what it takes, and what is expected.
     """
     if not callable(found):
-        raise TypeError(f"{typed} is {_a(found)}, expected a function that takes {expected}")
+        raise TypeError(f"{typed} is {own.kind_of(found)}, expected a function that takes {expected}")
     try:
         arguments = signature(found)
     except ValueError:  # of a built-in function, which does not tell
@@ -214,12 +214,6 @@ def _check_takes(typed: str, found: Any, n: int, expected: str) -> None:
         arguments.bind(*range(n))
     except TypeError as cause:
         raise TypeError(f"{typed} takes {arguments}, expected a function that takes {expected}") from cause
-
-
-def _a(thing: Any) -> str:
-    """Return of what class an object is, with its article: "an int"."""
-    name = type(thing).__name__
-    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
 
 
 def benchmarks_in_words() -> list[str]:
