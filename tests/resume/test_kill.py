@@ -89,7 +89,7 @@ class Victim:
             if time.monotonic() > looked + 0.1:
                 looked = time.monotonic()
                 if not self.is_alive:
-                    return False
+                    return condition()  # it may have come to hold just before the end
             time.sleep(0.0003)
         return True
 
@@ -240,19 +240,24 @@ def test_of_two_processes_in_one_folder_one_works_and_the_other_is_refused(serve
     for race in range(RACES):
         folder = tmp_path / f"{race}"
         victims = [Victim(server, "own", kind, folder) for _ in range(2)]
-        said = [folder.with_name(f"{folder.name}.{it.number}") for it in victims]
-        folder.with_name(f"{folder.name}.go").touch()
-        refused = victims[1].wait_until(lambda: any(said_is(it, "in use") for it in said))  # noqa: B023
-        assert refused, server.errors.read_text()
-        assert victims[0].wait_until(lambda: any(said_is(it, "owns") for it in said)) or said_is(said[0], "in use")  # noqa: B023
-        (owner,) = [it for it, words in zip(victims, said, strict=True) if said_is(words, "owns")]
-        (refusal,) = [words.read_text() for words in said if said_is(words, "in use")]
-        assert refusal == (
-            f"{folder} is in use by process {owner.number}; "
-            "wait for it to end, stop it, or give this run another folder"
-        )
-        for victim in victims:
-            victim.kill()
+        try:
+            one_owns_and_one_is_refused(victims, folder, server)
+        finally:  # the server ends only when they have
+            for victim in victims:
+                victim.kill()
+
+
+def one_owns_and_one_is_refused(victims, folder, server):
+    said = [folder.with_name(f"{folder.name}.{it.number}") for it in victims]
+    folder.with_name(f"{folder.name}.go").touch()
+    refused = victims[1].wait_until(lambda: any(said_is(it, "in use") for it in said))
+    assert refused, server.errors.read_text()
+    (owner,) = [n for n, words in enumerate(said) if not said_is(words, "in use")]
+    victims[owner].must_live_until(lambda: said_is(said[owner], "owns"))
+    assert said[1 - owner].read_text() == (
+        f"{folder} is in use by process {victims[owner].number}; "
+        "wait for it to end, stop it, or give this run another folder"
+    )
 
 
 def said_is(path, words):
