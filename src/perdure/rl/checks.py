@@ -17,8 +17,9 @@ from perdure.named import name_of_class
 from perdure.rl.by_name import make_environment
 from perdure.rl.catalog import GAMES
 from perdure.rl.environment import GymnaxLike
+from perdure.rl.from_gymnasium import hosted, is_of_gymnasium
 from perdure.rl.games.several import Several
-from perdure.rl.hosted import HostedEnvironment, hosted, is_of_gymnasium
+from perdure.rl.hosted import HostedEnvironment
 
 _REQUIRED = ("num_actions", "default_params", "reset", "step_env")
 _SUCH_AS = 'perdure.rl.make_game("catcher"), or gymnax.make("CartPole-v1") of the package gymnax'

@@ -10,12 +10,10 @@ Environments", arXiv:2407.17032).
 
 from __future__ import annotations
 
-import copy
 import math
 import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -28,7 +26,6 @@ EPISODE_LIMIT = 10_000
 """Frames after which an episode of an environment without a known time limit is truncated."""
 _IMAGE_CHANNELS = (1, 3, 4)
 _LARGEST_REWARD = float(np.finfo(np.float32).max)
-_NUMBERED = "expected numbered actions, gymnasium.spaces.Discrete(n), of which agents choose one in each frame"
 
 
 class HostedLevel(NamedTuple):
@@ -119,58 +116,14 @@ class HostedEnvironment:
         ]:
             of_bytes = "uint8" if self.bytes[place] else "numbers that are not uint8"
             raise ReturnedError(
-                f"the observation {reprlib.repr(observation)}, {_form(given)}, expected what the observation space "
-                f"promises: {of_bytes}, as agents see them {_form(expected)}"
+                f"the observation {reprlib.repr(observation)}, {form_of(given)}, expected what the observation space "
+                f"promises: {of_bytes}, as agents see them {form_of(expected)}"
             )
         if seen.dtype != np.uint8 and not np.isfinite(seen).all():
             raise ReturnedError(
                 f"the observation {reprlib.repr(observation)}, expected finite numbers that fit float32"
             )
         return seen
-
-
-def is_of_gymnasium(environment: Any) -> bool:
-    """Tell whether something looks like an environment of Gymnasium."""
-    parts = ("reset", "step", "action_space", "observation_space")
-    return (
-        not isinstance(environment, type)
-        and all(hasattr(environment, part) for part in parts)
-        and not hasattr(environment, "step_env")
-    )
-
-
-def hosted(environments: Sequence[Any], name: str | None = None) -> HostedEnvironment:
-    """Return environments of Gymnasium as the levels of one environment that agents can play.
-
-    Args:
-        environments: environments, or functions without arguments that make one.
-        name: for tables and figures; None for the environments' own names.
-
-    Raises:
-        TypeError: if one is no environment of Gymnasium.
-        ValueError: if one has other than numbered actions or its observations are not one array of numbers, or if they
-            differ in their observations or actions.
-    """
-    makes = tuple(map(_maker, environments))
-    first, *others = checked = [_examined(make()) for make in makes]
-    for place, other in enumerate(others, 1):
-        for what, mine, its in (
-            ("observations", _form(first.observation), _form(other.observation)),
-            ("actions", f"{first.num_actions} numbers", f"{other.num_actions} numbers"),
-        ):
-            if mine != its:
-                raise ValueError(
-                    f"the {what} of environments[{place}], {other.name}, are {its}, those of environments[0], "
-                    f"{first.name}, are {mine}; expected one form in the whole list; wrap them so that they agree, as "
-                    "by gymnasium.wrappers.TransformObservation, or train an agent for each"
-                )
-    names = list(dict.fromkeys(it.name for it in checked))
-    limits = tuple(it.limit for it in checked)
-    groups = tuple(it.name for it in checked) if len(names) > 1 else ()
-    bytes_ = tuple(it.bytes for it in checked)
-    return HostedEnvironment(
-        makes, name or "+".join(names), first.num_actions, first.observation, limits, bytes_, groups
-    )
 
 
 class HostedEpisode:
@@ -302,99 +255,8 @@ def _as_reward(reward: Any) -> float:
     return number
 
 
-class _Examined(NamedTuple):
-    name: str
-    num_actions: int
-    observation: np.ndarray
-    limit: int
-    bytes: bool
-    """Are observations `uint8`?"""
-
-
-def _maker(environment: Any) -> Callable[[], Any]:
-    """Return what makes the environment anew, as often as there are seeds."""
-    if not is_of_gymnasium(environment):
-        if callable(environment):
-            return environment
-        raise TypeError(
-            f"{reprlib.repr(environment)} of type {type(environment).__name__} was given as an environment of "
-            'Gymnasium, expected one, such as gymnasium.make("CartPole-v1"), or a function that makes one'
-        )
-    if (spec := getattr(environment, "spec", None)) is not None and all(
-        wrapper.kwargs is not None for wrapper in spec.additional_wrappers
-    ):
-        import gymnasium
-
-        make = partial(gymnasium.make, spec)
-        if not _was_changed(environment, make):
-            return make
-    return partial(copy.deepcopy, environment)
-
-
-def _was_changed(environment: Any, make: Callable[[], Any]) -> bool:
-    """Tell whether an environment holds other numbers or texts than one made anew, such as a gravity set by hand."""
-    try:
-        given, made = copy.deepcopy(environment), make()
-        for it in (given, made):
-            it.reset(seed=0)  # so that both are at the same place of the same episode
-        is_same = _settings(given) == _settings(made)
-    except Exception:  # it cannot be copied, or fails, which is told when it is played
-        return False
-    made.close()
-    return not is_same
-
-
-def _settings(environment: Any) -> list[dict[str, Any]]:
-    """Return the numbers, arrays and texts that an environment and each of its wrappers hold."""
-    found = []
-    while environment is not None:
-        held = getattr(environment, "__dict__", {})
-        plain = {name: it for name, it in held.items() if isinstance(it, bool | int | float | str)}
-        arrays = {name: np.asarray(it) for name, it in held.items() if isinstance(it, np.ndarray | np.generic)}
-        found.append(plain | {name: (str(it.dtype), it.tolist()) for name, it in arrays.items()})
-        environment = held.get("env")
-    return found
-
-
-def _examined(environment: Any) -> _Examined:
-    """Return what is to be known of an environment, and close it."""
-    if not (is_of_gymnasium(environment) and hasattr(environment, "close")):
-        raise TypeError(
-            f"{reprlib.repr(environment)} of type {type(environment).__name__} was made as an environment, expected "
-            "one of Gymnasium, with reset, step, close, action_space and observation_space; derive its class from "
-            "gymnasium.Env"
-        )
-    spec = getattr(environment, "spec", None)
-    name = spec.id if spec is not None else type(getattr(environment, "unwrapped", environment)).__name__
-    actions, seen = environment.action_space, environment.observation_space
-    if not (hasattr(actions, "n") and getattr(actions, "shape", ()) == () and getattr(actions, "start", 0) == 0):
-        raise ValueError(
-            f"the actions of {name} are {actions!r}, {_NUMBERED}; choose another environment, or wrap it in one that "
-            "turns each number into an action of this one, as by gymnasium.wrappers.TransformAction"
-        )
-    if not (hasattr(seen, "low") and getattr(seen, "shape", None)):
-        raise ValueError(
-            f"observations of {name} are {seen!r}, expected one array of numbers, gymnasium.spaces.Box; wrap it: "
-            "gymnasium.wrappers.FlattenObservation(environment) joins parts and turns a number that is a name into "
-            "zeros and a one"
-        )
-    zeros = as_observation(np.zeros(seen.shape, seen.dtype))
-    examined = _Examined(name, int(actions.n), zeros, _time_limit(environment), seen.dtype == np.uint8)
-    environment.close()
-    return examined
-
-
-def _time_limit(environment: Any) -> int:
-    """Return the frames after which the outermost time limit truncates an episode, 0 if there is none."""
-    while environment is not None:
-        limit = getattr(environment, "__dict__", {}).get("_max_episode_steps")
-        if isinstance(limit, int):
-            return limit
-        environment = getattr(environment, "__dict__", {}).get("env")
-    return 0
-
-
-def _form(observation: np.ndarray) -> str:
+def form_of(observation: np.ndarray) -> str:
+    """Return dtype and shape of an observation, in words."""
     return f"{observation.dtype} of shape {observation.shape}"
 
 

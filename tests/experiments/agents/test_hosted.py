@@ -20,7 +20,8 @@ from perdure.experiments.agents.plan import make_agent, resume_agent
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.agent import AgentRecord
 from perdure.rl.checks import environment_and_levels
-from perdure.rl.hosted import HostedEpisode, HostError, as_observation, hosted
+from perdure.rl.from_gymnasium import hosted
+from perdure.rl.hosted import HostedEpisode, HostError, as_observation
 from tests.conftest import first_short
 
 AGENT = perdure.rl.DQN(
@@ -245,6 +246,13 @@ def test_what_was_changed_by_hand_is_played():
         found.append(episode._made[place].unwrapped.gravity)
     assert found == [25.0, 9.8]
     assert hosted([plain]).makes[0].func is gymnasium.make  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def test_what_cannot_be_copied_is_made_anew_and_says_so():
+    environment = gymnasium.make("CartPole-v1")
+    environment.unwrapped.held = (it for it in ())  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.warns(UserWarning, match=r"cannot be copied \(TypeError: .*give a function that makes it"):
+        assert hosted([environment]).makes[0].func is gymnasium.make  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def test_environments_that_draw_elsewhere_and_refuse_steps_after_the_end_resume(tmp_path, act_at):
