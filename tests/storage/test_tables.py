@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -86,5 +87,25 @@ def test_pandas_is_not_loaded(path):
         "write_table(path, {'n': np.arange(3)})\n"
         "assert read_table(path, {'n': 'int64'})['n'].tolist() == [0, 1, 2]\n"
         "assert 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted as Linux shows them")
+def test_reading_starts_no_thread(path):
+    """PyArrow's threads may close the file after the interpreter has ended, which aborts the process."""
+    program = (
+        "import os, pathlib, sys, numpy as np\n"
+        "from perdure.storage.tables import read_table, write_table\n"
+        "from perdure.streams.raw.parquet import open_parquet, read_batches\n"
+        "def threads(): return len(os.listdir('/proc/self/task'))\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "write_table(path, {'n': np.arange(100_000)})\n"
+        "before = threads()\n"
+        "read_table(path, {'n': 'int64'})\n"
+        "assert threads() == before, 'records'\n"
+        "with open(path, 'rb') as file, open_parquet(file, 'table') as table:\n"
+        "    assert sum(it.num_rows for it in read_batches(table, ['n'], 1_000)) == 100_000\n"
+        "assert threads() == before, 'examples'\n"
     )
     subprocess.run([sys.executable, "-c", program, str(path)], check=True)

@@ -64,13 +64,14 @@ def read_table(path: Path, columns: Mapping[str, str]) -> dict[str, np.ndarray]:
         # Opened by Python, which knows every name that a folder may have.
         with open_file(path) as opened:
             _check_size(path, os.fstat(opened.fileno()).st_size, "bytes", MAX_FILE_BYTES)
-            with parquet.ParquetFile(opened, page_checksum_verification=True) as file:
+            # No other threads, neither here nor to decode: they may close the file after the interpreter has ended,
+            # which aborts the process.
+            with parquet.ParquetFile(opened, pre_buffer=False, page_checksum_verification=True) as file:
                 # Before anything is read, since a column of another type may take any amount of memory.
                 schema = file.schema_arrow
                 _check_columns(path, list(zip(schema.names, map(_dtype, schema.types), strict=True)), columns)
                 _check_size(path, file.metadata.num_rows, "rows", MAX_TABLE_BYTES // (8 * len(columns)))
                 n_rows = file.metadata.num_rows
-                # One thread: others may close the file after the interpreter has ended, which aborts the process.
                 table = {name: _values(file.read(columns=[name], use_threads=False)[name]) for name in columns}
     except ContentError:
         raise

@@ -35,9 +35,11 @@ def open_parquet(file: Any, name: str) -> Iterator[Any]:
     from pyarrow import ArrowException, parquet, types
 
     try:
-        with parquet.ParquetFile(file) as table:
+        # No other threads, neither here nor to decode: they may close the file after the interpreter has ended, which
+        # aborts the process.
+        with parquet.ParquetFile(file, pre_buffer=False) as table:
             texts = [it.name for it in table.schema_arrow if types.is_string(it.type) or types.is_binary(it.type)]
-            with parquet.ParquetFile(file, metadata=table.metadata, read_dictionary=texts) as found:
+            with parquet.ParquetFile(file, metadata=table.metadata, read_dictionary=texts, pre_buffer=False) as found:
                 yield found
     except (ArrowException, OSError, UnicodeDecodeError, OverflowError) as cause:
         raise ContentError(
@@ -49,7 +51,6 @@ def open_parquet(file: Any, name: str) -> Iterator[Any]:
 def read_batches(table: Any, columns: Sequence[str], n_rows: int = PIECE) -> Iterator[Any]:
     """Yield the rows of some columns, at most `n_rows` at a time, fewer where they are wide."""
     fitting = max(1, int(BATCH_BYTES // max(_bytes_a_row(table, columns), 1)))
-    # One thread: PyArrow's others may close the file after the interpreter has ended, which aborts the process.
     yield from table.iter_batches(batch_size=min(n_rows, fitting), columns=list(columns), use_threads=False)
 
 
