@@ -75,24 +75,25 @@ def measured(folder: Path, game: str, contender: Contender, rate: float, seeds: 
 
 def final_score(record: AgentRecord) -> Statistic:
     """Return the mean score over all levels after the last frame."""
-    return _metrics(record)["retained_accuracy"]
+    return metrics_of(record)["retained_accuracy"]
 
 
-def _metrics(record: AgentRecord) -> dict[str, Statistic]:
+def metrics_of(record: AgentRecord) -> dict[str, Statistic]:
+    """Return the transfer metrics of a finished run."""
     assert record.frames is not None
     assert record.scores is not None
     return score_metrics(record.frames, record.scores, record.stages)
 
 
-def _with_interval(statistic: Statistic) -> str:
+def with_interval(statistic: Statistic) -> str:
     return f"{statistic.mean:.2f} ± {statistic.ci95:.2f}"
 
 
 def row(game: str, contender: Contender, rate: float, record: AgentRecord) -> list[str]:
     """Return what the table tells of a record."""
     assert record.summary is not None
-    metrics = _metrics(record)
-    score, backward = (_with_interval(metrics[it]) for it in ("retained_accuracy", "backward_transfer"))
+    metrics = metrics_of(record)
+    score, backward = (with_interval(metrics[it]) for it in ("retained_accuracy", "backward_transfer"))
     groups = [f"{name} {it.final.mean:.2f}" for name, it in group_scores(record).items()]
     return [
         game,
