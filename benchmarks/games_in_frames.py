@@ -1,4 +1,4 @@
-"""DQN and DQN-MER on games seen in small frames: ``python benchmarks/games_in_frames.py [--games catcher,flappy-bird]``.
+"""DQN and DQN-MER on games in small frames: ``python benchmarks/games_in_frames.py [--games catcher,flappy-bird]``.
 
 Of each agent, the learning rate is the one of a small grid that scores best on seeds from 100 on, after 15,000 frames
 of level 0 and 10,000 of level 3; then a longer discount is tried in the same way. What was chosen plays all six levels
