@@ -1,6 +1,9 @@
 """A sweep of small cells over two local Ray nodes beside the local pool, and a model of many workers.
 
-    python benchmarks/cluster.py [CELLS] [EXAMPLES_PER_TASK]
+    python benchmarks/cluster.py [CELLS] [TASKS] [EXAMPLES_PER_TASK]
+
+A cell is MER on that many rotations of the digits. Of cells of 2 tasks of 500 examples, nearly everything is the start
+of a process; those of 20 tasks of 1,000 are of ordinary size.
 
 CPU time counts this process and all that descend from it, also those of Ray. The start of the Ray nodes, and what they
 take while idle before the sweep, is told apart.
@@ -19,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from perdure import BenchmarkRecipe, Online
+from perdure import MER, BenchmarkRecipe
 from perdure.execution.pool import Engine
 from perdure.execution.processes import Processes
 from perdure.execution.ray_cluster import MEMORY, RayCluster
@@ -57,10 +60,10 @@ def descendants_cpu() -> float:
     return sum(times[pid] for pid in ours) / os.sysconf("SC_CLK_TCK")
 
 
-def sweep(engine: Engine, cells: int, examples_per_task: int) -> Sweep:
-    """Run the cells, online SGD with one rate each."""
-    digits = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": examples_per_task})
-    what = comparison([Online(learning_rate=0.01 * (n + 1) / cells) for n in range(cells)], digits, seeds=1)
+def sweep(engine: Engine, cells: int, tasks: int, examples_per_task: int) -> Sweep:
+    """Run the cells, MER with one rate each."""
+    digits = BenchmarkRecipe("digits-rotations", {"tasks": tasks, "examples_per_task": examples_per_task})
+    what = comparison([MER(learning_rate=0.01 * (n + 1) / cells) for n in range(cells)], digits, seeds=1)
     with TemporaryDirectory() as folder, own_folder(Path(folder) / "sweep", what.config) as home:
         began, cpu, own = time.perf_counter(), descendants_cpu(), time.process_time()
         failures = run_missing(home, [(by_folder(what.runs), engine)], show=True)
@@ -68,12 +71,12 @@ def sweep(engine: Engine, cells: int, examples_per_task: int) -> Sweep:
         return Sweep(time.perf_counter() - began, descendants_cpu() - cpu, time.process_time() - own)
 
 
-def main(cells: int = 64, examples_per_task: int = 500) -> None:
+def main(cells: int = 64, tasks: int = 20, examples_per_task: int = 1_000) -> None:
     """Measure both and print what it has come to."""
     import ray
     from ray.cluster_utils import Cluster
 
-    local = sweep(Processes(WORKERS), cells, examples_per_task)
+    local = sweep(Processes(WORKERS), cells, tasks, examples_per_task)
     before = descendants_cpu()
     node: dict[str, Any] = {"num_cpus": WORKERS // 2, "memory": MEMORY, "object_store_memory": 80_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
@@ -81,10 +84,10 @@ def main(cells: int = 64, examples_per_task: int = 500) -> None:
     assert cluster.address is not None
     engine = RayCluster(cluster.address)
     started = descendants_cpu() - before
-    over_ray = sweep(engine, cells, examples_per_task)
+    over_ray = sweep(engine, cells, tasks, examples_per_task)
     ray.shutdown()
     cluster.shutdown()
-    print(f"{cells} cells of {2 * examples_per_task} examples, {WORKERS} workers")
+    print(f"{cells} cells of {tasks * examples_per_task:,} examples, {WORKERS} workers")
     for name, it in (("local pool", local), ("two Ray nodes", over_ray)):
         print(
             f"{name:14} {it.wall:7.1f} s wall  {it.cpu:7.1f} s CPU  {it.driver_cpu / cells:.4f} s of the driver a cell"

@@ -31,6 +31,8 @@ from perdure.rl.catalog import make_game
 OBSERVATION = "frames-small"
 GAMES = ("catcher", "flappy-bird")
 SEARCHED_SEEDS = (100, 101)
+EVALUATE_EVERY = 12_500
+EPISODES = 10
 SEARCHED_STAGES = [(0, 15_000), (3, 10_000)]
 RATES = {"dqn": (1e-4, 2.5e-4, 6e-4), "dqn-mer": (3e-4, 1e-3, 3e-3)}
 LONGER = {"discount": 0.99}
@@ -58,13 +60,15 @@ def played(
 ) -> AgentRecord:
     """Return the record of an agent on a game, once it has been run; evaluated at the end of each stage if searched."""
     name = "-".join([agent, *(f"{value:g}" for value in changes.values()), f"{seeds[0]}-{seeds[-1]}"])
-    every = {} if stages is None else {"stages": stages, "evaluate_every": sum(frames for _, frames in stages)}
+    every = EVALUATE_EVERY if stages is None else sum(frames for _, frames in stages)
     run_agent(
         make_agent(agent, game, OBSERVATION, changes),
         make_game(game, OBSERVATION),
         seeds=list(seeds),
         folder=folder / game / name,
-        **every,
+        stages=stages,
+        evaluate_every=every,
+        episodes=EPISODES,
     )
     return AgentRecord.load(folder / game / name)
 

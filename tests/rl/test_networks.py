@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perdure.models import MLP
-from perdure.rl.networks import MNIH_2013, MnihNetwork, default_network
+from perdure.rl.networks import MNIH_2013, MNIH_2015, MnihNetwork, default_network
 
 pytestmark = pytest.mark.long
 
@@ -44,7 +44,18 @@ def test_small_frames_get_the_smaller_published_network():
     made = default_network(jnp.zeros((2, 42, 42), jnp.uint8), 2, jax.random.key(0))
     assert isinstance(made, MnihNetwork)
     assert [filters.shape for filters in made.filters] == [(8, 8, 2, 16), (4, 4, 16, 32)]
-    assert [layer.weight.shape for layer in made.head.layers] == [(256, 3 * 3 * 32), (2, 256)]
+    assert [layer.weight.shape for layer in made.head.layers] == [(256, 4 * 4 * 32), (2, 256)]
+
+
+@pytest.mark.parametrize(("height", "width"), [(42, 42), (36, 84), (37, 39), (83, 64)])
+@pytest.mark.parametrize("layers", [MNIH_2013, MNIH_2015])
+def test_every_pixel_counts(height, width, layers):
+    """Catcher's paddle lies in the last rows: what does not see them cannot learn the game."""
+    shape = (2, height, width)
+    network = MnihNetwork(shape, 3, layers, key=jax.random.key(0))
+    positive = jax.tree.map(jnp.abs, network)  # every unit is active and raises every value
+    slopes = jax.grad(lambda x: positive(x).sum())(jnp.ones(shape))
+    assert (np.asarray(slopes) > 0).all()
 
 
 @pytest.mark.parametrize("shape", [(42, 42), (2, 19, 42)])

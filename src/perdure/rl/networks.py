@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import NamedTuple
 
 import equinox as eqx
@@ -41,13 +42,17 @@ _LARGE = 84
 class MnihNetwork(eqx.Module):
     """A network of Mnih et al. for frames: convolutions and a dense layer, each followed by ReLU, and a linear layer.
 
-    Weights are uniform in ±sqrt(6 / (fan in + fan out)) (Glorot & Bengio 2010), biases zero.
+    Weights are uniform in ±sqrt(6 / (fan in + fan out)) (Glorot & Bengio 2010), biases zero. Where the strides do not
+    come out even, as they do for 84 × 84 pixels, frames get a margin of zeros: without it, the convolutions would not
+    reach what is at the right and below.
     """
 
     filters: tuple[Float[Array, "side side channels filters"], ...]
     biases: tuple[Float[Array, " filters"], ...]
     head: MLP
     strides: tuple[int, ...] = eqx.field(static=True)
+    margins: tuple[tuple[int, int], tuple[int, int]] = eqx.field(static=True)
+    """Rows above and below, columns to the left and to the right."""
 
     def __init__(
         self,
@@ -69,14 +74,16 @@ class MnihNetwork(eqx.Module):
         Raises:
             ValueError: if observations have another form, or are too small for the convolutions.
         """
-        smallest = _smallest_side(layers)
+        smallest = _seen(1, layers)
         if len(observation_shape) != 3 or min(observation_shape[1:]) < smallest:
             raise ValueError(
                 f"observations of shape {observation_shape} were given, expected (frames, height, width) of at least "
                 f"{smallest} × {smallest} pixels; give frames, or use a perceptron for vectors of numbers"
             )
         *keys, head_key = jax.random.split(key, len(layers.filters) + 1)
-        depth, *sides = observation_shape
+        depth, *shown = observation_shape
+        sides = [_covering(side, layers) for side in shown]
+        self.margins = _margins(sides[0] - shown[0]), _margins(sides[1] - shown[1])
         filters, biases = [], []
         for (side, stride, width), filter_key in zip(layers.filters, keys, strict=True):
             bound = (6 / (side**2 * (depth + width))) ** 0.5
@@ -95,7 +102,8 @@ class MnihNetwork(eqx.Module):
 
     def unfolded(self, x: Float[Array, "*batch frames height width"]) -> Float[Array, "*batch h2 w2 pixels"]:
         """Return the patches of the first convolution, which do not depend on the weights."""
-        return unfold(jnp.moveaxis(x, -3, -1), len(self.filters[0]), self.strides[0])
+        padded = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + list(self.margins))
+        return unfold(jnp.moveaxis(padded, -3, -1), len(self.filters[0]), self.strides[0])
 
     def features(self, patches: Float[Array, "h2 w2 pixels"]) -> Float[Array, " features"]:
         """Return what the head is given, for one observation's patches."""
@@ -107,12 +115,20 @@ class MnihNetwork(eqx.Module):
         return x.ravel()
 
 
-def _smallest_side(layers: FrameLayers) -> int:
-    """Return the side of the smallest pictures of which the last convolution makes one position."""
-    smallest = 1
+def _seen(positions: int, layers: FrameLayers) -> int:
+    """Return the side of the pictures of which the last convolution makes so many positions, without a rest."""
     for side, stride, _ in reversed(layers.filters):
-        smallest = (smallest - 1) * stride + side
-    return smallest
+        positions = (positions - 1) * stride + side
+    return positions
+
+
+def _covering(shown: int, layers: FrameLayers) -> int:
+    """Return the smallest side, at least this one, of which the convolutions see every pixel."""
+    return next(seen for positions in count(1) if (seen := _seen(positions, layers)) >= shown)
+
+
+def _margins(missing: int) -> tuple[int, int]:
+    return missing // 2, missing - missing // 2
 
 
 def default_network(observation: Shaped[AnyArray, ...], n_actions: int, key: PRNGKeyArray) -> MLP | MnihNetwork:
