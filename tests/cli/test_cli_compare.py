@@ -28,6 +28,11 @@ def test_values_are_read_by_their_kind():
     [
         ([], "give a benchmark: "),
         (["er,mer"], "give a benchmark after er,mer: "),
+        (
+            ["digits-rotations", "er,mer"],
+            "digits-rotations is a benchmark and stands where the methods belong; give the methods first: perdure "
+            "compare er,mer digits-rotations",
+        ),
         (["er", "digits-rotations", "--label", "y"], "--label is of a stream in a file, and digits-rotations is none"),
         (["er,absent.py:It", "digits-rotations"], "absent.py does not exist; give the path of your file"),
         (["er", "absent.py:make"], "absent.py does not exist; give the path of your file"),

@@ -167,11 +167,14 @@ def report_comparison(compared: Compared, page: Path | None = None, html: Path |
         html: the same as HTML; None for results.html in its folder.
     """
     from perdure.report.comparison import best_first, comparison_table, save_comparison
+    from perdure.report.notes import comparison_notes
     from perdure.report.terminal_page import terminal_page
 
     record = compared.record
     if record.runs:
         print_table(terminal_page([comparison_table(best_first(record.runs), record.request.baseline)]))
+    for remark in comparison_notes(record.runs):
+        note(remark)
     for path in save_comparison(record, page or record.folder / "results.md", html or record.folder / "results.html"):
         say(str(path))
     for failure in compared.failures:
@@ -181,9 +184,16 @@ def report_comparison(compared: Compared, page: Path | None = None, html: Path |
 def _names(methods: str | None, benchmark: str | None) -> tuple[list[str] | None, str]:
     """Return the methods, None for those compared unless told otherwise, and the benchmark."""
     from perdure.experiments.supervised.typed import benchmarks_in_words, is_benchmark
+    from perdure.learners.catalog import CATALOG
 
-    if benchmark is None and methods is not None and "," not in methods and is_benchmark(methods):
-        methods, benchmark = None, methods
+    if methods is not None and "," not in methods and is_benchmark(methods):
+        if benchmark is None:
+            return None, methods
+        if all(it.strip() in CATALOG for it in benchmark.split(",")):
+            raise ValueError(
+                f"{methods} is a benchmark and stands where the methods belong; give the methods first: "
+                f"perdure compare {benchmark} {methods}"
+            )
     if benchmark is None:
         given = "" if methods is None else f" after {methods}"
         raise ValueError(f"give a benchmark{given}: {', '.join(benchmarks_in_words())}")

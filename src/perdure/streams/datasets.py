@@ -122,11 +122,16 @@ class _Beside(NamedTuple):
 
 
 def _tests_beside(train: Any, label: str | None, features: str | None) -> _Beside | None:
-    if not isinstance(train, str | Path) or Path(train).suffix.lower() != ".npz":
+    if not isinstance(train, str | Path) or not (names := _names_beside(Path(train), label, features)):
         return None
-    names = [TEST + (features or "x"), TEST + (label or "y")]
     with open_npz(Path(train)) as archive:
-        return _Beside(*map(archive.read, names)) if all(name in archive for name in names) else None
+        return _Beside(*map(archive.read, names))
+
+
+def _names_beside(path: Path, label: str | None, features: str | None) -> tuple[str, str] | None:
+    """Return the names of the test inputs and labels that a `.npz` file has beside its training examples, if any."""
+    names = TEST + (features or "x"), TEST + (label or "y")
+    return names if path.suffix.lower() == ".npz" and all(_has_column(path, name) for name in names) else None
 
 
 def from_table(
@@ -144,7 +149,8 @@ def from_table(
 
     Args:
         train: a `.npz`, `.csv`, `.tsv`, `.parquet` or `.ndjson` file.
-        test: likewise, with the same tasks or, without the column of tasks, for all tasks; None for no tests.
+        test: likewise, with the same tasks or, without the column of tasks, for all tasks; None for the arrays
+            `test_x`, `test_y` and, if it is there, `test_` with the name of `task` of a `.npz` file, or for no tests.
         label: column, or array of a `.npz` file, of the labels; None for "y".
         task: column, or array, of the tasks.
         features: column, or array, of the inputs; None for all other columns, which must be numbers.
@@ -155,17 +161,27 @@ def from_table(
         DataError: if a file cannot be read or holds something else.
     """
     parts = _by_task("train", Path(train), label, task, features)
-    tests = None
-    if test is not None:
-        tests = _by_task("test", Path(test), label, task if _has_column(Path(test), task) else None, features)
-        if None not in tests and (other := tests.keys() ^ parts.keys()):
-            raise ValueError(
-                f"task {next(iter(other))!r} is in only one of {train} and {test}, expected the same tasks in both; "
-                f"leave out the examples, or the column {task!r} of the tests if they are for all tasks"
-            )
+    tests = _tests_by_task(Path(train), None if test is None else Path(test), label, task, features)
+    if tests is not None and None not in tests and (other := tests.keys() ^ parts.keys()):
+        raise ValueError(
+            f"task {next(iter(other))!r} is in only one of {train} and {test or 'the tests in it'}, expected the same "
+            f"tasks in both; leave out the examples, or the tasks of the tests if they are for all tasks"
+        )
     _number_labels(parts, tests)
     held_out = None if tests is None else [tests[None if None in tests else it] for it in parts]
     return from_arrays(list(parts.values()), held_out, name=name or Path(train).stem)
+
+
+def _tests_by_task(
+    train: Path, test: Path | None, label: str | None, task: str, features: str | None
+) -> dict[Any, tuple[np.ndarray, np.ndarray]] | None:
+    """Return the test examples as `_by_task` does, of a file of their own or beside the training examples, if any."""
+    if test is None:
+        names = _names_beside(train, label, features)
+        if names is None:
+            return None
+        test, (features, label), task = train, names, TEST + task
+    return _by_task("test", test, label, task if _has_column(test, task) else None, features)
 
 
 def _by_task(
