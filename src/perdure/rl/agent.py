@@ -63,6 +63,11 @@ class Agent(eqx.Module):
         """Number of environments that it plays."""
 
     @property
+    def first_update(self) -> int:
+        """Frames that are played by the time of the first update."""
+        return 1
+
+    @property
     @abstractmethod
     def default_network(self) -> MakeNetwork:
         """What makes its network, unless a run is given another function."""
@@ -158,6 +163,11 @@ class ReplayAgent(Agent):
     def n_environments(self) -> int:
         """One."""
         return 1
+
+    @property
+    def first_update(self) -> int:
+        """The first frame that is learned from is the one after the warm-up."""
+        return self.warmup_frames + 1
 
     @property
     def default_network(self) -> MakeNetwork:

@@ -91,7 +91,7 @@ class PPO(Agent):
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
-        n = self.environments * self.rollout_frames
+        n = self.first_update
         if n % self.minibatches or n < 2 * self.minibatches:
             raise ValueError(
                 f"minibatches = {self.minibatches}, expected a number that divides the {n} frames of an update "
@@ -102,6 +102,11 @@ class PPO(Agent):
     def n_environments(self) -> int:
         """Environments played in turn."""
         return self.environments
+
+    @property
+    def first_update(self) -> int:
+        """Frames of an update, those of all environments."""
+        return self.environments * self.rollout_frames
 
     @property
     def default_network(self) -> MakeNetwork:
@@ -117,7 +122,7 @@ class PPO(Agent):
 
     def init(self, network: PyTree, transition: Transition, *, stacked: bool = False) -> PPOState:
         """Return the state before the first frame."""
-        n = self.environments * self.rollout_frames
+        n = self.first_update
         empty = jax.tree.map(lambda leaf: jnp.zeros((n, *jnp.shape(leaf)), jnp.asarray(leaf).dtype), transition)
         start = init_train_state(network, self._optimizer())
         return PPOState(*start, Rollout(empty, jnp.zeros(n, bool)))

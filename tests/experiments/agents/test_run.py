@@ -29,6 +29,7 @@ from perdure.rl.agent import DQN, DQNMER, Agent
 from perdure.rl.catalog import game_and_observation, make_game
 from perdure.rl.games.catcher import Catcher
 from perdure.rl.games.frames import FrameObservations
+from perdure.rl.ppo import PPO
 from perdure.rl.schedule import Stage
 from perdure.storage.arrays import load_arrays, named_arrays
 from perdure.storage.checkpoints import CheckpointError
@@ -202,6 +203,36 @@ def test_weights_that_an_environment_has_spoiled_are_told_apart(broken, words):
 def test_what_cannot_be_run_is_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         ran(**changes)
+
+
+LATE: dict[str, Any] = COMMON | {"warmup_frames": 25}
+PPO_AGENT = PPO(
+    learning_rate=0.01,
+    environments=2,
+    rollout_frames=13,
+    epochs=1,
+    minibatches=1,
+    discount=0.9,
+    trace=0.9,
+    clip=0.2,
+    entropy_bonus=0.0,
+)
+
+
+@pytest.mark.parametrize("agent", [DQN(**LATE), PPO_AGENT], ids=["dqn", "ppo"])
+def test_a_run_without_an_update_is_told_of(agent):
+    def networks(frames):
+        level = Catcher.params(max_steps_in_episode=20)
+        result = ran(agent=agent, levels=[level], stages=[(0, frames)], seeds=1, evaluate_every=100, episodes=1)
+        return jax.tree.leaves(result.networks)
+
+    assert agent.first_update == 26
+    with pytest.warns(PerdureWarning, match="its first update comes after 26 frames, and 25 are played"):
+        without = networks(25)
+    with pytest.warns(PerdureWarning, match="the agent learns nothing"):
+        before = networks(20)
+    np.testing.assert_equal(without, before)
+    assert any((one != other).any() for one, other in zip(networks(26), before, strict=True))
 
 
 def test_a_network_for_other_observations_is_refused():

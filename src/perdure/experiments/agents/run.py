@@ -19,6 +19,7 @@ from perdure.execution.compilation import bytes_of
 from perdure.execution.drive import Costs, Driving, drive
 from perdure.execution.loggers.observers import make_loggers
 from perdure.execution.progress import Watch, say
+from perdure.execution.warnings import warn
 from perdure.experiments.agents.job import AgentJob
 from perdure.experiments.agents.spec import (
     EPISODES,
@@ -166,6 +167,7 @@ def run_agent(
         evaluate_every=evaluate_every,
         episodes=episodes,
     )
+    _warn_of_no_update(spec)
     how = Driving(
         checkpoint_seconds=checkpoint_seconds,
         previous=previous,
@@ -173,6 +175,15 @@ def run_agent(
         loggers=make_loggers(loggers, folder=folder),
     )
     return run_of(spec, how, None if folder is None else Path(folder))
+
+
+def _warn_of_no_update(spec: AgentSpec) -> None:
+    frames, first = sum(stage.frames for stage in spec.stages), spec.agent.first_update
+    if frames < first:
+        warn(
+            f"the agent learns nothing: its first update comes after {first:,} frames, and {frames:,} are played; give "
+            "the stages more frames"
+        )
 
 
 def run_of(spec: AgentSpec, how: Driving, folder: Path | None) -> AgentResult:
