@@ -159,6 +159,11 @@ class HostedEpisode:
         """Which of the environments is played."""
         return self._place
 
+    @property
+    def played(self) -> Any:
+        """The environment of Gymnasium in which the episode is."""
+        return self._at
+
     def begin(self, place: int, seed: int) -> np.ndarray:
         """Begin an episode in one of the environments and return the first observation.
 

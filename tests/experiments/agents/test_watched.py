@@ -11,6 +11,7 @@ from perdure.rl.checks import environment_and_levels
 from perdure.rl.environment import Step
 from perdure.rl.games.pictures import colour_picture
 from perdure.rl.games.several import CatcherAndFlappyBird
+from perdure.rl.hosted import HostError
 
 BLUE = np.array([10, 20, 200], np.uint8)
 
@@ -73,6 +74,16 @@ def test_an_environment_of_gymnasium_is_made_with_pictures_and_enlarged():
 def test_its_time_limit_ends_the_episode():
     game = begun(lambda render_mode=None: gymnasium.wrappers.TimeLimit(Drawn(render_mode), 2))
     assert [game.step(1)[1] for _ in range(2)] == [False, True]
+
+
+def test_one_that_fails_at_play_is_named():
+    class Failing(Drawn):
+        def step(self, action):
+            raise RuntimeError("the ball is lost")
+
+    words = r"step of the environment Failing raised RuntimeError: the ball is lost \(after 0 frames of an episode"
+    with pytest.raises(HostError, match=words):
+        begun(Failing).step(0)
 
 
 def test_one_without_pictures_is_told():

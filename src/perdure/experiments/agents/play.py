@@ -49,6 +49,7 @@ def play_episode(run: Path, *, level: int, seed: int, episode: int, max_frames: 
         ResultsError: if the run is unfinished, or of an agent, environment or network that the command line cannot
             make.
         ValueError: if there is no such level or seed, or the environment draws no pictures.
+        HostError: if an environment of Gymnasium fails.
     """
     record = AgentRecord.load(run)
     if record.summary is None:

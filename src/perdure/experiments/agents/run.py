@@ -167,7 +167,6 @@ def run_agent(
         evaluate_every=evaluate_every,
         episodes=episodes,
     )
-    _warn_of_no_update(spec)
     how = Driving(
         checkpoint_seconds=checkpoint_seconds,
         previous=previous,
@@ -191,6 +190,7 @@ def run_of(spec: AgentSpec, how: Driving, folder: Path | None) -> AgentResult:
     if folder is not None:
         check_folder(folder, spec.config)  # before anything is computed
     with closing(AgentJob(spec)) as job:
+        _warn_of_no_update(spec)
         return _run(job, how, folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from perdure.experiments.agents.film import Picture
 from perdure.rl.environment import AbstractEnvironment, GymnaxLike
 from perdure.rl.episode_ends import step
 from perdure.rl.games.pictures import colour_picture
-from perdure.rl.hosted import HostedEnvironment, HostedLevel, as_observation
+from perdure.rl.hosted import HostedEnvironment, HostedEpisode, HostedLevel
 
 _ROWS = 256
 """Fewest rows of a picture; smaller ones are enlarged."""
@@ -99,35 +100,34 @@ class WatchedHosted(Watched):
         """Begin an episode; see `watched`.
 
         Raises:
-            ValueError: if the environment draws no pictures.
+            HostError: if the environment fails, as `step` does then.
         """
-        place = int(level.place)
-        self._name, self._left = environment.name, environment.limit(place)
-        self._played = _drawing(environment.makes[place])
-        observation, _ = self._played.reset(seed=seed)
-        self.observation = as_observation(observation)
+        self._name = environment.name
+        drawing = tuple(partial(_drawing, make) for make in environment.makes)
+        self._episode = HostedEpisode(dataclasses.replace(environment, makes=drawing))
+        self.observation = self._episode.begin(int(level.place), seed)
 
     def step(self, action: int) -> tuple[float, bool]:
         """Play a frame."""
-        observation, reward, terminated, truncated, _ = self._played.step(action)
-        self.observation, self._left = as_observation(observation), self._left - 1
-        return float(reward), bool(terminated or truncated or self._left <= 0)
+        self.observation, reward, terminated, truncated = self._episode.step(action)
+        return reward, terminated or truncated
 
     def picture(self) -> Picture:
         """Return what the environment's `render()` draws."""
         try:
-            drawn = self._played.render()
+            drawn = self._episode.played.render()
         except Exception as error:
             said = f": {error}" if str(error) else ""
             raise ValueError(
                 f"render() of {self._name} raised {type(error).__name__}{said}; expected one that returns a picture, "
                 "uint8 of shape (rows, columns, 3), of an environment made with render_mode='rgb_array'"
             ) from error
-        return _as_picture(drawn, f"render() of {self._name}, whose render_mode is {self._played.render_mode!r},")
+        mode = self._episode.played.render_mode
+        return _as_picture(drawn, f"render() of {self._name}, whose render_mode is {mode!r},")
 
     def close(self) -> None:
         """Close the environment."""
-        self._played.close()
+        self._episode.close()
 
 
 def _drawing(make: Any) -> Any:
