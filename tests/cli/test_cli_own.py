@@ -310,7 +310,8 @@ def test_names_that_an_installed_package_offers_work(typed, folder, monkeypatch)
     assert typed("resume", "it", "--quiet", cwd=folder).returncode == 0
     ended = typed("run", "broken", "tiny-sums", cwd=folder)
     assert "broken of tiny (tiny_absent:It) fails to import: ModuleNotFoundError" in ended.stderr
-    play = ["rl", "train", "dqn", "--schedule", "0:20", "--episodes", "1", "--quiet", "--out", "played"]
+    learning = ["--warmup-frames", "5", "--episodes", "1"]
+    play = ["rl", "train", "dqn", "--schedule", "0:20", *learning, "--quiet", "--out", "played"]
     ended = typed(*play, "tiny-car", cwd=folder)
     assert ended.returncode == 0, ended.stderr
     played = AgentRecord.load(folder / "played")

@@ -94,7 +94,7 @@ def test_before_the_end_of_the_first_stage_it_is_dqn():
 
 @pytest.mark.parametrize("environment", ["catcher", pytest.param("gymnasium:CartPole-v1", marks=pytest.mark.long)])
 def test_a_run_tells_the_agent_of_the_end_of_each_stage(environment):
-    agent = DQNEWC(**dict(COMMON, warmup_frames=2_000), strength=1.0, fisher_transitions=4)
+    agent = DQNEWC(**dict(COMMON, warmup_frames=900), strength=1.0, fisher_transitions=4)
     stages = [(0, 1_000)]
     result = perdure.run_agent(
         agent, environment, stages=stages, seeds=2, evaluate_every=1_000, episodes=1, progress=False
