@@ -2,8 +2,8 @@
 
 Of each agent, the learning rate is the one of a small grid that scores best on seeds from 100 on, after a shorter
 schedule of two levels; then a longer discount is tried in the same way. What was chosen plays all six levels with seeds
-that took no part. Writes docs/continual-rl.md between its marks. Runs are kept in runs/games-in-frames: what
-is there is not run again, and Ctrl-C loses nothing.
+that took no part. Writes docs/continual-rl.md between its marks. Runs are kept in runs/games-in-frames: what is there
+is not run again, and Ctrl-C loses nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HEADERS = (
     "agent",
     "learning rate",
     "discount",
-    "level 0, its stage at its end",
+    "level 0, at the end of its stage",
     "level 0, at the end",
     "change",
     "all levels, at the end",

@@ -165,7 +165,7 @@ def from_table(
     if tests is not None and None not in tests and (other := tests.keys() ^ parts.keys()):
         raise ValueError(
             f"task {next(iter(other))!r} is in only one of {train} and {test or 'the tests in it'}, expected the same "
-            f"tasks in both; leave out the examples, or the tasks of the tests if they are for all tasks"
+            "tasks in both; leave out the examples, or the tasks of the tests if they are for all tasks"
         )
     _number_labels(parts, tests)
     held_out = None if tests is None else [tests[None if None in tests else it] for it in parts]
