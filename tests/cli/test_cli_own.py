@@ -184,10 +184,10 @@ def test_tests_beside_the_training_examples_have_their_tasks(folder, with_tasks)
     from perdure.streams.datasets import from_table
 
     x, kind, part = np.arange(12.0).reshape(6, 2), ["no", "yes"] * 3, np.repeat([7, 3], 3)
-    tasks = {"test_part": part[[0, 3, 4]]} if with_tasks else {}
-    np.savez(
-        folder / "data.npz", x=x, kind=kind, part=part, test_x=x[:3] + 100, test_kind=["yes", "no", "yes"], **tasks
-    )
+    arrays = {"x": x, "kind": kind, "part": part, "test_x": x[:3] + 100, "test_kind": ["yes", "no", "yes"]}
+    if with_tasks:
+        arrays["test_part"] = part[[0, 3, 4]]
+    np.savez(folder / "data.npz", allow_pickle=False, **arrays)
     benchmark = from_table(folder / "data.npz", label="kind", task="part")
     assert benchmark.test is not None
     assert [y.tolist() for _, y in benchmark.test] == ([[1], [0, 1]] if with_tasks else [[1, 0, 1]] * 2)
