@@ -63,9 +63,9 @@ class Agent(eqx.Module):
         """Number of environments that it plays."""
 
     @property
+    @abstractmethod
     def first_update(self) -> int:
         """Frames that are played by the time of the first update."""
-        return 1
 
     @property
     @abstractmethod

@@ -128,6 +128,11 @@ class StreamQ(Agent):
         return 1
 
     @property
+    def first_update(self) -> int:
+        """The first frame is learned from."""
+        return 1
+
+    @property
     def default_network(self) -> MakeNetwork:
         """A sparse perceptron with layer normalisation."""
         return stream_network
