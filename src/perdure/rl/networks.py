@@ -116,7 +116,7 @@ class MnihNetwork(eqx.Module):
 
 
 def _seen(positions: int, layers: FrameLayers) -> int:
-    """Return the side of the pictures of which the last convolution makes so many positions, without a rest."""
+    """Return the side of pictures of which the last convolution has this many positions, with no pixel left over."""
     for side, stride, _ in reversed(layers.filters):
         positions = (positions - 1) * stride + side
     return positions

@@ -41,7 +41,7 @@ class GameEnv(gymnasium.Env[np.ndarray, np.int64]):
     """
 
     # Gymnasium declares it as a plain attribute, which a ClassVar may not override.
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": FRAMES_PER_SECOND}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": FRAMES_PER_SECOND}  # noqa: RUF012 - as Gymnasium has it
 
     def __init__(self, game: str, level: int = 0, observation: str = "state", render_mode: str | None = None):
         """Make a game; an episode starts with `reset`.
