@@ -77,6 +77,7 @@ def test_the_runs_of_a_comparison_mark_what_was_not_chosen_for_their_stream(type
     small = ["--tasks", "1", "--examples-per-task", "5", "--seeds", "1", "--workers", "1", "--quiet", "--out", "both"]
     ended = typed("compare", "online,er", "digits-split", *small, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
+    assert "fewer than 3 seeds, too few to compare by: " in ended.stderr
     mark = {"defaults": {"chosen_for": "digits-rotations", "hyperparameters": {"learning_rate": 0.05}}}
     (run,) = (tmp_path / "both").glob("online-*")
     assert json.loads((run / "request.json").read_text()) == mark
