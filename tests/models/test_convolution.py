@@ -33,6 +33,10 @@ def outputs_and_gradients(form, x, weight, stride, margin=None):
         (7, 8, 1, 2, None),
         (1, 2, 3, 1, None),
         (9, 5, 5, 3, None),
+        (5, 6, 3, 1, 0),
+        (5, 6, 4, 1, 0),
+        (4, 3, 4, 1, 3),
+        (4, 3, 3, 1, 3),
         (9, 14, 4, 2, 0),
         (11, 13, 6, 3, 0),
         (8, 11, 3, 3, 1),
@@ -45,6 +49,28 @@ def test_convolution_and_its_gradients_are_those_of_xla(height, width, side, str
     ours, theirs = (outputs_and_gradients(form, x, weight, stride, margin) for form in (convolve, xla_convolve))
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
+
+
+def test_the_derivative_of_a_derivative_is_that_of_xla(x64):
+    rng = np.random.default_rng(1)
+    x, weight = (jnp.asarray(rng.normal(size=shape)) for shape in ((2, 5, 6, 3), (3, 3, 3, 4)))
+
+    def slope(form, x, weight):
+        by_image, by_weight = jax.grad(lambda x, w: jnp.sin(form(x, w, 1)).sum(), (0, 1))(x, weight)
+        return (by_image**3).sum() + (by_weight**3).sum()
+
+    ours, theirs = (jax.grad(partial(slope, form), (0, 1))(x, weight) for form in (convolve, xla_convolve))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11)
+
+
+def test_networks_side_by_side_have_the_gradients_of_each_alone(x64):
+    rng = np.random.default_rng(2)
+    x, weights = (jnp.asarray(rng.normal(size=shape)) for shape in ((2, 5, 6, 3), (3, 3, 3, 3, 4)))
+    side_by_side = jax.vmap(lambda weight: outputs_and_gradients(convolve, x, weight, 1))(weights)
+    alone = [outputs_and_gradients(xla_convolve, x, weight, 1) for weight in weights]
+    for one, other in zip(jax.tree.leaves(side_by_side), zip(*map(jax.tree.leaves, alone), strict=True), strict=True):
+        np.testing.assert_allclose(one, jnp.stack(other), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 7), (2, 2)])
