@@ -79,8 +79,8 @@ CONVOLUTIONS_GRIDS: dict[str, Mapping[str, Any]] = {
     "mer": {**GRIDS["mer"], "learning_rate": (0.01, 0.03), "beta": (0.1, 0.3), "batches_per_example": 3},
     "random-fourier-ridge": {**GRIDS["random-fourier-ridge"], "penalty": (0.01, 0.1)},
 }
-"""Of a network of convolutions, where the whole search would take hours: the rates. The other hyper-parameters are those
-chosen on split MNIST with a memory of 200, and of MER fewer batches."""
+"""Of a network of convolutions, where the whole search would take hours: the rates. The other hyper-parameters are
+those chosen on split MNIST with a memory of 200, and of MER fewer batches."""
 
 
 class Setting(NamedTuple):

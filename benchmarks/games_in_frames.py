@@ -34,7 +34,7 @@ SEARCHED_SEEDS = (100, 101)
 EVALUATE_EVERY = 12_500
 EPISODES = 10
 SEARCHED_STAGES = {"catcher": [(0, 15_000), (3, 10_000)], "flappy-bird": [(0, 25_000), (2, 15_000)]}
-RATES = {"dqn": (2.5e-4, 6e-4, 1.5e-3), "dqn-mer": (1e-3, 3e-3, 1e-2)}
+RATES = {"dqn": (2.5e-4, 6e-4, 1.5e-3), "dqn-mer": (1e-2, 3e-2, 1e-1)}
 LONGER = {"discount": 0.99}
 HEADERS = (
     "game",
