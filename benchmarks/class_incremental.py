@@ -69,8 +69,9 @@ GRIDS: dict[str, Mapping[str, Any]] = {
 }
 CONVOLUTIONS_RATES = (0.01, 0.03, 0.1)
 CONVOLUTIONS_GRIDS: dict[str, Mapping[str, Any]] = {
-    name: {**GRIDS[name], "learning_rate": CONVOLUTIONS_RATES} for name in ("er", "er-ace", "gdumb")
-} | {
+    "er": {**GRIDS["er"], "learning_rate": CONVOLUTIONS_RATES},
+    "er-ace": {**GRIDS["er-ace"], "learning_rate": CONVOLUTIONS_RATES},
+    "gdumb": {**GRIDS["gdumb"], "learning_rate": CONVOLUTIONS_RATES},
     "mir": {**GRIDS["mir"], "learning_rate": (0.03, 0.1)},
     "der": {**GRIDS["der"], "learning_rate": CONVOLUTIONS_RATES, "alpha": 1.0},
     "der++": {**GRIDS["der++"], "learning_rate": CONVOLUTIONS_RATES, "alpha": 1.0, "beta": 0.5},
