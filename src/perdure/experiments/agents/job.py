@@ -70,7 +70,7 @@ class AgentJob(Job):
         self.evaluations = spec.evaluations
         self.scores = np.full((len(spec.seeds), len(self.evaluations), len(spec.levels)), np.nan)
         self._keys = jax.vmap(agent_keys)(jnp.asarray(spec.seeds))
-        self._runners = self._start()
+        self._runners: RunnerState | None = self._start()
         self._programs: AgentPrograms | HostedPrograms | None = None
         self._stats = EpisodeStats(0.0, 0.0)
 
@@ -87,21 +87,28 @@ class AgentJob(Job):
     @property
     def runners(self) -> RunnerState:
         """The agents and their games, leaves (seeds, ...); advancing consumes them."""
-        return self._runners if self._programs is None else self._programs.runners
+        return self._not_compiled if self._programs is None else self._programs.runners
 
     @property
     def networks(self) -> PyTree:
         """The networks that act greedily, leaves (seeds, ...)."""
-        return self._agent.answering(self._runners.agent) if self._programs is None else self._programs.networks
+        return self._agent.answering(self._not_compiled.agent) if self._programs is None else self._programs.networks
+
+    @property
+    def _not_compiled(self) -> RunnerState:
+        """The runners until the programs have them."""
+        assert self._runners is not None
+        return self._runners
 
     def compile(self) -> None:
         """Compile playing and evaluation."""
         environment = self.spec.environment
-        rest = self._schedule, self._levels, self.spec.episodes, self._runners, self._keys
+        rest = self._schedule, self._levels, self.spec.episodes, self._not_compiled, self._keys
         if isinstance(environment, HostedEnvironment):
             self._programs = HostedPrograms(self._agent, environment, *rest)
         else:
             self._programs = AgentPrograms(self._agent, environment, *rest)
+        self._runners = None  # the programs have taken the memories apart: one more copy would stay
         self._stats = EpisodeStats(*self._programs.episodes)
 
     def advance(self, stop: int) -> None:

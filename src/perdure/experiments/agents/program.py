@@ -1,8 +1,8 @@
-"""The compiled half of an agent's run: playing a stretch of frames, and evaluation, all seeds side by side."""
+"""The compiled half of an agent's run: playing a stretch of frames, and evaluation, for several seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float64, Int, PRNGKeyArray, PyTree
 
+from perdure.core import AnyArray
 from perdure.execution.compilation import compiled
 from perdure.execution.division import Division, seed_devices
 from perdure.rl.agent import Agent
@@ -53,8 +54,23 @@ def stage_end(agent: Agent) -> Callable[[Any, PRNGKeyArray, Any], Any]:
     return jax.jit(jax.vmap(end, (0, 0, None)))
 
 
+def seeds_together(agent: Agent, observations: AnyArray, n_devices: int) -> int:
+    """Return how many seeds play side by side; the others do so after them, stretch by stretch.
+
+    On a CPU, agents that see pictures play one to a core: with several side by side the weights of each have left the
+    core's cache when they are needed next, and a frame takes nearly twice as long.
+
+    Args:
+        agent: shared by the seeds.
+        observations: of all seeds, and of all environments of each if there are several.
+        n_devices: devices for the seeds.
+    """
+    n_axes = observations.ndim - (1 if agent.n_environments == 1 else 2)
+    return n_devices if n_axes > 1 and jax.default_backend() == "cpu" else len(observations)
+
+
 class AgentPrograms:
-    """Playing and evaluating, compiled for all seeds side by side and divided among the devices."""
+    """Playing and evaluating, compiled for seeds side by side, which are divided among the devices."""
 
     def __init__(
         self,
@@ -78,12 +94,20 @@ class AgentPrograms:
             keys: leaves (seeds,).
         """
         n_seeds = len(runners.score)
-        self._division = division = Division(seed_devices(n_seeds), n_seeds)
-        axes = (None, 0, None, 0, None, None)
-        self._agent, self._schedule, self._keys, self._levels = division.spread(
-            (None, None, 0, None), (agent, schedule, keys, levels)
+        devices = seed_devices(n_seeds)
+        together = seeds_together(agent, runners.observation, len(devices))
+        groups = [slice(first, min(first + together, n_seeds)) for first in range(0, n_seeds, together)]
+        self._divisions = [Division(devices, group.stop - group.start) for group in groups]
+        first = self._divisions[0]
+        self._agent, self._schedule, self._levels = first.spread((None,) * 3, (agent, schedule, levels))
+        self._runners, self._keys = (
+            [
+                division.spread((0,), (jax.tree.map(lambda leaf, group=group: leaf[group], tree),))[0]
+                for division, group in zip(self._divisions, groups, strict=True)
+            ]
+            for tree in (runners, keys)
         )
-        (self._runners,) = division.spread((0,), (runners,))
+        axes = (None, 0, None, 0, None, None)
 
         def play(
             agent: Agent, runner: RunnerState, schedule: Schedule, keys: AgentKeys, start: Array, stop: Array
@@ -95,45 +119,59 @@ class AgentPrograms:
             network = agent.answering(runner.agent)
             return greedy_scores(environment, network, levels, episodes, key).mean(axis=1)
 
-        program = jax.jit(division.on_each(jax.vmap(play, axes), axes), donate_argnums=1)
-        self._play = compiled(program, *self._arguments(0, 0))
+        program = jax.jit(first.on_each(jax.vmap(play, axes), axes), donate_argnums=1)
+        self._play = compiled(program, *self._arguments(0, 0, 0))
         self._end_stage = stage_end(agent)
         examined = (None, 0, None, 0, None)
-        self._evaluate = jax.jit(division.on_each(jax.vmap(evaluate, examined), examined))
+        self._evaluate = jax.jit(first.on_each(jax.vmap(evaluate, examined), examined))
 
-    def _arguments(self, *frames: int) -> tuple[Any, ...]:
-        ends = self._division.spread((None,) * len(frames), tuple(jnp.asarray(it, jnp.int32) for it in frames))
-        return self._agent, self._runners, self._schedule, self._keys, *ends
+    def _arguments(self, group: int, *frames: int) -> tuple[Any, ...]:
+        ends = self._divisions[0].spread((None,) * len(frames), tuple(jnp.asarray(it, jnp.int32) for it in frames))
+        return self._agent, self._runners[group], self._schedule, self._keys[group], *ends
 
     def play(self, start: int, stop: int) -> None:
         """Play the frames start ≤ n < stop."""
-        self._runners = jax.block_until_ready(self._play(*self._arguments(start, stop)))
+        for group in range(len(self._runners)):
+            self._runners[group] = jax.block_until_ready(self._play(*self._arguments(group, start, stop)))
 
     def end_stage(self, frame: int) -> None:
         """Tell the agents that a stage has ended after `frame` frames."""
-        _, runners, _, keys, at = self._arguments(frame)
-        self._runners = runners._replace(agent=self._end_stage(runners.agent, keys.evaluation, at))
+        for group, runners in enumerate(self._runners):
+            *_, keys, at = self._arguments(group, frame)
+            self._runners[group] = runners._replace(agent=self._end_stage(runners.agent, keys.evaluation, at))
 
     def evaluate(self, frame: int) -> Float64[np.ndarray, "seeds levels"]:
         """Return mean scores of the greedy policies after `frame` frames."""
-        *_, at = self._arguments(frame)
-        scores = self._evaluate(self._agent, self._runners, self._levels, self._keys, at)
-        return np.asarray(scores, np.float64)[: self._division.n_seeds]
+
+        def scores(group: int) -> Array:
+            *_, keys, at = self._arguments(group, frame)
+            return self._evaluate(self._agent, self._runners[group], self._levels, keys, at)
+
+        return self._of_all_seeds([scores(group) for group in range(len(self._runners))]).astype(np.float64)
 
     @property
     def runners(self) -> RunnerState:
         """The agents and where their games stand, leaves (seeds, ...); playing on consumes them."""
-        return self._division.gathered(self._runners)
+        gathered = [it.gathered(runners) for it, runners in zip(self._divisions, self._runners, strict=True)]
+        return gathered[0] if len(gathered) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *gathered)
 
     @property
     def networks(self) -> PyTree:
         """Networks of all seeds; memories, which may be large, stay where they are."""
-        return jax.tree.map(self._read, self._agent.answering(self._runners.agent))
+        return self._of_all_seeds([self._agent.answering(runners.agent) for runners in self._runners])
 
     @property
     def episodes(self) -> tuple[float, float]:
         """How many episodes have ended, and the sum of their scores, of all seeds together."""
-        return float(self._read(self._runners.episodes).sum()), float(self._read(self._runners.total_score).sum())
+        ended = self._of_all_seeds([(runners.episodes, runners.total_score) for runners in self._runners])
+        n_episodes, total_score = map(np.sum, ended)
+        return float(n_episodes), float(total_score)
 
-    def _read(self, leaf: Array) -> np.ndarray:
-        return np.asarray(leaf)[: self._division.n_seeds]
+    def _of_all_seeds(self, groups: Sequence[Any]) -> Any:
+        """Return trees with the leaves of all seeds, given those of each group where they have been spread."""
+        return jax.tree.map(
+            lambda *leaves: np.concatenate(
+                [np.asarray(leaf)[: it.n_seeds] for it, leaf in zip(self._divisions, leaves, strict=True)]
+            ),
+            *groups,
+        )
