@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
+from perdure.execution.division import faster_side_by_side
 from perdure.machine.cores import usable_cpus
+from perdure.models import MLP, ConvNet
 
 LEARN = """
 import json
@@ -31,6 +34,14 @@ def learned(n_devices):
     done = subprocess.run([sys.executable, "-c", LEARN], env=environment, check=True, capture_output=True, text=True)
     devices, losses = json.loads(done.stdout)
     return devices, [np.asarray(it) for it in losses]
+
+
+def test_networks_of_convolutions_alone_are_computed_one_after_another():
+    def networks(make):
+        return jax.vmap(lambda key: make(key))(jax.random.split(jax.random.key(0), 3))
+
+    assert faster_side_by_side(networks(lambda key: MLP(28, 10, key=key)))
+    assert not faster_side_by_side(networks(lambda key: ConvNet((28, 28), 10, width=2, key=key)))
 
 
 @pytest.mark.long

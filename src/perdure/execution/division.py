@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from perdure.core import AnyArray
 from perdure.machine.cores import usable_cpus
@@ -24,6 +24,18 @@ def seed_devices(n_seeds: int) -> Sequence[Any]:
     if devices[0].platform == "cpu":
         devices = devices[: usable_cpus()]
     return devices[:n_seeds]
+
+
+def faster_side_by_side(networks: PyTree) -> bool:
+    """Tell whether a device computes the networks of several seeds faster side by side than one after another.
+
+    It does but for networks of convolutions on a CPU: the patches and weights of several do not stay in a core's cache,
+    and an example takes up to 1.8 times as long.
+
+    Args:
+        networks: what answers, leaves (seeds, ...); arrays of four axes for each seed are taken for filters.
+    """
+    return jax.default_backend() != "cpu" or not any(leaf.ndim > 4 for leaf in jax.tree.leaves(networks))
 
 
 def by_axis(change: Callable[[Any], Any], axes: Any, arguments: Any) -> Any:

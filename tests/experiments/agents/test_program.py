@@ -8,7 +8,6 @@ import numpy as np
 
 from perdure.experiments.agents import program
 from perdure.experiments.agents.plan import make_agent
-from perdure.experiments.agents.program import seeds_together
 from perdure.experiments.agents.run import run_agent
 from perdure.rl.catalog import make_game
 from perdure.rl.games.catcher import Catcher
@@ -28,7 +27,7 @@ def played():
 def test_seeds_in_groups_learn_what_they_learn_side_by_side(monkeypatch):
     in_groups = played()
     with monkeypatch.context() as patch:
-        patch.setattr(program, "seeds_together", lambda agent, observations, n_devices: len(observations))
+        patch.setattr(program, "faster_side_by_side", lambda networks: True)
         side_by_side = played()
     np.testing.assert_array_equal(in_groups.scores, side_by_side.scores)
     for one, other in zip(*map(jax.tree.leaves, (in_groups.runners, side_by_side.runners)), strict=True):
@@ -36,11 +35,3 @@ def test_seeds_in_groups_learn_what_they_learn_side_by_side(monkeypatch):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
         else:
             np.testing.assert_array_equal(one, other)
-
-
-def test_only_agents_that_see_pictures_play_in_groups():
-    dqn, ppo = (make_agent(name, "catcher", "state", {}) for name in ("dqn", "ppo"))
-    assert seeds_together(dqn, jnp.zeros((5, 4)), 2) == 5
-    assert seeds_together(ppo, jnp.zeros((5, 8, 4)), 2) == 5
-    assert seeds_together(dqn, jnp.zeros((5, 2, 42, 42)), 2) == 2
-    assert seeds_together(ppo, jnp.zeros((5, 8, 2, 42, 42)), 2) == 2

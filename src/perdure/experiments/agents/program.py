@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float64, Int, PRNGKeyArray, PyTree
 
-from perdure.core import AnyArray
 from perdure.execution.compilation import compiled
-from perdure.execution.division import Division, seed_devices
+from perdure.execution.division import Division, faster_side_by_side, seed_devices
 from perdure.rl.agent import Agent
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.runner import RunnerState, greedy_scores, play_frames
@@ -54,23 +53,11 @@ def stage_end(agent: Agent) -> Callable[[Any, PRNGKeyArray, Any], Any]:
     return jax.jit(jax.vmap(end, (0, 0, None)))
 
 
-def seeds_together(agent: Agent, observations: AnyArray, n_devices: int) -> int:
-    """Return how many seeds play side by side; the others do so after them, stretch by stretch.
-
-    On a CPU, agents that see pictures play one to a core: with several side by side the weights of each have left the
-    core's cache when they are needed next, and a frame takes nearly twice as long.
-
-    Args:
-        agent: shared by the seeds.
-        observations: of all seeds, and of all environments of each if there are several.
-        n_devices: devices for the seeds.
-    """
-    n_axes = observations.ndim - (1 if agent.n_environments == 1 else 2)
-    return n_devices if n_axes > 1 and jax.default_backend() == "cpu" else len(observations)
-
-
 class AgentPrograms:
-    """Playing and evaluating, compiled for seeds side by side, which are divided among the devices."""
+    """Playing and evaluating, compiled for seeds side by side, which are divided among the devices.
+
+    Seeds that are not faster side by side play one to a device, the others after them, stretch by stretch.
+    """
 
     def __init__(
         self,
@@ -95,7 +82,7 @@ class AgentPrograms:
         """
         n_seeds = len(runners.score)
         devices = seed_devices(n_seeds)
-        together = seeds_together(agent, runners.observation, len(devices))
+        together = n_seeds if faster_side_by_side(agent.answering(runners.agent)) else len(devices)
         groups = [slice(first, min(first + together, n_seeds)) for first in range(0, n_seeds, together)]
         self._divisions = [Division(devices, group.stop - group.start) for group in groups]
         first = self._divisions[0]
