@@ -14,7 +14,6 @@ from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
 from perdure.core import Example, Info, Learner
 from perdure.execution.available import available_memory
 from perdure.execution.compilation import bytes_of, compiled, finite
-from perdure.execution.division import faster_side_by_side
 from perdure.execution.parts import Advanced
 from perdure.experiments.supervised.program import (
     Evaluator,
@@ -115,8 +114,7 @@ def _learn(
     """Return the progress after the last example."""
     stream, keys = streams.stream, jax.vmap(named_keys)(jnp.asarray(streams.seeds))
     lengths = jnp.asarray(streams.lengths, jnp.int32)
-    together = learner.learner.vectorized and faster_side_by_side(learner.answering(progress.state))
-    of_all = _vectorized if together else _one_by_one
+    of_all = _vectorized if learner.learner.vectorized else _one_by_one
 
     def advance_all(
         progress: Progress, stream: Example, keys: Keys, lengths: Array, start: Array, stop: Array
