@@ -29,8 +29,8 @@ def seed_devices(n_seeds: int) -> Sequence[Any]:
 def faster_side_by_side(networks: PyTree) -> bool:
     """Tell whether a device computes the networks of several seeds faster side by side than one after another.
 
-    It does but for networks of convolutions on a CPU, at least where agents play frame by frame: the weights of several
-    do not stay in a core's cache, and a frame of four seeds of DQN-MER takes 1.5 times as long on two cores.
+    It does but for networks of convolutions on a CPU, at least where agents play frame by frame: four seeds of DQN-MER
+    play 528 small frames a second on two cores one after another, 349 side by side.
 
     Args:
         networks: what answers, leaves (seeds, ...); arrays of four axes for each seed are taken for filters.

@@ -87,23 +87,23 @@ class AgentJob(Job):
     @property
     def runners(self) -> RunnerState:
         """The agents and their games, leaves (seeds, ...); advancing consumes them."""
-        return self._not_compiled if self._programs is None else self._programs.runners
+        return self._initial_runners if self._programs is None else self._programs.runners
 
     @property
     def networks(self) -> PyTree:
         """The networks that act greedily, leaves (seeds, ...)."""
-        return self._agent.answering(self._not_compiled.agent) if self._programs is None else self._programs.networks
+        return self._agent.answering(self._initial_runners.agent) if self._programs is None else self._programs.networks
 
     @property
-    def _not_compiled(self) -> RunnerState:
-        """The runners until the programs have them."""
+    def _initial_runners(self) -> RunnerState:
+        """The runners with which the programs begin, leaves (seeds, ...); gone once they have begun."""
         assert self._runners is not None
         return self._runners
 
     def compile(self) -> None:
         """Compile playing and evaluation."""
         environment = self.spec.environment
-        rest = self._schedule, self._levels, self.spec.episodes, self._not_compiled, self._keys
+        rest = self._schedule, self._levels, self.spec.episodes, self._initial_runners, self._keys
         if isinstance(environment, HostedEnvironment):
             self._programs = HostedPrograms(self._agent, environment, *rest)
         else:

@@ -131,8 +131,8 @@ class AgentPrograms:
         """Return mean scores of the greedy policies after `frame` frames."""
 
         def scores(group: int) -> Array:
-            *_, keys, at = self._arguments(group, frame)
-            return self._evaluate(self._agent, self._runners[group], self._levels, keys, at)
+            agent, runners, _, keys, at = self._arguments(group, frame)
+            return self._evaluate(agent, runners, self._levels, keys, at)
 
         return self._of_all_seeds([scores(group) for group in range(len(self._runners))]).astype(np.float64)
 
