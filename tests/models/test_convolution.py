@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from perdure.models import convolution
 from perdure.models.convolution import convolve, max_pool
+
+
+@pytest.fixture(autouse=True, params=[1, 2], ids=["one core", "two cores"])
+def cores(request, monkeypatch):
+    """Let convolutions find as many cores, on which their derivatives depend."""
+    monkeypatch.setattr(convolution, "usable_cpus", lambda: request.param)
+    jax.clear_caches()
 
 
 def xla_convolve(x, weight, stride, margin=None):

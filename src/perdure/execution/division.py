@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
-from perdure.core import AnyArray
+from perdure.core import AnyArray, Learner
 from perdure.machine.cores import usable_cpus
 
 Axes = tuple[Any, ...]
@@ -36,6 +36,19 @@ def faster_side_by_side(networks: PyTree) -> bool:
         networks: what answers, leaves (seeds, ...); arrays of four axes for each seed are taken for filters.
     """
     return jax.default_backend() != "cpu" or not any(leaf.ndim > 4 for leaf in jax.tree.leaves(networks))
+
+
+def learns_faster_side_by_side(learner: Learner[Any], state: PyTree) -> bool:
+    """Tell whether a device learns several seeds from examples faster side by side than one after another.
+
+    On several cores the rows of a network of convolutions are divided among them, and more rows are divided better. On
+    one core ER on Omniglot takes 20 ms an example and seed with five seeds side by side, 12 ms one after another.
+
+    Args:
+        learner: shared by the seeds.
+        state: of the learner, leaves (seeds, ...).
+    """
+    return learner.vectorized and (usable_cpus() > 1 or faster_side_by_side(learner.answering(state)))
 
 
 def by_axis(change: Callable[[Any], Any], axes: Any, arguments: Any) -> Any:

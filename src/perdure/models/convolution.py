@@ -8,8 +8,13 @@ by slices of a reshaped image instead of XLA's window halves the rest.
 
 from __future__ import annotations
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from perdure.machine.cores import usable_cpus
 
 
 def convolve(
@@ -26,8 +31,50 @@ def convolve(
         stride: distance between neighbouring output positions, in pixels.
         margin: width of the zeros put around the images; half the filters' side if None: at stride 1 the size stays.
     """
-    side = weight.shape[0]
-    return convolve_patches(unfold(x, side, stride, side // 2 if margin is None else margin), weight, stride)
+    side, n_filters = weight.shape[0], weight.shape[-1]
+    width = side // 2 if margin is None else margin
+    if stride == 1 and width < side and usable_cpus() == 1 and jax.default_backend() == "cpu":
+        return _convolve_on_one_core(x, weight.reshape(-1, n_filters), side, width)
+    return convolve_patches(unfold(x, side, stride, width), weight, stride)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve_on_one_core(
+    x: Float[Array, "*batch h w channels"], weight: Float[Array, "pixels filters"], side: int, margin: int
+) -> Float[Array, "*batch h2 w2 filters"]:
+    """Return images convolved at stride 1, with a derivative that is a convolution too.
+
+    The derivative with respect to an image is the convolution of the outputs' derivatives with the filters turned by
+    180°: one product with patches. What JAX derives instead, the derivative of the patches, is nine times as large
+    as the image and has to be added up pixel by pixel, which takes one core longer than all products together: five
+    seeds of ER on Omniglot learn 1.8 times as fast with this derivative. Several cores divide that addition among
+    them, but not the smaller loops of this derivative, and are faster without it.
+
+    Weights are a matrix, and their derivative is one contraction without a transposition: under `jax.vmap` over images
+    with the same weights XLA then makes one product of the products and their sum, in half the time.
+    """
+    patches = unfold(x, side, 1, margin)
+    return (patches.reshape(-1, patches.shape[-1]) @ weight).reshape(*patches.shape[:-1], -1)
+
+
+def _convolve_forwards(
+    x: Float[Array, "*batch h w channels"], weight: Float[Array, "pixels filters"], side: int, margin: int
+) -> tuple[Float[Array, "*batch h2 w2 filters"], tuple[Array, Array]]:
+    return _convolve_on_one_core(x, weight, side, margin), (x, weight)
+
+
+def _convolve_backwards(
+    side: int, margin: int, given: tuple[Array, Array], derivative: Float[Array, "*batch h2 w2 filters"]
+) -> tuple[Float[Array, "*batch h w channels"], Float[Array, "pixels filters"]]:
+    x, weight = given
+    n_filters = weight.shape[-1]
+    patches = unfold(x, side, 1, margin)
+    of_weight = jnp.tensordot(patches.reshape(-1, patches.shape[-1]), derivative.reshape(-1, n_filters), (0, 0))
+    turned = jnp.swapaxes(weight.reshape(side, side, -1, n_filters)[::-1, ::-1], 2, 3)
+    return convolve(derivative, turned, margin=side - 1 - margin), of_weight
+
+
+_convolve_on_one_core.defvjp(_convolve_forwards, _convolve_backwards)
 
 
 def unfold(

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from perdure.core import AnyArray, Example, Learner
 from perdure.execution.compilation import compiled
-from perdure.execution.division import Division, by_axis, seed_devices
+from perdure.execution.division import Division, by_axis, learns_faster_side_by_side, seed_devices
 from perdure.experiments.supervised.contract import check_contract
 from perdure.learners.head import Fitted, LinearHead, flat
 from perdure.metrics.alignment import gradient_alignment, gradient_cosine
@@ -202,7 +202,7 @@ class Advance:
         fixed = (learner, stream, keys, lengths)
         self._learner, self._stream, self._keys, self._lengths = division.spread(axes[:1] + axes[2:5], fixed)
         self.begin(progress)
-        alone = not learner.vectorized or division.n_seeds_each == 1
+        alone = division.n_seeds_each == 1 or not learns_faster_side_by_side(learner, progress.state)
         one = partial(advance_to_its_end, class_tasks=class_tasks)
         each = partial(_advance_each, one, axes) if alone else jax.vmap(one, axes)
         program = jax.jit(division.on_each(each, axes), donate_argnums=1)

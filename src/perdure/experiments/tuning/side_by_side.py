@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Float64, PRNGKeyArray, PyTree
 from perdure.core import Example, Info, Learner
 from perdure.execution.available import available_memory
 from perdure.execution.compilation import bytes_of, compiled, finite
+from perdure.execution.division import learns_faster_side_by_side
 from perdure.execution.parts import Advanced
 from perdure.experiments.supervised.program import (
     Evaluator,
@@ -114,7 +115,7 @@ def _learn(
     """Return the progress after the last example."""
     stream, keys = streams.stream, jax.vmap(named_keys)(jnp.asarray(streams.seeds))
     lengths = jnp.asarray(streams.lengths, jnp.int32)
-    of_all = _vectorized if learner.learner.vectorized else _one_by_one
+    of_all = _vectorized if learns_faster_side_by_side(learner.learner, progress.state.state) else _one_by_one
 
     def advance_all(
         progress: Progress, stream: Example, keys: Keys, lengths: Array, start: Array, stop: Array
