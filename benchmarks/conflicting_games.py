@@ -29,7 +29,16 @@ from perdure.rl.catalog import make_game
 PAGE = Path(__file__).parents[1] / "docs" / "continual-rl.md"
 GAMES = ("catcher-controls", "catcher-fruit", "catcher+flappy-bird")
 SEARCHED_SEEDS = range(100, 104)
-HEADERS = ("game", "agent", "memory", "learning rate", "score at the end", "backward transfer", "bytes", "CPU time")
+HEADERS = (
+    "game",
+    "agent",
+    "memory",
+    "learning rate",
+    "score at the end",
+    "backward transfer",
+    "bytes a seed",
+    "CPU time, all seeds",
+)
 
 
 class Contender(NamedTuple):

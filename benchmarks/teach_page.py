@@ -285,7 +285,7 @@ def measured(n_bytes: int, n_files: int, waits: Sequence[float], points: int, ve
         [
             "| | measured | wanted |",
             "| --- | ---: | ---: |",
-            f"| The page, all its {n_files} files, bytes | {n_bytes:,} | < 300,000 |",
+            f"| The page, its {n_files} requests together, bytes | {n_bytes:,} | < 300,000 |",
             f"| From the end of a stroke to the answer, median / longest of {len(waits)}, milliseconds "
             f"| {median(waits):.0f} / {max(waits):.0f} | ≤ 100 |",
             f"| Race: MER above online SGD on the zeros at the end, points | {points} | ≥ 15 |",

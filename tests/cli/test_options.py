@@ -41,6 +41,7 @@ def mistake(typed, tmp_path):
         ("run er digits-rotations --gamma 0.1", "er has no --gamma; mer, mer-algorithm-6, mer-algorithm-7 have"),
         ("run online digits-rotations --memory-size=5", "online has no --memory-size; "),
         ("tune er digits-rotations --batches-per-example 1", "er has no --batches-per-example; mer"),
+        ("tune er digits-rotations --memory-rule ring", "there is no option --memory-rule; did you mean"),
         ("rl train dqn catcher --gamma 1", "dqn has no --gamma; dqn-mer has"),
         ("run er digits-rotations --qiet", "there is no option --qiet; did you mean --quiet?"),
         ("run er digits-rotations --seed 3", "there is no option --seed; did you mean --seeds or --first-seed?"),

@@ -60,3 +60,9 @@ def test_usual_values_that_no_search_has_chosen_are_marked_as_such():
         "they are usual values; choose better: perdure tune icarl digits-split"
         in choose_learner("icarl", "digits-split", {}).notes[0]
     )
+
+
+@pytest.mark.parametrize("memory_size", ["200", 20.5, None])
+def test_a_memory_size_that_is_none_is_told(memory_size):
+    with pytest.raises(TypeError, match=r"memory_size = .* expected a"):
+        ER(memory_size=memory_size)

@@ -333,3 +333,8 @@ def test_a_scatter_is_exact_at_any_time(n):
         scatter = with_row(scatter, jnp.asarray(row))
     np.testing.assert_allclose(matrix(scatter), rows.T @ rows, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(matrix(with_rows(scatter, jnp.asarray(rows))), 2 * rows.T @ rows, rtol=1e-12, atol=1e-12)
+
+
+def test_a_kernel_has_a_length_scale():
+    with pytest.raises(ValueError, match=r"length_scale = 0.0, expected"):
+        RandomFourierRidge(length_scale=0.0)

@@ -131,3 +131,16 @@ def test_a_gaussian_has_the_gradient_of_its_scores():
         wide = jnp.asarray(x, jnp.float64)
         expected = (one(wide.at[0].add(step)) - one(wide.at[0].add(-step))) / 2e-5
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("head", [GaussianHead(1.0, 0.0), GaussianHead(1.0, 1.0, predictive=False)])
+def test_a_feature_that_is_always_zero_does_no_harm(head):
+    x, y = data()
+    with_zeros = np.column_stack([x, np.zeros(len(x))])
+    found, expected = (relative(head.scores(learned(head, its, y), jnp.asarray(its))) for its in (with_zeros, x))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_mode_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"prior_shape = 0.0 and predictive is False, .* give a prior_shape above 0"):
+        GaussianHead(0.0, 1.0, predictive=False)

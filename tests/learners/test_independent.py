@@ -118,3 +118,13 @@ def test_without_stream_info_it_says_what_to_do():
         ValueError, match=r"Independent does not know its stream.*stream_info=perdure\.learn\.StreamInfo"
     ):
         start_of(Independent(0.1))
+
+
+def test_a_task_that_comes_again_goes_on_with_its_own_network():
+    learner = Independent(learning_rate=0.1, stream_info=STREAM_INFO)
+    before = after(learner, start_of(learner), [0, 0, 1])
+    again = observe(learner, before, example(7, 0))
+    online = Online(learning_rate=0.1)
+    expected, _ = online.observe(online.init(of_task(before, 0), example(7, 0), KEY), example(7, 0), KEY)
+    for one, other in zip(jax.tree.leaves(of_task(again, 0)), jax.tree.leaves(expected.model), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)

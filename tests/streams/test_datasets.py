@@ -13,7 +13,7 @@ from perdure.core import PerdureWarning
 from perdure.experiments.supervised.spec import describe_benchmark
 from perdure.storage.reading import ContentError
 from perdure.streams.benchmark import checksum
-from perdure.streams.datasets import from_avalanche, from_dataset
+from perdure.streams.datasets import from_avalanche, from_dataset, from_table
 from perdure.streams.kinds import examples_of
 
 RNG = np.random.default_rng(0)
@@ -148,9 +148,9 @@ def test_pictures_of_hugging_face():
 
 
 def test_options_are_those_of_every_split():
-    recipe = from_dataset((X, Y), tasks=2, examples_per_task=4, classes_per_task=1, scenario="task", task_order=[1, 0])
+    recipe = from_dataset((X, Y), tasks=2, examples_per_task=4, classes_per_task=2, scenario="task", task_order=[1, 0])
     made = recipe(0)
-    assert made.class_tasks == (1, 0)
+    assert made.class_tasks == (1, 1, 0, 0)
     assert made.task_ends.tolist() == [4, 8]
     assert len(made.test) == 0  # no test examples were given
     with pytest.raises(ValueError, match="scenario is 'best'"):
@@ -310,3 +310,43 @@ def test_tests_in_the_same_archive_are_used_unless_others_are_given(names, tmp_p
     np.savez(tmp_path / "others.npz", **{x: X[:12], y: Y[:12]})
     other = from_dataset(tmp_path / "it.npz", tmp_path / "others.npz", **named)
     assert checksum(other(0)) == checksum(from_dataset((X, Y), (X[:12], Y[:12]), name="four")(0))
+
+
+def table(folder, name, *rows):
+    """Write a table with the columns v, y and part."""
+    (folder / name).write_text("\n".join(["v,y,part", *rows, ""]))
+    return folder / name
+
+
+ROWS = [f"{n},{('cat', 'dog')[n % 2]},{'ab'[n // 4]}" for n in range(8)]
+
+
+@pytest.mark.parametrize("where", ["train", "test"])
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("9,cat,", r"part\[8\] is missing, expected the task of each example"),
+        ("9,,a", r"y\[8\] is None, expected the label of a class, a text"),
+    ],
+)
+def test_a_missing_task_or_label_of_a_table_is_named(where, row, message, tmp_path):
+    rows = {"train": ROWS, "test": ROWS, where: [*ROWS, row]}
+    files = [table(tmp_path, f"{name}.csv", *its) for name, its in rows.items()]
+    with pytest.raises(ValueError, match=f"{where}.{message}"):
+        from_table(*files, task="part")
+
+
+def test_labels_that_are_texts_in_the_tests_only_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"test.y begins with '0', but the labels for training with 0, expected texts"):
+        from_dataset((X, Y), (X, Y.astype(str)))
+    numbers = [row.replace("cat", "1").replace("dog", "2") for row in ROWS]
+    files = [table(tmp_path, "train.csv", *ROWS), table(tmp_path, "test.csv", *numbers)]
+    with pytest.raises(ValueError, match=r"y of .*test.csv begins with 1.*, but the labels for training with 'cat'"):
+        from_table(*files, task="part")
+
+
+def test_tables_of_hugging_face_without_rows_or_inputs_are_refused():
+    with pytest.raises(ValueError, match="train is empty, expected at least one example"):
+        from_dataset(HuggingFace(x=[], label=[]))
+    with pytest.raises(ValueError, match="train has no column but that of the labels, expected inputs"):
+        from_dataset(HuggingFace(label=[0, 1]))

@@ -136,6 +136,8 @@ def test_validation_of_shuffled_classes_uses_training_examples_only():
         ({"tests": "some"}, ValueError, "tests is 'some', expected one of 'task', 'all', 'none'"),
         ({"classes_per_task": 0}, ValueError, "classes_per_task is 0, expected a whole number ≥ 1"),
         ({"classes_per_task": 2.5}, TypeError, "classes_per_task is 2.5, expected a whole number ≥ 1"),
+        ({"classes_per_task": 1, "scenario": "domain"}, ValueError, "each task then has one answer, always right"),
+        ({"classes_per_task": 1, "scenario": "task"}, ValueError, "choose classes_per_task=2 or more, or scenario="),
         ({"rounds": 0}, ValueError, "rounds is 0, expected"),
         ({"blur": 1.5}, ValueError, "blur is 1.5, expected a number from 0 to 1"),
         ({"disjoint_share": -0.1}, ValueError, "disjoint_share is -0.1, expected a number from 0 to 1"),

@@ -160,6 +160,7 @@ class TestBenchmark:
         ("options", "message"),
         [
             ({"examples_per_task": 13}, "examples per task is 13, expected 1 to 12"),
+            ({"examples_per_task": 0}, "examples per task is 0, expected 1 to 12"),
             ({"tasks": 4}, "number of tasks is 4, expected 1 to 3"),
             ({"tasks": 0}, "number of tasks is 0, expected 1 to 3"),
             ({"task_order": [0]}, r"task_order is \[0\], expected each of the 3"),

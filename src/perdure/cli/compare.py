@@ -18,6 +18,7 @@ from perdure.cli.console import (
     EvaluateEvery,
     EvaluateOn,
     ExamplesPerTask,
+    FileFeatures,
     FileLabel,
     FileTask,
     FileTest,
@@ -63,6 +64,7 @@ def compare(
     hidden: Hidden = None,
     label: FileLabel = None,
     task: FileTask = None,
+    features: FileFeatures = None,
     test: FileTest = None,
     *,
     split: dict[str, Any],
@@ -109,7 +111,7 @@ def compare(
 
     names, where = _names(methods, benchmark)
     options = {"tasks": tasks, "examples_per_task": examples_per_task, "degrees": degrees, **split}
-    table = Typed(label=label, task=task, test=test)
+    table = Typed(label=label, task=task, features=features, test=test)
     recipe = benchmark_of(where, {option: it for option, it in options.items() if it is not None}, data_dir, table)
     chosen = choose_methods(
         names or METHODS,
@@ -119,6 +121,7 @@ def compare(
         preset_file=preset,
         lenient=names is None,
         typed=where,
+        of_file=table.of_file,
     )
     for remark in chosen.notes:
         note(remark)

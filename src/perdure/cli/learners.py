@@ -73,7 +73,7 @@ def commands_of(
         record = named_class(entries, kind, name)
         lines = example_lines.get(name) or [line.replace("NAME", name) for line in example_lines[""]]
         made = _with_hyperparameters(name, record, action, lines, several=several)
-        made.elsewhere = lambda option: _who_has(entries, kind, option)
+        made.elsewhere = lambda option: _who_has(entries, kind, option, several=several)
         return made
 
     return {name: LazyCommand(entry.summary, lambda name=name: load(name)) for name, entry in entries.items()}
@@ -113,11 +113,10 @@ def _option(text: str, several: bool) -> Any:
     )
 
 
-def _who_has(entries: Mapping[str, Entry], kind: str, option: str) -> list[str]:
-    """Return the names in a catalogue whose classes declare the hyper-parameter that an option sets."""
-    from perdure.learners.hyperparameters import hyperparameters
+def _who_has(entries: Mapping[str, Entry], kind: str, option: str, *, several: bool) -> list[str]:
+    """Return the names in a catalogue whose commands have the option of a hyper-parameter."""
+    from perdure.learners.hyperparameters import hyperparameters, numeric_hyperparameters
 
+    known = numeric_hyperparameters if several else hyperparameters
     wanted = option.removeprefix("--").replace("-", "_")
-    return [
-        name for name in entries if any(it.name == wanted for it in hyperparameters(named_class(entries, kind, name)))
-    ]
+    return [name for name in entries if any(it.name == wanted for it in known(named_class(entries, kind, name)))]

@@ -141,7 +141,12 @@ def _run(
         optimizer=optimizer,
     )
     learner, notes, defaults = choose_learner(
-        learner_name, recipe.name, given, preset, options=getattr(recipe, "options", {}), typed=benchmark or ""
+        learner_name,
+        recipe.name,
+        given,
+        preset,
+        options={**getattr(recipe, "options", {}), **table.of_file},
+        typed=benchmark or str(data_file),
     )
     for remark in notes:
         note(remark)
@@ -202,13 +207,12 @@ def _recipe(
     benchmark: str | None, data_file: Path | None, options: dict[str, Any], data_dir: Path | None, table: Any
 ) -> Any:
     """Return what makes the benchmark of a seed."""
-    from perdure.experiments.supervised.typed import benchmark_of, benchmarks_in_words
-    from perdure.streams.torch_file import DataFileRecipe
+    from perdure.experiments.supervised.typed import benchmark_of, benchmarks_in_words, data_file_of
 
     if benchmark is not None and data_file is not None:
         raise ValueError(f"give a benchmark or --data-file, not both: {benchmark} and {data_file} were given")
     if data_file is not None:
-        return DataFileRecipe(data_file, options)
+        return data_file_of(data_file, options, table)
     return benchmark_of(required(benchmark, "benchmark", benchmarks_in_words()), options, data_dir, table)
 
 

@@ -39,8 +39,9 @@ class Batches(eqx.Module):
     By default batches know nothing of tasks and cross from one to the next. Batches `within_task` do not: the first
     example of another task has those learned that still wait, as a short batch, and begins a new one.
 
-    All seeds side by side complete their batches at the same example, so that what a batch costs is not paid at each
-    example (`perdure.updates.branches.where_needed`).
+    Seeds side by side complete their batches at the same example, so that what a batch costs is not paid at each
+    example (`perdure.updates.branches.where_needed`); only `within_task`, with tasks of different lengths, they may
+    not.
     """
 
     size: int = eqx.field(static=True)

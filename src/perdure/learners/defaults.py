@@ -6,6 +6,7 @@ import dataclasses
 import weakref
 from collections.abc import Mapping
 from functools import wraps
+from numbers import Integral
 from typing import Any, NamedTuple, TypeVar
 
 from perdure.learners.catalog import CATALOG
@@ -64,7 +65,8 @@ def _taken(cls: type, given: Mapping[str, Any]) -> Taken:
     if all(it in given for it in required_and_known(cls)[0]):
         return Taken(None, {})
     name, memory_size = name_of_class(CATALOG, cls), given.get("memory_size")
-    preset = None if name is None else find_default(name, memory_size)
+    size = int(memory_size) if isinstance(memory_size, Integral) else None  # what is none is refused later
+    preset = None if name is None else find_default(name, size)
     if preset is None:
         return Taken(None, {})
     chosen_for = preset.benchmark if preset.tuned else None

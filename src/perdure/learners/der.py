@@ -31,7 +31,9 @@ class Remembered(NamedTuple):
 class DarkReplay(BatchReplayLearner[ReplayState]):
     """Replay of stored outputs, and maybe of labels: one batch of memories for each term of the loss.
 
-    As in the released code the difference of outputs is a mean over them, and stored outputs stay as they are.
+    As in the released code the difference of outputs is a mean over them, and stored outputs stay as they are. A
+    network with batch normalization sees arriving examples and memories as one batch; the released code passes them
+    apart.
     """
 
     alpha: Rate = rate("weight α of keeping the outputs stored with the memories")

@@ -50,7 +50,9 @@ class RandomFourierRidge(LinearHead[FourierState]):
     vectorized: ClassVar[bool] = False
 
     frequencies: int = integer("random frequencies; each makes two features, a cosine and a sine", default=500)
-    length_scale: Rate = rate("length scale ℓ of the kernel, in square roots of the number of inputs", default=0.4)
+    length_scale: Rate = rate(
+        "length scale ℓ of the kernel, in square roots of the number of inputs", default=0.4, minimum=1e-6
+    )
     penalty: Rate = rate("penalty λ of the weights, in mean variances of a feature", default=0.03)
     forgetting: Rate = rate("part of its weight that an example loses with each one after it", 0.0, maximum=0.5)
     stream_info: StreamInfo | None = stream_info_field()

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.scipy.special import gammaln
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
@@ -57,6 +59,15 @@ class GaussianHead(Head[Normals]):
 
     def __check_init__(self) -> None:
         check_hyperparameters(self)
+        if (
+            not self.predictive
+            and not isinstance(self.prior_shape, Tracer)
+            and np.any(np.asarray(self.prior_shape) == 0)
+        ):
+            raise ValueError(
+                "prior_shape = 0.0 and predictive is False, but the posterior of a class with one example has no mode "
+                "then; give a prior_shape above 0, or leave out predictive=False"
+            )
 
     def start(self, n_features: int, n_outputs: int, dtype: DTypeLike, key: PRNGKeyArray) -> Normals:
         """Return the state before the first example."""
@@ -85,7 +96,9 @@ class GaussianHead(Head[Normals]):
         (mean, counts), squares = state
         n = jnp.maximum(counts, 1).astype(x.dtype)[:, None]
         shape, rate = self.prior_shape + n / 2, self.prior_rate + squares / 2
-        used = jnp.any((mean != 0) | (squares > 0), axis=0).astype(x.dtype)
+        used = jnp.any((mean != 0) | (squares > 0), axis=0)
+        rate = jnp.where(used, rate, 1)  # what is left out must be a number, if of no meaning
+        used = used.astype(x.dtype)
         centre = centre_of(mean, counts)[None]  # what lies far from zero would lose its digits
         scored = (_predictive if self.predictive else _mode)(mean - centre, n, shape, rate, used, x - centre)
         return if_seen(scored, counts)

@@ -37,9 +37,9 @@ class Hyperparameter(NamedTuple):
     """The values of a choice; none of other hyper-parameters."""
 
 
-def rate(help: str, default: Any = dataclasses.MISSING, maximum: float = math.inf) -> Any:
-    """Declare a float hyper-parameter, finite and from 0 to a maximum, if it has one."""
-    return declared(float, help, minimum=0.0, maximum=maximum, default=default)
+def rate(help: str, default: Any = dataclasses.MISSING, maximum: float = math.inf, *, minimum: float = 0.0) -> Any:
+    """Declare a float hyper-parameter, finite and from a minimum to a maximum, if it has one."""
+    return declared(float, help, minimum=minimum, maximum=maximum, default=default)
 
 
 def integer(help: str, default: Any = dataclasses.MISSING, minimum: int = 1) -> Any:

@@ -141,7 +141,8 @@ class ICaRL(Learner[ICaRLState]):
         if task_sizes is None:
             raise ValueError(
                 "iCaRL must know when a task ends, but the streams of the seeds have tasks of different lengths; run "
-                "the seeds one by one, or give each task the same number of examples (examples_per_task)"
+                "the seeds one by one, or give each task the same number of examples (examples_per_task, and no "
+                "imbalance)"
             )
         return task_sizes
 

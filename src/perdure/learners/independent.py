@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from perdure.core import Example, Info, Learner, Rate, StreamInfo
 from perdure.learners.defaults import with_defaults
@@ -31,6 +31,8 @@ class IndependentState(NamedTuple):
     """The networks of all tasks, leaves (tasks, ...)."""
     task: Int[Array, ""]
     """The task learned last, −1 before the first example."""
+    seen: Bool[Array, " tasks"]
+    """Which tasks have been learned: their networks go on from where they are."""
 
 
 @with_defaults
@@ -64,18 +66,20 @@ class Independent(Learner[IndependentState]):
             )
         n_tasks = known_stream_info(self).n_tasks
         models = [model.narrowed(n_tasks, task_key) for task_key in jax.random.split(key, n_tasks)]
-        return IndependentState(jax.tree.map(lambda *leaves: jnp.stack(leaves), *models), jnp.array(-1, jnp.int32))
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+        return IndependentState(stacked, jnp.array(-1, jnp.int32), jnp.zeros(n_tasks, bool))
 
     def observe(self, state: IndependentState, example: Example, key: PRNGKeyArray) -> tuple[IndependentState, Info]:
         """Take one step of SGD with the network of the example's task."""
         task = jnp.asarray(example.task, jnp.int32)
-        start = jnp.where(self.from_previous & (state.task >= 0), state.task, task)
+        goes_on = state.seen[task] | (state.task < 0)
+        start = jnp.where(self.from_previous & ~goes_on, state.task, task)
         loss = or_cross_entropy(self.loss)
         gradient = example_gradient(network(state.model, start), example.x, example.y, loss)
         after = sgd_step(gradient.model, gradient.grads, self.learning_rate)
         models = jax.tree.map(lambda all_tasks, one: all_tasks.at[task].set(one), state.model, after)
         info = Info(gradient.loss, predict_one(network(state.model, task), example.x))
-        return IndependentState(models, task), info
+        return IndependentState(models, task, state.seen.at[task].set(True)), info
 
     def answering(self, state: IndependentState) -> PyTree:
         """Return the networks of all tasks, leaves (tasks, ...)."""

@@ -68,6 +68,7 @@ class MultiTimescaleMER(Learner[MultiTimescaleState]):
       replays since the example came.
 
     It needs no task numbers. For numbers the answer is the mean of outputs, and the stored answer a second target.
+    Where a stream masks the outputs of other tasks, answers are nevertheless compared over all outputs.
 
     Averages of weights that answer: Soutif-Cormerais, Carta & van de Weijer (2023, arXiv 2306.16817) and, at two time
     scales, Arani, Sarfraz & Zonooz (2022, arXiv 2201.12604). Stored answers: Buzzega et al. (2020, arXiv 2004.07211).

@@ -139,8 +139,8 @@ def _look_ahead(records: Sequence[RunRecord], quick: bool) -> list[Block]:
     )
     if not quick:
         text += (
-            f" Published: means over five runs ({_SOURCE_OF_LOOK_AHEAD}). Those marked as remembered were written down "
-            "from memory and have not been held against the paper; a verdict on them is one on the memory, too. A "
+            f" Published: means over five runs ({_SOURCE_OF_LOOK_AHEAD}). Those marked as remembered have not been "
+            "checked against the paper yet, so that their verdicts are provisional. A "
             f"figure is reached if it lies above the published mean or at most {TOLERANCE} points below it."
         )
     blocks: list[Block] = [Heading(2, "Retained accuracy (%)"), Paragraph(text), Paragraph(_KEPT)]

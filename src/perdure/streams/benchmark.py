@@ -104,6 +104,8 @@ class Benchmark:
         if isinstance(self.test, list | tuple):
             made = {id(it): _array_pair(f"test[{task}]", it) for task, it in reversed([*enumerate(self.test)])}
             object.__setattr__(self, "test", [made[id(it)] for it in self.test])
+        if self.class_tasks is not None:
+            object.__setattr__(self, "class_tasks", tuple(np.asarray(self.class_tasks).tolist()))
         validate(self)
 
     @property

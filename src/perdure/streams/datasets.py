@@ -79,7 +79,8 @@ def from_dataset(
         name: of the benchmark, for reports.
         label: column, or array of a `.npz` file, of the classes; None for "y" in a file, and elsewhere for "label", "y"
             or another usual name.
-        features: column, or array of a `.npz` file, of the inputs; None for the only one, or for all numeric columns.
+        features: column, or array of a `.npz` file, of the inputs; None for the only one, or for all other columns,
+            which must be numbers.
         tasks: number of tasks, the first n; all if None.
         examples_per_task: training examples of each task; all that there are if None.
         task_order: at position i of the stream, which task to show there; in order if None.
@@ -101,6 +102,7 @@ def from_dataset(
     held_out = None if test is None else examples_of("test", test, **names)
     for where, labels in (("train.y", y), *(() if held_out is None else (("test.y", held_out[1]),))):
         _refuse_objects(where, labels)
+        _refuse_other_kind(where, labels, y)
     _refuse_numbers("train.y", y)
     classes = np.unique(y)
     if len(classes) == 1:
@@ -153,11 +155,12 @@ def from_table(
             `test_x`, `test_y` and, if it is there, `test_` with the name of `task` of a `.npz` file, or for no tests.
         label: column, or array of a `.npz` file, of the labels; None for "y".
         task: column, or array, of the tasks.
-        features: column, or array, of the inputs; None for all other columns, which must be numbers.
+        features: column, or array, of the inputs; None for all other columns, which must be numbers, for the only
+            column of vectors of a `.parquet` file, or for `x` of a `.npz` file.
         name: of the benchmark, for reports; None for that of the file.
 
     Raises:
-        ValueError: if the tests have other tasks or classes than the training examples.
+        ValueError: if the tests have other tasks or classes than the training examples, or a label or task is missing.
         DataError: if a file cannot be read or holds something else.
     """
     parts = _by_task("train", Path(train), label, task, features)
@@ -167,6 +170,9 @@ def from_table(
             f"task {next(iter(other))!r} is in only one of {train} and {test or 'the tests in it'}, expected the same "
             "tasks in both; leave out the examples, or the tasks of the tests if they are for all tasks"
         )
+    first, *others = (y for part in (parts, tests or {}) for _, y in part.values())
+    for other in others:
+        _refuse_other_kind(f"{label or 'y'} of {test or train}", other, first)
     _number_labels(parts, tests)
     held_out = None if tests is None else [tests[None if None in tests else it] for it in parts]
     return from_arrays(list(parts.values()), held_out, name=name or Path(train).stem)
@@ -190,11 +196,13 @@ def _by_task(
     """Return inputs and labels by task in the order of their first example; by None if there are no tasks."""
     read = read_embeddings(path, features, label or "y", task)
     x, y = as_array(f"{where}.x", read.x), np.asarray(read.y)
+    _refuse_objects(f"{where}.y", y)
     if x.dtype != np.uint8 and x.dtype.kind in "iub":
         x = x.astype(np.float32)
     if read.task is None:
         return {None: (x, y)}
     of_task = np.asarray(read.task)
+    _refuse_missing_tasks(f"{where}.{task}", of_task)
     return {it: (x[of_task == it], y[of_task == it]) for it in dict.fromkeys(of_task.tolist())}
 
 
@@ -281,6 +289,35 @@ def _refuse_objects(where: str, y: np.ndarray) -> None:
             kind = "a text, as the first label is" if is_text else "a text or a number"
             raise ValueError(
                 f"{where}[{n}] is {it!r}, expected the label of a class, {kind}; give it one, or drop the example"
+            )
+
+
+def _refuse_other_kind(where: str, y: np.ndarray, train_y: np.ndarray) -> None:
+    """Refuse labels that are texts where those of training are numbers, or the other way round.
+
+    Raises:
+        ValueError: showing the first of both.
+    """
+    if not (y.size and train_y.size):
+        return
+    first, first_train = y.flat[:1].tolist()[0], train_y.flat[:1].tolist()[0]
+    if isinstance(first, str) != isinstance(first_train, str):
+        raise ValueError(
+            f"{where} begins with {first!r}, but the labels for training with {first_train!r}, expected texts in both "
+            "or numbers in both; write them alike"
+        )
+
+
+def _refuse_missing_tasks(where: str, of_task: np.ndarray) -> None:
+    """Refuse examples that do not tell their task.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    for n, it in enumerate(of_task.tolist()):
+        if it is None or it != it:
+            raise ValueError(
+                f"{where}[{n}] is missing, expected the task of each example; give it one, or drop the example"
             )
 
 

@@ -157,6 +157,10 @@ def items_of(where: str, data: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _stacked(where: str, columns: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     """Return the inputs of examples, (n, ...); several columns of numbers lie side by side."""
+    if not columns:
+        raise ValueError(f"{where} has no column but that of the labels, expected inputs; add a column of them")
+    if not len(columns[0]):
+        raise ValueError(f"{where} is empty, expected at least one example; add some or leave it out")
     for column in columns:
         for n, it in enumerate(column):
             if it.shape != column[0].shape:

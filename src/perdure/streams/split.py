@@ -58,6 +58,11 @@ class Split:
                 f"scenario is 'task', in which outputs of other tasks are masked, but {why} hides tasks, so that "
                 f"nobody knows which; choose scenario='class', or leave out {why}"
             )
+        if self.classes_per_task == 1 and self.scenario != "class":
+            raise ValueError(
+                f"classes_per_task is 1 and scenario is {self.scenario!r}, in which each task then has one answer, "
+                "always right; choose classes_per_task=2 or more, or scenario='class'"
+            )
         if self.scenario == "task" and self.rounds > 1:
             raise ValueError(
                 f"scenario is 'task' and rounds is {self.rounds}, but a class whose outputs are masked elsewhere "

@@ -114,7 +114,8 @@ def file_benchmark(
     parts = []
     for task in order:
         x, y = train[task]
-        subset = draw_subset(named_rng(seed, f"subsets/{task}"), len(y), examples_per_task or len(y))
+        n_shown = len(y) if examples_per_task is None else examples_per_task
+        subset = draw_subset(named_rng(seed, f"subsets/{task}"), len(y), n_shown)
         parts.append(LabelledSet(x[subset], y[subset]))
     tests = [test[task] for task in order]
     classes = class_ranges(path, n_tasks)

@@ -22,6 +22,7 @@ from perdure.records.methods import MethodsRecord
 from perdure.report.comparison import save_comparison
 from perdure.storage.lock import FolderInUseError, FolderLock
 from perdure.streams.catalog import BenchmarkRecipe
+from perdure.streams.datasets import from_table
 
 DIGITS = BenchmarkRecipe("digits-rotations")
 SHORT = BenchmarkRecipe("digits-rotations", {"tasks": 2, "examples_per_task": 20})
@@ -250,3 +251,18 @@ def test_a_stream_that_cannot_be_made_is_told_once_and_leaves_nothing(here, tmp_
     with pytest.raises(ValueError, match=r"^rounds is 30, but a task has 20 examples"):
         compare(comparison([Online(0.1), SMALL_ER], few, seeds=1), tmp_path / "it", command="typed", progress=False)
     assert not (tmp_path / "it").exists()
+
+
+def test_a_stream_that_is_finished_tells_whether_it_hides_tasks():
+    chosen = choose_methods(["er", "ewc"], SHORT(0), given={"er": {"memory_size": 10}})
+    assert chosen.names == ["er", "ewc"]
+    with pytest.raises(ValueError, match=r"ewc needs task numbers, which .* hides"):
+        choose_methods(["ewc"], dataclasses.replace(SHORT(0), hides_tasks=True))
+
+
+def test_the_search_proposed_names_the_columns_of_a_file(tmp_path):
+    (tmp_path / "data.csv").write_text("v,kind,part\n" + "".join(f"{n},{n % 2},{n // 10}\n" for n in range(20)))
+    benchmark = from_table(tmp_path / "data.csv", label="kind", task="part")
+    of_file = {"label": "kind", "task": "part"}
+    chosen = choose_methods(["er"], benchmark, typed="data.csv", of_file=of_file)
+    assert "perdure tune er data.csv --label kind --task part --learning-rate" in chosen.notes[0]

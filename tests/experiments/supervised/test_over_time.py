@@ -122,6 +122,14 @@ def test_regression_is_measured_by_r2(quick_run):
     np.testing.assert_array_equal(result.over_time.accuracy[0, -1], result.accuracy[0, -1])
 
 
+def test_targets_drawn_for_r2_must_differ(quick_run):
+    x, y = np.arange(60, dtype=np.float32).reshape(20, 3) / 60, np.linspace(0, 1, 20, dtype=np.float32)[:, None]
+    with pytest.raises(
+        ValueError, match=r"evaluate_on = 1, but the targets drawn for task 0 and seed 0 are all the same"
+    ):
+        quick_run(Online(learning_rate=0.01), from_arrays([(x, y)], [(x, y)]), evaluate_every=10, evaluate_on=1)
+
+
 @pytest.mark.parametrize("position", [40, 30])
 def test_a_run_broken_off_has_the_same_evaluations(to_disk, power_cut_at, watched, position, tmp_path):
     power_cut_at(position, lambda: to_disk(evaluate_every=20))

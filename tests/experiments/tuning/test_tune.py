@@ -23,6 +23,7 @@ from perdure.records.tuning import LogUniform, TuningRecord
 from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import PixelMapSets
 from perdure.streams.catalog import BENCHMARKS, BenchmarkRecipe, Entry
+from perdure.streams.own import OwnRecipe
 from perdure.streams.tasks import REPORTED_SEEDS
 from perdure.updates.gradient import example_gradient, predict_batch, predict_one, sgd_step
 from perdure.updates.losses import cross_entropy
@@ -359,3 +360,44 @@ def test_heads_whose_states_have_empty_parts_are_tuned(learner):
     result = tuning.tune(learner, RECIPE, {"penalty": [0.001, 0.1]}, seeds=1, progress=False)
     assert len(result.trials) == 2
     assert result.best.score.mean > 0.3
+
+
+def test_validation_streams_must_have_tests(monkeypatch):
+    monkeypatch.delattr(tuning, "score_side_by_side")
+
+    def untested(seed, *, validation=False):
+        return from_arrays([(np.zeros((4, 2), np.float32), np.arange(4) % 2)], None, name="untested")
+
+    with pytest.raises(ValueError, match=r"untested has no test sets, .* give it a test set for each task"):
+        tune_unchecked("online", OwnRecipe(untested, "untested", {}), {"learning_rate": [0.1, 0.2]}, progress=False)
+
+
+class Repeated(Learner[SignState]):
+    """Takes the same step several times: a learner without a rate."""
+
+    needs_task: ClassVar[bool] = False
+
+    times: int = 1
+
+    def init(self, model, example, key):
+        return SignState(model)
+
+    def observe(self, state, example, key):
+        model, info = state.model, None
+        for _ in range(self.times):
+            gradient = example_gradient(model, example.x, example.y, cross_entropy)
+            info = Info(gradient.loss, predict_one(model, example.x))
+            model = sgd_step(gradient.model, gradient.grads, 0.05)
+        return SignState(model), info
+
+    def answering(self, state):
+        return state.model
+
+    def predict(self, state, x, task):
+        return predict_batch(state.model, x)
+
+
+def test_a_learner_without_rates_is_searched(quick_tune):
+    recipe = BenchmarkRecipe("digits-rotations", {"tasks": 1, "examples_per_task": 20})
+    result = quick_tune(Repeated, recipe, {"times": [1, 3]}, seeds=2)
+    assert sorted(it["times"] for it in values_of(result)) == [1, 3]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -77,6 +77,7 @@ def choose_methods(
     preset_file: Path | None = None,
     lenient: bool = False,
     typed: str | None = None,
+    of_file: Mapping[str, str] = MappingProxyType({}),
 ) -> Chosen:
     """Return the methods with the hyper-parameters given and, for the others, those of their presets.
 
@@ -89,6 +90,7 @@ def choose_methods(
         lenient: leave out learners without a preset, and those that need task numbers which the stream hides, and tell
             so in a note.
         typed: how the benchmark is typed, where that is not its name.
+        of_file: of a benchmark in a file, what names its columns and its file of tests.
 
     Raises:
         ValueError: if a learner is named twice or there is none of a name, a value is out of range, learners lack
@@ -101,6 +103,7 @@ def choose_methods(
         raise ValueError(f"values are given for {', '.join(unused)}, not among the methods: {', '.join(names)}")
     own = {} if preset_file is None else {(it.learner, it.benchmark) for it in read_presets(preset_file)}
     chosen = Chosen([], [], [], [])
+    hides_tasks = cache(partial(_hides_tasks, benchmark))
     needing: list[str] = []
     missing: dict[str, list[str]] = {}
     where = typed or benchmark.name
@@ -109,13 +112,13 @@ def choose_methods(
         if memory_size is not None and any(it.name == "memory_size" for it in hyperparameters(learner_class(name))):
             values.setdefault("memory_size", memory_size)
         file = preset_file if (name_typed(name), benchmark.name) in own else None
-        options = getattr(benchmark, "options", {})
+        options = {**getattr(benchmark, "options", {}), **of_file}
         try:
             choice: Choice = choose_learner(name, benchmark.name, values, file, options=options, typed=where)
         except MissingValuesError as error:
             missing[name] = error.missing
             continue
-        if choice.learner.needs_task and benchmark(0).hides_tasks:
+        if choice.learner.needs_task and hides_tasks():
             needing.append(name)
             continue
         chosen.learners.append(choice.learner)
@@ -135,6 +138,10 @@ def choose_methods(
     if needing:
         chosen.notes.append(f"left out, since {where} hides the task numbers that they need: {', '.join(needing)}")
     return chosen
+
+
+def _hides_tasks(benchmark: Any) -> bool:
+    return (benchmark if isinstance(benchmark, Benchmark) else benchmark(0)).hides_tasks
 
 
 def _without_values(missing: Mapping[str, Sequence[str]], benchmark: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from perdure.learners.defaults import Taken
 from perdure.learners.hyperparameters import hyperparameters
-from perdure.named import typed_option
+from perdure.named import typed_option, typed_options
+from perdure.streams.torch_file import FILE_DIGEST
 
 _TRIED = {float: (0.1, 0.3, 1.0, 3.0), int: (0.5, 1, 2)}
 """Multiples of a rate and of a count that a search may begin with."""
@@ -33,6 +36,19 @@ def note_of_defaults(cls: type, name: str, stream: str, taken: Taken, *, can_be_
     shown = ", ".join(f"{it} = {value:g}" for it, value in taken.hyperparameters.items())
     whence = "they are usual values" if taken.chosen_for is None else f"but for {taken.chosen_for}"
     return f"{shown} {'was' if len(taken.hyperparameters) == 1 else 'were'} not chosen for {stream}, {whence}; {remedy}"
+
+
+def stream_typed(benchmark: str, options: Mapping[str, Any]) -> str:
+    """Return a stream as it is typed after `perdure tune`: its name, and what of its options a search takes.
+
+    Args:
+        benchmark: as it is typed.
+        options: of the stream; of one in a file, also what names its columns and its file of tests.
+    """
+    taken = {name: it for name, it in options.items() if name not in ("task_order", "validation", FILE_DIGEST)}
+    if taken.get("tests") == "none":  # a search is decided by tests
+        del taken["tests"]
+    return shlex.join([benchmark, *typed_options(taken)])
 
 
 def _searched(cls: type, taken: Taken) -> tuple[str, list[str]] | None:

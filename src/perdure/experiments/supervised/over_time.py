@@ -42,7 +42,8 @@ class EvaluationOverTime:
         """Return what there is before the first evaluation.
 
         Raises:
-            ValueError: if there is nothing to evaluate on.
+            ValueError: if there is nothing to evaluate on, or targets drawn for it are all the same, so that R² is
+                undefined.
         """
         shape = (len(self.streams.seeds), len(self.positions))
         first = self.streams.first
@@ -51,6 +52,8 @@ class EvaluationOverTime:
                 f"evaluate_every = {self.sampling.every} is given, but {first.name} has no test sets; leave it out: "
                 "prequential accuracy is measured on every example as it comes"
             )
+        if first.regression and self.sampling.test_examples is not None:
+            self._check_varied()
         n_classes = 0 if first.regression else first.n_outputs
         return AccuracyOverTime(
             self.positions, np.full((*shape, len(first.test)), np.nan), np.full((*shape, n_classes), np.nan)
@@ -99,6 +102,15 @@ class EvaluationOverTime:
         if self.sampling.test_examples is None:
             return self.streams.benchmarks[seed].test[task]
         return self._samples[seed, task]
+
+    def _check_varied(self) -> None:
+        for (place, task), sample in self._samples.items():
+            if (sample.y == sample.y[:1]).all():
+                raise ValueError(
+                    f"evaluate_on = {self.sampling.test_examples}, but the targets drawn for task {task} and seed "
+                    f"{self.streams.seeds[place]} are all the same, and R² divides by their variance; give it more, or "
+                    "leave it out to test on all"
+                )
 
     @cached_property
     def _samples(self) -> dict[tuple[int, int], LabelledSet]:

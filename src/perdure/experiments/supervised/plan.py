@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,14 +13,14 @@ from perdure.core import Learner
 from perdure.execution.drive import Driving
 from perdure.execution.pool import Engine
 from perdure.experiments.supervised.apart import run_somewhere
-from perdure.experiments.supervised.defaults import note_of_defaults
+from perdure.experiments.supervised.defaults import note_of_defaults, stream_typed
 from perdure.experiments.supervised.result import Result
 from perdure.experiments.supervised.spec import RunSpec, run_spec
 from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of, name_typed, with_optimizer
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
 from perdure.learners.defaults import Taken
 from perdure.learners.hyperparameters import hyperparameters, required_and_known
-from perdure.named import typed_option, typed_options
+from perdure.named import typed_option
 from perdure.presets.file import read_presets
 from perdure.presets.learners import find_default, find_preset
 from perdure.records.errors import REPAIR, ResultsError
@@ -68,7 +67,7 @@ class MissingValuesError(TypeError):
             f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; "
             + (
                 remedy
-                or f"give them, or choose them: perdure tune {name} {_stream_typed(benchmark, options)} {searched}"
+                or f"give them, or choose them: perdure tune {name} {stream_typed(benchmark, options)} {searched}"
             )
         )
 
@@ -91,7 +90,7 @@ def choose_learner(
         benchmark: name of the benchmark that it will learn.
         given: hyper-parameters that were given.
         preset_file: whose presets to use; None for perdure's own.
-        options: of the benchmark.
+        options: of the benchmark; of one in a file, also what names its columns and its file of tests.
         typed: how the benchmark is typed, where that is not its name.
 
     Raises:
@@ -115,7 +114,7 @@ def choose_learner(
     defaults, notes = None, []
     if taken is not None and (own := {it: value for it, value in taken.hyperparameters.items() if it not in given}):
         defaults = Taken(taken.benchmark if taken.tuned else None, own)
-        notes.append(note_of_defaults(learner_class(name), name, _stream_typed(typed or benchmark, options), defaults))
+        notes.append(note_of_defaults(learner_class(name), name, stream_typed(typed or benchmark, options), defaults))
     if missing := [it for it in required if it not in values]:
         raise MissingValuesError(name, typed or benchmark, missing, options=options)
     if preset is not None and set(preset.hyperparameters) - set(given):
@@ -131,12 +130,6 @@ def choose_learner(
                 "stream requested; choose others with perdure tune"
             )
     return Choice(make_learner(name, **values), notes, defaults)
-
-
-def _stream_typed(benchmark: str, options: Mapping[str, Any]) -> str:
-    """Return a stream as it is typed after `perdure tune`: its name, and what of it a search may be given."""
-    known = {name: value for name, value in options.items() if name not in ("task_order", "validation")}
-    return shlex.join([benchmark, *typed_options(known)])
 
 
 def spec_of(record: RunRecord, data_dir: Path | None = None) -> RunSpec:

@@ -14,14 +14,14 @@ from perdure.execution.drive import Driving, drive
 from perdure.execution.loggers.observers import make_loggers
 from perdure.execution.progress import Watch, say
 from perdure.execution.warnings import warn
-from perdure.experiments.supervised.defaults import as_json, note_of_defaults
+from perdure.experiments.supervised.defaults import as_json, note_of_defaults, stream_typed
 from perdure.experiments.supervised.job import LearnerJob
 from perdure.experiments.supervised.result import Result, result_of, warn_of_no_gradients, write_record
 from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, run_spec
 from perdure.learners.catalog import learner_name
+from perdure.learners.gdumb import GDumb
 from perdure.machine.process import peak_memory
 from perdure.memory import BalancedBuffer
-from perdure.named import typed_options
 from perdure.records.folder import RunFolder, check_folder, own_folder
 from perdure.records.requested import DEFAULTS, REQUEST
 from perdure.storage.files import write_json
@@ -127,6 +127,7 @@ def run_of(spec: RunSpec, how: Driving, folder: Path | None, *, begin: Begin | N
     job = LearnerJob(spec)
     _warn_of_small_memory(job)
     _warn_of_masked_loss(job)
+    _warn_of_late_training(job)
     if folder is None:
         result = result_of(job, drive(job, how), from_record=False)
     else:
@@ -155,7 +156,7 @@ def _note(spec: RunSpec) -> str:
     assert spec.defaults is not None
     cls, name = type(spec.learner), learner_name(spec.learner)
     if isinstance(spec.benchmark, BenchmarkRecipe):
-        stream = shlex.join([spec.benchmark.name, *typed_options(spec.benchmark.options)])
+        stream = stream_typed(spec.benchmark.name, spec.benchmark.options)
         return note_of_defaults(cls, name, stream, spec.defaults)
     stream = getattr(spec.benchmark, "name", "this stream")
     return note_of_defaults(cls, name, stream, spec.defaults, can_be_typed=False)
@@ -179,6 +180,18 @@ def _warn_of_small_memory(job: LearnerJob) -> None:
             f"the memory of {learner_name(job.learner)} is balanced over classes, but its {min(sizes)} slots cannot "
             f"hold one example of each of {n_classes} classes; give it a memory_size of at least {n_classes}, better "
             "several times as many"
+        )
+
+
+def _warn_of_late_training(job: LearnerJob) -> None:
+    learner, first = job.learner, job.streams.first
+    if isinstance(learner, GDumb) and learner.retrain_every > first.task_ends[0]:
+        first_end, last_end = first.task_ends[0], first.task_ends[-1]
+        tests = "all tests are" if learner.retrain_every > last_end else f"the tests after {first_end:,} examples are"
+        warn(
+            f"gdumb trains after every {learner.retrain_every:,} examples, but the first task of {first.name} ends "
+            f"after {first_end:,} and the last after {last_end:,}: {tests} of a network that has not been trained; "
+            f"give retrain_every a divisor of {first_end:,}"
         )
 
 

@@ -21,6 +21,7 @@ from perdure.streams.torch_file import DataFileRecipe
 
 TABLES = (".csv", ".tsv", ".parquet", ".npz", ".ndjson", ".jsonl")
 """What the names of files end in that are read as a stream."""
+_OF_FILE = ("label", "task", "features", "test")
 _OPTIMIZERS = ("adam", "adamw", "rmsprop", "adagrad", "lion")
 
 
@@ -44,6 +45,12 @@ class Typed:
     """Column or array of the file's inputs."""
     test: str | None = None
     """File of the tests."""
+
+    @property
+    def of_file(self) -> dict[str, str]:
+        """What was typed of a stream in a file: the names of its columns, and its file of tests."""
+        parts = {name: getattr(self, name) for name in _OF_FILE}
+        return {name: it for name, it in parts.items() if it is not None}
 
     def to_json(self) -> dict[str, Any]:
         """Return what was typed, with the whole paths of files."""
@@ -97,12 +104,8 @@ def benchmark_of(
     """
     table = table or Typed()
     if _is_file(typed):
-        return _of_file(typed, options, table)
-    if given := [f"--{it}" for it in ("label", "task", "features", "test") if getattr(table, it) is not None]:
-        raise ValueError(
-            f"{', '.join(given)} is of a stream in a file, and {typed} is none; leave it out, or give a file in "
-            f"{', '.join(TABLES)}"
-        )
+        return data_file_of(Path(typed), options, table) if typed.endswith(".pt") else _of_table(typed, options, table)
+    _refuse_columns(typed, table)
     if typed in BENCHMARKS or typed in OTHER_NAMES or not own.is_own(typed, own.BENCHMARKS):
         return BenchmarkRecipe(typed, options, data_dir)
     found: Any = own.load_own(typed, own.BENCHMARKS)
@@ -121,6 +124,12 @@ def benchmark_of(
     _check_takes(typed, found, 1, "a seed, and returns a Benchmark; see docs/own-stream.md")
     make: Any = found
     return OwnRecipe(make, own.short_name(typed), options)
+
+
+def data_file_of(path: Path, options: Mapping[str, Any], table: Typed) -> DataFileRecipe:
+    """Return the stream in a `.pt` file, which has no columns to name; see `benchmark_of`."""
+    _refuse_columns(str(path), table)
+    return DataFileRecipe(path, options)
 
 
 def is_benchmark(typed: str) -> bool:
@@ -226,9 +235,17 @@ def _is_file(text: str) -> bool:
     return text.endswith((*TABLES, ".pt")) and ":" not in Path(text).name
 
 
-def _of_file(path: str, options: Mapping[str, Any], table: Typed) -> Any:
-    if path.endswith(".pt"):
-        return DataFileRecipe(Path(path), options)
+def _refuse_columns(typed: str, table: Typed) -> None:
+    """Refuse what names columns of a file, of a stream that has none."""
+    if table.of_file:
+        given = ", ".join(map(typed_option, table.of_file))
+        raise ValueError(
+            f"{given} is of a stream in a file with columns or arrays, and {typed} is none; leave it out, or give a "
+            f"file in {', '.join(TABLES)}"
+        )
+
+
+def _of_table(path: str, options: Mapping[str, Any], table: Typed) -> Any:
     if table.task is None:
         return from_dataset(
             path, table.test, name=Path(path).stem, label=table.label, features=table.features, **options

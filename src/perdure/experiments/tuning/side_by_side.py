@@ -78,7 +78,7 @@ def score_side_by_side(
             learners together with one seed; it may raise to end it all.
     """
     evaluator = Evaluator(SideBySide(learners[0]), streams.first.class_tasks)
-    first = jax.jit(_start(streams, make_model))(_stack(learners))
+    first = jax.jit(_start(streams, make_model, len(learners)))(_stack(learners))
     progress = _learn(streams, SideBySide(learners[0]), first, len(learners), advanced)
     losses = np.asarray(progress.log.loss).reshape(len(learners), *streams.is_real.shape)
     learned = (np.isfinite(losses) | ~streams.is_real).all(axis=2).ravel() & finite(progress.state)
@@ -88,11 +88,11 @@ def score_side_by_side(
 
 def learners_that_fit(streams: SeedStreams, learner: Learner[Any], make_model: MakeModel) -> int:
     """Return how many learners like this one may learn side by side in the memory available, at least 1."""
-    shapes = jax.eval_shape(_start(streams, make_model), _stack([learner]))
+    shapes = jax.eval_shape(_start(streams, make_model, 1), _stack([learner]))
     return max(1, int(_MEMORY_SHARE * available_memory() / bytes_of(shapes)))
 
 
-def _start(streams: SeedStreams, make_model: MakeModel) -> Callable[[Learner[Any]], Progress]:
+def _start(streams: SeedStreams, make_model: MakeModel, n_learners: int) -> Callable[[Learner[Any]], Progress]:
     """Return a function from learners, leaves (learners,), to their progress before the first example."""
     keys = jax.vmap(named_keys)(jnp.asarray(streams.seeds))
     n_outputs = streams.first.n_outputs
@@ -102,7 +102,9 @@ def _start(streams: SeedStreams, make_model: MakeModel) -> Callable[[Learner[Any
         state = Lane(learner, start_state(learner, make_model, example, n_outputs, keys))
         return Progress(state, Log(jnp.full(streams.length, jnp.nan)))
 
-    return lambda learners: _together(jax.vmap(jax.vmap(start, (None, 0)), (0, None))(learners, keys))
+    # The number is told, as learners without a rate have no leaves.
+    each = jax.vmap(jax.vmap(start, (None, 0)), (0, None), axis_size=n_learners)
+    return lambda learners: _together(each(learners, keys))
 
 
 def _stack(learners: Sequence[Learner[Any]]) -> Learner[Any]:

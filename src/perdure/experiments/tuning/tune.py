@@ -101,10 +101,16 @@ def tune_of(
         write_page: shows what is finished so far, after finished combinations and when all is stopped.
 
     Raises:
+        ValueError: if the validation streams have no test sets.
         PartsError: if a job of an engine fails.
     """
     config = {} if folder is None else spec.config  # before anything is computed, to refuse what it cannot hold
     streams = SeedStreams.of(spec.validation, spec.seeds)
+    if not len(streams.first.test):
+        raise ValueError(
+            f"{streams.first.name} has no test sets, but hyper-parameters are chosen by retained accuracy on those of "
+            "validation streams; give it a test set for each task, or one for all"
+        )
     if folder is None:
         tried = _try_missing(spec, streams, {}, None, progress)
     else:
