@@ -33,7 +33,10 @@ def test_values_are_read_by_their_kind():
             "digits-rotations is a benchmark and stands where the methods belong; give the methods first: perdure "
             "compare er,mer digits-rotations",
         ),
-        (["er", "digits-rotations", "--label", "y"], "--label is of a stream in a file, and digits-rotations is none"),
+        (
+            ["er", "digits-rotations", "--label", "y"],
+            "--label is of a stream in a file with columns or arrays, and digits-rotations",
+        ),
         (["er,absent.py:It", "digits-rotations"], "absent.py does not exist; give the path of your file"),
         (["er", "absent.py:make"], "absent.py does not exist; give the path of your file"),
         (["er", "absent.csv", "--task", "part"], "absent.csv"),

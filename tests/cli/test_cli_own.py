@@ -212,7 +212,10 @@ def test_tests_beside_the_training_examples_have_their_tasks(folder, with_tasks)
         ("online my_stream.py:made --learning-rate 0.1", "has no made; did you mean my_stream.py:make?"),
         ("online my_method.py:number --learning-rate 0.1", "is an int, expected a function of a seed that returns a"),
         ("online my_stream.py:make --learning-rate 0.1 --validation", "no option --validation, its options are tasks;"),
-        ("online my_stream.py:make --learning-rate 0.1 --label y", "--label is of a stream in a file, and my_stream"),
+        (
+            "online my_stream.py:make --learning-rate 0.1 --label y",
+            "--label is of a stream in a file with columns or arrays, and my_stream",
+        ),
         ("online digits-rotations --hidden 5,x", "--hidden is '5,x', expected the units of each hidden layer"),
         ("online digits-rotations --optimizer adamm", "there is no optimizer 'adamm'; give one of sgd, momentum, adam"),
         ("gem digits-rotations --optimizer adam", "gem has no --optimizer; online, "),

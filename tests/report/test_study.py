@@ -126,7 +126,7 @@ def test_what_is_remembered_of_the_paper_is_marked(made_up_run, benchmark, publi
     assert headings(blocks)[0] == "La-MAML, C-MAML and Sync, measured"
     (table,) = tables_under(blocks, "Retained accuracy (%)")
     assert table.rows[0][5] == published
-    assert "remembered were written down from memory" in text_of(blocks)
+    assert "remembered have not been checked" in text_of(blocks)
 
 
 @pytest.mark.parametrize(("retained", "told"), [(0.6, True), (0.7, False)])
