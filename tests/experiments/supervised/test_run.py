@@ -170,7 +170,7 @@ def test_a_masked_loss_on_outputs_that_are_not_masked_is_told(quick_run):
     ("learner", "told"),
     [
         (ER(0.1, 2, 1, memory_rule="balanced"), True),
-        (GDumb(0.1, 2, 1, 2, 5), True),
+        (GDumb(0.1, 2, 1, 2, 3), True),
         (ER(0.1, 3, 1, memory_rule="balanced"), False),
         (ER(0.1, 2, 1), False),
     ],
