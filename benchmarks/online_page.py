@@ -107,8 +107,8 @@ def _durability(found: Mapping[str, Any]) -> list[Block]:
         Heading(2, "What the journal costs"),
         Paragraph(
             f"ER in batches of 100: {plain} an example without a journal, {durable} with it, ids included: {added} "
-            f"more (target: 50 µs). While the model is open, journal and log together take {found['bytes']:,.0f} bytes for an "
-            "example of 20 numbers; see [sizes](run-it.md#how-much-memory-and-disk)."
+            f"more (target: 50 µs). While the model is open, journal and log together take {found['bytes']:,.0f} bytes "
+            "for an example of 20 numbers; see [sizes](run-it.md#how-much-memory-and-disk)."
         ),
     ]
 

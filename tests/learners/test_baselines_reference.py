@@ -146,7 +146,8 @@ def test_independent(file, dtype, atol):
         learner = Independent(run.hp("lr"), from_previous=run.hp("finetune"), stream_info=run.stream_info())
         layers = [run.layers(f"task{task}_") for task in range(run.n_tasks)]
         start = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(run.mlp("init", names, dtype) for names in layers))
-        states = run.learn(learner, IndependentState(start, jnp.array(-1, jnp.int32)), dtype)
+        begun = IndependentState(start, jnp.array(-1, jnp.int32), jnp.zeros(run.n_tasks, bool))
+        states = run.learn(learner, begun, dtype)
         for task, names in enumerate(layers):
             mine = jax.tree.map(lambda leaf, task=task: leaf[:, task], states.model)
             run.assert_recorded("after", names, mine, atol)

@@ -383,10 +383,10 @@ class Repeated(Learner[SignState]):
         return SignState(model)
 
     def observe(self, state, example, key):
-        model, info = state.model, None
+        model = state.model
+        info = Info(cross_entropy(predict_one(model, example.x), example.y), predict_one(model, example.x))
         for _ in range(self.times):
             gradient = example_gradient(model, example.x, example.y, cross_entropy)
-            info = Info(gradient.loss, predict_one(model, example.x))
             model = sgd_step(gradient.model, gradient.grads, 0.05)
         return SignState(model), info
 
