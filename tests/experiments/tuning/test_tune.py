@@ -379,19 +379,14 @@ class Repeated(Learner[SignState]):
 
     times: int = 1
 
-    def init(self, model, example, key):
-        return SignState(model)
+    init, answering = SignLearner.init, SignLearner.answering
 
     def observe(self, state, example, key):
-        model = state.model
-        info = Info(cross_entropy(predict_one(model, example.x), example.y), predict_one(model, example.x))
+        model, outputs = state.model, predict_one(state.model, example.x)
         for _ in range(self.times):
             gradient = example_gradient(model, example.x, example.y, cross_entropy)
             model = sgd_step(gradient.model, gradient.grads, 0.05)
-        return SignState(model), info
-
-    def answering(self, state):
-        return state.model
+        return SignState(model), Info(cross_entropy(outputs, example.y), outputs)
 
     def predict(self, state, x, task):
         return predict_batch(state.model, x)
