@@ -212,7 +212,7 @@ LEARNERS = {
     "mir": Row({**REPLAY, "candidates": 4}, check_reservoir),
     "gss-greedy": Row({**REPLAY, "compared": 2}, check_scored),
     "gdumb": Row(
-        {"learning_rate": 0.2, "memory_size": 12, "epochs": 2, "batch_size": 4, "retrain_every": 2},
+        {"learning_rate": 0.2, "memory_size": 12, "epochs": 2, "batch_size": 4, "retrain_every": 1},
         check_balance,
         needs_labels=True,
     ),

@@ -195,13 +195,14 @@ async function teach(name) {
   const pixels = picture(strokes);
   if (!pixels) { $("teach-note").textContent = "Draw something first."; canvas.focus(); return; }
   if (!name) { $("teach-note").textContent = "Give it a name first."; $("name").focus(); return; }
-  if (app.model.state === "loading") { $("teach-note").textContent = "The model is being loaded. Press Teach again in a moment."; return; }
-  const model = app.model, drawing = JSON.stringify([model.name, name, strokes]);
+  const drawing = JSON.stringify([app.model.name, name, strokes]);
   // Taught again after no answer came, a drawing has the id that it had, and is learned once.
   if (pending?.drawing !== drawing) pending = { drawing, id: `d-${crypto.getRandomValues(new Uint32Array(3)).join("-")}` };
   const { id } = pending, taught = [...strokes];
   $("teach").disabled = true;
   try {
+    const model = await loadedModel();
+    if (!model) { $("teach-note").textContent = "Another model is chosen now. Press Teach to teach it your drawing."; return; }
     const answer = await post(`/v1/models/${model.name}/learn`, { x: rowOf(pixels, model), y: name.toWellFormed?.() ?? name, id }, { patience: 5 });
     pending = null;
     $("name").value = name;
@@ -216,6 +217,16 @@ async function teach(name) {
     if (error.status === 0) $("teach-note").textContent = "The server does not answer. Your drawing is kept: press Teach again later.";
     app.fail(error);
   } finally { $("teach").disabled = false; }
+}
+
+/** Wait until the model at hand is loaded; return it, or null if another one is chosen meanwhile. */
+async function loadedModel() {
+  const { name } = app.model;
+  while (app.model?.name === name && app.model.state === "loading") {
+    $("teach-note").textContent = "The model is being loaded. Your drawing is taught as soon as it is.";
+    await new Promise((done) => setTimeout(done, 200));
+  }
+  return app.model?.name === name && isFor(app.model, "drawings") ? app.model : null;
 }
 
 async function undo(model, id, name) {
