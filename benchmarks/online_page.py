@@ -82,7 +82,8 @@ def _rows(found: Mapping[str, Any]) -> list[Block]:
         Heading(2, "One row from Python"),
         Paragraph(
             "Microseconds to answer and to learn one row of 20 numbers, given as a dictionary, after 1,000 rows. "
-            "Networks have two hidden layers of 100 units; trees and forests are what they are. Target to predict: 100."
+            "Networks have two hidden layers of 100 units; trees and forests are what they are. The last column is "
+            "what this project demands of itself to learn a row; to answer, 100."
         ),
         Table(header, rows, (0,)),
     ]

@@ -19,10 +19,10 @@ import equinox as eqx
 import hypothesis
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from jax._src import compiler
-from jaxtyping import install_import_hook
 
 if TYPE_CHECKING:
     from perdure.models import ResNet18
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("MPLBACKEND", "agg")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-install_import_hook("perdure", "beartype.beartype")  # checks what is imported from here on
+jaxtyping.install_import_hook("perdure", "beartype.beartype")  # checks what is imported from here on
 
 # The first example of a property test compiles; how long that takes says nothing about the property.
 hypothesis.settings.register_profile("perdure", deadline=None)
@@ -127,6 +127,14 @@ def pytest_make_parametrize_id(val):
 
 MAX_MAPS = 30_000
 """Places that a process has mapped into its memory, at which tests let go of compiled programs; Linux allows 65,530."""
+
+
+@pytest.fixture
+def types_unchecked():
+    """Calls of other types than those promised reach the code, as they do for users."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module", autouse=True)

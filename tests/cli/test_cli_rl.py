@@ -98,6 +98,8 @@ def test_runs_are_compared_and_watched(trained, perdure, tmp_path):
     [
         (["train", "dqn-mr", "catcher"], "unknown agent 'dqn-mr'; did you mean 'dqn-mer'?"),
         (["train", "dqn", "pong"], "unknown environment 'pong'; did you mean"),
+        (["train", "dqn", "LunarLander-v3"], "LunarLander-v3 needs what is not installed: Box2D is not installed"),
+        (["train", "dqn", "no_such_module:Env-v0"], "Env-v0 needs what is not installed: No module named 'no_such"),
         (["train", "dqn", "Pendulum-v1"], "the actions of Pendulum-v1 are Box(-2.0, 2.0, (1,), float32)"),
         (
             ["train", "dqn", "CartPole-v1", "--observation", "frames"],

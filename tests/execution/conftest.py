@@ -19,7 +19,7 @@ class Sum(Job):
     """Draws a number for each position and adds it up; notes when it is looked at."""
 
     unit: ClassVar[str] = "numbers"
-    first_stretch: ClassVar[int] = 3
+    first_stretch = 3
 
     def __init__(
         self, length=10, boundaries=(), *, stop_at=None, bad_at=None, unsound_at=None, at=lambda position: None

@@ -112,9 +112,10 @@ def test_progress_is_reported_after_each_stretch(stretches_of):
     assert updates[-1].words == job.report()
 
 
-@pytest.mark.parametrize("seconds", [-1.0, float("nan")])
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), "a"])
 def test_times_between_checkpoints_that_make_no_sense_are_refused(seconds):
-    with pytest.raises(ValueError, match=f"checkpoint_seconds = {seconds}, expected a number ≥ 0"):
+    with pytest.raises(ValueError, match=f"checkpoint_seconds = {seconds!r}, expected a number ≥ 0"):
         Driving(checkpoint_seconds=seconds)
 
 

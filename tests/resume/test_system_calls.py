@@ -41,7 +41,7 @@ class Sum(Job):
     """Adds up numbers; its accuracies and alignments are made of the sums."""
 
     unit: ClassVar[str] = "numbers"
-    first_stretch: ClassVar[int] = 3
+    first_stretch = 3
 
     def __init__(self):
         self.label, self.length, self.position = "sum", LENGTH, 0

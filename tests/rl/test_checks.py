@@ -137,6 +137,11 @@ def broken(corridor, **changes):
             {"observation": jnp.zeros(2, jnp.float16)},
             r"observations whose numbers are float32, .*step_env returns float16",
         ),
+        ({"info": {"discount": jnp.ones(1)}}, r"the info\['discount'\] of Corridor.step_env has shape \(1,\)"),
+        (
+            {"info": {"truncated": True}},
+            "step_env has 'truncated' without 'terminated', expected both",
+        ),
         ({"info": None}, r"the info of Corridor.step_env is None, expected a dictionary; return {}"),
         ({"more": 1}, r"Corridor.step_env\(key, state, action, params\) failed.*too many values"),
     ],
@@ -156,6 +161,15 @@ def test_states_that_change_their_dtype_are_refused_but_not_numbers_of_python(co
         ValueError, match=r"states whose \.time are int32, .*step_env returns float32; expected one dtype"
     ):
         check_environment(broken(corridor, state=state))
+
+
+def test_errors_of_any_kind_name_the_part_that_raises_them(corridor):
+    def failing(*_):
+        raise KeyError("tau")
+
+    corridor.step_env = failing
+    with pytest.raises(ValueError, match=r"Corridor.step_env\(.*\) failed with the state .*: KeyError: 'tau'"):
+        check_environment(corridor)
 
 
 def test_an_environment_that_cannot_be_compiled_is_refused(corridor):

@@ -53,6 +53,11 @@ def test_schedules_that_cannot_be_played_are_refused(corridor, stages, words):
         make_schedule(corridor.levels, stages)
 
 
+def test_levels_without_a_limit_are_played(level):
+    endless = level()._replace(max_steps_in_episode=jnp.inf)
+    assert make_schedule([endless], [(0, 5)]).ends.tolist() == [5]
+
+
 @pytest.mark.parametrize("stage", [5, (1,), (0, 10, 3), (0, 10.0), ("0", 10), (True, 10), None, "ab", {0: 10}])
 def test_stages_that_are_no_pairs_are_refused(stage):
     with pytest.raises(TypeError, match=r"stages\[1\] = .*, expected a pair of whole numbers \(level, frames\)"):

@@ -58,7 +58,8 @@ def _train(
 
     game = required(game, "game", GAMES)
     environment = make_environment(game, observation) if game in GAMES or observation != "state" else game
-    folder = out or Path("runs") / f"{agent_name}-{re.sub('[^A-Za-z0-9._+-]', '-', game)}"
+    played = game if observation == "state" else f"{game}-{observation}"
+    folder = out or Path("runs") / f"{agent_name}-{re.sub('[^A-Za-z0-9._+-]', '-', played)}"
     run_agent(
         make_agent(agent_name, game, observation, given),
         environment,
@@ -134,7 +135,8 @@ def play(
     save_film(path, played.pictures)
     if OUTPUT.is_terminal:
         show(picture_of(played.pictures[-1]))
-    say(f"score {played.score:g} after {len(played.pictures) - 1} frames")
+    stopped = "" if played.is_over else ", stopped by --frames before the end of the episode"
+    say(f"score {played.score:g} after {len(played.pictures) - 1} frames{stopped}")
     say(str(path))
     if window:
         show_pictures(f"{played.title}, level {level}", played.pictures)

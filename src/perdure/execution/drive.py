@@ -62,8 +62,8 @@ class Driving:
         Raises:
             ValueError: if the time between two checkpoints is negative or not a number.
         """
-        if not self.checkpoint_seconds >= 0:
-            raise ValueError(f"checkpoint_seconds = {self.checkpoint_seconds}, expected a number ≥ 0")
+        if not (isinstance(self.checkpoint_seconds, int | float) and self.checkpoint_seconds >= 0):
+            raise ValueError(f"checkpoint_seconds = {self.checkpoint_seconds!r}, expected a number ≥ 0")
 
     def in_folder(self, folder: RunFolder, resume_command: str) -> Driving:
         """Return the same with a folder, and what resumes the run there."""
@@ -125,7 +125,7 @@ class _Loop:
             StopRequests() as stop,
             job_progress(job.label, job.position, job.length, job.unit, show=self._how.progress) as report,
         ):
-            self._costs.compile_seconds += _times(job.compile).wall
+            self._compile()
             if self._is_unmeasured:
                 self._evaluate()
             stretch = job.first_stretch
@@ -141,6 +141,12 @@ class _Loop:
                     self._save()
                 if requested is not None:
                     raise self._interrupted(requested)
+
+    def _compile(self) -> None:
+        try:
+            self._costs.compile_seconds += _times(self._job.compile).wall
+        except BrokenOffError as error:
+            raise self._broken_off(error) from error
 
     def _stretch(self, units: int) -> float:
         """Do `units` units, or fewer up to the next boundary, and evaluate there; return units a second."""

@@ -20,7 +20,7 @@ class Job(ABC):
 
     unit: ClassVar[str]
     """What its positions count, in the plural: "examples"."""
-    first_stretch: ClassVar[int]
+    first_stretch: int
     """Units of the first stretch, before it is known how fast it is."""
     label: str
     """What it does, in a few words."""
@@ -41,7 +41,11 @@ class Job(ABC):
 
     @abstractmethod
     def compile(self) -> None:
-        """Compile what `advance` needs; called once, before the first stretch."""
+        """Compile what `advance` needs; called once, before the first stretch.
+
+        Raises:
+            BrokenOffError: if what it needs from outside fails.
+        """
 
     @abstractmethod
     def advance(self, stop: int) -> None:

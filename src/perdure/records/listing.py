@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from perdure.metrics.transfer import Statistic
+from perdure.metrics.transfer import Statistic, mean_and_interval
 from perdure.records.agent import AgentRecord
 from perdure.records.comparison import ComparisonRecord
 from perdure.records.embeddings import EmbeddingsRecord
@@ -148,14 +148,16 @@ def _progress(record: Record) -> str:
 
 
 def _figure(record: Record) -> str:
-    if isinstance(record, RunRecord | AgentRecord):
+    if isinstance(record, AgentRecord):
+        return "" if record.scores is None else _score(mean_and_interval(record.scores[:, -1].mean(axis=1)))
+    if isinstance(record, RunRecord):
         if record.summary is None:
             return ""
         retained = record.summary.metrics["retained_accuracy"]
-        if isinstance(record, RunRecord) and math.isnan(retained.mean) and PREQUENTIAL in record.summary.metrics:
+        if math.isnan(retained.mean) and PREQUENTIAL in record.summary.metrics:
             alone = record.summary.metrics[PREQUENTIAL]
             return _with_interval("PA", 100 * alone.mean, 100 * alone.ci95, 2)
-        return _score(retained) if isinstance(record, AgentRecord) else _percent(retained)
+        return _percent(retained)
     if isinstance(record, TuningRecord):
         return _percent(record.result.best.score) if record.trials and record.n_tried else ""
     if isinstance(record, StreamRecord) and record.results:

@@ -33,7 +33,7 @@ def make_environment(name: str, observation: str = "state") -> Any:
 
     Raises:
         ValueError: if there is no such environment, naming the nearest names.
-        ModuleNotFoundError: if the library that has it is not installed.
+        ModuleNotFoundError: if the library that has it, or one that it needs, is not installed.
     """
     if name in GAMES:
         return make_game(name, observation)
@@ -82,6 +82,8 @@ def _of_gymnasium(name: str) -> Any:
     gymnasium = _needed("gymnasium", name)
     try:
         return gymnasium.make(name)
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        raise ModuleNotFoundError(f"{name} needs what is not installed: {error}") from error
     except gymnasium.error.Error as error:
         raise ValueError(
             f"Gymnasium makes no {name!r}: {error}; {_hint(name, gymnasium.registry)}`python -c 'import gymnasium; "

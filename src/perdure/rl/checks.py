@@ -49,8 +49,13 @@ def environment_and_levels(environment: Any, levels: Any = None) -> tuple[Gymnax
     game: Any = environment
     own_levels = None
     if isinstance(environment, tuple) and len(environment) == 2:
+        if any(isinstance(it, str) or _is_of_python(it) for it in environment):
+            raise TypeError(
+                f"the tuple {reprlib.repr(environment)} was given as the environment, expected one environment, the "
+                "pair (environment, parameters) of gymnax, or a list; for several levels give a list of environments"
+            )
         game, own_levels = environment[0], [environment[1]]
-    if isinstance(game, HostedEnvironment) or is_of_gymnasium(game) or _makes_environments(game):
+    if _is_of_python(game):
         game = game if isinstance(game, HostedEnvironment) else hosted([game])
         return game, _hosted_levels(game, levels)
     _check_interface(game)
@@ -73,15 +78,20 @@ def _joined(environments: list[Any]) -> Any:
     if not environments:
         raise ValueError("the list of environments is empty, expected at least one")
     made = [make_environment(it) if isinstance(it, str) else it for it in environments]
-    if all(is_of_gymnasium(it) or _makes_environments(it) for it in made):
+    if all(map(_is_of_python, made)):
         return hosted(made)
-    if any(is_of_gymnasium(it) or _makes_environments(it) for it in made):
+    if any(map(_is_of_python, made)):
         raise TypeError(
             "the list has environments of Gymnasium beside others, which are compiled; expected one kind in a list; "
             "give all of them by names that begin with gymnax:, or all with gymnasium:"
         )
     pairs = [environment_and_levels(it) for it in made]
     return Several([game for game, _ in pairs], [_name(game) for game, _ in pairs], [levels for _, levels in pairs])
+
+
+def _is_of_python(game: Any) -> bool:
+    """Tell whether Python plays it: an environment of Gymnasium, several as one, or what makes one."""
+    return isinstance(game, HostedEnvironment) or is_of_gymnasium(game) or _makes_environments(game)
 
 
 def _makes_environments(game: Any) -> bool:
@@ -119,20 +129,20 @@ def check_environment(environment: Any, params: Any = None) -> None:
     key = jax.random.key(0)
     try:
         observation, state = jax.eval_shape(environment.reset, key, params)
-    except (TypeError, ValueError, AttributeError) as error:
+    except Exception as error:
         raise ValueError(
-            f"{name}.reset(key, params) failed with {params!r}: {error}; expected that it returns an observation and a "
-            "state, both of arrays, and can be compiled by jax.jit"
+            f"{name}.reset(key, params) failed with {params!r}: {_said(error)}; expected that it returns an "
+            "observation and a state, both of arrays, and can be compiled by jax.jit"
         ) from error
     _check_observation(observation, name)
     action = jnp.zeros((), jnp.int32)
     try:
         after, next_state, reward, done, info = jax.eval_shape(environment.step_env, key, state, action, params)
-    except (TypeError, ValueError, AttributeError) as error:
+    except Exception as error:
         raise ValueError(
-            f"{name}.step_env(key, state, action, params) failed with the state that {name}.reset returns: {error}; "
-            "expected observation, state, reward, done and info, from arrays that jax.jit can trace. Of a wrapper that "
-            "has no step_env of its own, give the environment inside"
+            f"{name}.step_env(key, state, action, params) failed with the state that {name}.reset returns: "
+            f"{_said(error)}; expected observation, state, reward, done and info, from arrays that jax.jit can trace. "
+            "Of a wrapper that has no step_env of its own, give the environment inside"
         ) from error
     for what, first, then in (("observations", observation, after), ("states", state, next_state)):
         if _form(first) != _form(then):
@@ -146,9 +156,20 @@ def check_environment(environment: Any, params: Any = None) -> None:
             f"the info of {name}.step_env is {reprlib.repr(info)}, expected a dictionary; return {{}} if there is "
             "nothing to tell"
         )
-    for what, value in (("reward", reward), ("done", done)):
+    told = {f"info[{part!r}]": info[part] for part in ("terminated", "truncated", "discount") if part in info}
+    for what, value in {"reward": reward, "done": done, **told}.items():
         if jnp.shape(value) != ():
             raise ValueError(f"the {what} of {name}.step_env has shape {jnp.shape(value)}, expected one number")
+    if ("terminated" in info) != ("truncated" in info):
+        given, missing = ("terminated", "truncated") if "terminated" in info else ("truncated", "terminated")
+        raise ValueError(
+            f"the info of {name}.step_env has {given!r} without {missing!r}, expected both or neither; add {missing!r}"
+        )
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, with its kind, without which a KeyError says little."""
+    return f"{type(error).__name__}: {error}"
 
 
 def _check_dtypes(first: PyTree, then: PyTree, what: str, name: str) -> None:

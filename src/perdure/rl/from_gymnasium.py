@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import reprlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from perdure.rl.hosted import HostedEnvironment, as_observation, form_of
+from perdure.rl.hosted import HostedEnvironment, as_observation, close_made, form_of
 
+_MADE_FROM = ("spec", "_cached_spec")
+"""Attributes of an environment that tell what `gymnasium.make` has made it from; they come and go."""
 _NUMBERED = "expected numbered actions, gymnasium.spaces.Discrete(n), of which agents choose one in each frame"
 
 
@@ -34,11 +36,14 @@ def hosted(environments: Sequence[Any], name: str | None = None) -> HostedEnviro
         name: for tables and figures; None for the environments' own names.
 
     Raises:
-        TypeError: if one is no environment of Gymnasium.
+        TypeError: if one is no environment of Gymnasium, cannot be copied, or a function returns the same one again.
         ValueError: if one has other than numbered actions or its observations are not one array of numbers, or if they
             differ in their observations or actions.
     """
     makes = tuple(map(_maker, environments))
+    for given in environments:
+        if not is_of_gymnasium(given):
+            _check_that_it_makes_anew(given)
     first, *others = checked = [_examined(make()) for make in makes]
     for place, other in enumerate(others, 1):
         for what, mine, its in (
@@ -86,7 +91,47 @@ def _maker(environment: Any) -> Callable[[], Any]:
         make = partial(gymnasium.make, spec)
         if not _was_changed(environment, make):
             return make
-    return partial(copy.deepcopy, environment)
+    try:
+        return partial(copy.deepcopy, _without_generators(copy.deepcopy(environment)))
+    except Exception as error:
+        raise TypeError(
+            f"the environment {environment} cannot be copied ({type(error).__name__}: {error}), and each seed plays "
+            "one of its own; give a function that makes it, as by lambda: MyEnvironment(…)"
+        ) from error
+
+
+def _check_that_it_makes_anew(make: Any) -> None:
+    """Check that a function returns another environment each time: seeds and evaluations play their own.
+
+    Raises:
+        TypeError: if it does not.
+    """
+    if isinstance(make, type):
+        return
+    first, second = make(), make()
+    is_same = first is second and is_of_gymnasium(first)
+    for made in (first, second):
+        if hasattr(made, "close"):
+            close_made(made)
+    if is_same:
+        raise TypeError(
+            f"{reprlib.repr(make)} returned the same environment twice, expected a new one each time, since seeds and "
+            "evaluations play their own; make it within the function, as by lambda: gymnasium.make(…)"
+        )
+
+
+def _without_generators(environment: Any) -> Any:
+    """Return an environment without the generators that `reset(seed=…)` draws anew, which records do not describe."""
+    part = environment
+    while part is not None:
+        held = getattr(part, "__dict__", {})
+        for name in ("_np_random", "_np_random_seed"):
+            held.pop(name, None)  # the class has its None
+        for space in (held.get("action_space"), held.get("observation_space")):
+            if hasattr(space, "_np_random"):
+                space._np_random = None
+        part = held.get("env")
+    return environment
 
 
 def _was_changed(environment: Any, make: Callable[[], Any]) -> bool:
@@ -106,21 +151,33 @@ def _was_changed(environment: Any, make: Callable[[], Any]) -> bool:
             it.reset(seed=0)  # so that both are at the same place of the same episode
     except Exception:  # the run that plays it stops with the same error, told with its place
         return False
-    is_same = _settings(given) == _settings(made)
-    made.close()
+    is_same = _settings(given, set()) == _settings(made, set())
+    close_made(made)
     return not is_same
 
 
-def _settings(environment: Any) -> list[dict[str, Any]]:
-    """Return the numbers, arrays and texts that an environment and each of its wrappers hold."""
-    found = []
-    while environment is not None:
-        held = getattr(environment, "__dict__", {})
-        plain = {name: it for name, it in held.items() if isinstance(it, bool | int | float | str)}
-        arrays = {name: np.asarray(it) for name, it in held.items() if isinstance(it, np.ndarray | np.generic)}
-        found.append(plain | {name: (str(it.dtype), it.tolist()) for name, it in arrays.items()})
-        environment = held.get("env")
-    return found
+def _settings(value: Any, met: set[int]) -> Any:
+    """Return the numbers, arrays and texts that something holds: an environment, its wrappers and all their parts.
+
+    Args:
+        value: what holds them.
+        met: identities of the objects that hold it, which are not looked into again.
+    """
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return str(value.dtype), repr(value.tolist())
+    if id(value) in met:
+        return None
+    met = met | {id(value)}
+    if isinstance(value, Mapping):
+        return [(repr(name), _settings(it, met)) for name, it in value.items()]
+    if isinstance(value, Sequence):
+        return [_settings(it, met) for it in value]
+    if isinstance(value, Set):
+        return sorted(map(repr, value))
+    held = {} if isinstance(value, type) else getattr(value, "__dict__", {})
+    return {name: _settings(it, met) for name, it in held.items() if name not in _MADE_FROM}
 
 
 def _examined(environment: Any) -> _Examined:
@@ -147,7 +204,7 @@ def _examined(environment: Any) -> _Examined:
         )
     zeros = as_observation(np.zeros(seen.shape, seen.dtype))
     examined = _Examined(name, int(actions.n), zeros, _time_limit(environment), seen.dtype == np.uint8)
-    environment.close()
+    close_made(environment)
     return examined
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -40,6 +41,11 @@ class HostedLevel(NamedTuple):
     def max_steps_in_episode(self) -> int:
         """Longest episode that is known of, in frames."""
         return max(int(self.limit), 1)
+
+    @property
+    def shorter(self) -> str:
+        """How episodes are made shorter, in words."""
+        return "make it with a lower limit, as by gymnasium.make(…, max_episode_steps=…)"
 
 
 class HostedGame(NamedTuple):
@@ -171,9 +177,7 @@ class HostedEpisode:
             HostError: if the environment fails.
         """
         self._place, self._seed, self._actions = place, seed, []
-        if place not in self._made:
-            self._made[place] = self._environment.makes[place]()
-        self._at = self._made[place]
+        self._at = self._made_at(place)
         try:
             observation, _ = self._at.reset(seed=seed)
             return self._environment.observed(observation, place)
@@ -196,33 +200,49 @@ class HostedEpisode:
             truncated = True
         return observation, reward, bool(terminated), bool(truncated)
 
-    def bring_back(self, game: HostedGame, seen: np.ndarray) -> bool:
-        """Play an episode again up to where it was, and tell whether that shows what it showed.
+    def bring_back(self, game: HostedGame, seen: np.ndarray, score: np.float32) -> bool:
+        """Play an episode again up to where it was, and tell whether that shows and scores what it did.
 
         An episode under way has not ended: one that ends while it is played again is another one.
 
         Args:
             game: the episode.
             seen: its last observation.
+            score: the sum of its rewards.
 
         Raises:
             HostError: if the environment cannot begin an episode.
         """
-        observation = self.begin(int(game.place), int(game.seed))
+        observation, total = self.begin(int(game.place), int(game.seed)), np.float32(0)
         for action in np.asarray(game.actions)[: int(game.time)].tolist():
             try:
-                observation, _, terminated, truncated = self.step(action)
+                observation, reward, terminated, truncated = self.step(action)
             except HostError:
                 return False
             if terminated or truncated:
                 return False
-        return np.array_equal(observation, seen)
+            total += np.float32(reward)
+        return np.array_equal(observation, seen) and bool(total == score)
 
     def close(self) -> None:
         """Close the environments."""
         for made in self._made.values():
-            made.close()
+            close_made(made)
         self._made = {}
+
+    def _made_at(self, place: int) -> Any:
+        """Return one of the environments, made when it is played for the first time.
+
+        Raises:
+            HostError: if it cannot be made.
+        """
+        if place not in self._made:
+            try:
+                self._made[place] = self._environment.makes[place]()
+            except Exception as error:
+                name = self._environment.name
+                raise HostError(f"making the environment {name} raised {type(error).__name__}: {error}") from error
+        return self._made[place]
 
     def _failed(self, what: str, error: Exception) -> HostError:
         name = self._environment.name
@@ -231,11 +251,26 @@ class HostedEpisode:
         return HostError(f"{what} of the environment {name} {did} ({when})")
 
 
+def close_made(environment: Any) -> None:
+    """Close an environment of Gymnasium, and warn if that fails: it is not needed any more."""
+    try:
+        environment.close()
+    except Exception as error:
+        warnings.warn(
+            f"close of the environment {environment} raised {type(error).__name__}: {error}; what was played is kept, "
+            "but the environment may still hold files or windows; mend its close",
+            stacklevel=2,
+        )
+
+
 def as_observation(observation: Any) -> np.ndarray:
-    """Return an observation as agents take it: float32, or `uint8` for images, whose channels come first."""
-    observation = np.asarray(observation)
+    """Return an observation as agents take it: float32, or `uint8` for images, whose channels come first.
+
+    It is a copy: an environment may use the array that it returns again.
+    """
+    observation = np.array(observation)
     if observation.dtype == np.float32:
-        return observation.copy()
+        return observation
     if observation.dtype != np.uint8:
         with np.errstate(over="ignore"):  # what does not fit is infinite
             return observation.astype(np.float32)

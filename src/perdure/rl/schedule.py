@@ -8,6 +8,7 @@ Interference", arXiv:1810.11910, section 5: a new level after every 25,000 frame
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -68,7 +69,7 @@ def as_stages(stages: Any, n_levels: int) -> list[Stage]:
     if not isinstance(stages, list | tuple):
         raise TypeError(f"stages = {stages!r}, expected a list of pairs (level, frames)")
     for number, stage in enumerate(stages):
-        if not (isinstance(stage, Sequence) and len(stage) == 2 and all(map(_is_whole, stage))):
+        if not (isinstance(stage, Sequence) and len(stage) == 2 and all(map(is_whole, stage))):
             raise TypeError(
                 f"stages[{number}] = {stage!r}, expected a pair of whole numbers (level, frames), such as "
                 f"(0, {FRAMES_PER_LEVEL}) for {FRAMES_PER_LEVEL:,} frames of the first level"
@@ -85,7 +86,7 @@ def check_level(level: Any, n_levels: int) -> None:
     Raises:
         ValueError: if it does not.
     """
-    if not (_is_whole(level) and 0 <= level < n_levels):
+    if not (is_whole(level) and 0 <= level < n_levels):
         raise ValueError(
             f"level = {level!r}, expected a whole number from 0 to {n_levels - 1}: there are {n_levels} levels, "
             "counted from 0"
@@ -129,11 +130,12 @@ def make_schedule(levels: Sequence[Any], stages: Sequence[Any]) -> Schedule:
     """
     stages = as_stages(stages, len(levels))
     for level, frames in stages:
-        episode = int(getattr(levels[level], "max_steps_in_episode", 1))
+        episode = _longest_episode(levels[level])
         if frames < episode:
+            shorter = getattr(levels[level], "shorter", "in Python the level a smaller max_steps_in_episode")
             raise ValueError(
                 f"the stage of level {level} lasts {frames:,} frames, less than an episode, which may have {episode:,}"
-                "; give it more frames, or in Python the level a smaller max_steps_in_episode"
+                f"; give it more frames, or {shorter}"
             )
     if (total := sum(stage.frames for stage in stages)) > LARGEST_COUNT:
         raise ValueError(
@@ -144,7 +146,14 @@ def make_schedule(levels: Sequence[Any], stages: Sequence[Any]) -> Schedule:
     return Schedule(params, np.cumsum([stage.frames for stage in stages]).astype(np.int32))
 
 
-def _is_whole(value: Any) -> bool:
+def _longest_episode(level: Any) -> int:
+    """Return the frames of the longest episode, 1 where there is no limit."""
+    limit = float(getattr(level, "max_steps_in_episode", 1))
+    return int(limit) if math.isfinite(limit) else 1
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether something is a whole number."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 

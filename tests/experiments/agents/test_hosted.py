@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 import perdure
 from perdure.core import PerdureWarning
+from perdure.execution import available, drive
 from perdure.execution.drive import Driving
 from perdure.execution.job import BrokenOffError
 from perdure.experiments.agents.job import AgentJob
@@ -23,54 +24,13 @@ from perdure.rl.checks import environment_and_levels
 from perdure.rl.from_gymnasium import hosted
 from perdure.rl.hosted import HostedEpisode, HostError, as_observation
 from tests.conftest import first_short
-
-AGENT = perdure.rl.DQN(
-    learning_rate=0.001,
-    memory_size=300,
-    replay_batch_size=8,
-    discount=0.99,
-    target_period=100,
-    exploration_end=0.05,
-    exploration_frames=100,
-    warmup_frames=20,
-)
+from tests.hosted_corridor import AGENT, Corridor, limited, with_spaces
 
 
-class Corridor(gymnasium.Env[np.ndarray, np.int64]):
-    """Action 1 moves on, 0 stays; the far end pays 1 and terminates. Where it begins is drawn."""
-
-    observation_space = spaces.Box(-1.0, 1.0, (2,), np.float64)
-    action_space = spaces.Discrete(2)
-
-    def __init__(self, length: int = 6, fails_at: int | None = None, draws: Any = None):
-        self.length, self.fails_at, self.draws = length, fails_at, draws
-        self.place, self.frames = 0, 0
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.place = int((self.draws or self.np_random).integers(3))
-        return self._seen(), {}
-
-    def step(self, action):
-        self.frames += 1
-        if self.frames == self.fails_at:
-            raise ValueError("the emulator is gone")
-        self.place += int(action)
-        there = self.place >= self.length
-        return self._seen(), float(there), there, False, {}
-
-    def _seen(self):
-        return np.array([self.place / self.length, 1.0])
-
-
-def limited(length=6, limit=10, **options):
-    return gymnasium.wrappers.TimeLimit(Corridor(length, **options), limit)
-
-
-def fourth_fails():
+def sixth_fails():
     """Of the environments that a run of one seed makes: it is evaluated, after those checked, begun and played."""
     os.environ["MADE"] = str(int(os.environ["MADE"]) + 1)
-    fails_at = os.environ.get("FAILS_AT") if os.environ["MADE"] == "4" else None
+    fails_at = os.environ.get("FAILS_AT") if os.environ["MADE"] == "6" else None
     return limited(fails_at=fails_at and int(fails_at))
 
 
@@ -172,11 +132,11 @@ def test_an_environment_that_raises_in_an_evaluation_stops_the_run_too(tmp_path,
     options = {"stages": [(0, 60)], "evaluate_every": 60, "episodes": 1, "seeds": 1, "progress": False}
     words = rf"in an evaluation, step of .* raised ValueError: the emulator is gone.*stopped after {position} of"
     with pytest.raises(BrokenOffError, match=words):
-        perdure.run_agent(AGENT, fourth_fails, folder=tmp_path / "r", **options)
+        perdure.run_agent(AGENT, sixth_fails, folder=tmp_path / "r", **options)
     assert [path.name[:12] for path in (tmp_path / "r" / "checkpoints").iterdir()] == [f"{position:012}"]
     monkeypatch.delenv("FAILS_AT")
-    resumed = perdure.run_agent(AGENT, fourth_fails, folder=tmp_path / "r", **options)
-    np.testing.assert_array_equal(resumed.scores, perdure.run_agent(AGENT, fourth_fails, **options).scores)
+    resumed = perdure.run_agent(AGENT, sixth_fails, folder=tmp_path / "r", **options)
+    np.testing.assert_array_equal(resumed.scores, perdure.run_agent(AGENT, sixth_fails, **options).scores)
     assert np.isfinite(resumed.scores).all()
 
 
@@ -230,29 +190,11 @@ def test_a_number_that_is_not_finite_stops_the_run_with_a_checkpoint(tmp_path):
 
 
 def test_an_observation_of_reset_that_breaks_the_promise_is_told():
-    made = with_spaces(None, spaces.Box(-1.0, 1.0, (3,)))
-    with pytest.raises(HostError, match=r"reset of the environment Corridor returned the observation .*shape \(2,\)"):
-        played(lambda: made)
-
-
-def test_what_was_changed_by_hand_is_played():
-    heavy, plain = gymnasium.make("CartPole-v1"), gymnasium.make("CartPole-v1")
-    heavy.unwrapped.gravity = 25.0  # pyright: ignore[reportAttributeAccessIssue]
-    plain.reset(seed=3)
-    episode = HostedEpisode(hosted([heavy, plain]))
-    found = []
-    for place in (0, 1):
-        episode.begin(place, 0)
-        found.append(episode._made[place].unwrapped.gravity)
-    assert found == [25.0, 9.8]
-    assert hosted([plain]).makes[0].func is gymnasium.make  # pyright: ignore[reportFunctionMemberAccess]
-
-
-def test_what_cannot_be_copied_is_made_anew_and_says_so():
-    environment = gymnasium.make("CartPole-v1")
-    environment.unwrapped.held = (it for it in ())  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.warns(UserWarning, match=r"cannot be copied \(TypeError: .*give a function that makes it"):
-        assert hosted([environment]).makes[0].func is gymnasium.make  # pyright: ignore[reportFunctionMemberAccess]
+    with pytest.raises(
+        BrokenOffError,
+        match=r"before the first frame, reset of the environment Corridor returned the observation .*shape \(2,\)",
+    ):
+        played(lambda: with_spaces(None, spaces.Box(-1.0, 1.0, (3,))))
 
 
 def test_environments_that_draw_elsewhere_and_refuse_steps_after_the_end_resume(tmp_path, act_at):
@@ -284,6 +226,47 @@ def test_environments_that_draw_elsewhere_are_told_on():
     assert np.isfinite(result.scores).all()
 
 
+def test_what_is_kept_from_one_episode_to_the_next_is_told_of(tmp_path, act_at):
+    def make():
+        return gymnasium.wrappers.NormalizeReward(gymnasium.make("CartPole-v1", max_episode_steps=30))
+
+    act_at(40, lambda: signal.raise_signal(signal.SIGTERM), AgentJob)
+    with pytest.raises(InterruptedRunError):
+        played(make, tmp_path / "r", seeds=8)
+    with pytest.warns(PerdureWarning, match=r"does not come back to where it was.*NormalizeReward"):
+        played(make, tmp_path / "r", seeds=8)
+
+
+def test_a_stop_does_not_wait_for_many_slow_frames(monkeypatch, tmp_path, act_at):
+    """The first stretch of a simulation is one frame: the stop comes after it, not after hundreds."""
+    monkeypatch.setattr(drive, "STRETCH_SECONDS", 0.0)
+    act_at(1, lambda: signal.raise_signal(signal.SIGTERM), AgentJob)
+    with pytest.raises(InterruptedRunError, match="stopped after 1 of 60 frames"):
+        played(folder=tmp_path / "r")
+
+
+def test_an_environment_that_cannot_be_made_when_its_level_comes_leaves_a_checkpoint(tmp_path):
+    made = []
+
+    def later():
+        made.append(0)
+        if len(made) > 3:
+            raise OSError("no more licences")
+        return limited()
+
+    with pytest.raises(BrokenOffError, match=r"making the environment Corridor raised OSError: no more licences"):
+        played([limited, later], tmp_path / "r", stages=[(0, 60)], seeds=1, evaluate_every=60)
+    assert [path.name[:12] for path in (tmp_path / "r" / "checkpoints").iterdir()] == [f"{0:012}"]
+
+
+def test_agents_that_do_not_fit_the_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(available, "free_memory", lambda: 20_000)
+    with pytest.raises(
+        ValueError, match=r"dqn with its networks and memory takes 0\.. GB for 2 seeds, expected at most"
+    ):
+        played()
+
+
 def test_a_run_by_name_is_resumed_by_its_folder(tmp_path, act_at, monkeypatch):
     (tmp_path / "walls.py").write_text("import gymnasium\n\ndef car():\n    return gymnasium.make('MountainCar-v0')\n")
     monkeypatch.chdir(tmp_path)
@@ -300,54 +283,16 @@ def test_a_run_by_name_is_resumed_by_its_folder(tmp_path, act_at, monkeypatch):
     assert (record.environment, record.config["environment"]["source"]) == ("MountainCar-v0", whole)
 
 
-class Unclosed:
-    """Looks like an environment, but is none."""
-
-    observation_space, action_space = Corridor.observation_space, Corridor.action_space
-    reset, step = Corridor.reset, Corridor.step
-
-
-def with_spaces(actions=None, observations=None):
-    made = Corridor()
-    made.action_space = actions or made.action_space
-    made.observation_space = observations or made.observation_space
-    return made
-
-
-@pytest.mark.parametrize(
-    ("environment", "error", "words"),
-    [
-        ("Pendulum-v1", ValueError, r"the actions of Pendulum-v1 are Box.*expected numbered actions"),
-        (with_spaces(spaces.Discrete(2, start=1)), ValueError, r"the actions of Corridor are Discrete\(2, start=1\)"),
-        (with_spaces(None, spaces.Discrete(5)), ValueError, r"observations of Corridor are Discrete\(5\).*Flatten"),
-        (with_spaces(None, spaces.Dict(a=spaces.Discrete(5))), ValueError, r"observations of Corridor are Dict"),
-        ([limited(), with_spaces(spaces.Discrete(3))], ValueError, "the actions of environments.1., Corridor, are 3"),
-        (["CartPole-v1", "MountainCar-v0"], ValueError, r"the observations of environments\[1\], MountainCar-v0, are"),
-        ("CartPole-v7", ValueError, "unknown environment 'CartPole-v7'; did you mean 'CartPole-v1'"),
-        ("gymnasium:CartPole-v7", ValueError, "Gymnasium makes no 'CartPole-v7'"),
-        ("gymnax:Cart", ValueError, "unknown environment of gymnax 'Cart'"),
-        ("no_such.py:Env", ValueError, "no_such.py does not exist; give the path"),
-        (lambda: 3, TypeError, "3 of type int was made as an environment"),
-        (
-            Unclosed,
-            TypeError,
-            r"of type Unclosed was made .*with reset, step, close.*derive its class from gymnasium\.Env",
-        ),
-        ([], ValueError, "the list of environments is empty"),
-    ],
-)
-def test_what_cannot_be_played_is_refused(environment, error, words):
-    with pytest.raises(error, match=words):
-        environment_and_levels(environment)
-
-
 def test_levels_of_environments_of_gymnasium_are_refused():
     with pytest.raises(TypeError, match=r"levels = .* were given for an environment of Gymnasium"):
         environment_and_levels(limited(), [3])
 
 
 def test_a_stage_shorter_than_an_episode_is_refused():
-    with pytest.raises(ValueError, match="lasts 9 frames, less than an episode, which may have 10"):
+    with pytest.raises(
+        ValueError,
+        match=r"lasts 9 frames, less than an episode, which may have 10; .*gymnasium.make\(…, max_episode_steps=…\)",
+    ):
         played(stages=[(0, 9)])
 
 
@@ -366,3 +311,4 @@ def test_observations_become_floats_or_images_with_the_channels_first(observatio
     seen = as_observation(observation)
     assert (seen.shape, seen.dtype) == (shape, dtype)
     assert seen.max() <= 1
+    assert not np.shares_memory(seen, observation)

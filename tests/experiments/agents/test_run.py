@@ -190,21 +190,6 @@ def test_weights_that_an_environment_has_spoiled_are_told_apart(broken, words):
         job.check()
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"stages": [Stage(0, 29)]}, "lasts 29 frames, less than an episode, which may have 30"),
-        ({"episodes": 0}, "episodes = 0, expected numbers ≥ 1"),
-        ({"evaluate_every": 0}, "evaluate_every = 0"),
-        ({"levels": [], "stages": STAGES}, "no levels"),
-        ({"seeds": 0}, "expected a number of seeds ≥ 1"),
-    ],
-)
-def test_what_cannot_be_run_is_refused(changes, words):
-    with pytest.raises(ValueError, match=words):
-        ran(**changes)
-
-
 LATE: dict[str, Any] = COMMON | {"warmup_frames": 25}
 PPO_AGENT = PPO(
     learning_rate=0.01,

@@ -103,6 +103,25 @@ def test_one_that_cannot_draw_is_told_what_to_do():
         begun(Refusing).picture()
 
 
+def test_one_without_a_render_mode_is_watched():
+    class Bare:
+        observation_space, action_space = Drawn.observation_space, Drawn.action_space
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            return np.zeros(1, np.float32), 0.0, False, False, {}
+
+        def render(self):
+            return np.zeros((8, 8, 3), np.uint8)
+
+        def close(self):
+            pass
+
+    assert begun(Bare).picture().shape == (256, 256, 3)
+
+
 def test_an_own_compiled_environment_draws_with_render():
     with pytest.raises(ValueError, match=r"Compiled has no render\(state, params\), so that there is nothing to watch"):
         begun(Compiled()).picture()
@@ -122,6 +141,20 @@ def test_an_own_compiled_environment_draws_with_render():
 
     with pytest.raises(ValueError, match=r"returned float32 of shape \(8, 8\), expected a picture"):
         begun(Wrong()).picture()
+
+    class Empty(Compiled):
+        def render(self, state, params):
+            return jnp.zeros((0, 8), jnp.uint8)
+
+    with pytest.raises(ValueError, match=r"returned uint8 of shape \(0, 8\), expected a picture"):
+        begun(Empty()).picture()
+
+    class Failing(Compiled):
+        def render(self, state, params):
+            raise KeyError("colour")
+
+    with pytest.raises(ValueError, match=r"render\(state, params\) of Failing raised KeyError: 'colour'"):
+        begun(Failing()).picture()
 
 
 def test_of_several_games_the_one_that_is_played_is_drawn_in_colours():

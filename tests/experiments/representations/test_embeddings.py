@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jaxtyping import config
 from pyarrow import parquet
 from sklearn.datasets import load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -185,16 +184,13 @@ def test_what_cannot_be_compared_is_refused(change, words):
         compare_embeddings(**{"x": x, "y": y, **change})
 
 
+@pytest.mark.usefixtures("types_unchecked")
 def test_values_of_other_types_are_named():
     x, y = load_wine(return_X_y=True)
-    config.update("jaxtyping_disable", True)  # as it is for users
-    try:
-        with pytest.raises(TypeError, match=r"methods is \[LDA\(.*expected names such as \['lda', 'er'\]"):
-            compare_embeddings(x, y, methods=[LDA()])  # pyright: ignore[reportArgumentType]
-        with pytest.raises(TypeError, match=r"seeds is 1\.5, expected a whole number"):
-            compare_embeddings(x, y, seeds=1.5)  # pyright: ignore[reportArgumentType]
-    finally:
-        config.update("jaxtyping_disable", False)
+    with pytest.raises(TypeError, match=r"methods is \[LDA\(.*expected names such as \['lda', 'er'\]"):
+        compare_embeddings(x, y, methods=[LDA()])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"seeds is 1\.5, expected a whole number"):
+        compare_embeddings(x, y, seeds=1.5)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture

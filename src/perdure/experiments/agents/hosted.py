@@ -14,7 +14,7 @@ from jaxtyping import Array, Float64, Int, PRNGKeyArray, PyTree
 from perdure.core import as_features
 from perdure.execution.compilation import compiled
 from perdure.execution.warnings import warn
-from perdure.experiments.agents.program import AgentKeys, stage_end
+from perdure.experiments.agents.program import AgentKeys, check_state_fits, stage_end
 from perdure.rl.agent import Agent
 from perdure.rl.hosted import HostedEnvironment, HostedEpisode, HostedLevel, HostError, game_of, stacked
 from perdure.rl.networks import MakeNetwork
@@ -58,7 +58,7 @@ def hosted_runners(
 
     Raises:
         HostError: if the environment fails.
-        ValueError: if the network does not fit the environment.
+        ValueError: if the network does not fit the environment, or the agents do not fit the free memory.
     """
     episode, n = HostedEpisode(environment), agent.n_environments
     seeds = np.asarray(jax.vmap(partial(_first_seeds, n))(keys.start))
@@ -71,7 +71,9 @@ def hosted_runners(
         made = agent.make_networks(network, environment.observation, environment.num_actions, keys.network)
         return init_agent(agent, made, observation, environment.num_actions)
 
-    states: Any = jax.jit(jax.vmap(start))(keys, observations[:, 0])
+    begin = jax.jit(jax.vmap(start))
+    check_state_fits(agent, begin.eval_shape(keys, observations[:, 0]), len(seeds))
+    states: Any = begin(keys, observations[:, 0])
     games = jax.tree.map(lambda leaf: _by_seed(leaf, n), stacked([game for _, game in begun]))
     runners = RunnerState(states, games, observations, np.zeros(seeds.shape, np.float32), zeros.astype(np.int32), zeros)
     return _without_single_axis(runners, n)
@@ -196,13 +198,14 @@ class HostedPrograms:
         for place in np.ndindex(len(self._playing), self._n):
             episode = self._playing[place[0]][place[1]]
             game = game_of(runners.game, place[:1] if self._n == 1 else place)
-            if not episode.bring_back(game, observations[place]):
+            if not episode.bring_back(game, observations[place], self._score[place]):
                 observations[place] = episode.begin(int(game.place), int(game.seed))
                 self._score[place] = 0
                 warn(
                     "the environment does not come back to where it was when an episode's seed and actions are "
                     "repeated, as Gymnasium expects of it: an interrupted run of it does not end as one that is not "
-                    "interrupted; draw all that is random from self.np_random"
+                    "interrupted; draw all that is random from self.np_random, and keep nothing from one episode to "
+                    "the next, as gymnasium.wrappers.NormalizeReward does"
                 )
         return observations
 

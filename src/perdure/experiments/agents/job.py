@@ -13,7 +13,7 @@ from jaxtyping import Float64, PyTree
 from perdure.execution.compilation import finite
 from perdure.execution.job import BrokenOffError, DivergedError, Job
 from perdure.experiments.agents.hosted import HostedPrograms, HostFailure, hosted_runners
-from perdure.experiments.agents.program import AgentKeys, AgentPrograms, agent_keys
+from perdure.experiments.agents.program import AgentKeys, AgentPrograms, agent_keys, check_state_fits
 from perdure.experiments.agents.spec import AgentSpec
 from perdure.rl.catalog import GAMES, game_and_observation
 from perdure.rl.hosted import HostedEnvironment, HostError
@@ -52,15 +52,18 @@ class AgentJob(Job):
     """A run of an agent."""
 
     unit: ClassVar[str] = "frames"
-    first_stretch: ClassVar[int] = 200
+    first_stretch = 200
 
     def __init__(self, spec: AgentSpec):
         """Make networks and games before the first frame.
 
         Raises:
             ValueError: if the schedule, the environment or the network does not fit.
+            BrokenOffError: if an environment of Gymnasium fails.
         """
         self.spec = spec
+        if isinstance(spec.environment, HostedEnvironment):
+            self.first_stretch = 1  # a frame of a simulation may take seconds, and stops wait for the stretch
         self._levels = stack_params(spec.levels)
         self._schedule = make_schedule(spec.levels, spec.stages)
         self._agent = jax.tree.map(jnp.asarray, spec.agent)
@@ -105,7 +108,10 @@ class AgentJob(Job):
         environment = self.spec.environment
         rest = self._schedule, self._levels, self.spec.episodes, self._initial_runners, self._keys
         if isinstance(environment, HostedEnvironment):
-            self._programs = HostedPrograms(self._agent, environment, *rest)
+            try:
+                self._programs = HostedPrograms(self._agent, environment, *rest)
+            except HostError as error:
+                raise BrokenOffError(str(error)) from error
         else:
             self._programs = AgentPrograms(self._agent, environment, *rest)
         self._runners = None  # the programs have taken the memories apart: one more copy would stay
@@ -201,7 +207,10 @@ class AgentJob(Job):
         """Return the agents before the first frame."""
         environment, first = self.spec.environment, jax.tree.map(lambda leaf: leaf[0], self._schedule.params)
         if isinstance(environment, HostedEnvironment):
-            return hosted_runners(self._agent, environment, self.spec.network, first, self._keys)
+            try:
+                return hosted_runners(self._agent, environment, self.spec.network, first, self._keys)
+            except HostError as error:
+                raise BrokenOffError(f"before the first frame, {error}") from error
         observation, _ = jax.eval_shape(environment.reset, jax.random.key(0), first)
 
         def start(keys: AgentKeys) -> RunnerState:
@@ -209,5 +218,7 @@ class AgentJob(Job):
             network = self._agent.make_networks(make, seen, environment.num_actions, keys.network)
             return init_runner(self._agent, environment, network, first, keys.start)
 
-        runners: Any = jax.jit(jax.vmap(start))(self._keys)
+        begin = jax.jit(jax.vmap(start))
+        check_state_fits(self._agent, begin.eval_shape(self._keys), len(self.spec.seeds))
+        runners: Any = begin(self._keys)
         return runners

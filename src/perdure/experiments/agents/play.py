@@ -33,6 +33,8 @@ class Played(NamedTuple):
     pictures: list[Picture]
     """Of the state before each action, and of the last."""
     score: float
+    is_over: bool
+    """Did the episode end within the frames that were allowed?"""
 
 
 def play_episode(run: Path, *, level: int, seed: int, episode: int, max_frames: int) -> Played:
@@ -61,14 +63,14 @@ def play_episode(run: Path, *, level: int, seed: int, episode: int, max_frames: 
     with closing(watched(spec.environment, spec.levels[level], episode)) as game:
         network = _load_network(run / NETWORKS, _template(spec, game.observation), seed)
         act = eqx.filter_jit(lambda seen: jnp.argmax(network(as_features(seen))).astype(jnp.int32))
-        pictures, score = [game.picture()], 0.0
+        pictures, score, is_over = [game.picture()], 0.0, False
         for _ in range(max_frames):
             reward, is_over = game.step(int(act(jnp.asarray(game.observation))))
             score += reward
             pictures.append(game.picture())
             if is_over:
                 break
-    return Played(record.title, pictures, score)
+    return Played(record.title, pictures, score, is_over)
 
 
 def _template(spec: AgentSpec, observation: Any) -> Any:

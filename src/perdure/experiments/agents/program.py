@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float64, Int, PRNGKeyArray, PyTree
 
-from perdure.execution.compilation import compiled
+from perdure.execution.available import check_fits
+from perdure.execution.compilation import bytes_of, compiled
 from perdure.execution.division import Division, faster_side_by_side, seed_devices
 from perdure.rl.agent import Agent
+from perdure.rl.catalog import agent_name
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.runner import RunnerState, greedy_scores, play_frames
 from perdure.rl.schedule import Schedule
@@ -38,6 +40,21 @@ def agent_keys(seed: Int[Array, ""]) -> AgentKeys:
     """Return the keys of a seed."""
     root = jax.random.key(seed)
     return AgentKeys(*(jax.random.fold_in(root, purpose) for purpose in range(len(AgentKeys._fields))))
+
+
+def check_state_fits(agent: Agent, states: PyTree, n_seeds: int) -> None:
+    """Refuse agents that do not fit the free memory, before they are made.
+
+    Args:
+        agent: learns.
+        states: of all seeds, read for their shapes only.
+        n_seeds: number of seeds.
+
+    Raises:
+        ValueError: telling how much there is.
+    """
+    what = f"{agent_name(agent)} with its networks and memory"
+    check_fits(what, bytes_of(states), n_seeds, "use a smaller memory, smaller observations, or fewer seeds at a time")
 
 
 def stage_end(agent: Agent) -> Callable[[Any, PRNGKeyArray, Any], Any]:

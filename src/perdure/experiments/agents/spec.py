@@ -22,7 +22,7 @@ from perdure.rl.checks import environment_and_levels
 from perdure.rl.environment import GymnaxLike
 from perdure.rl.hosted import HostedEnvironment
 from perdure.rl.networks import MakeNetwork
-from perdure.rl.schedule import Stage, as_stages
+from perdure.rl.schedule import Stage, as_stages, is_whole
 
 EVALUATE_EVERY = 5_000
 EPISODES = 20
@@ -96,8 +96,9 @@ def agent_spec(
     """
     if not isinstance(agent, Agent):
         raise TypeError(f"agent is {agent!r}, expected an agent with its hyper-parameters, such as perdure.rl.DQN(…)")
-    if min(evaluate_every, episodes) < 1:
-        raise ValueError(f"evaluate_every = {evaluate_every} and episodes = {episodes}, expected numbers ≥ 1")
+    for name, value in (("evaluate_every", evaluate_every), ("episodes", episodes)):
+        if not is_whole(value) or value < 1:
+            raise ValueError(f"{name} = {value!r}, expected a whole number ≥ 1")
     source = absolute(environment) if isinstance(environment, str) and environment not in GAMES else None
     environment, levels = environment_and_levels(environment, levels)
     chosen = as_stages(stages, len(levels))
@@ -107,7 +108,8 @@ def agent_spec(
             f"{MAX_STAGES:,}; give fewer"
         )
     make = network or agent.default_network
-    return AgentSpec(agent, environment, levels, chosen, chosen_seeds(seeds), make, evaluate_every, episodes, source)
+    every, episodes = int(evaluate_every), int(episodes)
+    return AgentSpec(agent, environment, levels, chosen, chosen_seeds(seeds), make, every, episodes, source)
 
 
 def describe_environment(environment: GymnaxLike | HostedEnvironment, source: str | None = None) -> dict[str, Any]:
@@ -116,6 +118,9 @@ def describe_environment(environment: GymnaxLike | HostedEnvironment, source: st
     Args:
         environment: what is played.
         source: the name by which it was given, with which `perdure resume` makes it again.
+
+    Raises:
+        TypeError: naming a part that a record cannot hold.
     """
     name, observation = game_and_observation(environment)
     described = {"name": name, "observation": observation}
@@ -123,4 +128,8 @@ def describe_environment(environment: GymnaxLike | HostedEnvironment, source: st
         return described
     whole = environment.makes if isinstance(environment, HostedEnvironment) else environment
     by_name = {} if source is None else {"source": source}
-    return {**described, **by_name, "parts": describe(whole, "environment")}
+    try:
+        parts = describe(whole, "environment")
+    except TypeError as error:
+        raise TypeError(f"{error}; or give a function that makes the environment") from error
+    return {**described, **by_name, "parts": parts}

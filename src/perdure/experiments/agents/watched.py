@@ -87,7 +87,15 @@ class WatchedCompiled(Watched):
                 f"{name} has no render(state, params), so that there is nothing to watch; expected one that returns a "
                 "picture, uint8 of shape (rows, columns) or (rows, columns, 3)"
             )
-        return _as_picture(environment.render(self._state, self._params), f"render(state, params) of {name}")
+        source = f"render(state, params) of {name}"
+        try:
+            drawn = environment.render(self._state, self._params)
+        except Exception as error:
+            raise ValueError(
+                f"{source} raised {type(error).__name__}: {error}; expected one that returns a picture, uint8 of shape "
+                "(rows, columns) or (rows, columns, 3)"
+            ) from error
+        return _as_picture(drawn, source)
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
@@ -122,7 +130,7 @@ class WatchedHosted(Watched):
                 f"render() of {self._name} raised {type(error).__name__}{said}; expected one that returns a picture, "
                 "uint8 of shape (rows, columns, 3), of an environment made with render_mode='rgb_array'"
             ) from error
-        mode = self._episode.played.render_mode
+        mode = getattr(self._episode.played, "render_mode", None)
         return _as_picture(drawn, f"render() of {self._name}, whose render_mode is {mode!r},")
 
     def close(self) -> None:
@@ -146,7 +154,8 @@ def _as_picture(drawn: Any, source: str) -> Picture:
     """
     is_array = hasattr(drawn, "dtype") and hasattr(drawn, "shape")
     picture: Any = np.asarray(drawn) if is_array else np.zeros(0)
-    if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)):
+    is_grey, is_coloured = picture.ndim == 2, picture.ndim == 3 and picture.shape[2] == 3
+    if picture.dtype != np.uint8 or not (is_grey or is_coloured) or picture.size == 0:
         found = f"{picture.dtype} of shape {picture.shape}" if is_array else f"a {type(drawn).__name__}"
         raise ValueError(
             f"{source} returned {found}, expected a picture, uint8 of shape (rows, columns) or (rows, columns, 3); an "

@@ -87,7 +87,7 @@ class TrainingJob(Job):
     """A training of a representation."""
 
     unit: ClassVar[str] = "steps"
-    first_stretch: ClassVar[int] = 5
+    first_stretch = 5
 
     def __init__(self, spec: TrainingSpec, label: str):
         """Draw the first weights.

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float64, Int
 
 from perdure.core import Learner
-from perdure.execution.available import available_memory
+from perdure.execution.available import check_fits
 from perdure.execution.compilation import bytes_of, finite
 from perdure.execution.job import DivergedError, Job
 from perdure.execution.warnings import warn
@@ -52,7 +52,7 @@ class LearnerJob(Job):
     """A run of a learner."""
 
     unit: ClassVar[str] = "examples"
-    first_stretch: ClassVar[int] = 20
+    first_stretch = 20
 
     def __init__(self, spec: RunSpec):
         """Make the streams and the states before the first example, all checked.
@@ -201,27 +201,17 @@ class LearnerJob(Job):
 
         seeds = np.asarray(spec.seeds)
         program = jax.jit(jax.vmap(start)).lower(seeds)
-        _check_fits(self.learner, bytes_of(program.out_info), len(seeds))
+        check_fits(
+            f"{learner_name(self.learner)} with its network and memory",
+            bytes_of(program.out_info),
+            len(seeds),
+            "use fewer hidden units, a smaller memory, or fewer seeds at a time",
+        )
         return program.compile()(seeds)
 
     def _diverged(self, seed: int, what: str) -> DivergedError:
         inputs = input_range(self.streams.benchmarks[seed])
         return DivergedError(f"{what} (seed {self.streams.seeds[seed]}); lower the rates; {inputs}")
-
-
-def _check_fits(learner: Learner[Any], n_bytes: int, n_seeds: int) -> None:
-    """Refuse states that do not fit the free memory, before they are made: XLA would end the process.
-
-    Raises:
-        ValueError: telling how much there is.
-    """
-    free = available_memory()
-    if n_bytes > free:
-        raise ValueError(
-            f"{learner_name(learner)} with its network and memory takes {n_bytes / 1e9:,.1f} GB for "
-            f"{n_seeds} seed{'s' * (n_seeds != 1)}, expected at most the {free / 1e9:,.1f} GB of memory that are free; "
-            "use fewer hidden units, a smaller memory, or fewer seeds at a time"
-        )
 
 
 def _check_measured(spec: RunSpec, learner: Learner[Any], first: Benchmark) -> None:
