@@ -53,7 +53,7 @@ class Configured(Corridor):
 
 @pytest.fixture
 def configured():
-    gymnasium.register("Configured-v0", entry_point=lambda: Configured())
+    gymnasium.register("Configured-v0", entry_point=lambda **_: Configured())
     yield lambda: gymnasium.make("Configured-v0")
     del gymnasium.registry["Configured-v0"]
 

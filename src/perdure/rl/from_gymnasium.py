@@ -127,7 +127,8 @@ def _without_generators(environment: Any) -> Any:
         held = getattr(part, "__dict__", {})
         for name in ("_np_random", "_np_random_seed"):
             held.pop(name, None)  # the class has its None
-        for space in (held.get("action_space"), held.get("observation_space")):
+        spaces: list[Any] = [held.get(name) for name in ("action_space", "observation_space")]
+        for space in spaces:
             if hasattr(space, "_np_random"):
                 space._np_random = None
         part = held.get("env")
