@@ -18,28 +18,24 @@ from perdure.learners.hyperparameters import (
 )
 from perdure.learners.network import NetworkLearner
 from perdure.learners.replay import Batch, Draws, Replay, ReplayLearner, ReplayState, gather_batches, move_arriving
-from perdure.memory import (
+from perdure.memory.buffer import (
     LARGEST_COUNT,
     Buffer,
-    TaskRings,
     capacity,
     draw_distinct_slots,
-    draw_past,
     draw_slot,
     draw_slots,
     drawn_mask,
     empty_buffer,
-    empty_rings,
     filled,
     first_slot,
     offer,
     recall,
-    ring,
     ring_slot,
     sample,
     store,
-    store_in_ring,
 )
+from perdure.memory.task_rings import TaskRings, draw_past, empty_rings, ring, store_in_ring
 from perdure.models import split_trainable
 from perdure.updates.branches import change_where_needed
 from perdure.updates.distillation import distillation

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from perdure.core import Example
 from perdure.learners.er import ER, ERAlgorithm5, task_weights
 from perdure.learners.replay import Batch, Draws, ReplayState
-from perdure.memory import Buffer
+from perdure.memory.buffer import Buffer
 from perdure.models import MLP, BatchModel, Statistics
 from perdure.updates.gradient import example_loss, init_train_state
 from perdure.updates.weights import equal_weights

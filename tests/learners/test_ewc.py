@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from perdure.core import Example
 from perdure.learners.ewc import EWC, EWCPerExample, empirical_fisher, fisher_information
 from perdure.learners.online import Online
-from perdure.memory import Buffer
+from perdure.memory.buffer import Buffer
 from perdure.models import MLP
 from perdure.updates.gradient import example_gradient, example_loss
 from perdure.updates.losses import cross_entropy

@@ -13,7 +13,7 @@ import pytest
 
 from perdure.core import Example
 from perdure.learners.gdumb import GDumb
-from perdure.memory import empty_balanced_buffer, filled, greedy_slot, store_greedy
+from perdure.memory.buffer import empty_balanced_buffer, filled, greedy_slot, store_greedy
 from perdure.updates.gradient import predict_batch, sgd_step
 from perdure.updates.losses import cross_entropy
 from tests.learners.small_stream import KEY, assert_close, example, learned, network, observe

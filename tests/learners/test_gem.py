@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from perdure.core import Example, StreamInfo
 from perdure.learners.gem import AGEM, GEM, GEMState, past_gradients
 from perdure.learners.online import Online
-from perdure.memory import ring
+from perdure.memory.task_rings import ring
 from perdure.models import MLP
 from perdure.updates.gradient import example_gradient, example_loss
 from perdure.updates.losses import cross_entropy

@@ -14,7 +14,7 @@ from scipy import stats
 
 from perdure.core import Example, StreamInfo
 from perdure.learners.icarl import ICaRL, draw_exemplars
-from perdure.memory import no_exemplars, plan_exemplars
+from perdure.memory.exemplars import no_exemplars, plan_exemplars
 from perdure.models import MLP
 from perdure.updates.gradient import predict_batch
 from perdure.updates.losses import MASKED

@@ -9,7 +9,7 @@ import pytest
 
 from perdure.core import Example, StreamInfo
 from perdure.learners.icarl import ICaRL
-from perdure.memory import plan_exemplars
+from perdure.memory.exemplars import plan_exemplars
 from tests.conftest import recorded_tensors
 
 pytestmark = [pytest.mark.reference, pytest.mark.long]

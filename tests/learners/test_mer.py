@@ -11,7 +11,7 @@ import pytest
 from perdure.core import Example
 from perdure.learners.mer import MER, MERAlgorithm6, MERAlgorithm7
 from perdure.learners.replay import Draws, ReplayState
-from perdure.memory import Buffer
+from perdure.memory.buffer import Buffer
 from perdure.models import MLP
 from perdure.updates.gradient import example_loss, init_train_state
 

@@ -15,7 +15,7 @@ from perdure.core import Example
 from perdure.learners.er import ER
 from perdure.learners.mer import MER, MERAlgorithm6, MERAlgorithm7
 from perdure.learners.replay import Draws, Replay, ReplayState, gather_batches, move_arriving
-from perdure.memory import Buffer, period
+from perdure.memory.buffer import Buffer, period
 from perdure.models import MLP
 from perdure.updates.gradient import example_loss, init_train_state
 

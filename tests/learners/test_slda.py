@@ -9,7 +9,7 @@ import pytest
 
 from perdure.core import Example, StreamInfo
 from perdure.learners.slda import SLDA, covariance
-from perdure.memory import LARGEST_COUNT
+from perdure.memory.buffer import LARGEST_COUNT
 from tests.conftest import reference_file
 from tests.learners.conftest import Recording
 

@@ -14,7 +14,7 @@ from perdure.core import Example
 from perdure.learners.er import ER
 from perdure.learners.online import Online, OnlineState
 from perdure.learners.replay import ReplayState
-from perdure.memory import empty_buffer
+from perdure.memory.buffer import empty_buffer
 from perdure.metrics.alignment import gradient_alignment, gradient_cosine
 from perdure.models import MLP, Statistics
 from perdure.updates.gradient import example_loss, init_train_state

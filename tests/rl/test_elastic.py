@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import perdure
-from perdure.memory import draw_slots
+from perdure.memory.buffer import draw_slots
 from perdure.rl.agent import DQN
 from perdure.rl.elastic import DQNEWC
 from perdure.rl.transition import td_targets

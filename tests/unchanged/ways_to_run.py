@@ -34,7 +34,7 @@ from perdure.experiments.representations.learners import class_tasks_benchmark, 
 from perdure.experiments.representations.plan import make_recipe
 from perdure.experiments.reproduction.measure import measure
 from perdure.learn import Learner
-from perdure.memory import capacity
+from perdure.memory.buffer import capacity
 from perdure.models import MLP, ConvNet
 from perdure.presets.learners import Preset
 from perdure.presets.studies import Cell, Study

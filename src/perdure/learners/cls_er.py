@@ -13,7 +13,7 @@ from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer, loss_field, optimizer_field, rate
 from perdure.learners.network import NetworkLearner
 from perdure.learners.replay import Replay
-from perdure.memory import LARGEST_COUNT, Buffer
+from perdure.memory.buffer import LARGEST_COUNT, Buffer
 from perdure.updates.gradient import (
     Optimizer,
     TrainState,

@@ -13,7 +13,7 @@ from perdure.core import Example, Info, Rate
 from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer, loss_field, rate
 from perdure.learners.network import NetworkLearner
-from perdure.memory import Buffer, drawn_mask, emptied_if, empty_buffer, filled, first_slot, store
+from perdure.memory.buffer import Buffer, drawn_mask, emptied_if, empty_buffer, filled, first_slot, store
 from perdure.models import split_trainable
 from perdure.updates.branches import where_needed
 from perdure.updates.consolidation import (

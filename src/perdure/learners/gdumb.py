@@ -13,7 +13,7 @@ from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer, loss_field, optimizer_field, rate
 from perdure.learners.labels import expect_labels
 from perdure.learners.network import NetworkLearner
-from perdure.memory import BalancedBuffer, empty_balanced_buffer, filled, greedy_slot, recall, store_greedy
+from perdure.memory.buffer import BalancedBuffer, empty_balanced_buffer, filled, greedy_slot, recall, store_greedy
 from perdure.updates.branches import where_needed
 from perdure.updates.gradient import (
     Optimizer,

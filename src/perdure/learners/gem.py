@@ -19,7 +19,7 @@ from perdure.learners.hyperparameters import (
     stream_info_field,
 )
 from perdure.learners.network import NetworkLearner
-from perdure.memory import TaskRings, draw_past, empty_rings, ring, store_in_ring
+from perdure.memory.task_rings import TaskRings, draw_past, empty_rings, ring, store_in_ring
 from perdure.models import split_trainable
 from perdure.updates.branches import for_as_many_as
 from perdure.updates.gradient import example_gradient, predict_one, sgd_step, weighted_gradient

@@ -15,16 +15,7 @@ from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import integer, loss_field, optimizer_field, rate
 from perdure.learners.network import NetworkLearner
 from perdure.learners.replay import ReplayState
-from perdure.memory import (
-    Buffer,
-    capacity,
-    draw_distinct_slots,
-    drawn_mask,
-    empty_buffer,
-    filled,
-    recall,
-    store,
-)
+from perdure.memory.buffer import Buffer, capacity, draw_distinct_slots, drawn_mask, empty_buffer, filled, recall, store
 from perdure.updates.gradient import (
     Optimizer,
     example_gradient,

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree, 
 from perdure.core import AnyArray, Example, Info, Learner, State, as_features
 from perdure.learners.hyperparameters import known_stream_info
 from perdure.learners.labels import expect_labels
-from perdure.memory import LARGEST_COUNT
+from perdure.memory.buffer import LARGEST_COUNT
 from perdure.updates.losses import MASKED
 
 

@@ -19,7 +19,7 @@ from jax.core import Tracer
 
 from perdure.core import StreamInfo
 from perdure.fields import declared
-from perdure.memory import LARGEST_COUNT
+from perdure.memory.buffer import LARGEST_COUNT
 
 
 class Hyperparameter(NamedTuple):

@@ -11,20 +11,14 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 from perdure.core import AnyArray, Example, Info, Learner, Rate, StreamInfo, as_features
 from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import check_hyperparameters, integer, known_stream_info, rate, stream_info_field
-from perdure.memory import (
-    Buffer,
+from perdure.memory.buffer import Buffer, emptied_if, empty_buffer, filled, first_slot, recall, store
+from perdure.memory.exemplars import (
     ExemplarPlan,
     Exemplars,
-    emptied_if,
-    empty_buffer,
     exemplar_slots,
-    filled,
-    first_slot,
     keep_exemplars,
     no_exemplars,
     plan_exemplars,
-    recall,
-    store,
 )
 from perdure.models import BatchModel
 from perdure.updates.branches import for_as_many_as, where_needed

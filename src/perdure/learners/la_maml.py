@@ -31,7 +31,7 @@ from perdure.learners.look_ahead import (
     gather_outer,
     positive,
 )
-from perdure.memory import Buffer, empty_buffer
+from perdure.memory.buffer import Buffer, empty_buffer
 from perdure.models import MLP
 from perdure.updates.look_ahead import InnerSteps, OuterBatch, look_ahead
 from perdure.updates.look_ahead_perceptron import perceptron_look_ahead

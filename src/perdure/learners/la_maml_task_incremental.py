@@ -28,7 +28,7 @@ from perdure.learners.look_ahead import (
     gather_outer,
     where,
 )
-from perdure.memory import Buffer, empty_buffer
+from perdure.memory.buffer import Buffer, empty_buffer
 from perdure.updates.branches import change_where_needed
 from perdure.updates.look_ahead import InnerSteps, OuterBatch, look_ahead
 from perdure.updates.losses import or_cross_entropy

@@ -15,7 +15,7 @@ from perdure.core import Example, Info, Rate, State
 from perdure.learners.batches import Batches, Collected, Ready
 from perdure.learners.hyperparameters import integer, loss_field
 from perdure.learners.network import NetworkLearner
-from perdure.memory import (
+from perdure.memory.buffer import (
     Buffer,
     counted,
     draw_slots,

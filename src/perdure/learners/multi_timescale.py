@@ -12,7 +12,7 @@ from perdure.core import AnyArray, Example, Info, Learner, Rate
 from perdure.learners.defaults import with_defaults
 from perdure.learners.hyperparameters import check_hyperparameters, integer, loss_field, rate
 from perdure.learners.replay import Draws, Replay, gather_batches
-from perdure.memory import LARGEST_COUNT, Buffer
+from perdure.memory.buffer import LARGEST_COUNT, Buffer
 from perdure.updates.distillation import distillation
 from perdure.updates.gradient import predict_batch, predict_one
 from perdure.updates.losses import Loss, or_cross_entropy

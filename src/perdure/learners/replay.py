@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 from perdure.core import AnyArray, Example, Info, Rate
 from perdure.learners.hyperparameters import choice, integer, loss_field, optimizer_field, rate
 from perdure.learners.network import NetworkLearner
-from perdure.memory import (
+from perdure.memory.buffer import (
     balanced_slot,
     biased_slot,
     displaced_slot,

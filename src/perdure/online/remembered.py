@@ -20,7 +20,7 @@ from perdure.core import Learner
 from perdure.learners.averaged import AveragedER
 from perdure.learners.mixture import Mixture, expert_key
 from perdure.learners.replay import Replay, ReplayLearner
-from perdure.memory import filled
+from perdure.memory.buffer import filled
 from perdure.online.history import kept_settings
 from perdure.online.journal import Journal
 from perdure.online.state import initial_keys, row_key

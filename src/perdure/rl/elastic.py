@@ -12,7 +12,7 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 from perdure.core import Rate
 from perdure.learners.hyperparameters import integer, rate
 from perdure.learners.replay import ReplayLearner
-from perdure.memory import draw_slots
+from perdure.memory.buffer import draw_slots
 from perdure.models import split_trainable
 from perdure.rl.agent import AgentState, DrawnReplay, ReplayAgent
 from perdure.rl.frame_memory import buffer_of, recall_transitions

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from perdure.learners.replay import Replay
-from perdure.memory import LARGEST_COUNT, Buffer, drawn_mask, recall
+from perdure.memory.buffer import LARGEST_COUNT, Buffer, drawn_mask, recall
 from perdure.rl.transition import Transition
 
 _SPARE = 4

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from perdure.core import AnyArray
-from perdure.memory import LARGEST_COUNT
+from perdure.memory.buffer import LARGEST_COUNT
 
 FRAMES_PER_LEVEL = 25_000
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from perdure.memory import BalancedBuffer, Buffer, capacity, filled
+from perdure.memory.buffer import BalancedBuffer, Buffer, capacity, filled
 from perdure.online.journal import Journal
 from perdure.online.model import OnlineModel
 from perdure.online.remembered import Remembered

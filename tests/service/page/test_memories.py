@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from perdure.memory import filled
+from perdure.memory.buffer import filled
 from perdure.online import remembered
 from perdure.online.durable import DurableModel
 from perdure.online.journal import Journal

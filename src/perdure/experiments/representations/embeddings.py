@@ -18,7 +18,7 @@ from perdure.execution.progress import Watch, say
 from perdure.experiments.representations.embedding_methods import embedding_classifier, embedding_method
 from perdure.experiments.supervised.spec import RUNS
 from perdure.learners.closed_form import CLOSED_FORM
-from perdure.memory import LARGEST_COUNT
+from perdure.memory.buffer import LARGEST_COUNT
 from perdure.online.estimators import OnlineClassifier
 from perdure.online.methods import METHODS
 from perdure.online.stream import methods_given

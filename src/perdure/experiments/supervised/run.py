@@ -21,7 +21,7 @@ from perdure.experiments.supervised.spec import Evaluation, MakeModel, RunSpec, 
 from perdure.learners.catalog import learner_name
 from perdure.learners.gdumb import GDumb
 from perdure.machine.process import peak_memory
-from perdure.memory import BalancedBuffer
+from perdure.memory.buffer import BalancedBuffer
 from perdure.records.folder import RunFolder, check_folder, own_folder
 from perdure.records.requested import DEFAULTS, REQUEST
 from perdure.storage.files import write_json

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from perdure.learn import capacity, empty_buffer, filled, offer, sample
-from tests.memory_examples import UNLIKELY
+from tests.memory.examples import UNLIKELY
 
 KEY = jax.random.key(0)
 OFFER, SAMPLE = jax.jit(offer), jax.jit(sample, static_argnums=1)

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perdure.memory import exemplar_slots, keep_exemplars, no_exemplars, plan_exemplars
-from tests.memory_examples import numbered
+from perdure.memory.exemplars import exemplar_slots, keep_exemplars, no_exemplars, plan_exemplars
+from tests.memory.examples import numbered
 
 
 @pytest.mark.parametrize(

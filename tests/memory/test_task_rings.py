@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from perdure.core import Example
-from perdure.memory import LARGEST_COUNT, draw_past, empty_rings, ring, store_in_ring
-from tests.memory_examples import UNLIKELY, numbered
+from perdure.memory.buffer import LARGEST_COUNT
+from perdure.memory.task_rings import draw_past, empty_rings, ring, store_in_ring
+from tests.memory.examples import UNLIKELY, numbered
 
 
 def ring_example(n, task):

@@ -1,4 +1,4 @@
-"""Memories of past examples: pure functions on NamedTuples of arrays."""
+"""Buffers of past examples: reservoirs, rings, and memories that share their slots among classes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
-from perdure.core import AnyArray, Example
+from perdure.core import AnyArray
 
 AnyBuffer = TypeVar("AnyBuffer", "Buffer", "BalancedBuffer")
 
@@ -324,113 +323,3 @@ def store_biased(memory: Buffer, example: tuple, slot: Int[Array, ""]) -> Buffer
     """Return the memory with `example` in `slot`, counting filled slots only, as some examples replace others."""
     after = store(memory, example, slot)
     return after._replace(seen=jnp.maximum(memory.seen, slot + 1), periods=memory.periods)
-
-
-class TaskRings(NamedTuple):
-    """The last examples of each task: one ring buffer a task (Lopez-Paz & Ranzato 2017, section 3)."""
-
-    examples: Example
-    """The slots: x (tasks, size, ...), y and task (tasks, size, ...); slots not filled yet hold zeros."""
-    seen: Int[Array, " tasks"]
-    """Number of examples stored of each task so far; of very many, as many as leave the ring where it is."""
-
-
-def empty_rings(example: Example, n_tasks: int, size: int) -> TaskRings:
-    """Return `n_tasks` empty rings of `size` slots for examples of the shapes and dtypes of `example`."""
-    slots = jax.tree.map(lambda leaf: jnp.zeros((n_tasks, size, *jnp.shape(leaf)), jnp.asarray(leaf).dtype), example)
-    return TaskRings(slots, jnp.zeros(n_tasks, jnp.int32))
-
-
-def store_in_ring(memory: TaskRings, example: Example) -> TaskRings:
-    """Return the memory with `example` in its task's ring, in place of the oldest there if the ring is full."""
-    task, size = example.task, memory.examples.y.shape[1]
-    slot = memory.seen[task] % size
-    examples = jax.tree.map(lambda leaf, new: leaf.at[task, slot].set(new), memory.examples, example)
-    # After the most rounds that an integer can count, a ring is counted as having gone round once.
-    n = memory.seen[task] + 1
-    n = jnp.where(n == LARGEST_COUNT // size * size, size, n)
-    return TaskRings(examples, memory.seen.at[task].set(n))
-
-
-def ring(memory: TaskRings, task: Int[Array, ""]) -> tuple[Example, Bool[Array, " size"]]:
-    """Return a task's slots, and which of them are filled."""
-    examples = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, task, keepdims=False), memory.examples)
-    return examples, jnp.arange(memory.examples.y.shape[1], dtype=jnp.int32) < memory.seen[task]
-
-
-def draw_past(memory: TaskRings, task: Int[Array, ""], draws: int, key: PRNGKeyArray) -> Example:
-    """Draw examples uniformly and with replacement from the rings of tasks before `task`, leaves (draws, ...).
-
-    If no such ring holds anything, what is returned means nothing.
-    """
-    n_tasks, size = memory.examples.y.shape[:2]
-    held = jnp.where(jnp.arange(n_tasks, dtype=jnp.int32) < task, jnp.minimum(memory.seen, size), 0)
-    ends = jnp.cumsum(held)
-    drawn = jax.random.randint(key, (draws,), 0, jnp.maximum(ends[-1], 1), jnp.int32)
-    of_task = jnp.minimum(jnp.searchsorted(ends, drawn, side="right"), n_tasks - 1)
-    slot = drawn - (ends - held)[of_task]
-    return jax.tree.map(lambda leaf: leaf[of_task, slot], memory.examples)
-
-
-class ExemplarPlan(NamedTuple):
-    """How many exemplars of each class are kept, and where; fixed before the first example.
-
-    When a task ends, each of its classes gets an equal share of the memory among all classes seen by then.
-    """
-
-    classes: Int[np.ndarray, "tasks most"]
-    """Classes of each task in ascending order, then −1."""
-    sizes: Int[np.ndarray, " classes"]
-    """Slots of each class."""
-    starts: Int[np.ndarray, " classes"]
-    """First slot of each class."""
-
-
-def plan_exemplars(class_tasks: tuple[int, ...], task_sizes: tuple[int, ...], memory_size: int) -> ExemplarPlan:
-    """Return the plan for classes that come in tasks.
-
-    Args:
-        class_tasks: for each class the task that it belongs to.
-        task_sizes: number of examples of each task; no class gets more slots.
-        memory_size: what is shared, at least the number of classes.
-    """
-    members = [np.flatnonzero(np.asarray(class_tasks) == task) for task in range(len(task_sizes))]
-    classes = np.full((len(members), max(map(len, members))), -1)
-    for task, own in enumerate(members):
-        classes[task, : len(own)] = own
-    seen = np.cumsum([len(own) for own in members])
-    shares = np.minimum(memory_size // np.maximum(seen, 1), task_sizes)
-    sizes = shares[np.asarray(class_tasks)]
-    return ExemplarPlan(classes, sizes, np.cumsum(sizes) - sizes)
-
-
-class Exemplars(NamedTuple):
-    """Chosen examples of each class, class after class as an `ExemplarPlan` has it."""
-
-    x: Shaped[Array, "slots ..."]
-    """Inputs; slots not filled hold zeros."""
-    outputs: Float[Array, "slots outputs"]
-    """What the network answered to them when it had learned its last task."""
-    held: Int[Array, " classes"]
-    """Number of exemplars of each class."""
-
-
-def no_exemplars(example: Example, plan: ExemplarPlan) -> Exemplars:
-    """Return a memory that holds none yet, for examples of the shape and dtype of `example`; a class is an output."""
-    slots, n_classes = int(plan.sizes.sum()), len(plan.sizes)
-    x = jnp.zeros((slots, *jnp.shape(example.x)), jnp.asarray(example.x).dtype)
-    return Exemplars(x, jnp.zeros((slots, n_classes)), jnp.zeros(n_classes, jnp.int32))
-
-
-def exemplar_slots(plan: ExemplarPlan, label: Int[Array, ""]) -> Int[Array, " most"]:
-    """Return the slots of a class, as many as the class with most of them has; those too many are other classes'."""
-    return jnp.asarray(plan.starts, jnp.int32)[label] + jnp.arange(plan.sizes.max(), dtype=jnp.int32)
-
-
-def keep_exemplars(
-    memory: Exemplars, plan: ExemplarPlan, label: Int[Array, ""], x: Shaped[Array, "most ..."], n: Int[Array, ""]
-) -> Exemplars:
-    """Return the memory with the first `n` of the inputs as a class's exemplars, n at most its slots in the plan."""
-    held = jnp.arange(len(x), dtype=jnp.int32) < n
-    slots = jnp.where(held, exemplar_slots(plan, label), len(memory.x))
-    return memory._replace(x=memory.x.at[slots].set(x, mode="drop"), held=memory.held.at[label].set(n))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from perdure.core import Example
-from perdure.memory import (
+from perdure.memory.buffer import (
     Buffer,
     capacity,
     counted,
@@ -32,7 +32,7 @@ from perdure.memory import (
     store_in_turn,
 )
 from tests.conftest import first_short
-from tests.memory_examples import UNLIKELY, numbered
+from tests.memory.examples import UNLIKELY, numbered
 
 STREAMS, LENGTH, SIZE = 20_000, 60, 7
 KEY = jax.random.key(0)

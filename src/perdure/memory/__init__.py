@@ -1,0 +1,1 @@
+"""Memories of past examples: pure functions on NamedTuples of arrays."""
