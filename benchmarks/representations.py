@@ -24,7 +24,8 @@ import jax
 import page
 import representations_page
 
-from perdure.experiments.representations.evaluation import EvaluationSpec, evaluate_all, evaluation_spec
+from perdure.experiments.representations.evaluation import evaluate_all
+from perdure.experiments.representations.evaluation_spec import EvaluationSpec, evaluation_spec
 from perdure.experiments.representations.plan import make_recipe
 from perdure.metrics.bootstrap import bootstrap_mean
 from perdure.records.evaluation import ClassResult, Evaluation, EvaluationRecord

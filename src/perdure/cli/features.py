@@ -125,7 +125,8 @@ def evaluate(
     """Test representations by the published protocol: a sweep of rates, then many runs, and what they retain."""
     cluster = cluster_of(ray)  # first: an address that does not answer is named at once
     from perdure.cli.report import report_run
-    from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec
+    from perdure.experiments.representations.evaluation import evaluate_all
+    from perdure.experiments.representations.evaluation_spec import evaluation_spec
 
     if not all(it.strip().isdecimal() for it in classes.split(",")):
         raise ValueError(f"--classes is {classes!r}, expected numbers separated by commas, as {EVALUATION_CLASSES}")
@@ -230,7 +231,8 @@ def compare(
 
     check_division(order, test_share)  # first: other modules take seconds to load
     from perdure.cli.report import report_run
-    from perdure.experiments.representations.embeddings import EmbeddingsPlan, EmbeddingsSpec, run_embeddings
+    from perdure.experiments.representations.embeddings import run_embeddings
+    from perdure.experiments.representations.embeddings_spec import EmbeddingsPlan, EmbeddingsSpec
     from perdure.online.methods import METHODS
     from perdure.online.stream import methods_given
 

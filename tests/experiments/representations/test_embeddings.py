@@ -15,13 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from perdure.experiments.representations import embeddings
 from perdure.experiments.representations.embedding_methods import embedding_classifier, embedding_method
-from perdure.experiments.representations.embeddings import (
-    EmbeddingsPlan,
-    EmbeddingsSpec,
-    compare_embeddings,
-    resume_embeddings,
-    run_embeddings,
-)
+from perdure.experiments.representations.embeddings import compare_embeddings, resume_embeddings, run_embeddings
+from perdure.experiments.representations.embeddings_spec import EmbeddingsPlan, EmbeddingsSpec
 from perdure.learners.lda import LDA
 from perdure.machine.signals import InterruptedRunError
 from perdure.online.estimators import OnlineClassifier
@@ -139,7 +134,7 @@ def test_one_class_after_another_is_measured_at_the_ends_of_classes(order, n_cla
 
 
 def test_of_long_streams_some_answers_are_enough(monkeypatch):
-    monkeypatch.setattr(embeddings, "_N_ANSWERED", 10)
+    monkeypatch.setattr(embeddings, "N_ANSWERED", 10)
     x, y = load_wine(return_X_y=True)
     for it in compare_embeddings(x, y, methods=["lda"], order="shuffled", seeds=2).results:
         assert it.n_answered == 10

@@ -19,7 +19,8 @@ from perdure.execution.processes import Processes
 from perdure.experiments.representations import evaluate
 from perdure.experiments.representations import evaluation as evaluating
 from perdure.experiments.representations.evaluate import evaluate_classes
-from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec, resume_evaluation
+from perdure.experiments.representations.evaluation import evaluate_all, resume_evaluation
+from perdure.experiments.representations.evaluation_spec import evaluation_spec
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.errors import ResultsError
 from perdure.records.evaluation import EvaluationRecord, SineResult
@@ -258,7 +259,8 @@ def test_one_of_two_processes_evaluates_the_other_is_refused(tmp_path, monkeypat
         monkeypatch.delenv(name, raising=False)
     program = (
         "import sys; from pathlib import Path\n"
-        "from perdure.experiments.representations.evaluation import evaluate_all, evaluation_spec\n"
+        "from perdure.experiments.representations.evaluation import evaluate_all\n"
+        "from perdure.experiments.representations.evaluation_spec import evaluation_spec\n"
         "found = evaluate_all(evaluation_spec(['sine'], [2], runs=2), Path(sys.argv[1]), progress=False)\n"
         "print(found[0].results[0].errors.tolist())\n"
     )

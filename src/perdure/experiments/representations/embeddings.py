@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +15,26 @@ from perdure.core import Learner
 from perdure.execution.parts import Advanced, Finished, keeps, parts_progress
 from perdure.execution.progress import Watch, say
 from perdure.experiments.representations.embedding_methods import embedding_classifier, embedding_method
-from perdure.experiments.supervised.spec import RUNS
-from perdure.learners.closed_form import CLOSED_FORM
-from perdure.memory.buffer import LARGEST_COUNT
+from perdure.experiments.representations.embeddings_spec import (
+    DEFAULT_METHODS,
+    N_ANSWERED,
+    EmbeddingsPlan,
+    EmbeddingsSpec,
+    division_of,
+)
 from perdure.online.estimators import OnlineClassifier
 from perdure.online.methods import METHODS
 from perdure.online.stream import methods_given
-from perdure.records.describe import describe
-from perdure.records.embeddings import (
-    KIND,
-    EmbeddingResult,
-    EmbeddingsRecord,
-    best_first,
-    read_results,
-    write_results,
-)
+from perdure.records.embeddings import EmbeddingResult, EmbeddingsRecord, best_first, read_results, write_results
 from perdure.records.errors import damaged
-from perdure.records.folder import FORMAT, RunFolder, config_digest, own_folder
+from perdure.records.folder import RunFolder, own_folder
 from perdure.records.requested import write_finished
 from perdure.shown import Drawing, InShort, Shown, counted
-from perdure.storage.reading import ContentError, open_file, shortened
-from perdure.streams.embeddings import (
-    Division,
-    Embeddings,
-    FeatureError,
-    check_division,
-    checked_embeddings,
-    divide,
-    encoded,
-)
-from perdure.streams.raw.embeddings import TEST, RawEmbeddings, read_embeddings
+from perdure.storage.reading import ContentError, shortened
+from perdure.streams.embeddings import Division, Embeddings, checked_embeddings, encoded
 
-DEFAULT_METHODS = ("nearest-mean", "lda", "ridge", "er", "mer")
-_N_ANSWERED = 100
-"""Examples answered just before they are learned: some heads take d³ operations to answer after every change."""
-_MOST_SEEDS = 1_000
 _N_POINTS = 10
 """Of the curve at most."""
-_HASHED = 1 << 20
-"""Bytes read at a time."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -160,132 +140,6 @@ def _names(methods: Any) -> str:
     )
 
 
-@dataclass(frozen=True)
-class EmbeddingsPlan:
-    """How methods are compared.
-
-    Raises:
-        TypeError: if a number is not whole.
-        ValueError: naming the number that is out of range.
-    """
-
-    methods: tuple[str, ...] = DEFAULT_METHODS
-    order: str = "classes"
-    test_share: float = 0.2
-    seeds: int = 3
-    memory_size: int = 2_000
-
-    def __post_init__(self):
-        check_division(self.order, self.test_share)
-        for name, value in (("seeds", self.seeds), ("memory_size", self.memory_size)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise TypeError(f"{name} is {value!r}, expected a whole number from 1, such as 3")
-        if self.seeds < 1 or self.memory_size < 1:
-            raise ValueError(
-                f"seeds = {self.seeds} and memory_size = {self.memory_size} were given, expected at least 1 of each"
-            )
-        for name, value, most in (("seeds", self.seeds, _MOST_SEEDS), ("memory_size", self.memory_size, LARGEST_COUNT)):
-            if value > most:
-                raise ValueError(f"{name} is {value}, expected at most {most}")
-
-
-@dataclass(frozen=True)
-class EmbeddingsSpec:
-    """A comparison of methods on a file."""
-
-    source: str
-    features: str | None
-    label: str
-    test: str | None
-    """File of what is held out; None for what the first one tells."""
-    plan: EmbeddingsPlan
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """All that decides the figures but the data, as config.json holds it."""
-        settings = {name: it for name, it in asdict(self.plan).items() if name not in ("methods", "seeds")}
-        described = {
-            name: CLOSED_FORM.get(name, embedding_method(name, 1, self.plan.memory_size)) for name in self.plan.methods
-        }
-        return {
-            "format": FORMAT,
-            "kind": KIND,
-            "name": Path(self.source).name,
-            "source": self.source,
-            "features": self.features,
-            "label": self.label,
-            "test": self.test,
-            **settings,
-            "methods": {
-                name: {"name": name} if isinstance(it, str) else describe(it, name) for name, it in described.items()
-            },
-            "learning_rates": "for one feature; divided by the number of features that vary",
-            "seeds": list(range(self.plan.seeds)),
-            "answered": _N_ANSWERED,
-        }
-
-    @classmethod
-    def of_config(cls, config: Mapping[str, Any]) -> EmbeddingsSpec:
-        """Return what `config` described."""
-        plan = EmbeddingsPlan(
-            tuple(config["methods"]),
-            config["order"],
-            config["test_share"],
-            len(config["seeds"]),
-            config["memory_size"],
-        )
-        return cls(config["source"], config["features"], config["label"], config["test"], plan)
-
-    @property
-    def checksums(self) -> dict[str, str]:
-        """SHA-256 of each file."""
-        files = {Path(self.source).name: self.source}
-        if self.test is not None:
-            files[f"held out: {Path(self.test).name}"] = self.test
-        return {name: _sha256(Path(it)) for name, it in files.items()}
-
-    def default_folder(self, root: Path = RUNS) -> Path:
-        """Return where the run goes unless told otherwise: other files are another run."""
-        stem = Path(self.source).stem.replace(" ", "-")
-        return root / f"embeddings-{stem}-{config_digest({**self.config, 'data': self.checksums})}"
-
-    def load(self) -> Embeddings:
-        """Return the data.
-
-        Raises:
-            ContentError: naming the file, if it cannot be read, or its content cannot be learned or divided.
-        """
-        found = read_embeddings(Path(self.source), self.features, self.label)
-        test = None
-        if self.test is not None:
-            test = read_embeddings(Path(self.test), self.features, self.label)
-            found = found._replace(test_x=test.x, test_y=test.y)
-        try:
-            data = checked_embeddings(found.x, found.y, found.test_x, found.test_y)
-            _division(data, self.plan, seed=0)  # what cannot be divided or standardized is told before a folder is made
-            return data
-        except FeatureError as cause:
-            raise ContentError(self._in_file(cause, found, test)) from cause
-        except (TypeError, ValueError) as cause:
-            raise ContentError(f"{self.source}: {cause}") from cause
-
-    def _in_file(self, cause: FeatureError, found: RawEmbeddings, test: RawEmbeddings | None) -> str:
-        """Return what is wrong with a feature, and where it is in the file."""
-        source, raw, is_test = self.source, found, cause.part == "test_x"
-        if is_test and test is not None:
-            source, raw, is_test = str(self.test), test, False
-        name = (TEST if is_test else "") + (self.features or "x")
-        row = f"row {cause.row + 1}, counted from 1"
-        if raw.columns:
-            what, place = f"column {raw.columns[cause.column]!r}", row
-        elif Path(source).suffix.lower() == ".npz":
-            what, place = f"array {name!r}", f"row {cause.row}, column {cause.column}, counted from 0"
-        else:
-            what, place = "the column of lists", f"{row}, number {cause.column + 1} of the list"
-        problem = cause.problem.format(place=place)
-        return f"{source}, {what} {problem}; correct it, or leave such rows out, with their classes"
-
-
 def run_embeddings(spec: EmbeddingsSpec, folder: Path, *, progress: bool | Watch = True) -> EmbeddingsRecord:
     """Do or resume a comparison, and return its record; what the folder has already is not measured again.
 
@@ -335,7 +189,7 @@ def _measure_missing(
 ) -> list[EmbeddingResult]:
     """Return results of all methods and seeds, which are kept as they are measured."""
     found = {(it.method, it.seed): it for it in known}
-    n_rows = len(_division(data, plan, 0).y)
+    n_rows = len(division_of(data, plan, 0).y)
     n_parts = plan.seeds * len(plan.methods)
 
     def how_far() -> Finished:
@@ -345,17 +199,13 @@ def _measure_missing(
     with parts_progress(label, total, "rows", how_far, folder=home, show=progress) as advanced:
         for seed in range(plan.seeds):
             missing = [method for method in plan.methods if (method, seed) not in found]
-            part = _division(data, plan, seed) if missing else None
+            part = division_of(data, plan, seed) if missing else None
             for method in missing:
                 assert part is not None
                 found[method, seed] = _measured(part, method, plan.memory_size, seed, advanced)
                 if home is not None and keeps(home):
                     write_results(home.path, list(found.values()))
     return [found[method, seed] for method in plan.methods for seed in range(plan.seeds)]
-
-
-def _division(data: Embeddings, plan: EmbeddingsPlan, seed: int) -> Division:
-    return divide(data, order=plan.order, test_share=plan.test_share, seed=seed)
 
 
 def _measured(part: Division, method: str, memory_size: int, seed: int, advanced: Advanced) -> EmbeddingResult:
@@ -401,7 +251,7 @@ def _along_the_way(model: OnlineClassifier, part: Division, advanced: Advanced) 
     And by the number of examples learned, what is right of those held out of the classes learned so far.
     """
     n_rows, done = len(part.y), 0
-    answered = set(np.linspace(0, n_rows - 1, min(n_rows, _N_ANSWERED)).astype(int).tolist())
+    answered = set(np.linspace(0, n_rows - 1, min(n_rows, N_ANSWERED)).astype(int).tolist())
     points = _points(part)
     right, curve = [], {}
     for stop in sorted(answered | points):
@@ -421,14 +271,3 @@ def _along_the_way(model: OnlineClassifier, part: Division, advanced: Advanced) 
 
 def _accuracy(model: OnlineClassifier, x: Float32[np.ndarray, "n d"], y: Int64[np.ndarray, " n"]) -> float:
     return float(np.mean(model.predict(x) == y))
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with open_file(path) as file:
-            while content := file.read(_HASHED):
-                digest.update(content)
-    except OSError as cause:
-        raise ContentError(f"{path} cannot be read: {cause.strerror or cause}") from cause
-    return digest.hexdigest()
