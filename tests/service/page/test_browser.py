@@ -199,6 +199,29 @@ def test_the_race_shows_that_one_forgets_and_the_other_does_not(open_page):
 
 
 @pytest.mark.long
+def test_the_methods_that_race_are_those_chosen_last(open_page):
+    page = open_page("#/race")
+    expect(page.locator("#race-first")).to_have_value("online")
+    held, stepped = [], []
+    page.route("**/v1/races", lambda route: held.append(route), times=1)
+    page.on("request", lambda it: stepped.append(it.url) if it.url.endswith("/step") else None)
+    with page.expect_request("**/v1/races"):
+        page.select_option("#race-first", "nearest-mean")
+    page.select_option("#race-second", "lda")
+
+    def answer_about(method):
+        return page.expect_response(lambda it: method in (it.request.post_data or ""))
+
+    with answer_about("mer") as first, answer_about("lda") as second:
+        held[0].continue_()
+    ended, raced = first.value.json()["id"], second.value.json()
+    assert [it["method"] for it in raced["methods"]] == ["nearest-mean", "lda"]
+    expect(page.locator("#race-now")).to_contain_text("Now learning")
+    assert all(raced["id"] in it for it in stepped)
+    assert page.request.get(f"{page.url.partition('#')[0]}v1/races/{ended}").status == 404
+
+
+@pytest.mark.long
 def test_the_journal_is_searched_corrected_and_forgotten(open_page, post):
     post("/v1/models", {"name": "mail", "method": "nearest-mean"})
     examples = [{"x": {"length": float(n), "from": f"p{n}"}, "y": "ab"[n % 2], "id": f"m{n}"} for n in range(60)]
