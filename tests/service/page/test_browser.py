@@ -298,6 +298,33 @@ def test_python_that_is_copied_says_what_was_learned(open_page, post):
 
 
 @pytest.mark.long
+def test_lines_of_code_are_those_of_the_model_shown(open_page, post):
+    for name in ("a", "b"):
+        post("/v1/models", {"name": name, "method": "nearest-mean"})
+        post(f"/v1/models/{name}/learn", {"x": {f"from {name}": 1.0}, "y": name})
+    page = open_page("#/race/a", expect_errors=["500"])
+    expect(page.locator("#model")).to_have_value("a")
+    code, held = page.locator("#snippets"), []
+    page.route("**/a/examples?*", lambda route: held.append(route), times=1)
+    with page.expect_request("**/a/examples?*"):
+        page.click(".parts a[data-part=numbers]")
+    page.select_option("#model", "b")
+    expect(code).to_contain_text("from b")
+    with page.expect_response("**/a/examples?*") as late:
+        held[0].continue_()
+    late.value.finished()
+    page.evaluate("null")  # what the page does with the answer is done
+    expect(code).to_contain_text("from b")
+    page.route("**/a/examples?*", lambda route: route.fulfill(status=500), times=1)
+    page.select_option("#model", "a")
+    expect(code).to_contain_text("/models/a/")
+    expect(code).not_to_contain_text("from")
+    page.click(".parts a[data-part=race]")
+    page.click(".parts a[data-part=numbers]")
+    expect(code).to_contain_text("from a")
+
+
+@pytest.mark.long
 def test_figures_are_drawn_for_the_width_that_they_get_and_no_line_twice(open_page, post):
     post("/v1/models", {"name": "mail", "method": "nearest-mean"})
     for n in range(4):
