@@ -108,6 +108,20 @@ def test_files_as_other_programs_write_them_are_learned(open_page, tmp_path, enc
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("n_zeros", "last"), [(0, "yé"), (2000, "y\ufffd")])  # the second is longer than what decides
+def test_a_last_row_that_ends_in_another_encoding_is_learned(open_page, tmp_path, post, n_zeros, last):
+    post("/v1/models", {"name": "m", "method": "nearest-mean"})
+    path = tmp_path / "last.csv"
+    lines = ["a,b", *[f"1.{'0' * n_zeros},x"] * 149, "2,yé"]
+    path.write_bytes("\n".join(lines).encode("cp1252"))
+    page = open_page("#/table")
+    page.set_input_files("#file", path)
+    page.click("#table-start")
+    expect(page.locator("#table-status")).to_contain_text("Done: 150 rows learned")
+    expect(page.locator("#table-classes")).to_contain_text(last)
+
+
+@pytest.mark.long
 def test_a_file_that_is_given_before_the_models_are_known_is_learned(open_page, tmp_path):
     path = tmp_path / "sizes.csv"
     path.write_text("size,kind\n" + "".join(f"{n % 5},{'big' if n % 5 > 2 else 'small'}\n" for n in range(40)))

@@ -66,10 +66,11 @@ function hintFor(label) {
 /** Return what a file is: its columns, its first rows, how it is written. */
 async function understood(file) {
   const beginning = new Uint8Array(await file.slice(0, BEGINNING).arrayBuffer());
-  const encoding = encodingOf(beginning), text = new TextDecoder(encoding).decode(beginning);
+  const isWhole = beginning.length === file.size;
+  const encoding = encodingOf(beginning, isWhole), text = new TextDecoder(encoding).decode(beginning);
   const separator = separatorOf(text), parser = new CsvParser(separator);
   const rows = parser.push(text);
-  if (beginning.length === file.size) rows.push(...parser.finish());
+  if (isWhole) rows.push(...parser.finish());
   const names = (rows[0] ?? []).map((it, n) => it.trim() || `column ${n + 1}`), sample = rows.slice(1, SAMPLE + 1);
   if (!sample.length) throw new CsvError("it has no rows. A table needs a line with the names of its columns, and rows below it.");
   if (names.length < 2) throw new CsvError("it has one column only. A table needs one to predict and others to predict it from.");
@@ -168,9 +169,7 @@ async function stream(own, fileName) {
     $("table-status").textContent = `${several(own.rows, "row")} so far…`;
     showRun(own);
   };
-  for await (const [text, bytes] of pieces(file, table.encoding)) {
-    const rows = parser.push(text);
-    if (bytes === file.size && text === "") rows.push(...parser.finish());
+  const take = (rows) => {
     if (first && rows.length) { rows.shift(); first = false; }
     for (const row of rows) {
       numbered += 1;
@@ -180,8 +179,12 @@ async function stream(own, fileName) {
       const x = Object.fromEntries(names.map((it, n) => [it, valueOf(row[n], numeric[n], decimal)]).filter((_, n) => n !== at));
       waiting.push({ number: numbered, example: { x, y, id: `${fileName}:${numbered}` } });
     }
+  };
+  for await (const [text, bytes] of pieces(file, table.encoding)) {
+    take(parser.push(text));
     while (waiting.length >= own.batch) await send(bytes);
   }
+  take(parser.finish());
   while (waiting.length) await send(file.size);
   $("table-progress").value = 1;
 }
