@@ -143,14 +143,21 @@ async function start() {
   }
 }
 
-/** Return a name for a file by what it holds, so that a row that is sent twice is learned once. */
-async function nameOf(file, label) {
-  const ends = [file.slice(0, 65_536), file.slice(-65_536)];
+/** Return a short text that stands for bytes. FNV-1a: Fowler, Noll and Vo (1991). */
+function hashOf(bytes) {
   let hash = 2166136261;
-  for (const part of [new TextEncoder().encode(`${file.size} ${label}`), ...(await Promise.all(ends.map(async (it) => new Uint8Array(await it.arrayBuffer()))))])
-    for (const byte of part) hash = Math.imul(hash ^ byte, 16777619);
-  return `${safeName(file.name)}-${(hash >>> 0).toString(16)}`;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 16777619);
+  return (hash >>> 0).toString(16);
 }
+
+/** Return a name for a file by its size and ends. */
+async function nameOf(file, label) {
+  const parts = new Blob([`${file.size} ${label}`, file.slice(0, 65_536), file.slice(-65_536)]);
+  return `${safeName(file.name)}-${hashOf(new Uint8Array(await parts.arrayBuffer()))}`;
+}
+
+/** Return an id for a row of a file by its place and what it holds, so that a row that is sent twice is learned once. */
+const idOf = (fileName, number, row) => `${fileName}:${number}-${hashOf(new TextEncoder().encode(JSON.stringify(row)))}`;
 
 async function stream(own, fileName) {
   const { file, names, numeric, decimal } = table, parser = new CsvParser(table.separator), at = names.indexOf(own.label);
@@ -177,7 +184,7 @@ async function stream(own, fileName) {
       const y = own.numbers ? valueOf(row[at], true, decimal) : classOf(row[at], wholeClasses);
       if (y === null) { passOver(own, numbered, `it has no ${own.label}`); continue; }
       const x = Object.fromEntries(names.map((it, n) => [it, valueOf(row[n], numeric[n], decimal)]).filter((_, n) => n !== at));
-      waiting.push({ number: numbered, example: { x, y, id: `${fileName}:${numbered}` } });
+      waiting.push({ number: numbered, example: { x, y, id: idOf(fileName, numbered, row) } });
     }
   };
   for await (const [text, bytes] of pieces(file, table.encoding)) {
