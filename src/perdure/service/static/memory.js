@@ -4,7 +4,7 @@ import { call, get, post } from "./api.js";
 import { hideLines, showLines } from "./chart.js";
 import { $, bar, fill, h, percent, quoted, seconds, several, throttled, whole } from "./dom.js";
 import { pictureIn, thumbnail } from "./ink.js";
-import { kindOf } from "./models.js";
+import { kindOf, labelNamed } from "./models.js";
 
 const CHOSEN = ["online", "mer"]; // methods to compare, until others are chosen
 const KINDS = ["accent", "plain", "third", "fourth", "fifth"];
@@ -141,7 +141,7 @@ async function relabel(example) {
   const own = path();
   const name = await ask("What is it really?", "The model becomes the one that had learned it so.", "Correct it", String(example.y));
   if (!name || name === String(example.y)) return;
-  const y = typeof example.y === "number" && Number.isFinite(Number(name)) ? Number(name) : name;
+  const y = labelNamed(name, [example.y, ...(app.model.classes ?? [])]);
   await correct(() => post(`${own}/relabel`, { id: example.id, y }), (answer) => `It is ${quoted(name)} now, as if it had been learned so. That took ${seconds(answer.seconds)}.`);
 }
 
