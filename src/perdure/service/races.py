@@ -18,6 +18,7 @@ from perdure.online.model import OnlineModel
 from perdure.online.rows import Rows
 from perdure.online.settings import ModelSettings
 from perdure.service.problems import ProblemError
+from perdure.service.turns import Turns
 from perdure.streams.benchmark import LabelledSet
 from perdure.streams.digits import load_digits
 from perdure.streams.mnist import load_mnist
@@ -78,6 +79,13 @@ def _of_class(digits: LabelledSet, number: int, most: int, rng: np.random.Genera
     return rng.permutation(np.flatnonzero(np.asarray(digits.y) == number))[:most]
 
 
+class _Finished(NamedTuple):
+    """How a race stood after its last finished step; replaced whole, so that it is read without waiting."""
+
+    last: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
 class Race:
     """Methods that learn the same digits; in memory alone."""
 
@@ -104,17 +112,20 @@ class Race:
         for model in self._models:
             model.know(range(_N_CLASSES))  # so that a new digit does not make the network grow, and compile anew
         self._position = 0
-        self._busy = threading.Lock()
-        self._history: list[dict[str, Any]] = []
-        self._last = self._tested(0, [0.0] * len(methods))
+        self._turns = Turns("continuing this race")
+        self._finished = _Finished(self._tested(0, [0.0] * len(methods)), [])
 
     def step(self, n_examples: int) -> dict[str, Any]:
-        """Let all methods learn the next digits, and test them; return how it stands, as JSON holds it."""
-        with self._busy:
+        """Let all methods learn the next digits, and test them; return how it stands, as JSON holds it.
+
+        Raises:
+            ProblemError: if too many continue it at once.
+        """
+        with self._turns.turn():
             self.last_used = time.monotonic()
             start, stop = self._position, min(self._position + n_examples, len(self._stream.y))
             if start == stop:
-                return self._last
+                return self._finished.last
             rows, targets = Rows(self._stream.x[start:stop]), self._stream.y[start:stop].tolist()
             rates = []
             for model in self._models:
@@ -122,15 +133,16 @@ class Race:
                 model.predict_then_learn(rows, targets).wait()
                 rates.append((stop - start) / (time.perf_counter() - began))
             self._position = stop
-            self._last = self._tested(stop - start, rates)
-            self._history.append({"position": stop, "accuracy": [it["accuracy"] for it in self._last["methods"]]})
-            return self._last
+            last = self._tested(stop - start, rates)
+            point = {"position": stop, "accuracy": [it["accuracy"] for it in last["methods"]]}
+            self._finished = _Finished(last, [*self._finished.history, point])
+            return last
 
     def described(self) -> dict[str, Any]:
-        """Return all that a page needs to continue the race, as JSON holds it."""
-        with self._busy:
-            self.last_used = time.monotonic()
-            return {**self._last, "history": list(self._history)}
+        """Return all that a page needs to continue the race after its last finished step, as JSON holds it."""
+        self.last_used = time.monotonic()
+        last, history = self._finished
+        return {**last, "history": history}
 
     def _tested(self, n_new: int, rates: Sequence[float]) -> dict[str, Any]:
         stream, position = self._stream, self._position
@@ -175,24 +187,27 @@ class Races:
         """Begin none yet."""
         self._races: OrderedDict[str, Race] = OrderedDict()
         self._changing = threading.Lock()
+        self._turns = Turns("beginning a race")
 
     def begin(self, methods: Sequence[str], data: str, seed: int) -> Race:
         """Begin a race.
 
         Raises:
-            ProblemError: if there is no such method or data set, or too many races are on.
+            ProblemError: if there is no such method or data set, or too many races are on or being begun.
         """
-        with self._changing:
-            self._expire()
-            if len(self._races) >= _MOST:
-                raise ProblemError(
-                    "too-many-requests",
-                    f"{_MOST} races are on already; end one, or wait until one has been idle for "
-                    f"{_IDLE_SECONDS / 60:g} minutes",
-                    retry_after=30,
-                )
-            race = Race(methods, data, seed)
-            self._races[race.id] = race
+        with self._turns.turn():
+            with self._changing:
+                self._expire()
+                if len(self._races) >= _MOST:
+                    raise ProblemError(
+                        "too-many-requests",
+                        f"{_MOST} races are on already; end one, or wait until one has been idle for "
+                        f"{_IDLE_SECONDS / 60:g} minutes",
+                        retry_after=30,
+                    )
+            race = Race(methods, data, seed)  # which takes long: meanwhile others are found
+            with self._changing:
+                self._races[race.id] = race
         return race
 
     def find(self, id: str) -> Race:

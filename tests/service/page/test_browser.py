@@ -199,6 +199,29 @@ def test_the_race_shows_that_one_forgets_and_the_other_does_not(open_page):
 
 
 @pytest.mark.long
+def test_the_methods_that_race_are_those_chosen_last(open_page):
+    page = open_page("#/race")
+    expect(page.locator("#race-first")).to_have_value("online")
+    held, stepped = [], []
+    page.route("**/v1/races", lambda route: held.append(route), times=1)
+    page.on("request", lambda it: stepped.append(it.url) if it.url.endswith("/step") else None)
+    with page.expect_request("**/v1/races"):
+        page.select_option("#race-first", "nearest-mean")
+    page.select_option("#race-second", "lda")
+
+    def answer_about(method):
+        return page.expect_response(lambda it: method in (it.request.post_data or ""))
+
+    with answer_about("mer") as first, answer_about("lda") as second:
+        held[0].continue_()
+    ended, raced = first.value.json()["id"], second.value.json()
+    assert [it["method"] for it in raced["methods"]] == ["nearest-mean", "lda"]
+    expect(page.locator("#race-now")).to_contain_text("Now learning")
+    assert all(raced["id"] in it for it in stepped)
+    assert page.request.get(f"{page.url.partition('#')[0]}v1/races/{ended}").status == 404
+
+
+@pytest.mark.long
 def test_the_journal_is_searched_corrected_and_forgotten(open_page, post):
     post("/v1/models", {"name": "mail", "method": "nearest-mean"})
     examples = [{"x": {"length": float(n), "from": f"p{n}"}, "y": "ab"[n % 2], "id": f"m{n}"} for n in range(60)]
@@ -272,6 +295,33 @@ def test_python_that_is_copied_says_what_was_learned(open_page, post):
     row, label = ast.literal_eval(learned.removeprefix("model.learn_one"))
     assert (row, label) == (x, True)
     assert lines[-1] == f"print(model.predict_one({learned.removeprefix('model.learn_one(').removesuffix(', True)')}))"
+
+
+@pytest.mark.long
+def test_lines_of_code_are_those_of_the_model_shown(open_page, post):
+    for name in ("a", "b"):
+        post("/v1/models", {"name": name, "method": "nearest-mean"})
+        post(f"/v1/models/{name}/learn", {"x": {f"from {name}": 1.0}, "y": name})
+    page = open_page("#/race/a", expect_errors=["500"])
+    expect(page.locator("#model")).to_have_value("a")
+    code, held = page.locator("#snippets"), []
+    page.route("**/a/examples?*", lambda route: held.append(route), times=1)
+    with page.expect_request("**/a/examples?*"):
+        page.click(".parts a[data-part=numbers]")
+    page.select_option("#model", "b")
+    expect(code).to_contain_text("from b")
+    with page.expect_response("**/a/examples?*") as late:
+        held[0].continue_()
+    late.value.finished()
+    page.evaluate("null")  # what the page does with the answer is done
+    expect(code).to_contain_text("from b")
+    page.route("**/a/examples?*", lambda route: route.fulfill(status=500), times=1)
+    page.select_option("#model", "a")
+    expect(code).to_contain_text("/models/a/")
+    expect(code).not_to_contain_text("from")
+    page.click(".parts a[data-part=race]")
+    page.click(".parts a[data-part=numbers]")
+    expect(code).to_contain_text("from a")
 
 
 @pytest.mark.long

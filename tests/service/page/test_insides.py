@@ -96,3 +96,35 @@ def test_experts_have_memories_of_their_own_and_closed_forms_have_none(open_page
     expect(page.locator("#inside-note")).to_contain_text("keeps no examples")
     expect(held).to_have_count(0)
     expect(page.locator("#memory-choice")).to_be_hidden()
+
+
+@pytest.mark.long
+def test_only_the_model_that_was_asked_about_forgets(open_page, post):
+    for name in ("a", "b"):
+        post("/v1/models", {"name": name, "method": "nearest-mean"})
+        post(f"/v1/models/{name}/learn", {"x": {"length": 1.0}, "y": f"of {name}", "id": "e1"})
+    page = open_page("#/memory/b")
+    label, forget, dialog = (page.locator(it) for it in ("#journal .label", "#journal :text('Forget')", "#ask-dialog"))
+    expect(label).to_have_text("of b")
+    page.select_option("#model", "a")
+    expect(label).to_have_text("of a")
+    forget.click()
+    expect(dialog).to_be_visible()
+    page.go_back()
+    expect(label).to_have_text("of b")
+    expect(dialog).to_be_hidden()
+    page.go_forward()
+    expect(label).to_have_text("of a")
+    held = []
+    page.route("**/forget", lambda route: held.append(route))
+    forget.click()
+    page.click("#ask-ok")
+    expect(dialog).to_be_hidden()
+    page.go_back()
+    expect(label).to_have_text("of b")
+    with page.expect_response("**/a/forget") as forgotten:
+        held[0].continue_()
+    forgotten.value.finished()
+    page.evaluate("null")  # what the page does with the answer is done
+    expect(page.locator("#memory-result")).to_be_hidden()
+    expect(label).to_have_text("of b")

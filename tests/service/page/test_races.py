@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import perdure
+from perdure.online.model import OnlineModel
 from perdure.service import races
 from perdure.service.problems import ProblemError
 from perdure.service.races import Race, Races, digit_stream
+from perdure.service.turns import CALLERS
 from perdure.streams.digits import load_digits
 
 QUICK = ["nearest-mean", "lda"]
@@ -85,6 +90,56 @@ def test_races_are_bounded_and_give_way_when_nobody_looks(monkeypatch):
     kept.end(begun[0].id)
     with pytest.raises(ProblemError, match="there is no race"):
         kept.end(begun[0].id)
+
+
+def test_races_are_found_while_another_one_begins(monkeypatch):
+    kept = Races()
+    race = kept.begin(["nearest-mean"], "digits", 0)
+    loading, loaded = threading.Event(), threading.Event()
+
+    def slowly(*arguments):
+        loading.set()
+        loaded.wait()
+        return digit_stream(*arguments)
+
+    monkeypatch.setattr(races, "digit_stream", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        begun = pool.submit(kept.begin, ["nearest-mean"], "digits", 1)
+        loading.wait()
+        try:
+            assert pool.submit(kept.find, race.id).result(timeout=60) is race
+        finally:
+            loaded.set()
+        assert kept.find(begun.result().id) is begun.result()
+
+
+def test_a_race_is_shown_while_it_learns_and_few_wait_to_continue_it(server, problem, monkeypatch):
+    begun = server.http.post("/v1/races", json={"methods": ["nearest-mean"]}).json()
+    path = f"/v1/races/{begun['id']}"
+    learning, go_on, learn = threading.Event(), threading.Event(), OnlineModel.predict_then_learn
+
+    def slowly(*arguments):
+        learning.set()
+        go_on.wait()
+        return learn(*arguments)
+
+    def step():
+        return server.http.post(f"{path}/step", json={"examples": 10})
+
+    monkeypatch.setattr(OnlineModel, "predict_then_learn", slowly)
+    with ThreadPoolExecutor(CALLERS) as pool:
+        steps = [pool.submit(step)]
+        learning.wait()
+        try:
+            assert server.http.get(path, timeout=60).json() == {**begun, "history": []}
+            steps += [pool.submit(step) for _ in range(CALLERS - 1)]
+            turns = server.context.races.find(begun["id"])._turns
+            while turns._callers._value:
+                time.sleep(0.01)
+            problem(step(), 429, "too-many-requests", detail=f"{CALLERS} others are continuing this race")
+        finally:
+            go_on.set()
+        assert sorted(it.result().json()["position"] for it in steps) == [10, 20, 30, 40]
 
 
 def test_a_race_over_http(server, problem):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perdure.service.tokens import make_token, revoke_token
-from tests.service.page.hand import PHONE, SYMBOLS, draw, expect, make_model, ring, teach, teach_over_http
+from tests.service.page.hand import PHONE, SYMBOLS, draw, drawing, expect, make_model, ring, teach, teach_over_http
 
 KILLED = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "503")
 
@@ -54,6 +54,28 @@ def test_strange_names_are_shown_and_taught(open_page, post):
     assert page.locator("#ask-dialog").bounding_box()["height"] < 400
     page.click("#ask-ok")
     expect(page.locator("#memory-result")).to_contain_text("Forgotten for good")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("classes", "typed", "expected"), [([1.0, 2.0], "3.5", {1.0, 2.0, 3.5}), ([True, False], "false", {True, False})]
+)
+def test_classes_that_are_no_texts_are_taught_and_renamed(open_page, post, classes, typed, expected):
+    teach_over_http(post, classes)
+    page = open_page()
+    draw(page, ring())
+    best = page.locator("#bars .best")
+    shown = best.locator(".bar-name").inner_text()
+    best.click()
+    expect(page.locator("#toast")).to_contain_text(f"Learned as “{shown}”. It had guessed right.")
+    teach(page, typed, ring())
+    expect(page.locator("#toast")).to_contain_text(f"Learned as “{typed}”")
+    page.click(".parts a[data-part=memory]")
+    page.locator("#journal :text('Rename')").last.click()
+    page.fill("#ask-value", typed)
+    page.click("#ask-ok")
+    expect(page.locator("#memory-result")).to_contain_text(f"It is “{typed}” now")
+    assert set(post("/v1/models/drawings/predict", {"x": drawing(1)})["classes"]) <= expected
 
 
 @pytest.mark.long

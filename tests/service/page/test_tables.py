@@ -108,6 +108,41 @@ def test_files_as_other_programs_write_them_are_learned(open_page, tmp_path, enc
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("n_zeros", "last"), [(0, "yé"), (2000, "y\ufffd")])  # the second is longer than what decides
+def test_a_last_row_that_ends_in_another_encoding_is_learned(open_page, tmp_path, post, n_zeros, last):
+    post("/v1/models", {"name": "m", "method": "nearest-mean"})
+    path = tmp_path / "last.csv"
+    lines = ["a,b", *[f"1.{'0' * n_zeros},x"] * 149, "2,yé"]
+    path.write_bytes("\n".join(lines).encode("cp1252"))
+    page = open_page("#/table")
+    page.set_input_files("#file", path)
+    page.click("#table-start")
+    expect(page.locator("#table-status")).to_contain_text("Done: 150 rows learned")
+    expect(page.locator("#table-classes")).to_contain_text(last)
+
+
+@pytest.mark.long
+def test_a_row_that_was_corrected_within_a_long_file_is_learned(open_page, tmp_path, post):
+    post("/v1/models", {"name": "m", "method": "nearest-mean"})
+    path, page = tmp_path / "long.csv", open_page("#/table")
+    lines = ["a,b", *[f"1.{'0' * 1000},x"] * 150]
+
+    def learn():
+        path.write_text("\n".join(lines))
+        page.set_input_files("#file", path)
+        page.click("#table-start")
+
+    status = page.locator("#table-status")
+    learn()
+    expect(status).to_have_text("Done: 150 rows learned.")
+    lines[75] = lines[75].replace("x", "y")
+    learn()
+    expect(status).to_have_text("Done: 1 row learned. 149 rows had been learned before and were passed over.")
+    learn()
+    expect(status).to_have_text("Done: 0 rows learned. 150 rows had been learned before and were passed over.")
+
+
+@pytest.mark.long
 def test_a_file_that_is_given_before_the_models_are_known_is_learned(open_page, tmp_path):
     path = tmp_path / "sizes.csv"
     path.write_text("size,kind\n" + "".join(f"{n % 5},{'big' if n % 5 > 2 else 'small'}\n" for n in range(40)))

@@ -66,8 +66,8 @@ async def begin(request: Request) -> Response:
 
 @router.get("/{id}", openapi_extra=documented(example=_EXAMPLE), summary="Show a race")
 async def show(id: str, request: Request) -> Response:
-    """Show how a race stands, and how it came there."""
-    return answer(await run_in_threadpool(context_of(request).races.find(id).described))
+    """Show how a race stood after its last finished step, and how it came there."""
+    return answer(context_of(request).races.find(id).described())
 
 
 @router.post("/{id}/step", openapi_extra=documented(StepBody, example=_EXAMPLE), summary="Continue a race")

@@ -99,12 +99,12 @@ export function classOf(given, whole) {
   return whole && WHOLE.test(text) ? Number(text) : text;
 }
 
-/** Return the encoding of a file by its first bytes: what is no UTF-8 was most likely written by Excel. */
-export function encodingOf(bytes) {
+/** Return the encoding of a file by its first bytes, or all of them: what is no UTF-8 was most likely written by Excel. */
+export function encodingOf(bytes, areAll) {
   if (bytes[0] === 0xff && bytes[1] === 0xfe) return "utf-16le";
   if (bytes[0] === 0xfe && bytes[1] === 0xff) return "utf-16be";
   try {
-    new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: !areAll });
     return "utf-8";
   } catch { return "windows-1252"; }
 }

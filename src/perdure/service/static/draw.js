@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { $, bar, fill, h, quoted, several, throttled } from "./dom.js";
 import { picture, pictureIn, rowOf, SIDE, thumbnail, trace } from "./ink.js";
-import { isFor, offerModel } from "./models.js";
+import { isFor, labelNamed, offerModel } from "./models.js";
 
 const KEY = "perdure-strokes";
 const WIDTH = 0.034; // of the line on the sheet
@@ -203,13 +203,14 @@ async function teach(name) {
   try {
     const model = await loadedModel();
     if (!model) { $("teach-note").textContent = "Another model is chosen now. Press Teach to teach it your drawing."; return; }
-    const answer = await post(`/v1/models/${model.name}/learn`, { x: rowOf(pixels, model), y: name.toWellFormed?.() ?? name, id }, { patience: 5 });
+    const y = labelNamed(name.toWellFormed?.() ?? name, model.classes ?? []);
+    const answer = await post(`/v1/models/${model.name}/learn`, { x: rowOf(pixels, model), y, id }, { patience: 5 });
     pending = null;
     $("name").value = name;
     strokes = strokes.filter((it) => !taught.includes(it)); // what was drawn meanwhile stays
     changed(true);
     await app.refresh();
-    const before = answer.prediction === null ? "" : answer.prediction === name ? " It had guessed right." : ` It had guessed ${quoted(answer.prediction)}.`;
+    const before = answer.prediction === null ? "" : answer.prediction === y ? " It had guessed right." : ` It had guessed ${quoted(answer.prediction)}.`;
     app.say(`Learned as ${quoted(name)}.${before}`, { undo: () => undo(model, id, name) });
     $("teach-note").textContent = `Draw the next one. Press Teach to call it ${quoted(name)} too.`;
     refresh();

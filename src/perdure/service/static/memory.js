@@ -4,11 +4,11 @@ import { call, get, post } from "./api.js";
 import { hideLines, showLines } from "./chart.js";
 import { $, bar, fill, h, percent, quoted, seconds, several, throttled, whole } from "./dom.js";
 import { pictureIn, thumbnail } from "./ink.js";
-import { kindOf } from "./models.js";
+import { kindOf, labelNamed } from "./models.js";
 
 const CHOSEN = ["online", "mer"]; // methods to compare, until others are chosen
 const KINDS = ["accent", "plain", "third", "fourth", "fifth"];
-let app, before = null, chosen = null, position = -1, job = null, heldBefore = null, placed = false, looks = 0, loads = 0;
+let app, before = null, chosen = null, position = -1, job = null, heldBefore = null, placed = false, looks = 0, loads = 0, questioned = null;
 
 export function init(given) {
   app = given;
@@ -30,6 +30,7 @@ export const show = () => reload();
 const reloadLater = throttled(() => reload(), 1500);
 
 export function modelChanged() {
+  if (questioned !== app.model?.name) $("ask-dialog").close(); // which answers no
   $("memory-result").hidden = true;
   chosen = job = null;
   placed = false;
@@ -114,8 +115,10 @@ function when(time) {
 // --- corrections
 
 async function correct(action, told) {
+  const { name } = app.model;
   try {
     const answer = await action();
+    if (name !== app.model?.name) return; // and another one is shown
     $("memory-result").hidden = false;
     $("memory-result").textContent = told(answer);
     chosen = null;
@@ -129,19 +132,22 @@ const exact = (answer) => `The model is now exactly the one that never saw it, b
 const undo = () => correct(() => post(`${path()}/undo`, undefined, { patience: 0 }), (answer) => (answer.forgot ? `${quoted(answer.forgot.y)} is forgotten. ${exact(answer)}` : "There is nothing to undo."));
 
 async function forget(example) {
+  const own = path();
   if (!(await ask("Forget this example?", `It is ${quoted(example.y)}, example ${example.position}. It is removed from the model and from the disk for good.`, "Forget it"))) return;
-  await correct(() => post(`${path()}/forget`, { ids: [example.id] }), (answer) => `Forgotten for good. ${exact(answer)}`);
+  await correct(() => post(`${own}/forget`, { ids: [example.id] }), (answer) => `Forgotten for good. ${exact(answer)}`);
 }
 
 async function relabel(example) {
+  const own = path();
   const name = await ask("What is it really?", "The model becomes the one that had learned it so.", "Correct it", String(example.y));
   if (!name || name === String(example.y)) return;
-  const y = typeof example.y === "number" && Number.isFinite(Number(name)) ? Number(name) : name;
-  await correct(() => post(`${path()}/relabel`, { id: example.id, y }), (answer) => `It is ${quoted(name)} now, as if it had been learned so. That took ${seconds(answer.seconds)}.`);
+  const y = labelNamed(name, [example.y, ...(app.model.classes ?? [])]);
+  await correct(() => post(`${own}/relabel`, { id: example.id, y }), (answer) => `It is ${quoted(name)} now, as if it had been learned so. That took ${seconds(answer.seconds)}.`);
 }
 
-/** Ask for a yes, or for a text if one is given to begin with; null if the answer is no. */
+/** Ask about the model at hand for a yes, or for a text if one is given to begin with; null if the answer is no. */
 function ask(title, text, yes, value = null) {
+  questioned = app.model.name;
   [$("ask-title").textContent, $("ask-text").textContent, $("ask-ok").textContent] = [title, text, yes];
   $("ask-field").hidden = value === null;
   $("ask-label").textContent = "Name";

@@ -27,6 +27,12 @@ export function kindOf(model) {
 
 export const isFor = (model, kind) => [kind, "new"].includes(kindOf(model)) && !(kind === "drawings" && model.regression);
 
+/** Return the label that a text names: one of those known, a number where they are numbers, or else the text. */
+export function labelNamed(text, known) {
+  const isNumber = typeof known[0] === "number" && Number.isFinite(Number(text));
+  return known.find((it) => String(it) === text) ?? (isNumber ? Number(text) : text);
+}
+
 /** Where the model at hand does not fit, offer those that do, or a new one. */
 export function offerModel(place, app, kind, fits) {
   place.hidden = fits;

@@ -7,7 +7,7 @@ import { $, bar, download, fill, h, percent, throttled, whole } from "./dom.js";
 const MOST_POINTS = 1000;
 const MOST_CLASSES = 60;
 const WINDOW = 500; // examples that count as recent
-let app, curves = new Map(), asked = null;
+let app, curves = new Map(), explained = null;
 
 export function init(given) {
   app = given;
@@ -107,16 +107,18 @@ async function saveNumbers() {
 
 async function showSnippets() {
   const model = app.model;
-  if (asked === `${model.name}-${model.position}`) return;
-  asked = `${model.name}-${model.position}`;
-  const { examples } = await get(`/v1/models/${model.name}/examples?limit=1`).catch(() => ({ examples: [] }));
-  const x = examples[0]?.x ?? { length: 750 };
+  const wanted = `${model.name}-${model.position}`;
+  if (explained === wanted) return;
+  const found = await get(`/v1/models/${model.name}/examples?limit=1`).catch(() => null);
+  if (model.name !== app.model?.name) return;
+  explained = found && wanted;
+  const example = found?.examples[0], x = example?.x ?? { length: 750 }, y = example?.y ?? "work";
   const token = sessionStorage.getItem("perdure-token") ? " \\\n  -H 'Authorization: Bearer YOUR_TOKEN'" : "";
   const quoted = JSON.stringify({ x }).replaceAll("'", "'\\''");
   const ask = `curl ${location.origin}/v1/models/${model.name}/predict${token} \\\n  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
-  const learn = `curl ${location.origin}/v1/models/${model.name}/learn${token} \\\n  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify({ x, y: examples[0]?.y ?? "work" }).replaceAll("'", "'\\''")}'`;
+  const learn = `curl ${location.origin}/v1/models/${model.name}/learn${token} \\\n  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify({ x, y }).replaceAll("'", "'\\''")}'`;
   const row = inPython(x);
-  const python = `import perdure\n\nmodel = perdure.Client("${location.origin}"${token ? ', "YOUR_TOKEN"' : ""}, model="${model.name}")\nmodel.learn_one(${row}, ${inPython(examples[0]?.y ?? "work")})\nprint(model.predict_one(${row}))`;
+  const python = `import perdure\n\nmodel = perdure.Client("${location.origin}"${token ? ', "YOUR_TOKEN"' : ""}, model="${model.name}")\nmodel.learn_one(${row}, ${inPython(y)})\nprint(model.predict_one(${row}))`;
   fill($("snippets"), ...[["Ask, with curl", ask], ["Teach, with curl", learn], ["Python", python]].map(([title, text]) => h("div", { class: "snippet" },
     h("div", { class: "row head" }, h("h4", {}, title), h("button", { type: "button", class: "quiet", "aria-label": `Copy: ${title}`, onclick: (event) => copy(event.target, text) }, "Copy")),
     h("pre", { tabindex: "0", role: "region", "aria-label": title }, h("code", {}, text)))));

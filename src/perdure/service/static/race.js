@@ -56,13 +56,19 @@ async function restore() {
   showRace();
 }
 
+const chosen = () => ({ methods: [$("race-first").value, $("race-second").value], data: $("race-data").value, seed: 0 });
+
+/** Make a race of what is chosen, and end the one before; what is chosen meanwhile needs another one. */
 async function make() {
   const old = sessionStorage.getItem(KEY);
   if (old) await call("DELETE", `/v1/races/${old}`).catch(() => {});
-  race = await post("/v1/races", { methods: [$("race-first").value, $("race-second").value], data: $("race-data").value, seed: 0 });
+  const wanted = chosen();
+  const made = await post("/v1/races", wanted);
+  sessionStorage.setItem(KEY, made.id);
+  if (JSON.stringify(wanted) !== JSON.stringify(chosen())) return;
+  race = made;
   history = [];
   film = [];
-  sessionStorage.setItem(KEY, race.id);
 }
 
 async function begin() {
@@ -114,6 +120,7 @@ async function step(n) {
   busy = true;
   try {
     if (!race) await make();
+    if (!race) return true;
     if (!history.length) $("race-now").textContent = "Getting both models ready; the first time this takes a while…";
     const wanted = race;
     const found = await post(`/v1/races/${race.id}/step`, { examples: n }, { patience: 1 });
@@ -135,7 +142,7 @@ const within = (it) => name(it.method).replace(/^[A-Z](?=[a-z])/, (letter) => le
 const kinds = ["plain", "accent"];
 
 function showRace() {
-  const methods = race?.methods ?? [$("race-first").value, $("race-second").value].map((method) => ({ method, accuracy: Array(10).fill(null) }));
+  const methods = race?.methods ?? chosen().methods.map((method) => ({ method, accuracy: Array(10).fill(null) }));
   const length = race?.length ?? 1, starts = race?.starts ?? [];
   const now = starts.findLastIndex((it) => it < (race?.position ?? 0));
   $("race-now").textContent = !race?.position ? "Press Start." : race.position >= length ? `All ${whole(length)} digits have been learned.` : `Now learning: ${now}`;

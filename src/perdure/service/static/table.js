@@ -66,10 +66,11 @@ function hintFor(label) {
 /** Return what a file is: its columns, its first rows, how it is written. */
 async function understood(file) {
   const beginning = new Uint8Array(await file.slice(0, BEGINNING).arrayBuffer());
-  const encoding = encodingOf(beginning), text = new TextDecoder(encoding).decode(beginning);
+  const isWhole = beginning.length === file.size;
+  const encoding = encodingOf(beginning, isWhole), text = new TextDecoder(encoding).decode(beginning);
   const separator = separatorOf(text), parser = new CsvParser(separator);
   const rows = parser.push(text);
-  if (beginning.length === file.size) rows.push(...parser.finish());
+  if (isWhole) rows.push(...parser.finish());
   const names = (rows[0] ?? []).map((it, n) => it.trim() || `column ${n + 1}`), sample = rows.slice(1, SAMPLE + 1);
   if (!sample.length) throw new CsvError("it has no rows. A table needs a line with the names of its columns, and rows below it.");
   if (names.length < 2) throw new CsvError("it has one column only. A table needs one to predict and others to predict it from.");
@@ -142,14 +143,21 @@ async function start() {
   }
 }
 
-/** Return a name for a file by what it holds, so that a row that is sent twice is learned once. */
-async function nameOf(file, label) {
-  const ends = [file.slice(0, 65_536), file.slice(-65_536)];
+/** Return a short text that stands for bytes. FNV-1a: Fowler, Noll and Vo (1991). */
+function hashOf(bytes) {
   let hash = 2166136261;
-  for (const part of [new TextEncoder().encode(`${file.size} ${label}`), ...(await Promise.all(ends.map(async (it) => new Uint8Array(await it.arrayBuffer()))))])
-    for (const byte of part) hash = Math.imul(hash ^ byte, 16777619);
-  return `${safeName(file.name)}-${(hash >>> 0).toString(16)}`;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 16777619);
+  return (hash >>> 0).toString(16);
 }
+
+/** Return a name for a file by its size and ends. */
+async function nameOf(file, label) {
+  const parts = new Blob([`${file.size} ${label}`, file.slice(0, 65_536), file.slice(-65_536)]);
+  return `${safeName(file.name)}-${hashOf(new Uint8Array(await parts.arrayBuffer()))}`;
+}
+
+/** Return an id for a row of a file by its place and what it holds, so that a row that is sent twice is learned once. */
+const idOf = (fileName, number, row) => `${fileName}:${number}-${hashOf(new TextEncoder().encode(JSON.stringify(row)))}`;
 
 async function stream(own, fileName) {
   const { file, names, numeric, decimal } = table, parser = new CsvParser(table.separator), at = names.indexOf(own.label);
@@ -168,9 +176,7 @@ async function stream(own, fileName) {
     $("table-status").textContent = `${several(own.rows, "row")} so far…`;
     showRun(own);
   };
-  for await (const [text, bytes] of pieces(file, table.encoding)) {
-    const rows = parser.push(text);
-    if (bytes === file.size && text === "") rows.push(...parser.finish());
+  const take = (rows) => {
     if (first && rows.length) { rows.shift(); first = false; }
     for (const row of rows) {
       numbered += 1;
@@ -178,10 +184,14 @@ async function stream(own, fileName) {
       const y = own.numbers ? valueOf(row[at], true, decimal) : classOf(row[at], wholeClasses);
       if (y === null) { passOver(own, numbered, `it has no ${own.label}`); continue; }
       const x = Object.fromEntries(names.map((it, n) => [it, valueOf(row[n], numeric[n], decimal)]).filter((_, n) => n !== at));
-      waiting.push({ number: numbered, example: { x, y, id: `${fileName}:${numbered}` } });
+      waiting.push({ number: numbered, example: { x, y, id: idOf(fileName, numbered, row) } });
     }
+  };
+  for await (const [text, bytes] of pieces(file, table.encoding)) {
+    take(parser.push(text));
     while (waiting.length >= own.batch) await send(bytes);
   }
+  take(parser.finish());
   while (waiting.length) await send(file.size);
   $("table-progress").value = 1;
 }
