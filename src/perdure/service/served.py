@@ -93,9 +93,9 @@ class Served:
     def give_up(self, reason: str) -> None:
         """Let the model only be asked from now on."""
         if self.state != "closed":
-            self.state, self.reason = "read-only", self._without_path(reason)
+            self.state, self.reason = "read-only", self.without_path(reason)
 
-    def _without_path(self, text: str) -> str:
+    def without_path(self, text: str) -> str:
         """Return a text for callers, who need not know where the server keeps its files."""
         return text.replace(f"{self.folder}", self.name)
 
@@ -182,7 +182,7 @@ class Served:
             journal.close()
 
     def _unreadable(self, error: StorageError) -> ProblemError:
-        return ProblemError("read-only", self._without_path(f"{self.name} cannot be read: {error}"))
+        return ProblemError("read-only", self.without_path(f"{self.name} cannot be read: {error}"))
 
     # --- teaching
 
@@ -231,7 +231,7 @@ class Served:
             async with asyncio.timeout(seconds):
                 return await self._writer.send(what)
         except ProblemError as problem:
-            problem.detail = self._without_path(problem.detail)
+            problem.detail = self.without_path(problem.detail)
             raise
         except TimeoutError:
             raise ProblemError(
