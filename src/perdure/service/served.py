@@ -197,9 +197,21 @@ class Served:
         Raises:
             ProblemError: if they cannot be learned.
         """
+        return await self.learned(self.send(request), *before, many=many)
+
+    def send(self, request: Request | Rows) -> asyncio.Future[Any]:
+        """Give rows to the writer; return what `learned` waits for. Rows are learned in the order in which they come.
+
+        Raises:
+            ProblemError: if the model cannot be taught, or too much waits already.
+        """
         self.check_teachable()
+        return self._writer.send(request)
+
+    async def learned(self, sent: asyncio.Future[Any], *before: str | int, many: bool) -> Taught:
+        """Return what became of rows that were sent, as `learn` does, with its arguments and errors."""
         try:
-            return await self._answer(request, self.limits.answer_seconds)
+            return await self._answer(sent, self.limits.answer_seconds)
         except RowError as error:
             raise of_row(error, *before, many=many) from None
 
@@ -212,7 +224,7 @@ class Served:
         self.check_teachable()
         teacher = self._teacher
         assert teacher is not None
-        return await self._answer(lambda: teacher.look(look), self.limits.answer_seconds)
+        return await self._answer(self._writer.send(lambda: teacher.look(look)), self.limits.answer_seconds)
 
     async def change(self, change: Callable[[DurableModel], Found]) -> Found:
         """Let the writer change the history, while predictions are answered from the last view.
@@ -223,13 +235,13 @@ class Served:
         self.check_teachable()
         teacher = self._teacher
         assert teacher is not None
-        return await self._answer(lambda: teacher.change(change), _CHANGE_SECONDS)
+        return await self._answer(self._writer.send(lambda: teacher.change(change)), _CHANGE_SECONDS)
 
-    async def _answer(self, what: Request | Rows | Callable[[], Found], seconds: float) -> Any:
-        """Give something to the writer, and wait for what comes of it."""
+    async def _answer(self, sent: asyncio.Future[Any], seconds: float) -> Any:
+        """Wait for what comes of something that was given to the writer."""
         try:
             async with asyncio.timeout(seconds):
-                return await self._writer.send(what)
+                return await sent
         except ProblemError as problem:
             problem.detail = self.without_path(problem.detail)
             raise
