@@ -49,20 +49,31 @@ class Served:
         self._teacher: Teacher | None = None
         self._snapshot: ModelView | None = None
         """What a model answers from that cannot be opened."""
-        self._closing = Lock()
+        self._opening_or_closing = Lock()
         self.old_views = OldViews(folder, limits.replayed)
         self.memories = Memories()
 
     # --- from the beginning to the end
 
-    def load(self, **settings: Any) -> None:
-        """Open the model, or make it with these settings; what cannot be opened can perhaps still be asked.
+    def load(self, *, create: bool = False, **settings: Any) -> None:
+        """Open the model, or make it; one that has been closed meanwhile stays closed.
+
+        What cannot be opened can perhaps still be asked.
+
+        Args:
+            create: make a model if there is none?
+            settings: of a model to be made.
 
         Raises:
             ValueError: naming the setting that no model can have.
         """
+        with self._opening_or_closing:
+            if self.state != "closed":
+                self._open(create=create, **settings)
+
+    def _open(self, **options: Any) -> None:
         try:
-            durable = DurableModel.open(self.folder, **settings)
+            durable = DurableModel.open(self.folder, **options)
             self.predictions = Predictions(
                 self.folder, rows=self.limits.waiting_rows, seconds=self.limits.waiting_seconds
             )
@@ -80,7 +91,7 @@ class Served:
 
     def close(self, seconds: float) -> None:
         """Learn what waits, make a snapshot and give the folder up."""
-        with self._closing:
+        with self._opening_or_closing:
             self.state = "closed"
             teacher, self._teacher = self._teacher, None
             if teacher is None:
