@@ -1,10 +1,12 @@
 """The models of a folder: loaded, made, deleted."""
 
+import sqlite3
 import threading
 
 import pytest
 
 from perdure.online.durable import DurableModel
+from perdure.online.folder import JOURNAL
 from perdure.service import served
 from perdure.service.problems import ProblemError
 from perdure.service.registry import Registry
@@ -61,3 +63,20 @@ def test_what_is_deleted_while_models_are_loaded_stays_deleted(registry, opening
     registry.create("c", {"method": "nearest-mean"})
     with pytest.raises(ProblemError, match="there is no model 'a'"):
         registry.find("a")
+
+
+def test_a_model_whose_making_was_cut_short_is_not_served_as_another(tmp_path):
+    with DurableModel.open(tmp_path / "m", method="gaussian"):
+        pass
+    connection = sqlite3.connect(tmp_path / "m" / JOURNAL)
+    connection.execute("DELETE FROM meta WHERE name = 'settings'")
+    connection.commit()
+    connection.close()
+    registry = Registry(tmp_path, PATIENT)
+    registry.load()
+    (model,) = registry
+    assert model.state == "read-only"
+    assert model.reason == "m holds no model: making it was cut short before it was taught; delete it, and make it anew"
+    registry.delete("m")
+    assert registry.create("m", {"method": "gaussian"}).state == "ready"
+    registry.close(60.0)

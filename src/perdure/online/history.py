@@ -226,7 +226,10 @@ def settle(journal: Journal, given: Mapping[str, Any], path: Path, new: Mapping[
         if journal.last_position:
             raise JournalError(None, f"{journal.path} has examples, but no settings of their model; {RESTORE}")
         if new is None:
-            raise JournalError(None, f"{path} holds no model yet, which a reader cannot make; open it to write")
+            raise JournalError(
+                None,
+                f"{path} holds no model: making it was cut short before it was taught; delete it, and make it anew",
+            )
         journal.set_settings(new)
         return
     settings = kept_settings(journal)

@@ -50,8 +50,13 @@ class Journal:
     of its content, also not in free space of the file.
     """
 
-    def __init__(self, path: Path, *, writable: bool):
+    def __init__(self, path: Path, *, writable: bool, settings: Mapping[str, Any] | None = None):
         """Open the journal, or make it; one of an older schema is migrated, if it is to be written.
+
+        Args:
+            path: the file.
+            writable: is it to be written?
+            settings: of the model, as JSON holds them, if the journal is made; None if they are set later.
 
         Raises:
             JournalError: if the file is damaged, of another schema, or cannot be opened.
@@ -68,13 +73,13 @@ class Journal:
         with self._explained("opened"):
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
-            self._prepare(writable=writable)
+            self._prepare(writable, settings)
             self._file = path.stat()
         except BaseException:
             self._connection.close()
             raise
 
-    def _prepare(self, *, writable: bool) -> None:
+    def _prepare(self, writable: bool, settings: Mapping[str, Any] | None) -> None:
         with self._explained("opened"):
             self._connection.execute("PRAGMA trusted_schema=OFF")
             self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MAX_TEXT_BYTES)
@@ -91,6 +96,8 @@ class Journal:
                         self._connection.execute(table)
                     self._set_meta("schema", f"{SCHEMA}")
                     self._set_meta("identity", secrets.token_hex(16))
+                    if settings is not None:
+                        self._set_meta("settings", json.dumps(settings))
             if writable:
                 migrate(self._connection, self._path)
             check_schema(self._connection, self._path)
