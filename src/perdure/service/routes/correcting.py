@@ -16,12 +16,12 @@ from perdure.online.methods import methods_for
 from perdure.online.refusals import NoExampleError, NotErasedError
 from perdure.online.search import find_examples
 from perdure.online.view import ModelView
-from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody, parsed
+from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody
 from perdure.service.checks import check_rows, check_target
 from perdure.service.context import answer, context_of
 from perdure.service.openapi import documented
 from perdure.service.problems import ProblemError
-from perdure.service.reading import body_of
+from perdure.service.requests import body_as
 from perdure.service.served import Served
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["correct"])
@@ -50,7 +50,7 @@ async def forget(name: str, request: Request) -> Response:
     """
     context = context_of(request)
     served = context.models.find(name)
-    body = parsed(ForgetBody, await body_of(request))
+    body = await body_as(ForgetBody, request)
     check_rows(len(body.ids), context.limits, "/ids")
     return answer(await _forgotten(served, lambda it: it.forget(body.ids)))
 
@@ -62,7 +62,7 @@ async def relabel(name: str, request: Request) -> Response:
     """Put another class in an example's place: the model becomes the one that learned it so."""
     context = context_of(request)
     served = context.models.find(name)
-    body = parsed(RelabelBody, await body_of(request))
+    body = await body_as(RelabelBody, request)
     check_target(body.y, context.limits, "y", regression=served.regression)
     began = time.perf_counter()
     await served.change(lambda it: _relabelled(it, body))
@@ -131,7 +131,7 @@ async def backtest(name: str, request: Request) -> Response:
     """Begin a job; ask for it by its id."""
     context = context_of(request)
     served = context.models.find(name)
-    body = parsed(BacktestBody, await body_of(request))
+    body = await body_as(BacktestBody, request)
     settings = await run_in_threadpool(served.settings)
     job = context.backtests.begin(name, served.folder, settings, body.methods, body.window, body.delay)
     return answer(job.described(), 202)
