@@ -337,7 +337,7 @@ class DurableModel:
         with self._busy:
             check_writable(self._lock, self._journal)
             self._refresh()
-            self._schedule.tried()
+            self._schedule.tried(self._position)
             if self._position > self._schedule.position and self._model.has_learned:
                 self._snapshots.write(self._position, self._model, self.settings)
                 self._schedule.position = self._position

@@ -17,13 +17,14 @@ from perdure.online.history import replay
 from perdure.online.journal import Journal
 from perdure.online.model import OnlineModel
 from perdure.online.settings import ModelSettings
+from perdure.online.texts import with_texts, with_texts_apart
 from perdure.storage.arrays import load_arrays, save_arrays
 from perdure.storage.files import make_folder
 from perdure.storage.reading import ContentError, entry
 
 _MOST = 2
 """Snapshots kept: if the newest is damaged there is one before it."""
-_FORMAT = 2
+_FORMAT = 3
 
 
 class SavedModel(NamedTuple):
@@ -59,15 +60,16 @@ class Schedule:
         """Of the newest snapshot."""
         self._examples = examples
         self._seconds = seconds
-        self.tried()
+        self.tried(0)
 
-    def tried(self) -> None:
-        """Count the seconds from now on."""
-        self._time = time.monotonic()
+    def tried(self, position: int) -> None:
+        """Count examples and seconds from now on, whatever has come of it: a try that fails takes long, too."""
+        self._tried, self._time = position, time.monotonic()
 
     def is_due(self, position: int) -> bool:
         """Is it time for a snapshot of this position?"""
-        return position - self.position >= self._examples or time.monotonic() - self._time >= self._seconds
+        n_examples = position - max(self.position, self._tried)
+        return n_examples >= self._examples or time.monotonic() - self._time >= self._seconds
 
 
 class Snapshots:
@@ -168,6 +170,8 @@ def save_model(path: Path, model: OnlineModel, settings: ModelSettings, position
         StorageError: if it cannot be written, or could not be read again.
     """
     arrays, described = model.to_arrays()
+    described, texts = with_texts_apart(described)
+    arrays |= texts
     metadata = {
         "kind": "online model",
         "format": _FORMAT,
@@ -194,7 +198,8 @@ def load_model(path: Path, method: Learner[Any] | None = None) -> SavedModel:
     settings = ModelSettings.of_json(entry(metadata, "settings", dict, where), where, method)
     try:
         model = settings.new_model()
-        model.restore(arrays, entry(metadata, "model", dict, where))
+        described, arrays = with_texts(entry(metadata, "model", dict, where), arrays)
+        model.restore(arrays, described)
     except ContentError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as cause:
