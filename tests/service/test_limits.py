@@ -178,6 +178,21 @@ def test_a_long_stream_takes_no_more_memory(serving):
         assert sum(json.loads(it)["learned"] for it in answer.text.splitlines()) == 2_000
 
 
+def test_a_class_too_many_is_not_given_by_correction_either(serving, problem):
+    with serving(limits=TIGHT) as server:
+        server.make()
+        for n in range(4):
+            server.learn({"a": float(n)}, f"{min(n, 2)}", id=f"{n}")
+        answer = server.post("/m/relabel", {"id": "3", "y": "new"})
+        problem(answer, 422, "bad-row", detail="'new' would be one of 4, expected at most 3", field="/y")
+        assert server.get("/m").json()["classes"] == ["0", "1", "2"]
+        assert server.post("/m/relabel", {"id": "3", "y": "1"}).status_code == 200
+        server.make("numbers", method="online", regression=True, hidden_sizes=[2])
+        for n in range(5):
+            server.learn({"a": float(n)}, float(n), name="numbers", id=f"{n}")
+        assert server.post("/numbers/relabel", {"id": "3", "y": 9.5}).status_code == 200
+
+
 def test_models_are_limited(tight, problem):
     tight.make("second")
     problem(tight.post("", {"name": "third"}), 409, "too-many-models", detail="expected at most that; delete one")

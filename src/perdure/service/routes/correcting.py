@@ -19,6 +19,7 @@ from perdure.online.view import ModelView
 from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody
 from perdure.service.checks import check_rows, check_target
 from perdure.service.context import answer, context_of
+from perdure.service.limits import Limits
 from perdure.service.openapi import documented
 from perdure.service.problems import ProblemError
 from perdure.service.requests import body_as
@@ -65,7 +66,7 @@ async def relabel(name: str, request: Request) -> Response:
     body = await body_as(RelabelBody, request)
     check_target(body.y, context.limits, "y", regression=served.regression)
     began = time.perf_counter()
-    await served.change(lambda it: _relabelled(it, body))
+    await served.change(lambda it: _relabelled(it, body, context.limits))
     return answer({"seconds": time.perf_counter() - began})
 
 
@@ -87,7 +88,15 @@ async def _forgotten(served: Served, forget: Callable[[DurableModel], Any]) -> d
     return told | {"seconds": time.perf_counter() - began}
 
 
-def _relabelled(model: DurableModel, body: RelabelBody) -> None:
+def _relabelled(model: DurableModel, body: RelabelBody, limits: Limits) -> None:
+    known = model.model.known_classes
+    if not model.settings.regression and body.y not in known and len(known) >= limits.classes:
+        raise ProblemError(
+            "bad-row",
+            f"{body.y!r} would be one of {len(known) + 1:,}, expected at most {limits.classes:,}; give it one of the "
+            "classes before",
+            field="/y",
+        )
     try:
         model.relabel(body.id, body.y)
     except RowError as error:
