@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float
 
 from perdure.client.transport import ServiceError, Transport
-from perdure.core import PerdureWarning
 from perdure.online.rows import as_rows, dictionaries
 
 
@@ -299,6 +298,8 @@ def _sorted_places(classes: list[Any]) -> list[int]:
 def _forgotten(told: Mapping[str, Any]) -> Any:
     """Return what was forgotten; warn if it is still in a file."""
     if not told["erased"]:
+        from perdure.core import PerdureWarning  # loads JAX, which a client does without
+
         warnings.warn(told["detail"], PerdureWarning, stacklevel=3)
     return told["forgot"]
 

@@ -166,9 +166,9 @@ async def one_backtest(name: str, id: str, request: Request) -> Response:
 
 @router.delete("/backtest/{id}", openapi_extra=documented(example=_JOB), summary="Stop a job")
 async def stop_backtest(name: str, id: str, request: Request) -> Response:
-    """Stop a job; it ends within a second or so."""
+    """Stop a job: at once if it waits, else when a method has learned a few more rows, or has been compiled."""
     job = context_of(request).backtests.find(name, id)
-    job.stop.set()
+    job.stop()
     return answer(job.described())
 
 

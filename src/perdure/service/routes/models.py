@@ -52,7 +52,7 @@ async def delete(
         raise ProblemError(
             "not-confirmed", f"{name!r} would be deleted with all that it has learned; confirm it: ?confirm={name}"
         )
-    context.backtests.stop(lambda it: it.model == name)
     await run_in_threadpool(context.models.delete, name)
+    context.backtests.forget(name)
     context.metrics.forget(name)
     return answer({"deleted": name})
