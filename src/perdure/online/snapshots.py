@@ -18,8 +18,9 @@ from perdure.online.journal import Journal
 from perdure.online.model import OnlineModel
 from perdure.online.settings import ModelSettings
 from perdure.online.texts import with_texts, with_texts_apart
-from perdure.storage.arrays import load_arrays, save_arrays
-from perdure.storage.files import make_folder
+from perdure.online.view import ModelView
+from perdure.storage.arrays import load_arrays, readable_bytes
+from perdure.storage.files import make_folder, write_atomically
 from perdure.storage.reading import ContentError, entry
 
 _MOST = 2
@@ -157,17 +158,28 @@ def snapshot_files(folder: Path) -> list[Path]:
 
 
 def save_model(path: Path, model: OnlineModel, settings: ModelSettings, position: int, journal: str = "") -> None:
-    """Write a model to one safetensors file, atomically.
+    """Write a model to one safetensors file, atomically; the arguments are those of `model_bytes`.
+
+    Raises:
+        StorageError: if it cannot be written, or could not be read again.
+    """
+    write_atomically(path, model_bytes(path, model, settings, position, journal))
+
+
+def model_bytes(
+    path: Path, model: OnlineModel | ModelView, settings: ModelSettings, position: int, journal: str = ""
+) -> bytes:
+    """Return the content of the safetensors file of a model.
 
     Args:
-        path: the file.
+        path: of the file, for messages.
         model: which has learned something.
         settings: of the model.
         position: of the last example that it has learned.
         journal: `Journal.digest` of the examples; empty for a model without a journal.
 
     Raises:
-        StorageError: if it cannot be written, or could not be read again.
+        StorageError: if it could not be read again.
     """
     arrays, described = model.to_arrays()
     described, texts = with_texts_apart(described)
@@ -180,7 +192,7 @@ def save_model(path: Path, model: OnlineModel, settings: ModelSettings, position
         "settings": settings.to_json(),
         "model": described,
     }
-    save_arrays(path, arrays, metadata | {"sha256": _digest(arrays, metadata)})
+    return readable_bytes(path, arrays, metadata | {"sha256": _digest(arrays, metadata)})
 
 
 def load_model(path: Path, method: Learner[Any] | None = None) -> SavedModel:

@@ -160,7 +160,7 @@ def _problem(error: ValidationError, kind: type[StrictBody]) -> ProblemError:
     if first["type"] == "json_invalid":
         return ProblemError("bad-json", f"{first['msg']}; give JSON such as {example}")
     place = first["loc"]
-    if first["type"] == "too_long" and first["ctx"]["max_length"] == MAX_ROWS:
+    if first["type"] == "too_long" and first.get("ctx", {}).get("max_length") == MAX_ROWS:
         return ProblemError(
             "too-large",
             f"more than {MAX_ROWS:,} were given, expected fewer; send several requests",

@@ -24,6 +24,7 @@ from perdure.service.old_views import OldViews
 from perdure.service.predictions import Predictions
 from perdure.service.problems import ProblemError, of_row
 from perdure.service.teacher import Rows, Taught, Teacher
+from perdure.service.turns import Turns
 from perdure.service.writer import Writer
 from perdure.storage.files import StorageError
 from perdure.storage.reading import ContentError
@@ -52,6 +53,7 @@ class Served:
         self._opening_or_closing = Lock()
         self.old_views = OldViews(folder, limits.replayed)
         self.memories = Memories()
+        self.looks = Turns("looking inside")
 
     # --- from the beginning to the end
 
@@ -225,17 +227,6 @@ class Served:
             return await self._answer(sent, self.limits.answer_seconds)
         except RowError as error:
             raise of_row(error, *before, many=many) from None
-
-    async def look(self, look: Callable[[DurableModel], Found]) -> Found:
-        """Let the writer read in the model, between two changes.
-
-        Raises:
-            ProblemError: if it cannot.
-        """
-        self.check_teachable()
-        teacher = self._teacher
-        assert teacher is not None
-        return await self._answer(self._writer.send(lambda: teacher.look(look)), self.limits.answer_seconds)
 
     async def change(self, change: Callable[[DurableModel], Found]) -> Found:
         """Let the writer change the history, while predictions are answered from the last view.
