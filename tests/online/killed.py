@@ -59,7 +59,12 @@ def migrate(folder):
     Journal(Path(folder) / "journal.sqlite", writable=True).close()
 
 
+def make(folder):
+    Journal(Path(folder) / "journal.sqlite", writable=True, settings={"method": "er"}).close()
+
+
 DOINGS = {
+    "make": make,
     "backup": lambda source, target: backup_model(source, target),
     "restore": lambda source, target: restore_model(source, target),
     "replace": lambda source, target, aside: restore_model(source, target, set_aside=aside),

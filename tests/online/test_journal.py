@@ -157,6 +157,21 @@ def test_a_model_forgets_while_another_program_reads(tmp_path, assert_same_state
 # --- what is written can be read
 
 
+def test_a_journal_whose_making_is_killed_has_its_settings_or_nothing(tmp_path, killed_at):
+    kept = []
+    (tmp_path / "0").mkdir()
+    for step in range(1, killed_at(0, "make", tmp_path / "0") + 1):
+        folder = tmp_path / f"{step}"
+        folder.mkdir()
+        assert killed_at(step, "make", folder) is None
+        connection = sqlite3.connect(folder / JOURNAL)
+        is_made = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+        query = "SELECT value FROM meta WHERE name = 'settings'"
+        kept.append(is_made and connection.execute(query).fetchone())
+        connection.close()
+    assert set(kept) == {False, ('{"method": "er"}',)}
+
+
 def test_an_example_that_could_not_be_read_again_is_not_written(journal):
     with pytest.raises(JournalError, match=r"an example of 5,000,0.. bytes was given, expected at most 5,000,000 with"):
         append(journal, [("1", {"a": 1}, "x"), ("2", {"a": "t" * 4_000_000}, "y" * 1_000_000)])

@@ -33,13 +33,22 @@ def relearned(model):
     return found
 
 
-def test_forgetting_what_decides_a_columns_kind_is_refused_and_changes_nothing(model, assert_same_state):
-    model.learn([{"c": "a"}, {"c": 1}, {"c": "b"}], ["x", "y", "x"], ids=["1", "2", "3"])
-    with pytest.raises(RowError, match="row 3, column 'c' is 'b', expected a number"):
-        model.forget("1")
-    assert model.n_examples == 3
+CODES = ["a", 5, "b", 2.5, True, None, np.float32(0.1), 5]
+
+
+def test_what_made_a_column_one_of_categories_can_be_forgotten(model, tmp_path, assert_same_state):
+    for n, it in enumerate(CODES):
+        model.learn({"c": it, "d": 1.0}, "xy"[n % 2], ids=f"{n}")
+    model.learn(pd.DataFrame({"c": np.float32([0.1, 7]), "d": [2.0, 3.0]}), ["x", "y"])
+    assert model.forget(["0", "2"]) == 2
+    assert model.model.columns.known["c"].is_category
     assert_same_state(model.model, relearned(model))
-    model.learn({"c": "d"}, "y")
+    kept = [it.x["c"] for it in model._journal.entries()]
+    assert kept == ["5", "2.5", "True", None, "0.10000000149011612", "5", "0.1", "7.0"]
+    with DurableModel.open(tmp_path / "other", **SMALL) as other:
+        other.learn([{"c": it, "d": 1.0} for it in kept[:6]], list("yyxyxy"))
+        other.learn([{"c": "0.1", "d": 2.0}, {"c": "7.0", "d": 3.0}], ["x", "y"])
+        assert_same_state(model.model, other.model)
 
 
 @pytest.mark.parametrize("settings", [{"regression": True}, {"allow_missing": False}, {"method": "best"}])

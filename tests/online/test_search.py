@@ -58,3 +58,14 @@ def test_a_search_looks_at_so_many_positions_and_says_where_to_go_on(journal, mo
         found += positions(page)
         before, pages = page.before, pages + 1
     assert (found, pages) == ([20, 15, 10, 5], 3)
+
+
+ONES, ZEROS = [5, 4, 1], [6, 3]
+
+
+@pytest.mark.parametrize(("label", "expected"), [(1, ONES), (True, ONES), (1.0, ONES), (0, ZEROS), (2.5, [2])])
+def test_a_class_is_found_however_its_number_was_written(tmp_path, label, expected):
+    with DurableModel.open(tmp_path / "m", method="nearest-mean") as model:
+        for n, y in enumerate([1.0, 2.5, -0.0, True, 1, False]):
+            model.learn({"n": n}, y)
+        assert positions(find_examples(model._journal, label=label)) == expected

@@ -11,6 +11,7 @@ from perdure.online.durable import DurableModel
 from perdure.online.folder import JOURNAL, SNAPSHOTS
 from perdure.storage import reading
 from perdure.storage.arrays import load_arrays, save_arrays
+from perdure.storage.files import StorageError
 from perdure.storage.reading import ContentError
 
 OPTIONS = {"method": "online", "hidden_sizes": (2,)}
@@ -25,6 +26,11 @@ def teach(model, numbers, labels="pq"):
     numbers = list(numbers)
     rows = [{"a": float(n % 7), "b": f"b{n % 3}"} for n in numbers]
     model.learn(rows, [labels[n % 2] for n in numbers], ids=[f"{labels}{n}" for n in numbers])
+
+
+def teach_one_by_one(model, numbers):
+    for n in numbers:
+        teach(model, [n])
 
 
 def taught(folder, *lessons):
@@ -161,3 +167,33 @@ def test_a_snapshot_that_could_not_be_read_is_not_written(tmp_path, monkeypatch)
     with opened(tmp_path / "m") as model:
         assert model.position == 13
         assert np.isfinite(model.predict_proba({"a": 1.0})).all()
+
+
+def test_however_many_and_odd_the_texts_are_there_are_snapshots(tmp_path, assert_same_state):
+    long = [f"{n} " + "я" * 9_000 for n in range(64)]
+    rows = [{"a": it, "b": f"{it}ю", "c\0": "\0" if n % 2 else "\ud800"} for n, it in enumerate(long)]
+    with opened(tmp_path / "m") as model:
+        model.learn(rows, ["p\0q" if n % 2 else "q" for n in range(64)])
+        model.snapshot()
+        model.save(tmp_path / "saved.safetensors")
+        state = model.model
+    with opened(tmp_path / "m") as again:
+        assert_same_state(state, again.model)
+    assert perdure.load(tmp_path / "saved.safetensors").classes_.tolist() == ["p\0q", "q"]
+
+
+def test_a_snapshot_that_fails_is_not_tried_again_at_once(tmp_path, monkeypatch):
+    tries = []
+
+    def full(position, *_):
+        tries.append(position)
+        raise StorageError(28, "no space left")
+
+    with DurableModel.open(tmp_path / "m", **OPTIONS, snapshot_examples=10) as model:
+        with monkeypatch.context() as patch:
+            patch.setattr(model._snapshots, "write", full)
+            with pytest.warns(PerdureWarning, match="no snapshot could be made"):
+                teach_one_by_one(model, range(35))
+        assert tries == [10, 20, 30]
+        teach(model, range(35, 45))
+    assert [int(it.stem) for it in snapshots(tmp_path / "m")] == [45]

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from perdure import Client
+from perdure.core import PerdureWarning
 from perdure.online.folder import JOURNAL
 
 
@@ -148,3 +150,43 @@ def test_nothing_is_acknowledged_into_a_journal_that_was_deleted(server, problem
     assert server.http.get("/readyz").json()["models"] == {"m": "read-only"}
     assert server.post("/m/predict", {"x": {"a": 1.0}}).json()["position"] == 1
     (tmp_path / "elsewhere.sqlite").rename(journal)  # so that a snapshot can be made at the end
+
+
+@pytest.fixture
+def read_meanwhile(server):
+    """A function that ends what another program reads in the journal of "m", such as a backup."""
+    for n in range(3):
+        server.learn({"a": float(n)}, "known", id=f"{n}")
+    server.learn({"a": 9.0}, "secret", id="last")
+    served = server.context.models.find("m")
+    served._teacher._durable._journal._connection.execute("PRAGMA busy_timeout = 50")
+    reader = sqlite3.connect(served.folder / JOURNAL, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM examples").fetchall()
+    yield reader.close
+    reader.close()
+
+
+def test_what_is_forgotten_while_another_program_reads_is_not_answered_any_more(server, read_meanwhile, tmp_path):
+    answer = server.post("/m/forget", {"ids": ["last"]})
+    assert (answer.status_code, answer.json()["forgot"], answer.json()["erased"]) == (200, 1, False)
+    assert "their content is still in m/journal.sqlite-wal, since another program is reading" in answer.json()["detail"]
+    assert f"{tmp_path}" not in answer.text
+    found = server.post("/m/predict", {"x": {"a": 9.0}}).json()
+    assert (found["prediction"], found["classes"]) == ("known", ["known"])
+    described = server.get("/m").json()
+    assert (described["classes"], described["examples"]) == (["known"], 3)
+    read_meanwhile()
+    again = server.post("/m/forget", {"ids": ["last"]}).json()
+    assert (again["forgot"], again["erased"]) == (0, True)
+    assert "detail" not in again
+
+
+def test_undo_while_another_program_reads_is_told_once(server, read_meanwhile):
+    told = server.post("/m/undo").json()
+    assert (told["forgot"]["id"], told["forgot"]["y"], told["erased"]) == ("last", "secret", False)
+    assert server.get("/m").json()["classes"] == ["known"]
+    with Client(server.url, model="m") as client, pytest.warns(PerdureWarning, match="is still in m/journal"):
+        assert client.undo()["id"] == "2"
+    read_meanwhile()
+    assert server.post("/m/undo").json()["erased"]

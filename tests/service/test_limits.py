@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from perdure.service import bodies
 from perdure.service.http import HEAD_BYTES
-from perdure.service.limits import Limits
+from perdure.service.limits import MAX_ROWS, Limits
 from perdure.service.rates import Rates
 
 PATIENT = Limits(answer_seconds=600.0, body_seconds=60.0)
@@ -94,6 +95,56 @@ def test_bodies_that_are_no_json(tight, problem, content, kind):
     assert answer.json()["type"].endswith((kind, "bad-body", "bad-row"))
 
 
+MANY = 20_000
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/m/learn", {"examples": [{}] * MANY}, "/examples/0/x"),
+        ("/m/learn", {f"k{n}": n for n in range(MANY)}, None),
+        ("/m/predict", {"rows": [0] * MANY}, "/rows/0"),
+        ("/m/feedback", {"labels": [0] * MANY}, "/labels/0"),
+        ("/m/forget", {"ids": [""] * MANY}, "/ids/0"),
+        ("/m/relabel", {"id": "1", "y": "up", **{f"k{n}": n for n in range(MANY)}}, None),
+        ("/m/backtest", {"methods": [0] * MANY}, "/methods/0"),
+        ("", {"name": "x", "hidden_sizes": ["a"] * MANY}, "/hidden_sizes/0"),
+    ],
+)
+def test_of_many_faults_the_first_is_told_or_how_many_there_are(server, problem, monkeypatch, path, body, field):
+    """Each told by itself takes a kilobyte and ten microseconds, and all others wait if the event loop tells it."""
+    threads, told = [], bodies._problem
+
+    def noted(error, kind):
+        threads.append(threading.get_ident())
+        assert error.error_count() < 3 or field is None
+        return told(error, kind)
+
+    async def thread_of_the_loop():
+        return threading.get_ident()
+
+    monkeypatch.setattr(bodies, "_problem", noted)
+    answer = server.post(path, body)
+    detail = f"the body has {MANY:,} faults, expected none" if field is None else field
+    problem(answer, 422, "bad-body", detail=detail, field=field)
+    assert len(threads) == 1
+    assert threads != [server.call(thread_of_the_loop).result()]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "item"),
+    [
+        ("learn", "examples", {"x": {}, "y": 1}),
+        ("predict", "rows", {}),
+        ("forget", "ids", "i"),
+        ("feedback", "labels", {"prediction_id": "p", "y": 1}),
+    ],
+)
+def test_what_no_limit_allows_is_not_read_to_its_end(server, problem, path, name, item):
+    answer = server.post(f"/m/{path}", {name: [item] * (MAX_ROWS + 1)})
+    problem(answer, 413, "too-large", detail=f"more than {MAX_ROWS:,} were given, expected fewer", field=f"/{name}")
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "", "application/x-www-form-urlencoded"])
 def test_a_body_of_another_type_is_refused(tight, problem, kind):
     """A page of another site can send these unasked."""
@@ -125,6 +176,21 @@ def test_a_long_stream_takes_no_more_memory(serving):
             "/v1/models/m/learn", content=lines(), headers={"Content-Type": "application/x-ndjson"}
         )
         assert sum(json.loads(it)["learned"] for it in answer.text.splitlines()) == 2_000
+
+
+def test_a_class_too_many_is_not_given_by_correction_either(serving, problem):
+    with serving(limits=TIGHT) as server:
+        server.make()
+        for n in range(4):
+            server.learn({"a": float(n)}, f"{min(n, 2)}", id=f"{n}")
+        answer = server.post("/m/relabel", {"id": "3", "y": "new"})
+        problem(answer, 422, "bad-row", detail="'new' would be one of 4, expected at most 3", field="/y")
+        assert server.get("/m").json()["classes"] == ["0", "1", "2"]
+        assert server.post("/m/relabel", {"id": "3", "y": "1"}).status_code == 200
+        server.make("numbers", method="online", regression=True, hidden_sizes=[2])
+        for n in range(5):
+            server.learn({"a": float(n)}, float(n), name="numbers", id=f"{n}")
+        assert server.post("/numbers/relabel", {"id": "3", "y": 9.5}).status_code == 200
 
 
 def test_models_are_limited(tight, problem):
@@ -198,6 +264,8 @@ def test_rates_fill_again_and_callers_do_not_share():
 def test_limits_are_above_zero():
     with pytest.raises(ValueError, match="rows is 0, expected a number above 0"):
         Limits(rows=0)
+    with pytest.raises(ValueError, match="rows is 100001, expected at most 100000: send more as NDJSON"):
+        Limits(rows=MAX_ROWS + 1)
 
 
 @pytest.mark.parametrize("piece", [b"a" * 1_000, b"a: b\r\n" * 100], ids=["one header", "many headers"])

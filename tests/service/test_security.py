@@ -220,7 +220,9 @@ def test_with_a_token_a_proxy_on_this_machine_passes_on_the_name_that_was_asked_
         problem(server.get("", headers=bearer(secret) | other), 403, "wrong-host")
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:1", "[::1]:8000", "LOCALHOST"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1:1", "127.0.0.2:8000", "[::1]:8000", "LOCALHOST"]
+)
 def test_this_host_has_several_names(server, host):
     assert server.get("", headers={"Host": host}).status_code == 200
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -199,12 +200,20 @@ class Client:
     # --- the history
 
     def undo(self) -> dict[str, Any] | None:
-        """Forget the last example, and return it; None if there is none."""
-        return self._send("POST", "/undo", repeatable=False)["forgot"]
+        """Forget the last example, and return it; None if there is none.
+
+        Warns:
+            PerdureWarning: if a file of the server still holds it.
+        """
+        return _forgotten(self._send("POST", "/undo", repeatable=False))
 
     def forget(self, ids: Sequence[str]) -> int:
-        """Forget examples exactly; return how many had not been forgotten before."""
-        return self._send("POST", "/forget", {"ids": list(ids)})["forgot"]
+        """Forget examples exactly; return how many had not been forgotten before.
+
+        Warns:
+            PerdureWarning: if a file of the server still holds them.
+        """
+        return _forgotten(self._send("POST", "/forget", {"ids": list(ids)}))
 
     def relabel(self, id: str, y: Any) -> None:
         """Correct the class of an example."""
@@ -284,6 +293,15 @@ def _sorted_places(classes: list[Any]) -> list[int]:
         return sorted(range(len(classes)), key=lambda place: classes[place])
     except TypeError:
         return list(range(len(classes)))
+
+
+def _forgotten(told: Mapping[str, Any]) -> Any:
+    """Return what was forgotten; warn if it is still in a file."""
+    if not told["erased"]:
+        from perdure.core import PerdureWarning  # loads JAX, which a client does without
+
+        warnings.warn(told["detail"], PerdureWarning, stacklevel=3)
+    return told["forgot"]
 
 
 def _new_id() -> str:

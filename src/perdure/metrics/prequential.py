@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -45,21 +45,27 @@ class Curve:
 
 
 class _Window:
-    """Mean of the last values."""
+    """Mean of the last values, summed without subtracting: one that leaves takes its rounding with it."""
 
     def __init__(self, size: int):
         """Begin empty."""
-        self._values: deque[float] = deque()
         self._size = size
-        self._sum = 0.0
+        self._older: list[float] = []
+        """The sum of the newest of the older values, of the two newest, …, of all of them, at the end."""
+        self._newer: list[float] = []
+        self._newer_sum = 0.0
 
     def add(self, value: float) -> float:
         """Take up a value; return the mean of the last `size` ones."""
-        self._values.append(value)
-        self._sum += value
-        if len(self._values) > self._size:
-            self._sum -= self._values.popleft()
-        return self._sum / len(self._values)
+        if len(self._older) + len(self._newer) == self._size:
+            if not self._older:
+                self._older = list(accumulate(reversed(self._newer)))
+                self._newer, self._newer_sum = [], 0.0
+            self._older.pop()
+        self._newer.append(value)
+        self._newer_sum += value
+        older_sum = self._older[-1] if self._older else 0.0
+        return (older_sum + self._newer_sum) / (len(self._older) + len(self._newer))
 
 
 @dataclass

@@ -6,7 +6,6 @@ column of categories has one slot for each category; above `MAX_CATEGORIES` furt
 
 from __future__ import annotations
 
-import copy
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -62,6 +61,11 @@ class Column:
     """Slot of each category."""
     hashed: list[int] = field(default_factory=list)
     """Slots that further categories share."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON holds it."""
+        categories = [list(it) for it in self.categories.items()]
+        return {**vars(self), "categories": categories, "hashed": list(self.hashed)}
 
 
 class Admission(NamedTuple):
@@ -191,7 +195,7 @@ class Columns:
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON holds it."""
         return {
-            "columns": [copy.deepcopy(vars(it)) for it in self.known.values()],
+            "columns": [it.to_json() for it in self.known.values()],
             "n_slots": self.n_slots,
             "allow_missing": self.allow_missing,
             "centred": self.centred,
@@ -200,7 +204,7 @@ class Columns:
     @classmethod
     def from_json(cls, described: Mapping[str, Any], largest: float) -> Columns:
         """Return what `to_json` described, with the largest number that is learned."""
-        columns = [Column(**it) for it in described["columns"]]
+        columns = [Column(**{**it, "categories": dict(it["categories"])}) for it in described["columns"]]
         known = {it.name: it for it in columns}
         return cls(known, described["n_slots"], described["allow_missing"], described["centred"], largest)
 

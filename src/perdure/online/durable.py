@@ -27,9 +27,10 @@ from perdure.online.history import (
     replay,
     settings_to_keep,
 )
-from perdure.online.journal import Entry, Journal, JournalError
+from perdure.online.journal import Entry, Journal
 from perdure.online.model import OnlineModel
 from perdure.online.prequential import Prequential, compare
+from perdure.online.refusals import NoExampleError, NotErasedError
 from perdure.online.rows import as_rows, of_dictionaries
 from perdure.online.settings import ModelSettings
 from perdure.online.snapshots import Schedule, Snapshots, save_model
@@ -233,17 +234,26 @@ class DurableModel:
     # --- what a journal makes possible
 
     def undo(self) -> Entry | None:
-        """Forget the last example, and return it; None if there is none."""
+        """Forget the last example, and return it; None if there is none.
+
+        Raises:
+            NotErasedError: naming a file that still holds what the model has forgotten.
+        """
         with self._busy:
             if (last := self._journal.last_entry()) is not None:
-                self._forget([last.position])
+                try:
+                    self._forget([last.position])
+                except NotErasedError as error:
+                    error.forgot = last
+                    raise
             return last
 
     def forget(self, ids: Sequence[str | int] | str | int) -> int:
         """Remove examples for good; return how many. The model becomes bit for bit the one that never saw them.
 
         Raises:
-            JournalError: naming an id that was never learned, or a file that still holds what the model has forgotten.
+            NoExampleError: naming an id that was never learned.
+            NotErasedError: naming a file that still holds what the model has forgotten.
         """
         with self._busy:
             return self._forget(list(positions_of(self._journal, ids).values()))
@@ -252,7 +262,7 @@ class DurableModel:
         """Put another target in an example's place; the model becomes the one that learned it with that target.
 
         Raises:
-            JournalError: if the id was never learned, or was forgotten.
+            NoExampleError: if the id was never learned, or was forgotten.
             RowError: if the target cannot be learned; nothing has changed.
         """
         with self._busy:
@@ -260,7 +270,7 @@ class DurableModel:
             check_writable(self._lock, self._journal)
             before = next(self._journal.entries(position - 1, position), None)
             if before is None:
-                raise JournalError(
+                raise NoExampleError(
                     None, f"{self.folder}: the example {id!r} was forgotten, so it has no target to correct"
                 )
             kept = as_kept(of_dictionaries([before.x], np.asarray([position])), [y])
@@ -327,7 +337,7 @@ class DurableModel:
         with self._busy:
             check_writable(self._lock, self._journal)
             self._refresh()
-            self._schedule.tried()
+            self._schedule.tried(self._position)
             if self._position > self._schedule.position and self._model.has_learned:
                 self._snapshots.write(self._position, self._model, self.settings)
                 self._schedule.position = self._position
@@ -367,8 +377,8 @@ class DurableModel:
         self._snapshots.drop(min(positions))
         try:
             n_forgotten = self._journal.forget(positions)
-        except JournalError:
-            self._refresh()  # they may be forgotten all the same
+        except NotErasedError:
+            self._refresh()
             raise
         self._take_over(*relearned)
         return n_forgotten

@@ -46,11 +46,12 @@ def claim_folder(
         )
     lock = new = None
     if not read_only:
-        new = settings_to_keep(ModelSettings().changed(**given))
+        if create:
+            new = settings_to_keep(ModelSettings().changed(**given))
         make_folder(path)
         lock = undo.enter_context(FolderLock(path))
         remove_partial_files(path / SNAPSHOTS)
-    journal = Journal(path / JOURNAL, writable=not read_only)
+    journal = Journal(path / JOURNAL, writable=not read_only, settings=new)
     undo.callback(journal.close)
     settle(journal, given, path, new)
     return lock, journal

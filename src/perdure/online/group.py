@@ -8,12 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perdure.online.answers import Answers
+from perdure.online.columns import Columns, Table
 from perdure.online.drawings import as_table
+from perdure.online.encoding import to_json
 from perdure.online.errors import RowError
 from perdure.online.history import Kept, as_kept, as_list, names_given
 from perdure.online.journal import Journal, check_length
 from perdure.online.model import OnlineModel
 from perdure.online.rows import Rows, as_rows, dictionaries, of_dictionaries
+from perdure.online.values import category_of
+
+_CATEGORIES = frozenset({str, type(None)})
+"""Types of values that are kept as they are in a column of categories."""
 
 
 class Request(NamedTuple):
@@ -92,7 +98,7 @@ def learn_group(model: OnlineModel, journal: Journal, requests: Sequence[Request
     known = journal.positions([id for request in requests for id in request.ids if id is not None])
     plans, parts = _learn(model, requests, known)
     learned = [plan for plan in plans if isinstance(plan, _Plan)]
-    texts = [(id, *text) for plan in learned for id, text in zip(plan.ids, plan.kept.texts, strict=True)]
+    texts = [(id, *text) for it in learned for id, text in zip(it.ids, _texts(it.kept, model.columns), strict=True)]
     positions = journal.append(texts) if texts else range(0)  # while the device computes
     known |= {id: position for (id, *_), position in zip(texts, positions, strict=True) if id is not None}
     results, start = [], 0
@@ -113,6 +119,27 @@ def learn_group(model: OnlineModel, journal: Journal, requests: Sequence[Request
             )
         )
     return Group(results, Answers(parts, len(texts), max(model.n_outputs, 1)), len(texts))
+
+
+def _texts(kept: Kept, columns: Columns) -> list[tuple[str, str]]:
+    """Return x and y of each row as the journal is to hold them: what was learned as a category is a text.
+
+    So it stays one when the rows are forgotten that had made its column one of categories.
+    """
+    table = kept.rows.inputs
+    assert isinstance(table, Table)
+    categories = {
+        name: [category_of(it) for it in values]
+        for name, values in table.columns.items()
+        if (known := columns.known.get(name)) is not None
+        and known.is_category
+        and not _CATEGORIES.issuperset(map(type, values))
+    }
+    if not categories:
+        return kept.texts
+    changes = [dict(zip(categories, row, strict=True)) for row in zip(*categories.values(), strict=True)]
+    rows = zip(dictionaries(kept.rows), changes, kept.texts, strict=True)
+    return [(to_json({**x, **change}), y) for x, change, (_, y) in rows]
 
 
 def _learn(

@@ -16,7 +16,7 @@ from perdure.online.errors import RowError
 from perdure.online.journal import Entry, Journal, JournalError
 from perdure.online.methods import METHODS
 from perdure.online.model import OnlineModel
-from perdure.online.refusals import RESTORE
+from perdure.online.refusals import RESTORE, NoExampleError
 from perdure.online.rows import Rows, dictionaries, of_dictionaries
 from perdure.online.settings import ModelSettings
 from perdure.online.values import number_of
@@ -76,13 +76,13 @@ def positions_of(journal: Journal, ids: Any) -> dict[str, int]:
     """Return the positions of examples by their ids.
 
     Raises:
-        JournalError: naming an id that was never learned.
+        NoExampleError: naming an id that was never learned.
         RowError: naming one that no example can have.
     """
     names = [name_of(id, "an example cannot have") for id in as_list(ids)]
     positions = journal.positions(names)
     if missing := [it for it in names if it not in positions]:
-        raise JournalError(None, f"{journal.path.parent} has no example with the id {missing[0]!r}")
+        raise NoExampleError(None, f"{journal.path.parent} has no example with the id {missing[0]!r}")
     return positions
 
 
@@ -226,7 +226,10 @@ def settle(journal: Journal, given: Mapping[str, Any], path: Path, new: Mapping[
         if journal.last_position:
             raise JournalError(None, f"{journal.path} has examples, but no settings of their model; {RESTORE}")
         if new is None:
-            raise JournalError(None, f"{path} holds no model yet, which a reader cannot make; open it to write")
+            raise JournalError(
+                None,
+                f"{path} holds no model: making it was cut short before it was taught; delete it, and make it anew",
+            )
         journal.set_settings(new)
         return
     settings = kept_settings(journal)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from perdure.core import PerdureWarning
 from perdure.online.encoding import checksum_of, to_json
 from perdure.online.migrations import migrate
-from perdure.online.refusals import RESTORE, JournalError, errno_of, remedy_for
+from perdure.online.refusals import RESTORE, JournalError, NoExampleError, NotErasedError, errno_of, remedy_for
 from perdure.online.schema import SCHEMA, TABLES, check_schema, parts_of, transaction
 from perdure.storage.reading import MAX_DEPTH, MAX_TEXT_BYTES, ContentError, parse_json, shortened
 
@@ -50,8 +50,13 @@ class Journal:
     of its content, also not in free space of the file.
     """
 
-    def __init__(self, path: Path, *, writable: bool):
+    def __init__(self, path: Path, *, writable: bool, settings: Mapping[str, Any] | None = None):
         """Open the journal, or make it; one of an older schema is migrated, if it is to be written.
+
+        Args:
+            path: the file.
+            writable: is it to be written?
+            settings: of the model, as JSON holds them, if the journal is made; None if they are set later.
 
         Raises:
             JournalError: if the file is damaged, of another schema, or cannot be opened.
@@ -68,13 +73,13 @@ class Journal:
         with self._explained("opened"):
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
-            self._prepare(writable=writable)
+            self._prepare(writable, settings)
             self._file = path.stat()
         except BaseException:
             self._connection.close()
             raise
 
-    def _prepare(self, *, writable: bool) -> None:
+    def _prepare(self, writable: bool, settings: Mapping[str, Any] | None) -> None:
         with self._explained("opened"):
             self._connection.execute("PRAGMA trusted_schema=OFF")
             self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MAX_TEXT_BYTES)
@@ -91,13 +96,15 @@ class Journal:
                         self._connection.execute(table)
                     self._set_meta("schema", f"{SCHEMA}")
                     self._set_meta("identity", secrets.token_hex(16))
+                    if settings is not None:
+                        self._set_meta("settings", json.dumps(settings))
             if writable:
                 migrate(self._connection, self._path)
             check_schema(self._connection, self._path)
         if writable and self._meta("erasure") is not None:
             try:
-                self._erase()
-            except JournalError as cause:
+                self._erase(0)
+            except NotErasedError as cause:
                 warnings.warn(str(cause), PerdureWarning, stacklevel=4)
 
     def close(self) -> None:
@@ -288,8 +295,9 @@ class Journal:
         """Remove the content of examples for good; position and id stay. Return how many had not been forgotten before.
 
         Raises:
-            JournalError: if it cannot be written, and then nothing has changed; or if the examples are forgotten, but
-                their content is still in a file: `forget` of no or any examples removes it, and so does opening.
+            JournalError: if it cannot be written; nothing has changed then.
+            NotErasedError: if the examples are forgotten, but their content is still in a file: `forget` of no or any
+                examples removes it, and so does opening.
         """
         n_forgotten = 0
         with self._explained("written"), transaction(self._connection):
@@ -301,11 +309,12 @@ class Journal:
             if n_forgotten:
                 self._set_meta("erasure", "to be done")
                 self._begin_edition()
-        if self._meta("erasure") is not None:
-            self._erase()
+            to_erase = self._meta("erasure") is not None
+        if to_erase:
+            self._erase(n_forgotten)
         return n_forgotten
 
-    def _erase(self) -> None:
+    def _erase(self, n_forgotten: int) -> None:
         """Leave nothing of what was forgotten in the files.
 
         SQLite moves examples from page to page when others change their size, and leaves copies in the free space of
@@ -314,19 +323,20 @@ class Journal:
         try:
             self._connection.execute("VACUUM")
             is_busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not is_busy:
+                with transaction(self._connection):
+                    self._connection.execute("DELETE FROM meta WHERE name = 'erasure'")
         except sqlite3.Error as cause:
-            raise self._not_erased(self._path, f"{cause}", remedy_for(cause)) from cause
+            raise self._not_erased(n_forgotten, self._path, f"{cause}", remedy_for(cause)) from cause
         if is_busy:
-            log = self._path.with_name(f"{self._path.name}-wal")
-            raise self._not_erased(log, "another program is reading the journal", "wait until it has closed it")
-        with self._explained("written"), transaction(self._connection):
-            self._connection.execute("DELETE FROM meta WHERE name = 'erasure'")
+            log, why = self._path.with_name(f"{self._path.name}-wal"), "another program is reading the journal"
+            raise self._not_erased(n_forgotten, log, why, "wait until it has closed it")
 
-    def _not_erased(self, file: Path, why: str, remedy: str) -> JournalError:
-        return JournalError(
-            None,
+    def _not_erased(self, n_forgotten: int, file: Path, why: str, remedy: str) -> NotErasedError:
+        return NotErasedError(
             f"the examples are forgotten, but their content is still in {file}, since {why}; {remedy}, then forget "
             f"them once more, or open {self._path.parent} to write",
+            n_forgotten,
         )
 
     def relabel(self, position: int, y: Any) -> None:
@@ -335,7 +345,7 @@ class Journal:
             text = to_json(y)
             (x,) = self._connection.execute("SELECT x FROM examples WHERE position = ?", (position,)).fetchone()
             if x is None:
-                raise JournalError(None, f"{self._path}: example {position} was forgotten, so it has no target")
+                raise NoExampleError(None, f"{self._path}: example {position} was forgotten, so it has no target")
             check_length(None, x, text)
             self._connection.execute(
                 "UPDATE examples SET y = ?, checksum = ? WHERE position = ?", (text, checksum_of(x, text), position)

@@ -18,7 +18,6 @@ from jaxtyping import Float
 from perdure.core import Learner, StreamInfo
 from perdure.execution.compilation import bytes_of
 from perdure.learners.head import Head
-from perdure.learners.mixture import Mixture
 from perdure.online.answers import Answers
 from perdure.online.capacity import check_memory
 from perdure.online.columns import LARGEST_OF_HEADS, Admission, Columns, Table
@@ -31,7 +30,7 @@ from perdure.online.program import block_bits, initial_program, program_of
 from perdure.online.rows import Rows, of_dictionaries
 from perdure.online.state import BLOCK, ModelState
 from perdure.online.targets import LARGEST, Classes, numbers
-from perdure.online.view import ModelView, copied
+from perdure.online.view import ModelView, copied, on_host
 from perdure.storage.arrays import named_arrays, restored
 from perdure.updates.losses import huber_loss
 
@@ -98,11 +97,11 @@ class OnlineModel:
     @property
     def state(self) -> ModelState | None:
         """All that learning changes, as NumPy arrays, which stay what they are; None before the first row."""
-        return None if self._packed is None else self._packing.unpack(list(map(_on_host, self._packed)))[1]
+        return self._now.state
 
     @state.setter
     def state(self, state: ModelState) -> None:
-        tree = jax.tree.map(_on_host, (self.learner, state))
+        tree = jax.tree.map(on_host, (self.learner, state))
         self._packing = Packing.of(tree)
         self._last.append((jax.device_put(self._packing.pack(tree)), None))
         self._width, self._n_capacity = len(state.scaled), len(state.known)
@@ -155,10 +154,7 @@ class OnlineModel:
     @property
     def expert_weights(self) -> dict[str, float]:
         """How far each expert of a mixture is trusted now, in all 1; empty for other learners."""
-        if not isinstance(self.learner, Mixture) or self.state is None:
-            return {}
-        weights = np.asarray(self.learner.weights(jnp.asarray(self.state.learner.losses)))
-        return dict(zip(self.learner.names, weights.tolist(), strict=True))
+        return self._now.expert_weights
 
     # --- learning and answering
 
@@ -234,8 +230,13 @@ class OnlineModel:
             packed = None if self._packed is None else copied(self._packed)
             return self._as_view(position, packed, self._kept_columns)
 
+    @property
+    def _now(self) -> ModelView:
+        """The model as it is until it learns more."""
+        return self._as_view(0, self._packed, self.columns)
+
     def _as_view(self, position: int, packed: list[Any] | None, columns: Columns) -> ModelView:
-        program = None if packed is None else self._program
+        program, packing = (None, None) if packed is None else (self._program, self._packing)
         return ModelView(
             position,
             tuple(self.classes),
@@ -247,6 +248,8 @@ class OnlineModel:
             self._width,
             packed,
             program,
+            packing,
+            self.n_seen,
         )
 
     def learn_one(self, row: Mapping[Any, Any], target: Any) -> None:
@@ -299,17 +302,7 @@ class OnlineModel:
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the state's arrays by name, and the rest as JSON holds it."""
-        assert self._packed is not None
-        described = {
-            "columns": self.columns.to_json(),
-            "classes": self.classes,
-            "n_targets": self.n_targets,
-            "n_seen": self.n_seen,
-            "shape": list(self.shape),
-            "is_table": self._shape is None,
-            "n_outputs": self._n_capacity,
-        }
-        return named_arrays(self.state), described
+        return self._now.to_arrays()
 
     def restore(self, arrays: Mapping[str, np.ndarray], described: Mapping[str, Any]) -> None:
         """Take over what `to_arrays` returned.
@@ -408,8 +401,3 @@ class OnlineModel:
         if self.n_targets != 1 or not isinstance(target, float | int) or not abs(target) <= LARGEST:
             return None
         return np.full((1, 1), target, np.float32)
-
-
-def _on_host(array: Any) -> Any:
-    """Return an array as NumPy's, random keys as they are."""
-    return array if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else np.asarray(array)

@@ -190,12 +190,27 @@ def compare(
     *,
     window: int = 500,
     delay: int = 0,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Prequential]:
-    """Return what several models are worth on one stream that each learns, by the models' names."""
+    """Return what several models are worth on one stream that each learns, by the models' names.
+
+    Args:
+        models: by names of your choice.
+        pieces: rows and their targets.
+        window: rows of the windowed curve, at least 1.
+        delay: rows answered between a row's answer and its target.
+        check: called before a model learns a piece; what it raises ends all of it.
+
+    Raises:
+        RowError: naming row and column of what cannot be learned.
+        ValueError: if window or delay is out of range.
+    """
     meters = {name: Meter(model, window=window, delay=delay) for name, model in models.items()}
     for rows, targets in pieces:
         for meter in meters.values():
+            check()
             meter.learn(rows, targets)
     for meter in meters.values():
+        check()
         meter.finish()
     return {name: meter.result() for name, meter in meters.items()}

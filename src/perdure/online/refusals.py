@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from typing import Any
 
 from perdure.storage.files import StorageError
 
@@ -16,6 +17,24 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 class JournalError(StorageError):
     """The journal cannot be read or written; the message says why, and what to do."""
+
+
+class NoExampleError(JournalError):
+    """There is no such example, or it was forgotten."""
+
+
+class NotErasedError(JournalError):
+    """Examples are forgotten, but their content is still in a file; the message says in which, why, and what to do."""
+
+    def __init__(self, message: str, forgot: Any):
+        """Say what is wrong.
+
+        Args:
+            message: file, reason and remedy.
+            forgot: what the call would have returned.
+        """
+        super().__init__(None, message)
+        self.forgot = forgot
 
 
 def remedy_for(cause: sqlite3.Error) -> str:

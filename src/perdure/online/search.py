@@ -48,8 +48,9 @@ def find_examples(
         conditions.append("id = ?")
         values.append(id)
     if label is not None:
-        conditions.append("y = ?")
-        values.append(json.dumps(label))
+        spellings = _spellings(label)
+        conditions.append(f"y IN ({', '.join('?' * len(spellings))})")
+        values.extend(spellings)
     if text:
         conditions.append("(instr(lower(x), lower(?)) OR instr(lower(y), lower(?)))")
         values.extend([json.dumps(text)[1:-1]] * 2)
@@ -58,3 +59,10 @@ def find_examples(
     found = journal.newest(" AND ".join(conditions), end, start, *values, limit=limit)
     following = found[-1].position if len(found) == limit else start
     return Page(found, following if following > 1 else None)
+
+
+def _spellings(label: Any) -> set[str]:
+    """Return each text of JSON that stands for a class: numbers that are equal are one, and so are true and 1."""
+    if not isinstance(label, int | float):
+        return {json.dumps(label)}
+    return {json.dumps(it) for it in (label, int(label), float(label), bool(label), -0.0) if it == label}

@@ -17,13 +17,15 @@ from perdure.online.history import replay
 from perdure.online.journal import Journal
 from perdure.online.model import OnlineModel
 from perdure.online.settings import ModelSettings
-from perdure.storage.arrays import load_arrays, save_arrays
-from perdure.storage.files import make_folder
+from perdure.online.texts import with_texts, with_texts_apart
+from perdure.online.view import ModelView
+from perdure.storage.arrays import load_arrays, readable_bytes
+from perdure.storage.files import make_folder, write_atomically
 from perdure.storage.reading import ContentError, entry
 
 _MOST = 2
 """Snapshots kept: if the newest is damaged there is one before it."""
-_FORMAT = 2
+_FORMAT = 3
 
 
 class SavedModel(NamedTuple):
@@ -59,15 +61,16 @@ class Schedule:
         """Of the newest snapshot."""
         self._examples = examples
         self._seconds = seconds
-        self.tried()
+        self.tried(0)
 
-    def tried(self) -> None:
-        """Count the seconds from now on."""
-        self._time = time.monotonic()
+    def tried(self, position: int) -> None:
+        """Count examples and seconds from now on, whatever has come of it: a try that fails takes long, too."""
+        self._tried, self._time = position, time.monotonic()
 
     def is_due(self, position: int) -> bool:
         """Is it time for a snapshot of this position?"""
-        return position - self.position >= self._examples or time.monotonic() - self._time >= self._seconds
+        n_examples = position - max(self.position, self._tried)
+        return n_examples >= self._examples or time.monotonic() - self._time >= self._seconds
 
 
 class Snapshots:
@@ -155,19 +158,32 @@ def snapshot_files(folder: Path) -> list[Path]:
 
 
 def save_model(path: Path, model: OnlineModel, settings: ModelSettings, position: int, journal: str = "") -> None:
-    """Write a model to one safetensors file, atomically.
+    """Write a model to one safetensors file, atomically; the arguments are those of `model_bytes`.
+
+    Raises:
+        StorageError: if it cannot be written, or could not be read again.
+    """
+    write_atomically(path, model_bytes(path, model, settings, position, journal))
+
+
+def model_bytes(
+    path: Path, model: OnlineModel | ModelView, settings: ModelSettings, position: int, journal: str = ""
+) -> bytes:
+    """Return the content of the safetensors file of a model.
 
     Args:
-        path: the file.
+        path: of the file, for messages.
         model: which has learned something.
         settings: of the model.
         position: of the last example that it has learned.
         journal: `Journal.digest` of the examples; empty for a model without a journal.
 
     Raises:
-        StorageError: if it cannot be written, or could not be read again.
+        StorageError: if it could not be read again.
     """
     arrays, described = model.to_arrays()
+    described, texts = with_texts_apart(described)
+    arrays |= texts
     metadata = {
         "kind": "online model",
         "format": _FORMAT,
@@ -176,7 +192,7 @@ def save_model(path: Path, model: OnlineModel, settings: ModelSettings, position
         "settings": settings.to_json(),
         "model": described,
     }
-    save_arrays(path, arrays, metadata | {"sha256": _digest(arrays, metadata)})
+    return readable_bytes(path, arrays, metadata | {"sha256": _digest(arrays, metadata)})
 
 
 def load_model(path: Path, method: Learner[Any] | None = None) -> SavedModel:
@@ -194,7 +210,8 @@ def load_model(path: Path, method: Learner[Any] | None = None) -> SavedModel:
     settings = ModelSettings.of_json(entry(metadata, "settings", dict, where), where, method)
     try:
         model = settings.new_model()
-        model.restore(arrays, entry(metadata, "model", dict, where))
+        described, arrays = with_texts(entry(metadata, "model", dict, where), arrays)
+        model.restore(arrays, described)
     except ContentError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as cause:

@@ -11,13 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from perdure.learners.mixture import Mixture
 from perdure.online.answers import predicted
 from perdure.online.columns import Columns
 from perdure.online.drawings import with_features
 from perdure.online.inputs import check_kind, padded, vectors_of
+from perdure.online.packing import Packing
 from perdure.online.program import Program
 from perdure.online.rows import Rows, as_rows, of_dictionaries
-from perdure.online.state import BLOCK
+from perdure.online.state import BLOCK, ModelState
+from perdure.storage.arrays import named_arrays
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,46 @@ class ModelView:
     packed: list[Any] | None
     """Arrays of the learner and its state; None before the first row."""
     program: Program | None
+    packing: Packing | None
+    """Of the arrays."""
+    n_seen: int
+    """Rows that the model had learned."""
+
+    @property
+    def state(self) -> ModelState | None:
+        """All that learning changes, as NumPy arrays; None before the first row."""
+        unpacked = self._unpacked()
+        return None if unpacked is None else unpacked[1]
+
+    @property
+    def expert_weights(self) -> dict[str, float]:
+        """How far each expert of a mixture is trusted, in all 1; empty for other learners."""
+        learner, state = self._unpacked() or (None, None)
+        if not isinstance(learner, Mixture) or state is None:
+            return {}
+        weights = np.asarray(learner.weights(jnp.asarray(state.learner.losses)))
+        return dict(zip(learner.names, weights.tolist(), strict=True))
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the state's arrays by name, and the rest as JSON holds it, of a model that has learned a row."""
+        state = self.state
+        assert state is not None
+        described = {
+            "columns": self.columns.to_json(),
+            "classes": list(self.classes),
+            "n_targets": self.n_outputs if self.regression else None,
+            "n_seen": self.n_seen,
+            "shape": list(self.shape or (self.width,)),
+            "is_table": self.shape is None,
+            "n_outputs": len(state.known),
+        }
+        return named_arrays(state), described
+
+    def _unpacked(self) -> tuple[Any, ModelState] | None:
+        """Return the learner and its state."""
+        if self.packed is None or self.packing is None:
+            return None
+        return self.packing.unpack(list(map(on_host, self.packed)))
 
     def compile(self) -> None:
         """Compile the programs that answer one row and several, so that nobody who asks waits for it."""
@@ -105,6 +148,11 @@ class ModelView:
         answers = np.concatenate([np.asarray(outputs)[:n] for outputs, n in parts])[:, : self.n_outputs]
         silent = self.n_outputs - answers.shape[1]  # classes for which the state has not grown yet
         return np.pad(answers, ((0, 0), (0, silent))) if silent else answers
+
+
+def on_host(array: Any) -> Any:
+    """Return an array as NumPy's, random keys as they are."""
+    return array if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else np.asarray(array)
 
 
 @jax.jit

@@ -61,9 +61,10 @@ def make_app(
             yield
         finally:
             context.ended = True
+            context.backtests.stop()
+            await run_in_threadpool(context.models.close, context.limits.stop_seconds)
             await loading
             await run_in_threadpool(context.backtests.close)
-            await run_in_threadpool(context.models.close, context.limits.stop_seconds)
 
     app = FastAPI(
         title="perdure", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None

@@ -5,16 +5,20 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from perdure.online.folder import JOURNAL
 from perdure.online.history import kept_settings, pieces
 from perdure.online.journal import Journal
 from perdure.online.prequential import Prequential, compare
+from perdure.online.rows import Rows
 from perdure.online.settings import ModelSettings
+from perdure.online.state import BLOCK
 from perdure.service.problems import ProblemError
 from perdure.service.scores import finite
 
@@ -36,7 +40,8 @@ class Backtest:
         self.model = model
         self.state = "waiting"
         """"waiting", "running", "done", "failed" or "stopped"."""
-        self.stop = threading.Event()
+        self._lock = threading.Lock()
+        self._stop_requested = False
         self._folder, self._methods, self._window, self._delay = folder, methods, window, delay
         self._progress = 0.0
         self._found: Mapping[str, Prequential] = {}
@@ -47,19 +52,27 @@ class Backtest:
         """Has it come to an end?"""
         return self.state not in ("waiting", "running")
 
+    def stop(self) -> None:
+        """Stop; one that waits is over at once, one that runs when a method has learned a few more rows."""
+        with self._lock:
+            self._stop_requested = True
+            if self.state == "waiting":
+                self.state = "stopped"
+
     def run(self) -> None:
         """Measure, and keep what was found or why it failed."""
-        if self.stop.is_set():
-            self.state = "stopped"
-            return
-        self.state = "running"
+        with self._lock:
+            if self.is_over:
+                return
+            self.state = "running"
         try:
             self._found = self._measured()
             self.state = "done"
         except _StoppedError:
             self.state = "stopped"
-        except (ValueError, OSError) as error:
-            self._error, self.state = str(error), "failed"
+        except Exception as error:  # told to whoever asks for the job
+            told = f"{error}" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+            self._error, self.state = told.replace(f"{self._folder}", self.model), "failed"
 
     def _measured(self) -> Mapping[str, Prequential]:
         journal = Journal(self._folder / JOURNAL, writable=False)
@@ -68,16 +81,22 @@ class Backtest:
             models = {name: settings.changed(method=name).new_model() for name in self._methods}
             last = journal.last_position
             history = pieces(journal, 0, last, same_columns=not settings.allow_missing)
-            return compare(models, self._watched(history, last), window=self._window, delay=self._delay)
+            blocks = self._blocks(history, last)
+            return compare(models, blocks, window=self._window, delay=self._delay, check=self._check)
         finally:
             journal.close()
 
-    def _watched(self, history: Iterator[Any], last: int) -> Iterator[Any]:
+    def _check(self) -> None:
+        if self._stop_requested:
+            raise _StoppedError
+
+    def _blocks(self, history: Iterator[tuple[Rows, list[Any]]], last: int) -> Iterator[tuple[Rows, list[Any]]]:
+        """Yield the history in small pieces, and note how far it is."""
         for rows, targets in history:
-            if self.stop.is_set():
-                raise _StoppedError
-            yield rows, targets
-            self._progress = rows.number(rows.n - 1) / max(last, 1)
+            for start in range(0, rows.n, BLOCK):
+                places = np.arange(start, min(start + BLOCK, rows.n))
+                yield rows.take(places), targets[start : start + BLOCK]
+                self._progress = rows.number(int(places[-1])) / max(last, 1)
 
     def described(self) -> dict[str, Any]:
         """Return how far it is and what it has found, as JSON holds it."""
@@ -149,13 +168,18 @@ class Backtests:
         """Return the jobs of a model, the oldest first."""
         return [it for it in self._jobs.values() if it.model == model]
 
-    def stop(self, chosen: Callable[[Backtest], bool] = lambda _: True) -> None:
-        """Stop jobs; return at once."""
-        for job in self._jobs.values():
-            if chosen(job) and not job.is_over:
-                job.stop.set()
+    def forget(self, model: str) -> None:
+        """Stop the jobs of a model that is deleted, and forget them."""
+        for job in self.of(model):
+            job.stop()
+            del self._jobs[job.id]
+
+    def stop(self) -> None:
+        """Stop all jobs; return at once."""
+        for job in list(self._jobs.values()):
+            job.stop()
 
     def close(self) -> None:
         """Stop all jobs, and wait for the one that runs."""
         self.stop()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()

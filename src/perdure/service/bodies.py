@@ -6,8 +6,9 @@ import json
 import secrets
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, WithJsonSchema
 
+from perdure.service.limits import MAX_ROWS
 from perdure.service.problems import ProblemError, pointer
 
 _SCALAR = {"type": ["number", "string", "boolean", "null"]}
@@ -30,6 +31,10 @@ Target = Annotated[
     Field(description="The class: a text, a number, true or false. For regression a number, or a list of them."),
 ]
 Id = Annotated[str, Field(min_length=1, description="Name of the example. A name is learned once.")]
+_ROWS = (FailFast(), Field(min_length=1, max_length=MAX_ROWS))
+"""Of a list with something for each row."""
+_MAX_TOLD = 100
+"""Faults of a body that are gone through: each takes more than the byte or two that cause it."""
 Body = TypeVar("Body", bound="StrictBody")
 
 
@@ -60,7 +65,7 @@ class LearnBody(StrictBody):
     x: Row | None = None
     y: Target = None
     id: Id | None = None
-    examples: list[Example] | None = Field(None, min_length=1, description="Several examples, in place of one.")
+    examples: Annotated[list[Example] | None, *_ROWS, Field(description="Several examples, in place of one.")] = None
 
 
 class PredictBody(StrictBody):
@@ -69,7 +74,7 @@ class PredictBody(StrictBody):
     EXAMPLE: ClassVar = {"x": {"subject": "meeting", "length": 790}}
 
     x: Row | None = None
-    rows: list[Row] | None = Field(None, min_length=1, description="Several rows, in place of one.")
+    rows: Annotated[list[Row] | None, *_ROWS, Field(description="Several rows, in place of one.")] = None
     feedback: bool = Field(True, description="Keep the rows, so that their labels can be given later by an id?")
     probabilities: bool = Field(True, description="Answer with the probability of each class?")
 
@@ -88,7 +93,7 @@ class FeedbackBody(StrictBody):
 
     prediction_id: Id | None = None
     y: Target = None
-    labels: list[Label] | None = Field(None, min_length=1, description="Several labels, in place of one.")
+    labels: Annotated[list[Label] | None, *_ROWS, Field(description="Several labels, in place of one.")] = None
 
 
 class ForgetBody(StrictBody):
@@ -96,7 +101,7 @@ class ForgetBody(StrictBody):
 
     EXAMPLE: ClassVar = {"ids": ["m2"]}
 
-    ids: list[Id] = Field(min_length=1)
+    ids: Annotated[list[Id], *_ROWS]
 
 
 class RelabelBody(StrictBody):
@@ -113,7 +118,7 @@ class BacktestBody(StrictBody):
 
     EXAMPLE: ClassVar = {"methods": ["er", "online"]}
 
-    methods: list[str] = Field(min_length=1, max_length=10)
+    methods: Annotated[list[str], FailFast(), Field(min_length=1, max_length=10)]
     window: int = Field(500, ge=1, le=1_000_000, description="Rows of the windowed curve.")
     delay: int = Field(0, ge=0, le=10_000, description="Rows between an answer and its label.")
 
@@ -128,7 +133,7 @@ class CreateBody(StrictBody):
     regression: bool | None = None
     memory_size: int | None = Field(None, ge=1, le=100_000)
     memory_rule: str | None = None
-    hidden_sizes: list[Annotated[int, Field(ge=1, le=4_096)]] | None = Field(None, max_length=8)
+    hidden_sizes: Annotated[list[Annotated[int, Field(ge=1, le=4_096)]] | None, FailFast(), Field(max_length=8)] = None
     standardize: bool | None = None
     allow_missing: bool | None = None
     features: str | None = Field(None, description="Of drawings, such as omniglot-small; rows have a 'drawing' then.")
@@ -148,11 +153,19 @@ def parsed(kind: type[Body], content: bytes) -> Body:
 
 
 def _problem(error: ValidationError, kind: type[StrictBody]) -> ProblemError:
-    first, *others = error.errors(include_url=False, include_input=False, include_context=False)
     example = json.dumps(kind.EXAMPLE)
+    if (n_faults := error.error_count()) > _MAX_TOLD:
+        return ProblemError("bad-body", f"the body has {n_faults:,} faults, expected none; give one such as {example}")
+    first, *others = error.errors(include_url=False, include_input=False)
     if first["type"] == "json_invalid":
         return ProblemError("bad-json", f"{first['msg']}; give JSON such as {example}")
     place = first["loc"]
+    if first["type"] == "too_long" and first.get("ctx", {}).get("max_length") == MAX_ROWS:
+        return ProblemError(
+            "too-large",
+            f"more than {MAX_ROWS:,} were given, expected fewer; send several requests",
+            field=pointer(*place),
+        )
     more = f" ({len(others)} more)" if others else ""
     where = f"{pointer(*place)}: " if place else ""
     return ProblemError(

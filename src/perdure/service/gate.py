@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import re
 import secrets
@@ -21,7 +22,6 @@ from perdure.service.tokens import Token
 
 Endpoint = Callable[[str, Request], Awaitable[Response]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -140,7 +140,7 @@ class Gate:
             raise ProblemError("bad-request", "several Host headers were given, expected one")
         host = headers.get(b"host", b"").decode("latin-1")
         # With tokens, callers under another name need one too: a reverse proxy on this machine may pass names on.
-        if self.context.loopback and not self.context.tokens.exist and _name_of(host) not in _LOCAL:
+        if self.context.loopback and not self.context.tokens.exist and not is_this_machine(_name_of(host)):
             raise ProblemError(
                 "wrong-host",
                 f"the host {host[:80]!r} was given, expected 127.0.0.1 or localhost; use the address that the server "
@@ -230,6 +230,16 @@ async def respond(problem: ProblemError, request_id: str, send: Any) -> None:
 def failure() -> ProblemError:
     """Return what is said of an error that nobody has foreseen: nothing of what it says itself."""
     return ProblemError("failed", "the server failed; its log says where, under the request's id")
+
+
+def is_this_machine(host: str) -> bool:
+    """Tell whether a host is reached from this machine only: "localhost", or an address such as 127.0.0.1 or ::1."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _follows_link(scope: Any, headers: dict[bytes, bytes]) -> bool:

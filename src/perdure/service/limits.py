@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+MAX_ROWS = 100_000
+"""Rows of a request that may be allowed: a list is not read beyond."""
+
 
 @dataclass(frozen=True)
 class Limits:
     """What is refused beyond, with the status that says so.
 
     Raises:
-        ValueError: naming the one that is not above 0.
+        ValueError: naming the one that is not above 0, or above what it may be.
     """
 
     body_bytes: int = 8_000_000
@@ -18,7 +21,7 @@ class Limits:
     line_bytes: int = 1_000_000
     """Bytes of a line of NDJSON (413)."""
     rows: int = 10_000
-    """Rows of a request (413)."""
+    """Rows of a request, at most `MAX_ROWS` (413)."""
     columns: int = 1_000
     """Columns of a row (422)."""
     text: int = 10_000
@@ -63,6 +66,8 @@ class Limits:
             value = getattr(self, it.name)
             if not value > 0:
                 raise ValueError(f"{it.name} is {value}, expected a number above 0")
+        if self.rows > MAX_ROWS:
+            raise ValueError(f"rows is {self.rows}, expected at most {MAX_ROWS}: send more as NDJSON, which has no end")
 
 
 MAX_GROUP_ROWS = 1_024

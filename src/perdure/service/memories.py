@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +10,8 @@ import numpy as np
 
 from perdure.memory.buffer import BalancedBuffer, Buffer, capacity, filled
 from perdure.online.journal import Journal
-from perdure.online.model import OnlineModel
 from perdure.online.remembered import Remembered
+from perdure.online.view import ModelView
 from perdure.service.problems import ProblemError
 from perdure.service.turns import Turns
 
@@ -27,16 +28,16 @@ class MemoryContent(NamedTuple):
     """Class of each example that it holds; None for regression."""
 
 
-def memory_of(model: OnlineModel) -> MemoryContent | None:
+def memory_of(view: ModelView) -> MemoryContent | None:
     """Return what the largest memory of a model holds; None if it has none, or has learned nothing yet."""
-    state = model.state
+    state = view.state
     nodes = [] if state is None else jax.tree.leaves(state.learner, is_leaf=is_memory)
     found = [_of_one_expert(it) for it in nodes if is_memory(it)]
     if not found:
         return None
     largest = max(found, key=capacity)
     n = int(filled(largest))
-    labels = [None] * n if model.regression else _labels(largest.examples, n, model.classes)
+    labels = [None] * n if view.regression else _labels(largest.examples, n, view.classes)
     return MemoryContent(capacity(largest), labels)
 
 
@@ -50,7 +51,7 @@ def _of_one_expert(memory: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[0], memory) if np.ndim(memory.seen) else memory
 
 
-def _labels(examples: Any, n: int, classes: list[Any]) -> list[Any]:
+def _labels(examples: Any, n: int, classes: Sequence[Any]) -> list[Any]:
     y = np.asarray(examples.y)[:n]
     return [classes[number] for number in y.tolist()]
 

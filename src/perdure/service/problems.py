@@ -37,6 +37,7 @@ KINDS = {
     "too-slow": _Kind(408, "The body did not come in time"),
     "exists": _Kind(409, "There is such a model already"),
     "too-many-models": _Kind(409, "The folder has as many models as it may"),
+    "no-file": _Kind(409, "The model cannot be made a file"),
     "busy": _Kind(409, "Another program uses the model"),
     "too-large": _Kind(413, "The request is too large"),
     "wrong-type": _Kind(415, "The body is of another type than expected"),

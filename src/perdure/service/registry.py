@@ -91,7 +91,7 @@ class Registry:
                 )
             served = Served(path, self._limits)
             try:
-                served.load(**settings)
+                served.load(create=True, **settings)
             except ValueError as error:
                 raise ProblemError("bad-settings", str(error)) from error
             if served.state != "ready":

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from fastapi import Request as HttpRequest
 from fastapi.concurrency import run_in_threadpool
 
 from perdure.online.errors import RowError
 from perdure.online.group import Request, request_of
 from perdure.online.journal import JournalError
-from perdure.service.bodies import LearnBody, new_id, parsed
+from perdure.service.bodies import Body, LearnBody, new_id, parsed
 from perdure.service.checks import check_id, check_row, check_rows, check_target
 from perdure.service.limits import Limits
 from perdure.service.problems import ProblemError, of_row
+from perdure.service.reading import body_of
 
 _LARGE_BYTES = 16_384
 """Bodies up to this are read at once: another thread would take longer."""
@@ -34,6 +37,15 @@ async def beside_if_large(content: bytes, read: Callable[..., Found], *arguments
     if len(content) <= _LARGE_BYTES:
         return read(content, *arguments)
     return await run_in_threadpool(read, content, *arguments)
+
+
+async def body_as(kind: type[Body], request: HttpRequest) -> Body:
+    """Return what the body of a request holds; others are served meanwhile if it is large.
+
+    Raises:
+        ProblemError: if it cannot be read, or naming the place that is not as expected.
+    """
+    return await beside_if_large(await body_of(request), partial(parsed, kind))
 
 
 def to_learn(content: bytes, limits: Limits, regression: bool) -> ToLearn:

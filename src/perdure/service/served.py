@@ -24,6 +24,7 @@ from perdure.service.old_views import OldViews
 from perdure.service.predictions import Predictions
 from perdure.service.problems import ProblemError, of_row
 from perdure.service.teacher import Rows, Taught, Teacher
+from perdure.service.turns import Turns
 from perdure.service.writer import Writer
 from perdure.storage.files import StorageError
 from perdure.storage.reading import ContentError
@@ -49,20 +50,32 @@ class Served:
         self._teacher: Teacher | None = None
         self._snapshot: ModelView | None = None
         """What a model answers from that cannot be opened."""
-        self._closing = Lock()
+        self._opening_or_closing = Lock()
         self.old_views = OldViews(folder, limits.replayed)
         self.memories = Memories()
+        self.looks = Turns("looking inside")
 
     # --- from the beginning to the end
 
-    def load(self, **settings: Any) -> None:
-        """Open the model, or make it with these settings; what cannot be opened can perhaps still be asked.
+    def load(self, *, create: bool = False, **settings: Any) -> None:
+        """Open the model, or make it; one that has been closed meanwhile stays closed.
+
+        What cannot be opened can perhaps still be asked.
+
+        Args:
+            create: make a model if there is none?
+            settings: of a model to be made.
 
         Raises:
             ValueError: naming the setting that no model can have.
         """
+        with self._opening_or_closing:
+            if self.state != "closed":
+                self._open(create=create, **settings)
+
+    def _open(self, **options: Any) -> None:
         try:
-            durable = DurableModel.open(self.folder, **settings)
+            durable = DurableModel.open(self.folder, **options)
             self.predictions = Predictions(
                 self.folder, rows=self.limits.waiting_rows, seconds=self.limits.waiting_seconds
             )
@@ -80,7 +93,7 @@ class Served:
 
     def close(self, seconds: float) -> None:
         """Learn what waits, make a snapshot and give the folder up."""
-        with self._closing:
+        with self._opening_or_closing:
             self.state = "closed"
             teacher, self._teacher = self._teacher, None
             if teacher is None:
@@ -93,9 +106,9 @@ class Served:
     def give_up(self, reason: str) -> None:
         """Let the model only be asked from now on."""
         if self.state != "closed":
-            self.state, self.reason = "read-only", self._without_path(reason)
+            self.state, self.reason = "read-only", self.without_path(reason)
 
-    def _without_path(self, text: str) -> str:
+    def without_path(self, text: str) -> str:
         """Return a text for callers, who need not know where the server keeps its files."""
         return text.replace(f"{self.folder}", self.name)
 
@@ -182,7 +195,7 @@ class Served:
             journal.close()
 
     def _unreadable(self, error: StorageError) -> ProblemError:
-        return ProblemError("read-only", self._without_path(f"{self.name} cannot be read: {error}"))
+        return ProblemError("read-only", self.without_path(f"{self.name} cannot be read: {error}"))
 
     # --- teaching
 
@@ -197,22 +210,23 @@ class Served:
         Raises:
             ProblemError: if they cannot be learned.
         """
-        self.check_teachable()
-        try:
-            return await self._answer(request, self.limits.answer_seconds)
-        except RowError as error:
-            raise of_row(error, *before, many=many) from None
+        return await self.learned(self.send(request), *before, many=many)
 
-    async def look(self, look: Callable[[DurableModel], Found]) -> Found:
-        """Let the writer read in the model, between two changes.
+    def send(self, request: Request | Rows) -> asyncio.Future[Any]:
+        """Give rows to the writer; return what `learned` waits for. Rows are learned in the order in which they come.
 
         Raises:
-            ProblemError: if it cannot.
+            ProblemError: if the model cannot be taught, or too much waits already.
         """
         self.check_teachable()
-        teacher = self._teacher
-        assert teacher is not None
-        return await self._answer(lambda: teacher.look(look), self.limits.answer_seconds)
+        return self._writer.send(request)
+
+    async def learned(self, sent: asyncio.Future[Any], *before: str | int, many: bool) -> Taught:
+        """Return what became of rows that were sent, as `learn` does, with its arguments and errors."""
+        try:
+            return await self._answer(sent, self.limits.answer_seconds)
+        except RowError as error:
+            raise of_row(error, *before, many=many) from None
 
     async def change(self, change: Callable[[DurableModel], Found]) -> Found:
         """Let the writer change the history, while predictions are answered from the last view.
@@ -223,15 +237,15 @@ class Served:
         self.check_teachable()
         teacher = self._teacher
         assert teacher is not None
-        return await self._answer(lambda: teacher.change(change), _CHANGE_SECONDS)
+        return await self._answer(self._writer.send(lambda: teacher.change(change)), _CHANGE_SECONDS)
 
-    async def _answer(self, what: Request | Rows | Callable[[], Found], seconds: float) -> Any:
-        """Give something to the writer, and wait for what comes of it."""
+    async def _answer(self, sent: asyncio.Future[Any], seconds: float) -> Any:
+        """Wait for what comes of something that was given to the writer."""
         try:
             async with asyncio.timeout(seconds):
-                return await self._writer.send(what)
+                return await sent
         except ProblemError as problem:
-            problem.detail = self._without_path(problem.detail)
+            problem.detail = self.without_path(problem.detail)
             raise
         except TimeoutError:
             raise ProblemError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import signal
 import socket
@@ -15,6 +14,7 @@ from types import FrameType
 import uvicorn
 
 from perdure.service.app import make_app
+from perdure.service.gate import is_this_machine
 from perdure.service.http import BoundedHttp
 from perdure.service.limits import Limits
 from perdure.service.logs import log_line, to_standard_error
@@ -39,12 +39,7 @@ class Address:
     @property
     def loopback(self) -> bool:
         """Is it reached from this machine only?"""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_this_machine(self.host)
 
 
 def serve(

@@ -68,14 +68,16 @@ async def learned(request: Request, served: Served, context: Context) -> AsyncIt
     try:
         async for numbered in _batches(request, context.limits):
             lines, refused, rows = await run_in_threadpool(_prepared, numbered, served, context.limits)
-            learning = None if rows is None else asyncio.ensure_future(_learn(rows, served))
+            learning = None if rows is None else await _sent(rows, served)
             waiting.append(_Batch(lines, refused, numbered[-1][0], learning))
             while len(waiting) >= _IN_FLIGHT:
-                yield _encoded(await _told(waiting.popleft(), served, context))
+                yield _encoded(await _told(waiting[0], served, context))
+                waiting.popleft()
         while waiting:
-            yield _encoded(await _told(waiting.popleft(), served, context))
+            yield _encoded(await _told(waiting[0], served, context))
+            waiting.popleft()
     except ProblemError as problem:
-        for batch in waiting:  # what was begun is told, as far as it can be
+        for batch in waiting:  # what was begun is told, up to the first that has failed: the sender goes on from there
             try:
                 yield _encoded(await _told(batch, served, context))
             except ProblemError:
@@ -147,11 +149,11 @@ def _rows(lines: list[_Line]) -> Rows:
     return Rows(kept_request(xs, ys, [it.id for it in lines], many=False))
 
 
-async def _learn(rows: Rows, served: Served) -> Taught:
-    """Learn rows, once the writer has room for them."""
+async def _sent(rows: Rows, served: Served) -> asyncio.Task[Taught]:
+    """Give rows to the writer, once it has room for them; no later ones are given to it before."""
     while True:
         try:
-            return await served.learn(rows, many=False)
+            return asyncio.ensure_future(served.learned(served.send(rows), many=False))
         except ProblemError as problem:
             if problem.kind != "queue-full":
                 raise

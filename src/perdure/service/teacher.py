@@ -72,15 +72,6 @@ class Teacher:
         self.scores = Scores(regression=self.settings.regression)
         self.view = self._published()
 
-    def look(self, look: Callable[[DurableModel], Found]) -> Found:
-        """Return what a function reads in the model between two changes.
-
-        Raises:
-            ProblemError: if it cannot be read.
-        """
-        with self._watched():
-            return look(self._durable)
-
     def change(self, change: Callable[[DurableModel], Found]) -> Found:
         """Change the history.
 

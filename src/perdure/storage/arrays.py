@@ -69,6 +69,15 @@ def save_arrays(path: Path, tree: Any, metadata: Mapping[str, Any]) -> None:
     Raises:
         StorageError: if it cannot be written, or if `load_arrays` would refuse it.
     """
+    write_atomically(path, readable_bytes(path, tree, metadata))
+
+
+def readable_bytes(path: Path, tree: Any, metadata: Mapping[str, Any]) -> bytes:
+    """Return what `save_arrays` writes.
+
+    Raises:
+        StorageError: naming the path, if `load_arrays` would refuse it.
+    """
     try:
         parse_json(json.dumps(metadata, allow_nan=False).encode(), f"{path}, metadata")
     except ContentError as cause:
@@ -82,7 +91,7 @@ def save_arrays(path: Path, tree: Any, metadata: Mapping[str, Any]) -> None:
             f"{path} was not written, since it could not be read again: it has {len(content):,} bytes, expected at "
             f"most {MAX_BYTES:,}; make the networks or the memory smaller",
         )
-    write_atomically(path, content)
+    return content
 
 
 def load_arrays(path: Path, limit: int = MAX_BYTES) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,16 +12,17 @@ from fastapi.concurrency import run_in_threadpool
 
 from perdure.online.durable import DurableModel
 from perdure.online.errors import RowError
-from perdure.online.journal import Entry, JournalError
 from perdure.online.methods import methods_for
+from perdure.online.refusals import NoExampleError, NotErasedError
 from perdure.online.search import find_examples
 from perdure.online.view import ModelView
-from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody, parsed
+from perdure.service.bodies import BacktestBody, ForgetBody, RelabelBody
 from perdure.service.checks import check_rows, check_target
 from perdure.service.context import answer, context_of
+from perdure.service.limits import Limits
 from perdure.service.openapi import documented
 from perdure.service.problems import ProblemError
-from perdure.service.reading import body_of
+from perdure.service.requests import body_as
 from perdure.service.served import Served
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["correct"])
@@ -29,27 +31,29 @@ _EXAMPLE = {"position": 3, "id": "m3", "learned_at": 1750000000.0, "x": {"length
 _JOB = {"id": "b-0123456789abcdef", "model": "mail", "state": "running", "methods": ["er"], "progress": 0.4}
 
 
-@router.post("/undo", openapi_extra=documented(example={"forgot": _EXAMPLE, "seconds": 0.1}), summary="Forget the last")
+_UNDONE = {"forgot": _EXAMPLE, "erased": True, "seconds": 0.1}
+_FORGOTTEN = {"forgot": 1, "erased": True, "seconds": 0.4}
+
+
+@router.post("/undo", openapi_extra=documented(example=_UNDONE), summary="Forget the last")
 async def undo(name: str, request: Request) -> Response:
-    """Forget the last example exactly: the model becomes the one that never saw it."""
+    """Forget the last example exactly, as `/forget` does: the model becomes the one that never saw it."""
     served = context_of(request).models.find(name)
-    began = time.perf_counter()
-    last: Entry | None = await served.change(lambda it: it.undo())
-    return answer({"forgot": None if last is None else last._asdict(), "seconds": time.perf_counter() - began})
+    told = await _forgotten(served, lambda it: it.undo())
+    return answer(told | {"forgot": told["forgot"] and told["forgot"]._asdict()})
 
 
-@router.post(
-    "/forget", openapi_extra=documented(ForgetBody, example={"forgot": 1, "seconds": 0.4}), summary="Forget examples"
-)
+@router.post("/forget", openapi_extra=documented(ForgetBody, example=_FORGOTTEN), summary="Forget examples")
 async def forget(name: str, request: Request) -> Response:
-    """Forget examples exactly, in the model and on the disk. Predictions are answered meanwhile; learning waits."""
+    """Forget examples exactly, in the model and on the disk. Predictions are answered meanwhile; learning waits.
+
+    If `erased` is false, the model has forgotten them, but a file still holds them: `detail` tells why, and what to do.
+    """
     context = context_of(request)
     served = context.models.find(name)
-    body = parsed(ForgetBody, await body_of(request))
+    body = await body_as(ForgetBody, request)
     check_rows(len(body.ids), context.limits, "/ids")
-    began = time.perf_counter()
-    n: int = await served.change(lambda it: _corrected(it, lambda: it.forget(body.ids), "/ids"))
-    return answer({"forgot": n, "seconds": time.perf_counter() - began})
+    return answer(await _forgotten(served, lambda it: it.forget(body.ids)))
 
 
 @router.post(
@@ -59,23 +63,46 @@ async def relabel(name: str, request: Request) -> Response:
     """Put another class in an example's place: the model becomes the one that learned it so."""
     context = context_of(request)
     served = context.models.find(name)
-    body = parsed(RelabelBody, await body_of(request))
+    body = await body_as(RelabelBody, request)
     check_target(body.y, context.limits, "y", regression=served.regression)
     began = time.perf_counter()
-    await served.change(lambda it: _corrected(it, lambda: it.relabel(body.id, body.y), "/id"))
+    await served.change(lambda it: _relabelled(it, body, context.limits))
     return answer({"seconds": time.perf_counter() - began})
 
 
-def _corrected(model: DurableModel, change: Any, field: str) -> Any:
-    """Call a correction; an id that is not there is no fault of the journal."""
+async def _forgotten(served: Served, forget: Callable[[DurableModel], Any]) -> dict[str, Any]:
+    """Return what was forgotten, and whether nothing of it is left in a file."""
+
+    def change(model: DurableModel) -> dict[str, Any]:
+        try:
+            return {"forgot": forget(model), "erased": True}
+        except NotErasedError as error:
+            return {"forgot": error.forgot, "erased": False, "detail": served.without_path(str(error))}
+        except RowError as error:
+            raise ProblemError("bad-row", str(error)) from None
+        except NoExampleError as error:
+            raise ProblemError("no-example", str(error), field="/ids") from None
+
+    began = time.perf_counter()
+    told = await served.change(change)
+    return told | {"seconds": time.perf_counter() - began}
+
+
+def _relabelled(model: DurableModel, body: RelabelBody, limits: Limits) -> None:
+    known = model.model.known_classes
+    if not model.settings.regression and body.y not in known and len(known) >= limits.classes:
+        raise ProblemError(
+            "bad-row",
+            f"{body.y!r} would be one of {len(known) + 1:,}, expected at most {limits.classes:,}; give it one of the "
+            "classes before",
+            field="/y",
+        )
     try:
-        return change()
+        model.relabel(body.id, body.y)
     except RowError as error:
-        raise ProblemError("bad-row", str(error), field="/y" if field == "/id" else None) from None
-    except JournalError as error:
-        if error.errno is None:
-            raise ProblemError("no-example", str(error), field=field) from None
-        raise
+        raise ProblemError("bad-row", str(error), field="/y") from None
+    except NoExampleError as error:
+        raise ProblemError("no-example", str(error), field="/id") from None
 
 
 @router.get(
@@ -113,7 +140,7 @@ async def backtest(name: str, request: Request) -> Response:
     """Begin a job; ask for it by its id."""
     context = context_of(request)
     served = context.models.find(name)
-    body = parsed(BacktestBody, await body_of(request))
+    body = await body_as(BacktestBody, request)
     settings = await run_in_threadpool(served.settings)
     job = context.backtests.begin(name, served.folder, settings, body.methods, body.window, body.delay)
     return answer(job.described(), 202)
@@ -139,9 +166,9 @@ async def one_backtest(name: str, id: str, request: Request) -> Response:
 
 @router.delete("/backtest/{id}", openapi_extra=documented(example=_JOB), summary="Stop a job")
 async def stop_backtest(name: str, id: str, request: Request) -> Response:
-    """Stop a job; it ends within a second or so."""
+    """Stop a job: at once if it waits, else when a method has learned a few more rows, or has been compiled."""
     job = context_of(request).backtests.find(name, id)
-    job.stop.set()
+    job.stop()
     return answer(job.described())
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from perdure.online.durable import DurableModel
+from perdure.online.snapshots import model_bytes
 from perdure.service.context import answer, context_of
 from perdure.service.memories import memory_of
 from perdure.service.openapi import documented
 from perdure.service.problems import ProblemError
 from perdure.service.served import Served
+from perdure.storage.files import StorageError
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["watch"])
 
@@ -29,7 +29,7 @@ _INSIDE = {
 async def inside(name: str, request: Request) -> Response:
     """Tell how many examples of each class the memory holds, and how far each expert of `auto` is trusted."""
     served = context_of(request).models.find(name)
-    return answer(await served.look(_inside))
+    return answer(await run_in_threadpool(_inside, served))
 
 
 _MEMORY = {
@@ -66,23 +66,29 @@ def _remembered(served: Served, memory: str | None, before: int | None, limit: i
 async def file(name: str, request: Request) -> Response:
     """Send the model as one file, which `perdure.load` reads as an estimator."""
     served = context_of(request).models.find(name)
-    content = await served.look(_saved)
+    content = await run_in_threadpool(_file_of, served)
     headers = {"Content-Disposition": f'attachment; filename="{name}.safetensors"'}
     return Response(content, headers=headers, media_type="application/octet-stream")
 
 
-def _saved(model: DurableModel) -> bytes:
+def _file_of(served: Served) -> bytes:
     """Return the content of the file that `save` writes."""
-    if not model.model.has_learned:
-        raise ProblemError("not-found", "the model has learned nothing yet, so there is nothing to download; teach it")
-    with TemporaryDirectory(prefix="perdure-") as folder:
-        path = Path(folder) / "model.safetensors"
-        model.save(path)
-        return path.read_bytes()
+    with served.looks.turn():
+        view = served.now()
+        if view.packed is None:
+            raise ProblemError(
+                "not-found", "the model has learned nothing yet, so there is nothing to download; teach it"
+            )
+        try:
+            return model_bytes(Path(f"{served.name}.safetensors"), view, served.settings(), view.position)
+        except StorageError as error:
+            raise ProblemError("no-file", str(error)) from error
 
 
-def _inside(model: DurableModel) -> dict[str, Any]:
-    found = memory_of(model.model)
+def _inside(served: Served) -> dict[str, Any]:
+    with served.looks.turn():
+        view, method = served.now(), served.settings().to_json()["method"]
+        found, experts = memory_of(view), view.expert_weights
     memory = None
     if found is not None:
         labels = Counter(found.labels)
@@ -91,4 +97,4 @@ def _inside(model: DurableModel) -> dict[str, Any]:
             "filled": len(found.labels),
             "classes": [{"class": label, "examples": n} for label, n in labels.most_common()],
         }
-    return {"experts": model.model.expert_weights, "memory": memory, "method": model.settings.to_json()["method"]}
+    return {"experts": experts, "memory": memory, "method": method}

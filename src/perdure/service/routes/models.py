@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from perdure.service.bodies import CreateBody, parsed
+from perdure.service.bodies import CreateBody
 from perdure.service.context import answer, context_of
 from perdure.service.openapi import documented
 from perdure.service.problems import ProblemError
-from perdure.service.reading import body_of
+from perdure.service.requests import body_as
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -27,7 +27,7 @@ async def models(request: Request) -> Response:
 @router.post("", openapi_extra=documented(CreateBody, example=_EXAMPLE), summary="Make a model")
 async def create(request: Request) -> Response:
     """Make a model; what is left out has the defaults of `perdure model new`."""
-    body = parsed(CreateBody, await body_of(request))
+    body = await body_as(CreateBody, request)
     settings = body.model_dump(exclude={"name"}, exclude_none=True)
     if body.hidden_sizes is not None:
         settings["hidden_sizes"] = tuple(body.hidden_sizes)
@@ -52,7 +52,7 @@ async def delete(
         raise ProblemError(
             "not-confirmed", f"{name!r} would be deleted with all that it has learned; confirm it: ?confirm={name}"
         )
-    context.backtests.stop(lambda it: it.model == name)
     await run_in_threadpool(context.models.delete, name)
+    context.backtests.forget(name)
     context.metrics.forget(name)
     return answer({"deleted": name})

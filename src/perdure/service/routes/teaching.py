@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from perdure.service import stream
-from perdure.service.bodies import FeedbackBody, Label, LearnBody, parsed
+from perdure.service.bodies import FeedbackBody, Label, LearnBody
 from perdure.service.checks import check_rows, check_target
 from perdure.service.context import NDJSON, answer, context_of
 from perdure.service.limits import Limits
@@ -17,7 +17,7 @@ from perdure.service.openapi import documented
 from perdure.service.predictions import Waiting
 from perdure.service.problems import ProblemError, pointer
 from perdure.service.reading import body_of, content_type_of
-from perdure.service.requests import beside_if_large, kept_request, to_learn
+from perdure.service.requests import beside_if_large, body_as, kept_request, to_learn
 from perdure.service.served import Served
 from perdure.service.teacher import Taught
 
@@ -59,7 +59,7 @@ async def feedback(name: str, request: Request) -> Response:
     """Learn the row of an earlier prediction, now that its label has come; sent twice, it is learned once."""
     context = context_of(request)
     served = context.models.find(name)
-    labels, place = _labels_of(parsed(FeedbackBody, await body_of(request)), context.limits, served)
+    labels, place = _labels_of(await body_as(FeedbackBody, request), context.limits, served)
     served.check_teachable()
     ids = [it.prediction_id for it in labels]
     waiting = await run_in_threadpool(served.predictions.find, ids)
