@@ -39,7 +39,7 @@ CODES = ["a", 5, "b", 2.5, True, None, np.float32(0.1), 5]
 def test_what_made_a_column_one_of_categories_can_be_forgotten(model, tmp_path, assert_same_state):
     for n, it in enumerate(CODES):
         model.learn({"c": it, "d": 1.0}, "xy"[n % 2], ids=f"{n}")
-    model.learn(pd.DataFrame({"c": np.float32([0.1, 7]), "d": [2.0, 3.0]}), ["x", "y"])
+    model.learn(pd.DataFrame({"c": np.asarray([0.1, 7], np.float32), "d": [2.0, 3.0]}), ["x", "y"])
     assert model.forget(["0", "2"]) == 2
     assert model.model.columns.known["c"].is_category
     assert_same_state(model.model, relearned(model))

@@ -179,7 +179,9 @@ def test_however_many_and_odd_the_texts_are_there_are_snapshots(tmp_path, assert
         state = model.model
     with opened(tmp_path / "m") as again:
         assert_same_state(state, again.model)
-    assert perdure.load(tmp_path / "saved.safetensors").classes_.tolist() == ["p\0q", "q"]
+    loaded = perdure.load(tmp_path / "saved.safetensors")
+    assert isinstance(loaded, perdure.OnlineClassifier)
+    assert loaded.classes_.tolist() == ["p\0q", "q"]
 
 
 def test_a_snapshot_that_fails_is_not_tried_again_at_once(tmp_path, monkeypatch):
