@@ -297,7 +297,7 @@ def _sorted_places(classes: list[Any]) -> list[int]:
 
 def _forgotten(told: Mapping[str, Any]) -> Any:
     """Return what was forgotten; warn if it is still in a file."""
-    if not told["erased"]:
+    if not told.get("erased", True):
         from perdure.core import PerdureWarning  # loads JAX, which a client does without
 
         warnings.warn(told["detail"], PerdureWarning, stacklevel=3)

@@ -128,3 +128,13 @@ def test_only_the_model_that_was_asked_about_forgets(open_page, post):
     page.evaluate("null")  # what the page does with the answer is done
     expect(page.locator("#memory-result")).to_be_hidden()
     expect(label).to_have_text("of b")
+
+
+@pytest.mark.long
+def test_what_a_file_still_holds_is_told(open_page, post):
+    teach_over_http(post, ["snail", "ring"])
+    page = open_page("#/memory")
+    left = {"forgot": {"y": "ring"}, "erased": False, "detail": "its content is still in a journal", "seconds": 0.1}
+    page.route("**/undo", lambda route: route.fulfill(json=left))
+    page.click("#undo")
+    expect(page.locator("#memory-result")).to_contain_text("But mind: its content is still in a journal.")

@@ -9,11 +9,11 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from perdure.online.methods import METHODS
-from perdure.service.bodies import StrictBody, parsed
+from perdure.service.bodies import StrictBody
 from perdure.service.context import answer, context_of
 from perdure.service.openapi import documented
 from perdure.service.races import MAX_EXAMPLES, data_sets
-from perdure.service.reading import body_of
+from perdure.service.requests import body_as
 
 router = APIRouter(prefix="/v1/races", tags=["race"])
 
@@ -59,7 +59,7 @@ async def begin(request: Request) -> Response:
 
     It is kept in memory alone, and dropped when no request has named it for a quarter of an hour.
     """
-    body = parsed(RaceBody, await body_of(request))
+    body = await body_as(RaceBody, request)
     race = await run_in_threadpool(context_of(request).races.begin, body.methods, body.data, body.seed)
     return answer(race.described(), 201)
 
@@ -73,7 +73,7 @@ async def show(id: str, request: Request) -> Response:
 @router.post("/{id}/step", openapi_extra=documented(StepBody, example=_EXAMPLE), summary="Continue a race")
 async def step(id: str, request: Request) -> Response:
     """Let all methods learn the next digits, and test each of them on other digits of the classes seen so far."""
-    body = parsed(StepBody, await body_of(request))
+    body = await body_as(StepBody, request)
     return answer(await run_in_threadpool(context_of(request).races.find(id).step, body.examples))
 
 

@@ -127,14 +127,14 @@ async function correct(action, told) {
   } catch (error) { app.fail(error); }
 }
 
-const exact = (answer) => `The model is now exactly the one that never saw it, bit for bit. That took ${seconds(answer.seconds)}.`;
+const exact = (answer) => `The model is now exactly the one that never saw it, bit for bit. That took ${seconds(answer.seconds)}.${answer.erased ? "" : ` But mind: ${answer.detail}.`}`;
 
 const undo = () => correct(() => post(`${path()}/undo`, undefined, { patience: 0 }), (answer) => (answer.forgot ? `${quoted(answer.forgot.y)} is forgotten. ${exact(answer)}` : "There is nothing to undo."));
 
 async function forget(example) {
   const own = path();
   if (!(await ask("Forget this example?", `It is ${quoted(example.y)}, example ${example.position}. It is removed from the model and from the disk for good.`, "Forget it"))) return;
-  await correct(() => post(`${own}/forget`, { ids: [example.id] }), (answer) => `Forgotten for good. ${exact(answer)}`);
+  await correct(() => post(`${own}/forget`, { ids: [example.id] }), (answer) => `${answer.erased ? "Forgotten for good" : "Forgotten"}. ${exact(answer)}`);
 }
 
 async function relabel(example) {
