@@ -1,7 +1,6 @@
 """What is inside a model, and the model as a file: whoever looks keeps nobody from teaching."""
 
 import threading
-from dataclasses import replace
 
 import perdure
 from perdure.service.turns import CALLERS
@@ -10,7 +9,7 @@ from tests.service.conftest import PATIENT
 
 
 def test_looking_waits_for_no_writer_and_keeps_none_waiting(serving, tmp_path):
-    with serving(limits=replace(PATIENT, answer_seconds=5.0)) as server:
+    with serving(limits=PATIENT) as server:
         served = server.make(method="er", memory_size=4)
         for n in range(6):
             server.learn({"a\0": float(n), "b": "text"}, "up" if n % 2 else "down\0")
