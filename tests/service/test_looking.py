@@ -5,11 +5,10 @@ import threading
 import perdure
 from perdure.service.turns import CALLERS
 from perdure.storage import arrays
-from tests.service.conftest import PATIENT
 
 
 def test_looking_waits_for_no_writer_and_keeps_none_waiting(serving, tmp_path):
-    with serving(limits=PATIENT) as server:
+    with serving() as server:
         served = server.make(method="er", memory_size=4)
         for n in range(6):
             server.learn({"a\0": float(n), "b": "text"}, "up" if n % 2 else "down\0")
