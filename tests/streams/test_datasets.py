@@ -350,3 +350,11 @@ def test_tables_of_hugging_face_without_rows_or_inputs_are_refused():
         from_dataset(HuggingFace(x=[], label=[]))
     with pytest.raises(ValueError, match="train has no column but that of the labels, expected inputs"):
         from_dataset(HuggingFace(label=[0, 1]))
+
+
+def test_the_index_of_pandas_in_a_file_is_no_input(tmp_path):
+    path = tmp_path / "sorted.parquet"
+    FRAME.assign(y=Y).sort_values("y").to_parquet(path)
+    with pytest.warns(PerdureWarning, match="has the index of a table of pandas, '__index_level_0__', which is not"):
+        found = from_dataset(path)
+    assert found.data.train.x.shape == X.shape
