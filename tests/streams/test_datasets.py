@@ -107,6 +107,41 @@ def test_what_is_no_label_is_named(data, message):
         from_dataset(data(NAMES[Y]))
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", float("nan"), "b", "a"], r"^train\.y\[1\] is nan, expected .* a text, as the first label is; give"),
+        (["a", 1, "b", "1"], r"^train\.y\[1\] is 1, expected the label of a class, a text, as the first label is"),
+        ([1, "a", 2, "1"], r"^train\.y\[1\] is 'a', expected the label of a class, a number, as the first label is"),
+    ],
+    ids=["missing", "number among texts", "text among numbers"],
+)
+@pytest.mark.parametrize("kind", ["pair", "items", "hugging face", "file", "file with tasks"])
+def test_labels_do_not_become_texts(kind, labels, message, tmp_path):
+    x = X[: len(labels)]
+    path = tmp_path / "rows.ndjson"
+    pd.DataFrame({"a": x[:, 0], "y": pd.Series(labels, dtype=object), "part": 0}).to_json(
+        path, orient="records", lines=True
+    )
+    message = message.replace("is nan", "is None") if "file" in kind else message
+    with pytest.raises(ValueError, match=message):
+        {
+            "pair": lambda: from_dataset((x, labels)),
+            "items": lambda: from_dataset(Items(x, labels)),
+            "hugging face": lambda: from_dataset(HuggingFace(x=x, label=labels)),
+            "file": lambda: from_dataset(path),
+            "file with tasks": lambda: from_table(path, task="part"),
+        }[kind]()
+
+
+def test_tasks_that_are_numbers_are_others_than_their_texts(tmp_path):
+    path = tmp_path / "rows.ndjson"
+    pd.DataFrame({"a": X[:8, 0], "y": Y[:8], "part": pd.Series([1] * 4 + ["1"] * 4, dtype=object)}).to_json(
+        path, orient="records", lines=True
+    )
+    assert from_table(path, task="part").n_tasks == 2
+
+
 def test_a_missing_label_among_the_tests_is_named():
     with pytest.raises(ValueError, match=r"^test\.y\[0\] is None, expected"):
         from_dataset(FRAME.assign(y=NAMES[Y]), FRAME.assign(y=_replaced(NAMES[Y], 0, None)))

@@ -15,7 +15,7 @@ from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import Benchmark, LabelledSet
 from perdure.streams.checks import check_examples, check_like_train, check_name, refuse_first
 from perdure.streams.classes import ClassData, split_benchmark
-from perdure.streams.conversion import as_array
+from perdure.streams.conversion import as_array, as_labels
 from perdure.streams.kinds import examples_of, items_of
 from perdure.streams.raw.embeddings import TEST, read_embeddings
 from perdure.streams.raw.npz import open_npz
@@ -195,13 +195,13 @@ def _by_task(
 ) -> dict[Any, tuple[np.ndarray, np.ndarray]]:
     """Return inputs and labels by task in the order of their first example; by None if there are no tasks."""
     read = read_embeddings(path, features, label or "y", task)
-    x, y = as_array(f"{where}.x", read.x), np.asarray(read.y)
+    x, y = as_array(f"{where}.x", read.x), as_labels(read.y)
     _refuse_objects(f"{where}.y", y)
     if x.dtype != np.uint8 and x.dtype.kind in "iub":
         x = x.astype(np.float32)
     if read.task is None:
         return {None: (x, y)}
-    of_task = np.asarray(read.task)
+    of_task = as_labels(read.task)
     _refuse_missing_tasks(f"{where}.{task}", of_task)
     return {it: (x[of_task == it], y[of_task == it]) for it in dict.fromkeys(of_task.tolist())}
 
@@ -286,7 +286,7 @@ def _refuse_objects(where: str, y: np.ndarray) -> None:
     for n, it in enumerate(y.flat):
         is_label = isinstance(it, str) if is_text else isinstance(it, int | float | np.number | np.bool_) and it == it
         if not is_label:
-            kind = "a text, as the first label is" if is_text else "a text or a number"
+            kind = f"a {'text' if is_text else 'number'}, as the first label is" if n else "a text or a number"
             raise ValueError(
                 f"{where}[{n}] is {it!r}, expected the label of a class, {kind}; give it one, or drop the example"
             )
