@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -393,3 +394,25 @@ def test_the_index_of_pandas_in_a_file_is_no_input(tmp_path):
     with pytest.warns(PerdureWarning, match="has the index of a table of pandas, '__index_level_0__', which is not"):
         found = from_dataset(path)
     assert found.data.train.x.shape == X.shape
+
+
+@pytest.mark.parametrize("kind", ["integers", "items", "table", "csv", "file with tasks", "archive with tasks"])
+def test_whole_numbers_that_float32_merges_are_told(kind, tmp_path):
+    times, y = 1_700_000_000 + np.arange(400)[:, None], np.arange(400) % 2
+    frame = pd.DataFrame({"time": times[:, 0], "y": y, "part": 0})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    frame.drop(columns="part").to_csv(tmp_path / "plain.csv", index=False)
+    np.savez(tmp_path / "rows.npz", x=times, y=y, part=frame["part"])
+    place = r"rows\.csv, column 'time'" if kind == "file with tasks" else r"train\.x\[:, 0\]"
+    place = r"plain\.csv, column 'time'" if kind == "csv" else place
+    with pytest.warns(PerdureWarning) as caught:
+        {
+            "integers": lambda: from_dataset((times, y)),
+            "items": lambda: from_dataset(Items(times, y)),
+            "table": lambda: from_dataset(frame[["time", "y"]]),
+            "csv": lambda: from_dataset(tmp_path / "plain.csv"),
+            "file with tasks": lambda: from_table(tmp_path / "rows.csv", task="part"),
+            "archive with tasks": lambda: from_table(tmp_path / "rows.npz", task="part"),
+        }[kind]()
+    words = re.compile(place + " has 400 different values, of which float32 tells apart 4")
+    assert sum(bool(words.search(str(it.message))) for it in caught) == 1

@@ -17,6 +17,7 @@ from perdure.streams.checks import check_examples, check_like_train, check_name,
 from perdure.streams.classes import ClassData, split_benchmark
 from perdure.streams.conversion import as_array, as_labels
 from perdure.streams.kinds import examples_of, items_of
+from perdure.streams.ranges import warn_merged
 from perdure.streams.raw.embeddings import TEST, read_embeddings
 from perdure.streams.raw.npz import open_npz
 from perdure.streams.raw.tables import read_pieces
@@ -197,8 +198,7 @@ def _by_task(
     read = read_embeddings(path, features, label or "y", task)
     x, y = as_array(f"{where}.x", read.x), as_labels(read.y)
     _refuse_objects(f"{where}.y", y)
-    if x.dtype != np.uint8 and x.dtype.kind in "iub":
-        x = x.astype(np.float32)
+    x = _as_floats(f"{where}.x", x)
     if read.task is None:
         return {None: (x, y)}
     of_task = as_labels(read.task)
@@ -267,11 +267,18 @@ def _numbered(where: str, x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> 
             f"{where} has the class{'es' * (len(unknown) > 1)} {shown}, which no training example has; leave them out, "
             "or train on them too"
         )
-    if x.dtype != np.uint8 and x.dtype.kind in "iub":
-        x = x.astype(np.float32)
+    x = _as_floats(f"{where}.x", x)
     numbers = np.searchsorted(classes, y).astype(np.int32)
     check_examples(where, x, numbers, len(classes))
     return LabelledSet(x, numbers)
+
+
+def _as_floats(where: str, x: np.ndarray) -> np.ndarray:
+    """Return whole numbers but pixels as float32, and warn if it merges many of them; others as they are."""
+    if x.dtype == np.uint8 or x.dtype.kind not in "iub":
+        return x
+    warn_merged(where, x)
+    return x.astype(np.float32)
 
 
 def _refuse_objects(where: str, y: np.ndarray) -> None:
