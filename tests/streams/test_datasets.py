@@ -416,3 +416,18 @@ def test_whole_numbers_that_float32_merges_are_told(kind, tmp_path):
         }[kind]()
     words = re.compile(place + " has 400 different values, of which float32 tells apart 4")
     assert sum(bool(words.search(str(it.message))) for it in caught) == 1
+
+
+@pytest.mark.parametrize("task", [None, "part"])
+def test_many_whole_numbers_of_a_file_are_hardly_classes(task, tmp_path):
+    path, n = tmp_path / "prices.csv", np.arange(300)
+    pd.DataFrame({"a": n / 300, "price": 300 * n - 500, "part": n // 150}).to_csv(path, index=False)
+    words = r"price of .*prices\.csv holds 300 different whole numbers in 300 examples, .* with --regression$"
+    with pytest.warns(PerdureWarning, match=words):
+        from_table(path, label="price", task=task) if task else from_dataset(path, label="price")
+
+
+def test_many_classes_with_many_examples_each_are_no_numbers(tmp_path):
+    path, n = tmp_path / "classes.csv", np.arange(1500)
+    pd.DataFrame({"a": n / 1500, "y": n % 150, "part": 0}).to_csv(path, index=False)
+    assert from_table(path, task="part").n_outputs == 150

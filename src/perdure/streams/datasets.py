@@ -17,6 +17,7 @@ from perdure.streams.checks import check_examples, check_like_train, check_name,
 from perdure.streams.classes import ClassData, split_benchmark
 from perdure.streams.conversion import as_array, as_labels
 from perdure.streams.kinds import examples_of, items_of
+from perdure.streams.labels import warn_many_numbers
 from perdure.streams.ranges import warn_merged
 from perdure.streams.raw.embeddings import TEST, read_embeddings
 from perdure.streams.raw.npz import open_npz
@@ -105,6 +106,8 @@ def from_dataset(
         _refuse_objects(where, labels)
         _refuse_other_kind(where, labels, y)
     _refuse_numbers("train.y", y)
+    if isinstance(train, str | Path):
+        warn_many_numbers(f"{label or 'y'} of {train}", y)
     classes = np.unique(y)
     if len(classes) == 1:
         _warn_one_class(classes[0])
@@ -174,7 +177,7 @@ def from_table(
     first, *others = (y for part in (parts, tests or {}) for _, y in part.values())
     for other in others:
         _refuse_other_kind(f"{label or 'y'} of {test or train}", other, first)
-    _number_labels(parts, tests)
+    _number_labels(f"{label or 'y'} of {train}", parts, tests)
     held_out = None if tests is None else [tests[None if None in tests else it] for it in parts]
     return from_arrays(list(parts.values()), held_out, name=name or Path(train).stem)
 
@@ -213,11 +216,12 @@ def _has_column(path: Path, name: str) -> bool:
     return name in next(iter(read_pieces(path))).columns
 
 
-def _number_labels(*parts: dict[Any, tuple[np.ndarray, np.ndarray]] | None) -> None:
-    """Number the labels of several parts alike; numbers that are not whole are left."""
+def _number_labels(where: str, *parts: dict[Any, tuple[np.ndarray, np.ndarray]] | None) -> None:
+    """Number the labels of several parts alike; numbers that are not whole are left, and many whole ones warned of."""
     labels = np.concatenate([y for part in parts if part for _, y in part.values()])
     if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.round(labels)).all()):
         return
+    warn_many_numbers(where, labels)
     classes = np.unique(labels)
     for part in parts:
         for task, (x, y) in (part or {}).items():
