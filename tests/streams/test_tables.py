@@ -382,4 +382,4 @@ def test_the_index_of_pandas_is_left_out_unless_it_is_named(name, has_metadata, 
 def test_a_file_that_tells_no_index_has_none(told, tmp_path):
     parquet.write_table(pa.table({"a": [1.0]}).replace_schema_metadata({"pandas": told}), tmp_path / "rows.parquet")
     (piece,) = read_pieces(tmp_path / "rows.parquet")
-    assert piece.index == []
+    assert piece.index_columns == []

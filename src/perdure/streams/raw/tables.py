@@ -98,7 +98,7 @@ def without(piece: Piece, names: Sequence[str], source: str, remedy: str = "") -
             hint = f"did you mean {near[0]!r}?" if near else f"it has {listed_names(columns)}{remedy}"
             raise ContentError(f"{source} has no column {name!r}; {hint}")
     taken = [columns.pop(name) for name in dict.fromkeys(names)]
-    index = [name for name in piece.index if columns.pop(name, None) is not None]
+    index = [name for name in piece.index_columns if columns.pop(name, None) is not None]
     if index and piece.first_row == 1:
         warnings.warn(
             f"{source} has the index of a table of pandas, {listed_names(index)}, which is not learned from; write the "
