@@ -15,7 +15,7 @@ from perdure.execution.drive import Driving, drive
 from perdure.execution.job import DivergedError
 from perdure.execution.loggers import observers
 from perdure.execution.loggers.events import RunStart
-from perdure.execution.loggers.files import CSVLogger, JSONLinesLogger
+from perdure.execution.loggers.files import CSVLogger, JSONLinesLogger, TensorBoardLogger
 from perdure.execution.loggers.mlflow_store import MLflowLogger
 from perdure.execution.loggers.observers import make_loggers
 from perdure.execution.loggers.wandb_project import WandbLogger
@@ -200,6 +200,53 @@ def test_mlflow_keeps_a_run_in_its_local_store(in_folder, stretches_of, tmp_path
     assert run.data.params["of"] == "Sum"
     assert [it.step for it in client.get_metric_history(run.info.run_id, "sum")] == [2, 4, 6, 8, 10]
     assert run.data.metrics["evaluated"] == 10.0
+
+
+def test_mlflow_has_no_value_twice_after_a_kill(tmp_path):
+    need("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    known = {}
+    for resumed_at, positions in ((0, (20, 40, 60)), (20, (40, 50, 60, 80))):
+        logger = MLflowLogger(mlflow_store(tmp_path))
+        known = logger.start(_start()._replace(position=resumed_at, known=known))
+        for position in positions:
+            logger.progress(position, {"sum": 0.5})
+        logger.evaluation(60, {"evaluated": 1.0})  # had not been logged if the kill was just before
+    history = MlflowClient(mlflow_store(tmp_path)).get_metric_history
+    assert [it.step for it in history(known["run_id"], "sum")] == [20, 40, 60, 80]
+    assert [it.step for it in history(known["run_id"], "evaluated")] == [60]
+
+
+def steps_shown(folder):
+    """Return the steps of the values that TensorBoard shows, which drops those from the step of each start on."""
+    from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+    steps = []
+    for file in sorted(folder.glob("events.*")):
+        content, at = file.read_bytes(), 0
+        while at < len(content):
+            length = int.from_bytes(content[at : at + 8], "little")
+            event = Event.FromString(content[at + 12 : at + 12 + length])
+            if event.HasField("session_log"):
+                steps = [it for it in steps if it < event.step]
+            steps += [event.step] * len(event.summary.value)
+            at += 16 + length
+    return steps
+
+
+@pytest.mark.parametrize("resumed_at", [0, 20])
+def test_tensorboard_has_every_value_once_after_a_kill(resumed_at, tmp_path):
+    need("tensorboardX")
+    for part, started_at in enumerate((0, resumed_at)):
+        logger = TensorBoardLogger(tmp_path)
+        logger.start(_start()._replace(position=started_at))
+        for position in range(started_at or -20, 60, 20):
+            logger.progress(position + 20, {"sum": 0.5})
+        logger.end("failed")
+        (file,) = tmp_path.glob("events.out.*")
+        file.rename(tmp_path / f"events.{part}")  # another one made in this second would overwrite it
+    assert steps_shown(tmp_path) == [0, 20, 40, 60]
 
 
 def test_a_full_mlflow_store_does_not_stop_a_run(stretches_of, tmp_path, disk, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -105,6 +106,41 @@ FRAME = pd.DataFrame(X, columns=["a", "b", "c"])
 def test_what_is_no_label_is_named(data, message):
     with pytest.raises(ValueError, match=message):
         from_dataset(data(NAMES[Y]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", float("nan"), "b", "a"], r"^train\.y\[1\] is nan, expected .* a text, as the first label is; give"),
+        (["a", 1, "b", "1"], r"^train\.y\[1\] is 1, expected the label of a class, a text, as the first label is"),
+        ([1, "a", 2, "1"], r"^train\.y\[1\] is 'a', expected the label of a class, a number, as the first label is"),
+    ],
+    ids=["missing", "number among texts", "text among numbers"],
+)
+@pytest.mark.parametrize("kind", ["pair", "items", "hugging face", "file", "file with tasks"])
+def test_labels_do_not_become_texts(kind, labels, message, tmp_path):
+    x = X[: len(labels)]
+    path = tmp_path / "rows.ndjson"
+    pd.DataFrame({"a": x[:, 0], "y": pd.Series(labels, dtype=object), "part": 0}).to_json(
+        path, orient="records", lines=True
+    )
+    message = message.replace("is nan", "is None") if "file" in kind else message
+    with pytest.raises(ValueError, match=message):
+        {
+            "pair": lambda: from_dataset((x, labels)),
+            "items": lambda: from_dataset(Items(x, labels)),
+            "hugging face": lambda: from_dataset(HuggingFace(x=x, label=labels)),
+            "file": lambda: from_dataset(path),
+            "file with tasks": lambda: from_table(path, task="part"),
+        }[kind]()
+
+
+def test_tasks_that_are_numbers_are_others_than_their_texts(tmp_path):
+    path = tmp_path / "rows.ndjson"
+    pd.DataFrame({"a": X[:8, 0], "y": Y[:8], "part": pd.Series([1] * 4 + ["1"] * 4, dtype=object)}).to_json(
+        path, orient="records", lines=True
+    )
+    assert from_table(path, task="part").n_tasks == 2
 
 
 def test_a_missing_label_among_the_tests_is_named():
@@ -350,3 +386,48 @@ def test_tables_of_hugging_face_without_rows_or_inputs_are_refused():
         from_dataset(HuggingFace(x=[], label=[]))
     with pytest.raises(ValueError, match="train has no column but that of the labels, expected inputs"):
         from_dataset(HuggingFace(label=[0, 1]))
+
+
+def test_the_index_of_pandas_in_a_file_is_no_input(tmp_path):
+    path = tmp_path / "sorted.parquet"
+    FRAME.assign(y=Y).sort_values("y").to_parquet(path)
+    with pytest.warns(PerdureWarning, match="has the index of a table of pandas, '__index_level_0__', which is not"):
+        found = from_dataset(path)
+    assert found.data.train.x.shape == X.shape
+
+
+@pytest.mark.parametrize("kind", ["integers", "items", "table", "csv", "file with tasks", "archive with tasks"])
+def test_whole_numbers_that_float32_merges_are_told(kind, tmp_path):
+    times, y = 1_700_000_000 + np.arange(400)[:, None], np.arange(400) % 2
+    frame = pd.DataFrame({"time": times[:, 0], "y": y, "part": 0})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    frame.drop(columns="part").to_csv(tmp_path / "plain.csv", index=False)
+    np.savez(tmp_path / "rows.npz", x=times, y=y, part=frame["part"])
+    place = r"rows\.csv, column 'time'" if kind == "file with tasks" else r"train\.x\[:, 0\]"
+    place = r"plain\.csv, column 'time'" if kind == "csv" else place
+    with pytest.warns(PerdureWarning) as caught:
+        {
+            "integers": lambda: from_dataset((times, y)),
+            "items": lambda: from_dataset(Items(times, y)),
+            "table": lambda: from_dataset(frame[["time", "y"]]),
+            "csv": lambda: from_dataset(tmp_path / "plain.csv"),
+            "file with tasks": lambda: from_table(tmp_path / "rows.csv", task="part"),
+            "archive with tasks": lambda: from_table(tmp_path / "rows.npz", task="part"),
+        }[kind]()
+    words = re.compile(place + " has 400 different values, of which float32 tells apart 4")
+    assert sum(bool(words.search(str(it.message))) for it in caught) == 1
+
+
+@pytest.mark.parametrize("task", [None, "part"])
+def test_many_whole_numbers_of_a_file_are_hardly_classes(task, tmp_path):
+    path, n = tmp_path / "prices.csv", np.arange(300)
+    pd.DataFrame({"a": n / 300, "price": 300 * n - 500, "part": n // 150}).to_csv(path, index=False)
+    words = r"price of .*prices\.csv holds 300 different whole numbers in 300 examples, .* with --regression$"
+    with pytest.warns(PerdureWarning, match=words):
+        from_table(path, label="price", task=task) if task else from_dataset(path, label="price")
+
+
+def test_many_classes_with_many_examples_each_are_no_numbers(tmp_path):
+    path, n = tmp_path / "classes.csv", np.arange(1500)
+    pd.DataFrame({"a": n / 1500, "y": n % 150, "part": 0}).to_csv(path, index=False)
+    assert from_table(path, task="part").n_outputs == 150

@@ -86,7 +86,12 @@ class TestMerged:
 
     @pytest.mark.parametrize(
         ("x", "place"),
-        [(TIMES, ":"), (TIMES.reshape(100, 4)[:, :, None], ":, 0, 0"), (1e18 + 1e9 * np.arange(50.0)[:, None], ":, 0")],
+        [
+            (TIMES, ":"),
+            (TIMES.astype(np.int32), ":"),
+            (TIMES.reshape(100, 4)[:, :, None], ":, 0, 0"),
+            (1e18 + 1e9 * np.arange(50.0)[:, None], ":, 0"),
+        ],
     )
     def test_the_column_is_written_as_an_index(self, x, place):
         assert merged(x)[0].startswith(f"train.x[{place}] has ")
@@ -109,8 +114,9 @@ class TestMerged:
             np.full((20, 1), 1.7e9),
             1.7e9 + (np.arange(400.0) % 5),  # codes
             np.arange(200, dtype=np.uint8)[:, None],
+            np.arange(400)[:, None],
         ],
-        ids=["normal", "tenths", "sums", "float32", "constant", "few", "pixels"],
+        ids=["normal", "tenths", "sums", "float32", "constant", "few", "pixels", "small whole numbers"],
     )
     def test_nothing_is_said_of_rounding(self, x):
         assert merged(x) == []

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from perdure.core import PerdureWarning
 from perdure.storage.reading import ContentError
 from perdure.streams.raw import delimited, lines
 from perdure.streams.raw.tables import PIECE, read_pieces, without
@@ -360,3 +361,25 @@ def test_columns_are_taken_out(tmp_path):
         without(piece, ["zzz"], "rows")
     with pytest.raises(ContentError, match="rows has only 'label', 'value', expected other columns"):
         without(piece, ["label", "value"], "rows")
+
+
+@pytest.mark.parametrize(("name", "has_metadata"), [(None, True), ("id", True), (None, False)])
+def test_the_index_of_pandas_is_left_out_unless_it_is_named(name, has_metadata, tmp_path):
+    path, column = tmp_path / "rows.parquet", name or "__index_level_0__"
+    rows = pa.Table.from_pandas(pd.DataFrame({"a": [1.0, 2.0], "y": [0, 1]}, index=pd.Index([9, 8], name=name)))
+    parquet.write_table(rows if has_metadata else rows.replace_schema_metadata(None), path)
+    (piece,) = read_pieces(path)
+    words = rf"rows has the index of a table of pandas, '{column}', which is not learned from; .*index=False"
+    with pytest.warns(PerdureWarning, match=words):
+        columns, _ = without(piece, ["y"], "rows")
+    assert list(columns) == ["a"]
+    columns, (found, _) = without(piece, [column, "y"], "rows")
+    assert list(columns) == ["a"]
+    assert list(found) == [9, 8]
+
+
+@pytest.mark.parametrize("told", [b"no JSON", b"[]", b'{"index_columns": 3}', b'{"index_columns": [{"start": 0}]}'])
+def test_a_file_that_tells_no_index_has_none(told, tmp_path):
+    parquet.write_table(pa.table({"a": [1.0]}).replace_schema_metadata({"pandas": told}), tmp_path / "rows.parquet")
+    (piece,) = read_pieces(tmp_path / "rows.parquet")
+    assert piece.index_columns == []

@@ -185,12 +185,16 @@ class NumberScores:
 def windowed_means(values: Float[np.ndarray, "seeds N"], window: int) -> Float64[np.ndarray, "seeds N"]:
     """Return the mean of the last `window` values at each place, of fewer at the beginning.
 
+    Sums are of blocks as long as the window, without subtracting: a value that leaves takes its rounding with it.
+
     Raises:
         ValueError: if the window is less than 1.
     """
     if window < 1:
         raise ValueError(f"window = {window}, expected at least 1")
-    sums = np.cumsum(np.pad(values.astype(np.float64), [(0, 0), (1, 0)]), axis=1)
-    ends = np.arange(1, values.shape[1] + 1)
-    starts = np.maximum(ends - window, 0)
-    return (sums[:, ends] - sums[:, starts]) / (ends - starts)
+    n_seeds, n = values.shape
+    window = min(window, max(n, 1))
+    blocks = np.pad(values.astype(np.float64), [(0, 0), (0, -n % window)]).reshape(n_seeds, -1, window)
+    sums = np.cumsum(blocks, axis=2)
+    sums[:, 1:, :-1] += np.cumsum(blocks[:, :-1, :0:-1], axis=2)[:, :, ::-1]  # what is left of the block before
+    return sums.reshape(n_seeds, -1)[:, :n] / np.minimum(np.arange(1, n + 1), window)

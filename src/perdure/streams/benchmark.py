@@ -229,7 +229,8 @@ def validate(benchmark: Benchmark) -> None:
         _check_known_tasks(benchmark)
     warn_unscaled("train.x", train_x)
     warn_merged("train.x", train_x)
-    warn_merged("train.y", train_y)
+    if benchmark.regression:
+        warn_merged("train.y", train_y)
 
 
 def _array(where: str, values: Any) -> np.ndarray | jax.Array:

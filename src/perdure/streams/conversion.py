@@ -42,6 +42,15 @@ def as_array(where: str, values: Any) -> np.ndarray:
     return array
 
 
+def as_labels(values: Any) -> np.ndarray:
+    """Return labels as an array; as objects if only some are texts, since NumPy would make texts of the others."""
+    array = np.asarray(values)
+    if array.dtype.kind != "U":
+        return array
+    objects = np.asarray(values, dtype=object)
+    return array if all(isinstance(it, str) for it in objects.flat) else objects
+
+
 def _refuse(where: str, values: Any) -> None:
     kind = type(values).__name__
     if isinstance(values, np.ma.MaskedArray):

@@ -15,8 +15,10 @@ from perdure.streams.arrays import from_arrays
 from perdure.streams.benchmark import Benchmark, LabelledSet
 from perdure.streams.checks import check_examples, check_like_train, check_name, refuse_first
 from perdure.streams.classes import ClassData, split_benchmark
-from perdure.streams.conversion import as_array
+from perdure.streams.conversion import as_array, as_labels
 from perdure.streams.kinds import examples_of, items_of
+from perdure.streams.labels import warn_many_numbers
+from perdure.streams.ranges import warn_merged
 from perdure.streams.raw.embeddings import TEST, read_embeddings
 from perdure.streams.raw.npz import open_npz
 from perdure.streams.raw.tables import read_pieces
@@ -104,6 +106,8 @@ def from_dataset(
         _refuse_objects(where, labels)
         _refuse_other_kind(where, labels, y)
     _refuse_numbers("train.y", y)
+    if isinstance(train, str | Path):
+        warn_many_numbers(f"{label or 'y'} of {train}", y)
     classes = np.unique(y)
     if len(classes) == 1:
         _warn_one_class(classes[0])
@@ -173,7 +177,7 @@ def from_table(
     first, *others = (y for part in (parts, tests or {}) for _, y in part.values())
     for other in others:
         _refuse_other_kind(f"{label or 'y'} of {test or train}", other, first)
-    _number_labels(parts, tests)
+    _number_labels(f"{label or 'y'} of {train}", parts, tests)
     held_out = None if tests is None else [tests[None if None in tests else it] for it in parts]
     return from_arrays(list(parts.values()), held_out, name=name or Path(train).stem)
 
@@ -195,13 +199,12 @@ def _by_task(
 ) -> dict[Any, tuple[np.ndarray, np.ndarray]]:
     """Return inputs and labels by task in the order of their first example; by None if there are no tasks."""
     read = read_embeddings(path, features, label or "y", task)
-    x, y = as_array(f"{where}.x", read.x), np.asarray(read.y)
+    x, y = as_array(f"{where}.x", read.x), as_labels(read.y)
     _refuse_objects(f"{where}.y", y)
-    if x.dtype != np.uint8 and x.dtype.kind in "iub":
-        x = x.astype(np.float32)
+    x = _as_floats(f"{where}.x", x)
     if read.task is None:
         return {None: (x, y)}
-    of_task = np.asarray(read.task)
+    of_task = as_labels(read.task)
     _refuse_missing_tasks(f"{where}.{task}", of_task)
     return {it: (x[of_task == it], y[of_task == it]) for it in dict.fromkeys(of_task.tolist())}
 
@@ -213,11 +216,12 @@ def _has_column(path: Path, name: str) -> bool:
     return name in next(iter(read_pieces(path))).columns
 
 
-def _number_labels(*parts: dict[Any, tuple[np.ndarray, np.ndarray]] | None) -> None:
-    """Number the labels of several parts alike; numbers that are not whole are left."""
+def _number_labels(where: str, *parts: dict[Any, tuple[np.ndarray, np.ndarray]] | None) -> None:
+    """Number the labels of several parts alike; numbers that are not whole are left, and many whole ones warned of."""
     labels = np.concatenate([y for part in parts if part for _, y in part.values()])
     if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.round(labels)).all()):
         return
+    warn_many_numbers(where, labels)
     classes = np.unique(labels)
     for part in parts:
         for task, (x, y) in (part or {}).items():
@@ -267,11 +271,18 @@ def _numbered(where: str, x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> 
             f"{where} has the class{'es' * (len(unknown) > 1)} {shown}, which no training example has; leave them out, "
             "or train on them too"
         )
-    if x.dtype != np.uint8 and x.dtype.kind in "iub":
-        x = x.astype(np.float32)
+    x = _as_floats(f"{where}.x", x)
     numbers = np.searchsorted(classes, y).astype(np.int32)
     check_examples(where, x, numbers, len(classes))
     return LabelledSet(x, numbers)
+
+
+def _as_floats(where: str, x: np.ndarray) -> np.ndarray:
+    """Return whole numbers but pixels as float32, and warn if it merges many of them; others as they are."""
+    if x.dtype == np.uint8 or x.dtype.kind not in "iub":
+        return x
+    warn_merged(where, x)
+    return x.astype(np.float32)
 
 
 def _refuse_objects(where: str, y: np.ndarray) -> None:
@@ -286,7 +297,7 @@ def _refuse_objects(where: str, y: np.ndarray) -> None:
     for n, it in enumerate(y.flat):
         is_label = isinstance(it, str) if is_text else isinstance(it, int | float | np.number | np.bool_) and it == it
         if not is_label:
-            kind = "a text, as the first label is" if is_text else "a text or a number"
+            kind = f"a {'text' if is_text else 'number'}, as the first label is" if n else "a text or a number"
             raise ValueError(
                 f"{where}[{n}] is {it!r}, expected the label of a class, {kind}; give it one, or drop the example"
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from perdure.streams.conversion import as_array
+from perdure.streams.conversion import as_array, as_labels
 from perdure.streams.raw.embeddings import read_embeddings
 
 ACCEPTED = (
@@ -38,7 +38,7 @@ def examples_of(
     """
     if isinstance(data, str | Path):
         read = read_embeddings(Path(data), features, label or "y")
-        return as_array(f"{where}.x", read.x), as_array(f"{where}.y", read.y)
+        return as_array(f"{where}.x", read.x), _labels(f"{where}.y", read.y)
     if hasattr(data, "train_stream"):
         raise TypeError(f"{where} is a benchmark of Avalanche, expected {ACCEPTED}; give it to from_avalanche")
     if isinstance(data, Mapping) and hasattr(data, "column_names"):
@@ -73,7 +73,7 @@ def _is_pair(data: Any) -> bool:
 def _of_pair(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
     x, y = data
     _refuse_names(where, "a pair of arrays", label, features)
-    return as_array(f"{where}.x", x), np.asarray(y) if _are_texts(y) else as_array(f"{where}.y", y)
+    return as_array(f"{where}.x", x), _labels(f"{where}.y", y)
 
 
 def _refuse_names(where: str, what: str, label: str | None, features: str | None) -> None:
@@ -83,8 +83,9 @@ def _refuse_names(where: str, what: str, label: str | None, features: str | None
             raise ValueError(f"{name}={value!r} names a column, but {where} is {what}, which has none; leave it out")
 
 
-def _are_texts(y: Any) -> bool:
-    return all(isinstance(it, str) for it in np.asarray(y, dtype=object).ravel()[:1])
+def _labels(where: str, y: Any) -> np.ndarray:
+    has_texts = any(isinstance(it, str) for it in np.asarray(y, dtype=object).flat)
+    return as_labels(y) if has_texts else as_array(where, y)
 
 
 def _is_hugging_face(data: Any) -> bool:
@@ -94,7 +95,7 @@ def _is_hugging_face(data: Any) -> bool:
 def _of_hugging_face(where: str, data: Any, label: str | None, features: str | None) -> tuple[np.ndarray, np.ndarray]:
     label, names = _label_and_inputs(where, list(data.column_names), label, features)
     columns = [[np.asarray(it) for it in data[name]] for name in names]
-    return _stacked(where, columns), np.asarray(list(data[label]))
+    return _stacked(where, columns), as_labels(list(data[label]))
 
 
 def _is_table(data: Any) -> bool:
@@ -152,7 +153,7 @@ def items_of(where: str, data: Any) -> tuple[np.ndarray, np.ndarray]:
                 "class from __getitem__"
             )
         ys.append(label.item())
-    return _stacked(where, [xs]), np.asarray(ys)
+    return _stacked(where, [xs]), as_labels(ys)
 
 
 def _stacked(where: str, columns: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

@@ -62,6 +62,24 @@ def warn_unused(labels: Sequence[np.ndarray], n_outputs: int) -> None:
         )
 
 
+def warn_many_numbers(where: str, labels: np.ndarray) -> None:
+    """Warn by a `PerdureWarning` if labels are so many different whole numbers that they are hardly classes.
+
+    Args:
+        where: name of the labels.
+        labels: of all examples, (n,).
+    """
+    n_values = len(np.unique(labels))
+    if labels.dtype.kind in "iuf" and not _are_few(n_values, len(labels)):
+        warnings.warn(
+            f"{where} holds {n_values:,} different whole numbers in {len(labels):,} examples, and each becomes a "
+            "class; to learn numbers, give y.astype('float32') to from_arrays, with regression=True, or the file to "
+            "perdure stream, with --regression",
+            PerdureWarning,
+            stacklevel=4,
+        )
+
+
 def refuse_labels_as_floats(where: str, targets: Sequence[np.ndarray]) -> None:
     """Refuse float targets that are in all likelihood labels, which would be regressed on without a word.
 
@@ -81,7 +99,7 @@ def refuse_labels_as_floats(where: str, targets: Sequence[np.ndarray]) -> None:
     if not (len(values) and np.isfinite(values).all() and values[0] >= 0 and (values == np.floor(values)).all()):
         return
     n_examples, columns = sum(map(len, targets)), {y.shape[1] for y in targets}
-    if columns == {1} and len(values) <= max(MAX_FEW, n_examples // _REPEATS):
+    if columns == {1} and _are_few(len(values), n_examples):
         shown = ", ".join(f"{it:g}" for it in values[:_NAMED]) + ", …" * (len(values) > _NAMED)
         raise TypeError(
             f"{where} has dtype {targets[0].dtype} and holds only the whole numbers {shown}, which look like labels of "
@@ -94,3 +112,7 @@ def refuse_labels_as_floats(where: str, targets: Sequence[np.ndarray]) -> None:
             "classes, expected integers for labels; convert them with y.argmax(axis=1), in training and test alike, or "
             "give regression=True if the targets are numbers to predict"
         )
+
+
+def _are_few(n_values: int, n_examples: int) -> bool:
+    return n_values <= max(MAX_FEW, n_examples // _REPEATS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from perdure.core import PerdureWarning
 LARGEST_SCALED = 100.0
 """Inputs beyond ±100 are called unscaled: learning rates are chosen for inputs around −10 to 10, and ten times as much
 lets plain SGD diverge."""
-_VALUES_COMPARED = 2_000_000
+VALUES_COMPARED = 2_000_000
 """Values that are sorted to see whether float32 tells them apart: the first rows of a longer stream."""
 _NOISE = 1e-12
 """Relative difference that is no more than rounding in float64."""
@@ -55,30 +56,32 @@ def warn_unscaled(where: str, x: np.ndarray) -> None:
         )
 
 
-def warn_merged(where: str, values: np.ndarray) -> None:
+def warn_merged(where: str, values: np.ndarray, names: Sequence[str] = ()) -> None:
     """Warn by a `PerdureWarning` if the precision of computing merges many different values of a column.
 
     Time stamps of one hour, about 1.7e9 + n seconds, are 29 numbers in float32.
 
     Args:
         where: name of the values.
-        values: (n, ...), of which the first two millions are looked at.
+        values: floats or whole numbers, (n, ...), of which the first two millions are looked at.
+        names: of the columns of a table; none if they are told by their index.
     """
-    computed = computed_dtype(values.dtype)
-    if computed == values.dtype or not np.issubdtype(values.dtype, np.floating):
+    exact = np.dtype(np.float64) if values.dtype.kind in "iu" else values.dtype
+    computed = computed_dtype(exact)
+    if computed == values.dtype or values.dtype.itemsize < computed.itemsize:
         return
     columns = values.reshape(len(values), -1)
-    ordered = np.sort(columns[: max(_MANY, _VALUES_COMPARED // columns.shape[1])], axis=0)
+    ordered = np.sort(columns[: max(_MANY, VALUES_COMPARED // columns.shape[1])].astype(exact), axis=0)
     gaps = np.diff(ordered, axis=0) > _NOISE * np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1]))
     n_given = 1 + gaps.sum(axis=0)
     n_left = 1 + (gaps & (np.diff(ordered.astype(computed), axis=0) > 0)).sum(axis=0)
     merged = np.flatnonzero((n_given >= _MANY) & (2 * n_left <= n_given))
     if len(merged) == 0:
         return
-    column = _column(int(merged[0]), values.shape[1:])
+    column = f", column {names[merged[0]]!r}" if names else f"[{_column(int(merged[0]), values.shape[1:])}]"
     others = f" (and {len(merged) - 1} more columns)" if len(merged) > 1 else ""
     warnings.warn(
-        f"{where}[{column}] has {n_given[merged[0]]:,} different values, of which {computed} tells apart "
+        f"{where}{column} has {n_given[merged[0]]:,} different values, of which {computed} tells apart "
         f"{n_left[merged[0]]:,}{others}, and perdure computes in {computed}; do what needs {values.dtype} "
         f"before: {_SCALER}",
         PerdureWarning,

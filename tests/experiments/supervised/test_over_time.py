@@ -50,6 +50,32 @@ def test_it_changes_nothing_else(watched, uninterrupted, as_bytes):
     assert set(watched.metrics) - set(uninterrupted.metrics) == set(ANYTIME)
 
 
+class Accuracies:
+    """Logger that keeps the accuracy on each task at each position."""
+
+    def __init__(self):
+        self.at = {}
+
+    def evaluation(self, position, values):
+        self.at[position] = {int(name[-1]): it for name, it in values.items() if name.startswith("accuracy/task-")}
+
+
+def test_loggers_are_told_what_was_measured_where_they_are_told(quick_run, online, benchmark):
+    logger = Accuracies()
+    found = quick_run(online, benchmark, seeds=2, evaluate_every=20, loggers=[logger]).over_time
+    means = found.accuracy.mean(axis=0)
+    assert logger.at == {
+        int(position): {task: it for task, it in enumerate(tests) if it == it}
+        for position, tests in zip(found.positions, means, strict=True)
+    }
+
+
+def test_loggers_are_told_of_the_tasks_tested_at_the_end_of_each(quick_run, online, benchmark):
+    logger = Accuracies()
+    found = quick_run(online, benchmark, loggers=[logger]).accuracy[0]
+    assert logger.at == {30: {0: found[1, 0]}, 60: {1: found[2, 1]}, 90: dict(enumerate(found[3]))}
+
+
 def test_each_class_counts_in_all_tasks_seen(quick_run, benchmark, numpy_accuracy):
     """A learner that stands still: the accuracy of each class, worked out without the library."""
     still = quick_run(Online(learning_rate=0.0), benchmark, evaluate_every=45)

@@ -96,7 +96,8 @@ class JSONLinesLogger:
 class TensorBoardLogger:
     """Event files that TensorBoard reads; needs tensorboardX, the extra `tensorboard`.
 
-    Values that were logged after the position from which a run resumes are dropped by TensorBoard.
+    Values that were logged after the position from which a run resumes, or before one that begins anew, are dropped by
+    TensorBoard.
     """
 
     name: ClassVar[str] = "tensorboard"
@@ -110,7 +111,7 @@ class TensorBoardLogger:
         from tensorboardX import SummaryWriter
 
         folder = _path(self._folder, run, "")
-        self._writer = SummaryWriter(str(folder), purge_step=run.position or None)
+        self._writer = SummaryWriter(str(folder), purge_step=run.position + 1 if run.position else 0)
 
     def progress(self, position: int, values: Mapping[str, float]) -> None:
         """Write scalars."""

@@ -25,7 +25,7 @@ _STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 class MLflowLogger:
     """A run of an MLflow experiment: configuration as parameters, values as metrics over positions.
 
-    Needs the extra `mlflow`. A resumed run continues the same run of MLflow.
+    Needs the extra `mlflow`. A resumed run continues the same run of MLflow, and logs no value twice.
     """
 
     name: ClassVar[str] = "mlflow"
@@ -51,6 +51,7 @@ class MLflowLogger:
             self._run = run.known.get("run_id") or self._new_run(run)
             if run.known:
                 client.update_run(self._run, status="RUNNING")
+            self._logged = self._last_positions()
         return {"run_id": self._run}
 
     def progress(self, position: int, values: Mapping[str, float]) -> None:
@@ -59,7 +60,11 @@ class MLflowLogger:
             from mlflow.entities import Metric
 
             now = int(1000 * time.time())
-            metrics = [Metric(name, value, now, position) for name, value in values.items()]
+            metrics = [
+                Metric(name, value, now, position)
+                for name, value in values.items()
+                if position > self._logged.get(name, -1)
+            ]
             self._client.log_batch(self._run, metrics=metrics)
 
     evaluation = progress
@@ -68,6 +73,11 @@ class MLflowLogger:
         """Close the run."""
         with _quiet():
             self._client.set_terminated(self._run, status=_STATUS[status])
+
+    def _last_positions(self) -> dict[str, int]:
+        """Return the last position of each metric: a run that was killed has logged beyond its last checkpoint."""
+        names = self._client.get_run(self._run).data.metrics
+        return {name: max(it.step for it in self._client.get_metric_history(self._run, name)) for name in names}
 
     def _new_run(self, run: RunStart) -> str:
         from mlflow.entities import Param

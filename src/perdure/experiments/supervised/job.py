@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -129,13 +129,17 @@ class LearnerJob(Job):
     def _fill_rows(self) -> None:
         """Fill the entries that the evaluation asks for, of the rows of seeds that have just ended a task."""
         state = self.progress.state
-        for seed, (benchmark, ends) in enumerate(zip(self.streams.benchmarks, self.streams.task_ends, strict=True)):
-            if self.position and self.position not in ends:
-                continue
-            row = int(np.searchsorted(ends, self.position, side="right"))
+        for seed, row in self._rows_ended():
+            benchmark = self.streams.benchmarks[seed]
             whole_row = self._is_full or row == benchmark.n_tasks
             tasks = range(benchmark.n_tasks) if whole_row else [row - 1]
             self.accuracy[seed, row, tasks] = self._scores(state, seed, benchmark, tasks)
+
+    def _rows_ended(self) -> Iterator[tuple[int, int]]:
+        """Yield each seed that has just ended a task, or has not begun, and the row of the accuracies measured then."""
+        for seed, ends in enumerate(self.streams.task_ends):
+            if not self.position or self.position in ends:
+                yield seed, int(np.searchsorted(ends, self.position, side="right"))
 
     def _scores(self, state: Any, seed: int, benchmark: Benchmark, tasks: Sequence[int]) -> list[float]:
         """Return how well one seed does on the test sets of some tasks; NaN where there are none."""
@@ -172,17 +176,16 @@ class LearnerJob(Job):
         return {"training/loss": self._loss}
 
     def evaluation_values(self) -> dict[str, float]:
-        """Return, as means over seeds, the accuracy on each task as last tested, and the metrics known by now."""
-        values = {}
-        for task in range(self.accuracy.shape[2]):
-            tested = self.accuracy[:, :, task].mean(axis=0)
-            known = tested[~np.isnan(tested)]
-            values[f"accuracy/task-{task}"] = float(known[-1]) if known.size else math.nan
+        """Return, as means over seeds, the accuracy on each task tested at this position, and the known metrics."""
+        tested = np.full((self.accuracy.shape[0], self.accuracy.shape[2]), np.nan)
+        for seed, row in self._rows_ended():
+            tested[seed] = self.accuracy[seed, row]
         metrics = {f"metrics/{name}": it.mean for name, it in metrics_over_seeds(self.accuracy).items()}
         if self.over_time is not None and (place := np.flatnonzero(self.over_time.positions == self.position)).size:
             now = self.over_time.accuracy[:, place[0]]
-            metrics["accuracy/tasks-seen"] = float(np.nanmean(now)) if not np.isnan(now).all() else math.nan
-        return values | metrics
+            metrics["accuracy/tasks-seen"] = _known_mean(now)
+            tested = np.where(np.isnan(now), tested, now)
+        return {f"accuracy/task-{task}": _known_mean(it) for task, it in enumerate(tested.T)} | metrics
 
     def _start(self, spec: RunSpec) -> tuple[Keys, Progress]:
         """Return each seed's keys, and the states before the first example."""
@@ -212,6 +215,12 @@ class LearnerJob(Job):
     def _diverged(self, seed: int, what: str) -> DivergedError:
         inputs = input_range(self.streams.benchmarks[seed])
         return DivergedError(f"{what} (seed {self.streams.seeds[seed]}); lower the rates; {inputs}")
+
+
+def _known_mean(values: Float64[np.ndarray, "..."]) -> float:
+    """Return the mean of the values that are not NaN; NaN if there are none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _check_measured(spec: RunSpec, learner: Learner[Any], first: Benchmark) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perdure.storage.reading import ContentError, open_file, shortened
+from perdure.streams.ranges import VALUES_COMPARED, warn_merged
 from perdure.streams.raw.npz import open_npz
 from perdure.streams.raw.parquet import (
     BATCH_BYTES,
@@ -195,12 +196,11 @@ def _rows_of_lists(column: Any, where: str, before: int, expected: int | None) -
     if values.null_count:
         row = before + 1 + int(np.flatnonzero(np.asarray(values.is_null()))[0]) // expected
         raise ContentError(f"{where} lacks a number in row {row}, counted from 1; correct or drop the row")
-    with np.errstate(over="ignore"):  # infinite features are refused by row and column
-        return values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(lengths), expected)
+    return _as_features(values.to_numpy(zero_copy_only=False)).reshape(len(lengths), expected)
 
 
 def _of_number_columns(path: Path, label: str, task: str | None) -> RawEmbeddings:
-    parts, labels, tasks, size = [], [], [], 0
+    parts, exact, labels, tasks, size = [], [], [], [], 0
     names: list[str] = []
     taken = [label] if task is None else [label, task]
     for piece in read_pieces(path, classes=label):
@@ -208,10 +208,13 @@ def _of_number_columns(path: Path, label: str, task: str | None) -> RawEmbedding
         columns, own = without(piece, taken, str(path), remedy)
         names = names or list(columns)
         part = np.stack([_numbers(path, name, columns.get(name), piece.first_row) for name in names], axis=1)
-        size = _bounded(path, size + part.nbytes)
-        parts.append(part)
+        if size < _BYTES * VALUES_COMPARED:
+            exact.append(part)
+        size = _bounded(path, size + _BYTES * part.size)
+        parts.append(_as_features(part))
         labels += _listed(own[0])
         tasks += _listed(own[-1])
+    warn_merged(str(path), np.concatenate(exact), names)
     return _of_parts(path, parts, labels, tasks, label, task)._replace(columns=tuple(names))
 
 
@@ -244,7 +247,7 @@ def _numbers(path: Path, name: str, values: Any, first_row: int) -> np.ndarray:
     if values is None:
         raise ContentError(f"{where} is absent from some rows, expected every feature in every row")
     try:
-        return _as_features(values)
+        return np.asarray(values, np.float64)
     except _NO_NUMBERS as cause:
         row = next(row for row, it in enumerate(values) if not _is_feature(it))
         raise ContentError(
@@ -254,14 +257,14 @@ def _numbers(path: Path, name: str, values: Any, first_row: int) -> np.ndarray:
         ) from cause
 
 
-def _as_features(values: Any) -> np.ndarray:
+def _as_features(values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # infinite features are refused by row and column
-        return np.asarray(values, np.float32)
+        return values.astype(np.float32)
 
 
 def _is_feature(value: Any) -> bool:
     try:
-        _as_features([value])
+        np.asarray([value], np.float64)
     except _NO_NUMBERS:
         return False
     return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +19,8 @@ BATCH_BYTES = 2**26
 """Bytes that the rows read at a time take, if they fit."""
 _NUMBER_BYTES = 8
 """Of a number at most."""
+_UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
+"""What pandas calls the column of an index that has no name."""
 
 
 @contextmanager
@@ -52,6 +56,15 @@ def read_batches(table: Any, columns: Sequence[str], n_rows: int = PIECE) -> Ite
     """Yield the rows of some columns, at most `n_rows` at a time, fewer where they are wide."""
     fitting = max(1, int(BATCH_BYTES // max(_bytes_a_row(table, columns), 1)))
     yield from table.iter_batches(batch_size=min(n_rows, fitting), columns=list(columns), use_threads=False)
+
+
+def index_columns(table: Any) -> list[str]:
+    """Return the columns that were the index of a table of pandas, such as the numbers of its rows."""
+    try:
+        told = list(json.loads((table.schema_arrow.metadata or {})[b"pandas"])["index_columns"])
+    except (KeyError, TypeError, ValueError, RecursionError):  # not by pandas, or damaged, which hurts no values
+        told = []
+    return [it for it in table.schema_arrow.names if it in told or _UNNAMED_INDEX.fullmatch(it)]
 
 
 def count_numbers(table: Any, column: str) -> int:

@@ -26,6 +26,8 @@ class Piece(NamedTuple):
     n_rows: int
     share: float | None
     """Part of the file that has been read, 0..1; None if its length is not known."""
+    index_columns: Sequence[str] = ()
+    """Columns that were the index of a table of pandas; `columns` has them too."""
 
 
 def share_read(file: Any) -> float | None:

@@ -6,16 +6,18 @@ import codecs
 import io
 import json
 import sys
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from perdure.core import PerdureWarning
 from perdure.storage.reading import ContentError, open_file
 from perdure.streams.raw.delimited import read_delimited
 from perdure.streams.raw.lines import text_lines
-from perdure.streams.raw.parquet import check_flat, column_values, open_parquet, read_batches
+from perdure.streams.raw.parquet import check_flat, column_values, index_columns, open_parquet, read_batches
 from perdure.streams.raw.piece import PIECE, Piece, check_different, listed_names, share_read
 
 STANDARD_INPUT = "-"
@@ -77,6 +79,9 @@ def _pieces_of(source: Path | str, name: str, texts: Collection[str], classes: s
 def without(piece: Piece, names: Sequence[str], source: str, remedy: str = "") -> tuple[dict[str, Any], list[Any]]:
     """Return a piece's columns without some, and those.
 
+    The index of a table of pandas is left out too, unless it is one of those, with a `PerdureWarning`: numbers of rows
+    tell how a table was sorted, and so perhaps the answer.
+
     Args:
         piece: rows of a file.
         names: of the columns to take out.
@@ -93,6 +98,14 @@ def without(piece: Piece, names: Sequence[str], source: str, remedy: str = "") -
             hint = f"did you mean {near[0]!r}?" if near else f"it has {listed_names(columns)}{remedy}"
             raise ContentError(f"{source} has no column {name!r}; {hint}")
     taken = [columns.pop(name) for name in dict.fromkeys(names)]
+    index = [name for name in piece.index_columns if columns.pop(name, None) is not None]
+    if index and piece.first_row == 1:
+        warnings.warn(
+            f"{source} has the index of a table of pandas, {listed_names(index)}, which is not learned from; write the "
+            "table with to_parquet(path, index=False), or with reset_index() first if it is a feature",
+            PerdureWarning,
+            stacklevel=3,
+        )
     if not columns:
         raise ContentError(f"{source} has only {', '.join(map(repr, names))}, expected other columns to predict from")
     return columns, taken
@@ -136,7 +149,7 @@ def _of_parquet(file: Any, name: str, texts: Collection[str], classes: str | Non
                 for column, values in zip(batch.schema.names, batch.columns, strict=True)
             }
             row += batch.num_rows
-            yield Piece(columns, row - batch.num_rows, batch.num_rows, (row - 1) / n_rows)
+            yield Piece(columns, row - batch.num_rows, batch.num_rows, (row - 1) / n_rows, index_columns(table))
 
 
 def _of_json_lines(file: Any, name: str) -> Iterator[Piece]:
