@@ -1,6 +1,9 @@
 """Names that users choose: shown in figures as they are, and made into names of files that stay in their folder."""
 
 import dataclasses
+import importlib
+import inspect
+import pkgutil
 import warnings
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from perdure.records.evaluation import Evaluation, SineResult
+from perdure.records.stream import MethodResult, StreamRecord
+from perdure.report import figures
 from perdure.report.figures import (
     accuracy_matrices,
     accuracy_matrix,
@@ -23,6 +28,7 @@ from perdure.report.figures import (
     retained_against_memory,
     save_figures,
 )
+from perdure.report.figures.prequential import prequential_curves
 from perdure.report.figures.representations import error_over_functions
 from perdure.report.figures.saving import file_names
 from perdure.report.figures.style import literal
@@ -64,6 +70,32 @@ def test_names_are_shown_as_they_are(made_up_run, draw, name):
     shown = [text for text in texts_of(figure) if "$" in text.get_text()]
     assert shown
     assert not any(map(is_formula, shown))
+
+
+@pytest.mark.parametrize("name", first_short(FORMULAS))
+def test_names_of_streams_and_methods_are_shown_as_they_are(name):
+    result = MethodResult(name, {}, {}, [2], 0.1, np.arange(1, 4), np.array([0.1, 0.2, 0.3]))
+    config = {"name": name, "window": 1000, "regression": False}
+    figure = prequential_curves(StreamRecord(Path("run"), config, [result], 3))
+    image_of(figure, "png")
+    shown = [text for text in texts_of(figure) if name in text.get_text()]
+    assert len(shown) == 2
+    assert not any(map(is_formula, shown))
+
+
+def test_every_figure_shows_names_as_they_are():
+    modules = [importlib.import_module(f"{figures.__name__}.{it.name}") for it in pkgutil.iter_modules(figures.__path__)]
+    drawing = [
+        function
+        for module in modules
+        for name, function in vars(module).items()
+        if getattr(function, "__module__", None) == module.__name__
+        and getattr(function, "__annotations__", {}).get("return") == "Figure"
+        and not name.startswith("_")
+    ]
+    drawn_by_others = {"accuracy_against_classes", "error_over_functions", "methods_on_embeddings"}
+    plain = {it.__name__ for it in drawing if not inspect.getsource(inspect.unwrap(it)).startswith("@literal\n")}
+    assert plain == drawn_by_others
 
 
 def test_the_numbers_of_logarithmic_axes_stay_formulas():
