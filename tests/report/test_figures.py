@@ -284,6 +284,13 @@ def test_accuracy_over_time_is_the_mean_on_tasks_seen_with_their_ends(watched):
     np.testing.assert_allclose(xy(line), [[10, 50], [20, 50], [30, 60], [40, 60], [50, 70], [60, 70]])
 
 
+def test_runs_of_other_lengths_are_drawn_whole_and_share_no_ends(watched):
+    longer = watched.over_time._replace(positions=3 * watched.over_time.positions)
+    (axes,) = accuracy_over_time([watched, dataclasses.replace(watched, over_time=longer)]).axes
+    assert axes.get_xlim() == (0, 180)
+    assert [len(xy(line)) for line in axes.lines] == [6, 6]
+
+
 def test_class_accuracy_shows_each_class_at_each_evaluation(watched):
     axes, _ = class_accuracy(watched).axes
     (mesh,) = axes.collections
