@@ -106,6 +106,13 @@ def test_the_best_of_a_benchmark_is_bold(made_up_run, runs):
     assert [it.style for it in cells if isinstance(it, Text)] == ["", "bold", ""]
 
 
+def test_the_best_is_sought_among_runs_on_one_stream(made_up_run):
+    short, long = {"examples_per_task": 60}, {"examples_per_task": 200}
+    runs = [made_up_run(retained=it, options=options) for options, it in ((short, 0.6), (short, 0.7), (long, 0.9))]
+    table = flat_table(runs)
+    assert {row for row, place in table.bold if table.headers[place] == "RA"} == {1}
+
+
 def test_what_costs_or_forgets_least_is_best(made_up_run):
     runs = [made_up_run("er", state_bytes=9_000), made_up_run("mer", state_bytes=1_000, retained=0.6)]
     table = flat_table(runs)

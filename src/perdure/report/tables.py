@@ -20,6 +20,7 @@ from perdure.records.listing import DamagedRecord, ListedRun
 from perdure.report import blocks
 from perdure.report.commands import command_of
 from perdure.report.names import name_among
+from perdure.report.streams import by_stream
 from perdure.streams.catalog import BENCHMARKS
 
 DASH = "–"
@@ -40,7 +41,7 @@ class Column(NamedTuple):
     cell: Callable[[RunRecord], Cell]
     is_text: bool = False
     best: Callable[[RunRecord], float] | None = None
-    """What the best run of a benchmark is found by, the larger the better; None if there is no best."""
+    """What the best run on a stream is found by, the larger the better; None if there is no best."""
 
 
 NOTHING = Cell(DASH)
@@ -280,13 +281,12 @@ def _present(columns: Sequence[Column], records: Sequence[RunRecord]) -> list[Co
 
 
 def _bold(columns: Sequence[Column], records: Sequence[RunRecord]) -> set[tuple[int, int]]:
-    """Return row and column of what is the best among the finished runs of a benchmark."""
-    finished = [row for row, record in enumerate(records) if record.finished]
+    """Return row and column of what is the best among the finished runs on a stream."""
     found = set()
-    for benchmark in {records[row].benchmark for row in finished}:
-        rows = [row for row in finished if records[row].benchmark == benchmark]
+    for group in by_stream([record for record in records if record.finished]):
+        rows = [row for row, record in enumerate(records) if any(record is it for it in group)]
         for place, column in enumerate(columns):
-            best = [] if column.best is None else places_of_best([column.best(records[row]) for row in rows])
+            best = [] if column.best is None else places_of_best([column.best(record) for record in group])
             found |= {(rows[it], place) for it in best}
     return found
 
