@@ -84,7 +84,8 @@ def test_names_of_streams_and_methods_are_shown_as_they_are(name):
 
 
 def test_every_figure_shows_names_as_they_are():
-    modules = [importlib.import_module(f"{figures.__name__}.{it.name}") for it in pkgutil.iter_modules(figures.__path__)]
+    names = [f"{figures.__name__}.{it.name}" for it in pkgutil.iter_modules(figures.__path__)]
+    modules = [importlib.import_module(name) for name in names]
     drawing = [
         function
         for module in modules

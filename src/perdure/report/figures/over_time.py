@@ -33,7 +33,8 @@ _MOST_BANDS = 4
 def accuracy_over_time(records: Sequence[RunRecord]) -> Figure:
     """Show mean accuracy on the tasks seen so far at every evaluation, a line a run.
 
-    Vertical lines are ends of tasks, drawn where all runs share them. Bands are 95 % intervals over seeds, drawn where they are few.
+    Vertical lines are ends of tasks, drawn where all runs share them. Bands are 95 % intervals over seeds, drawn
+    where they are few.
 
     Raises:
         ValueError: if there are no records, or one was not evaluated within tasks.
