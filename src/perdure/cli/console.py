@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 _WIDEST = 160
 """Characters of a line in a file."""
+_UNBOUNDED = 1_000_000
+"""Characters of a line that any table fits."""
 OUTPUT = Console(**_PLAIN)
 _ERRORS = Console(stderr=True, **_PLAIN)
 
@@ -152,15 +154,20 @@ def show(what: RenderableType, *, soft_wrap: bool = False) -> None:
 def print_table(table: Table | Group) -> None:
     """Print a table whole: a narrow terminal may wrap its lines, but no number is cut off."""
     STATUS.clear()
-    Console(width=max(OUTPUT.width, 100), **_PLAIN).print(table)
+    Console(width=_wide_enough(table, max(OUTPUT.width, 100)), **_PLAIN).print(table)
 
 
 def table_as_text(table: RenderableType) -> str:
     """Return a table as plain text, no wider than it has to be."""
-    text = Console(file=io.StringIO(), width=_WIDEST, color_system=None, **_PLAIN)
+    text = Console(file=io.StringIO(), width=_wide_enough(table, _WIDEST), color_system=None, **_PLAIN)
     with text.capture() as captured:
         text.print(table)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def _wide_enough(table: RenderableType, width: int) -> int:
+    """Return a width, or that of which the table's words and numbers have need if it is larger."""
+    return max(width, OUTPUT.measure(table, options=OUTPUT.options.update_width(_UNBOUNDED)).minimum)
 
 
 def note(text: str) -> None:

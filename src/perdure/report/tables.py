@@ -50,8 +50,8 @@ NOTHING = Cell(DASH)
 def comparison_table(records: Sequence[RunRecord]) -> Table:
     """Return one row a run: metrics, the published figure beside them, and cost.
 
-    Spreads stand under their values, so that the table fits 100 columns; columns in which no run has a value are left
-    out.
+    Spreads stand under their values, so that the table of usual metrics fits 100 columns; columns in which no run has a
+    value are left out. Names are folded where there is little room, numbers are not.
     """
     columns = [_NAME, _MEMORY_AND_SEEDS, *_present(_MEASURED, records), _COST]
     table = Table(
@@ -62,15 +62,21 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
         pad_edge=False,
         header_style="bold",
     )
-    for column in columns:
-        justify = "left" if column.is_text else "right"
-        table.add_column(column.header, justify=justify, no_wrap=True)
     bold = _bold(columns, records)
+    rows = []
     for row, record in enumerate(records):
         cells = [_folded(it.cell(record), bold=(row, place) in bold) for place, it in enumerate(columns)]
         name = name_among(record, records)
         if name != record.label and (name != record.folder.name or _has_double(record, records)):
             cells[0] = Text(f"{name.replace(', ', chr(10))}\n{record.benchmark}")
+        rows.append(cells)
+    for place, column in enumerate(columns):
+        if column.is_text:
+            table.add_column(column.header, overflow="fold")
+        else:
+            shown = "\n".join([column.header, *(cells[place].plain for cells in rows)])
+            table.add_column(column.header, justify="right", no_wrap=True, min_width=max(map(len, shown.split("\n"))))
+    for cells in rows:
         table.add_row(*cells)
     return table
 
