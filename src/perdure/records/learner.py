@@ -56,7 +56,7 @@ class RunRecord:
         except ContentError as cause:
             raise damaged(cause) from cause
         accuracy, alignment = folder / "accuracy.parquet", folder / "alignment.parquet"
-        summary = read_summary(folder)
+        summary = read_summary(folder, len(config["seeds"]))
         if summary is not None and not accuracy.exists() and not isnan(summary.metrics["retained_accuracy"].mean):
             raise ResultsError(f"{folder} has a summary.json but no accuracy.parquet; {REPAIR}")
         return cls(
