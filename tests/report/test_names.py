@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import unicodedata
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from perdure.cli.console import note, print_table, say, show, table_as_text
 from perdure.records.evaluation import Evaluation, SineResult
 from perdure.records.stream import MethodResult, StreamRecord
 from perdure.report import figures
@@ -32,6 +34,7 @@ from perdure.report.figures.prequential import prequential_curves
 from perdure.report.figures.representations import error_over_functions
 from perdure.report.figures.saving import file_names
 from perdure.report.figures.style import literal
+from perdure.report.tables import comparison_table
 from tests.conftest import first_short
 
 FORMULAS = ["$x^2$", r"$\frac{$", "a $ b $ c", r"\$1 and $2$", "$$", "cost $_$"]
@@ -97,6 +100,24 @@ def test_every_figure_shows_names_as_they_are():
     drawn_by_others = {"accuracy_against_classes", "error_over_functions", "methods_on_embeddings"}
     plain = {it.__name__ for it in drawing if not inspect.getsource(inspect.unwrap(it)).startswith("@literal\n")}
     assert plain == drawn_by_others
+
+
+def test_names_do_not_steer_the_terminal(made_up_run, capsys):
+    name = "a\nb\x1b[31mred\x9b5m\a"
+    run = named(made_up_run(), name)
+    print_table(comparison_table([run]))
+    show(name)
+    say(name)
+    note(name)
+    printed = capsys.readouterr()
+    shown = printed.out + printed.err + table_as_text(comparison_table([run]))
+    assert shown.count("[31mred5m") == 7  # learner and benchmark in each table
+    assert not [it for it in shown if unicodedata.category(it) == "Cc" and it != "\n"]
+
+
+def test_names_without_end_are_cut(made_up_run):
+    run = named(made_up_run(), "x" * 100_000)
+    assert (len(run.learner), len(run.benchmark)) == (500, 500)
 
 
 def test_the_numbers_of_logarithmic_axes_stay_formulas():
