@@ -81,6 +81,18 @@ def test_csv_holds_any_name():
     assert [row[0] for row in csv.reader(io.StringIO(text))] == ["name", *names]
 
 
+def test_csv_computes_nothing_that_users_named():
+    named = ["=HYPERLINK(1)", "+1", "-1", "@x", "\tx", "er"]
+    text = csv_file([Table(["name", "x"], [[it, "-0.5"] for it in named], (0,))])
+    read = list(csv.reader(io.StringIO(text)))[1:]
+    assert read == [*([f"'{it}", "-0.5"] for it in named[:-1]), ["er", "-0.5"]]
+    assert "'\rx" in csv_file([Table(["name"], [["\rx"]], (0,))])
+
+
+def test_latex_has_quotation_marks_of_every_encoding():
+    assert r"a \char34{}b\char34{}" in latex_page([Paragraph('a "b"', is_literal=True)])
+
+
 def test_csv_has_all_digits_and_the_differences(runs):
     found = pairings(runs)
     rows = list(csv.DictReader(io.StringIO(csv_file([values_of_runs(runs, found)]))))
