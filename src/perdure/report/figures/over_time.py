@@ -18,8 +18,10 @@ from perdure.report.figures.style import (
     fit_percents,
     heading,
     label_of_axis,
+    legend_below,
     line_style_of,
     literal,
+    marker_of,
     percent_formatter,
     tidy,
 )
@@ -51,8 +53,8 @@ def accuracy_over_time(records: Sequence[RunRecord]) -> Figure:
         seen = 100 * np.nanmean(curve.accuracy, axis=2)
         mean = np.nanmean(seen, axis=0)
         heights += mean.tolist()
-        style = {"color": colour_of(place), "linestyle": line_style_of(place)}
-        axes.plot(curve.positions, mean, **style, linewidth=1.5, label=name_among(record, records))
+        style = {"color": colour_of(place), "linestyle": line_style_of(place), "marker": marker_of(place)}
+        axes.plot(curve.positions, mean, **style, linewidth=1.5, markersize=3, label=name_among(record, records))
         if len(records) <= _MOST_BANDS and len(seen) > 1:
             half = _half_widths(seen)
             axes.fill_between(curve.positions, mean - half, mean + half, color=style["color"], alpha=0.2, linewidth=0)
@@ -64,7 +66,7 @@ def accuracy_over_time(records: Sequence[RunRecord]) -> Figure:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_major_formatter(percent_formatter())
     tidy(axes, grid="y")
-    figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=8)
+    legend_below(figure, axes)
     return figure
 
 
