@@ -1,10 +1,12 @@
-"""Classes that are looked up by name, imported only then; and options by the names under which they are typed."""
+"""Classes that are looked up by name, imported only then; and options and commands as they are typed."""
 
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -58,3 +60,8 @@ def typed_options(options: Mapping[str, Any]) -> list[str]:
         elif value is not None:
             words += [option, ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)]
     return words
+
+
+def resume_command(folder: Path, *options: str) -> str:
+    """Return the command that resumes the run in a folder."""
+    return shlex.join(["perdure", "resume", str(folder), *options])

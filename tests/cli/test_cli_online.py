@@ -105,6 +105,7 @@ def test_standard_input_is_a_stream(places):
             "nowhere holds no model; make one: perdure model new",
         ),
         (("model", "status", "nowhere"), "nowhere holds no model; make one: perdure model new nowhere"),
+        (("model", "status", "no where"), "no where holds no model; make one: perdure model new 'no where'"),
         (("model", "new", "x", "--method", "best"), "--method is best, expected a learner or one of auto"),
     ],
 )

@@ -277,6 +277,13 @@ def test_a_new_learner_passes_check_and_runs(typed, folder):
     assert (folder / "my_method2.py").read_text() == before
 
 
+def test_the_commands_of_a_new_learner_in_a_file_with_spaces_can_be_typed(typed, tmp_path):
+    ended = typed("new", "learner", "Mine", "--file", "my own.py", cwd=tmp_path)
+    check, run = "perdure check 'my own.py:Mine'", "perdure run 'my own.py:Mine' digits-rotations --seeds 3"
+    assert ended.stdout == f"my own.py\ncheck it: {check}\nrun it: {run}\n"
+    assert f"\n{check}\n{run}\n" in (tmp_path / "my own.py").read_text()
+
+
 @pytest.mark.parametrize(
     ("name", "suggestion"), [("my-learner", "MyLearner"), ("2nd-one", "NdOne"), ("class", "Class"), ("", "MyLearner")]
 )

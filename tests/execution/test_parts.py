@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perdure.core import PerdureWarning
-from perdure.execution.parts import Finished, keeps, parts_progress, resume_command
+from perdure.execution.parts import Finished, keeps, parts_progress
 from perdure.machine.signals import InterruptedRunError
 from perdure.records.folder import FORMAT, own_folder
 
@@ -80,7 +80,6 @@ def test_with_a_folder_the_message_says_how_to_resume(tmp_path):
     ):
         do_parts(folder=home, before=lambda n: signal.raise_signal(signal.SIGTERM))
     assert "stopped after 1 of 3 parts" in (path / "log.txt").read_text()
-    assert resume_command(path) == f"perdure resume '{path}'"
 
 
 def test_what_stops_a_part_from_inside_is_told_the_same_way():

@@ -99,6 +99,8 @@ SUMMARY = [
     ("examples_seen", [1], "'examples_seen' is a list of length 1, expected a whole number"),
     ("retained_accuracy", {"mean": "a", "std": 0, "ci95": 0, "per_seed": []}, "'retained_accuracy', 'mean' is 'a'"),
     ("retained_accuracy", {"mean": 0, "std": 0, "ci95": 0, "per_seed": [{}]}, "'per_seed' is a table of 0 names"),
+    ("examples_seen", 0, "'examples_seen' is 0, expected at least 1"),
+    ("state_bytes", -1, "'state_bytes' is -1, expected at least 0"),
     ("retained_accuracy", {"mean": 0, "std": 0, "ci95": 0}, "'retained_accuracy' has no 'per_seed', expected a list"),
 ]
 
@@ -107,6 +109,19 @@ SUMMARY = [
 def test_a_summary_of_other_types_is_refused_by_its_place(run, name, value, complaint):
     edit_json(run / "summary.json", lambda summary: summary.update({name: value}))
     with pytest.raises(ResultsError, match=rf"summary\.json, .*{complaint}.*; delete the folder and run again"):
+        RunRecord.load(run)
+
+
+@pytest.mark.parametrize("name", ["mean", "std", "ci95"])
+def test_a_metric_that_is_not_that_of_its_seeds_is_refused(run, name):
+    edit_json(run / "summary.json", lambda summary: summary["retained_accuracy"].update({name: 0.99}))
+    with pytest.raises(ResultsError, match=rf"'retained_accuracy', '{name}' is 0.99, expected .*, as of 'per_seed'; "):
+        RunRecord.load(run)
+
+
+def test_metrics_of_another_number_of_seeds_are_refused(run):
+    edit_json(run / "summary.json", lambda summary: summary["forgetting"]["per_seed"].pop())
+    with pytest.raises(ResultsError, match=r"'forgetting', 'per_seed' is a list of length \d, expected \d, one a seed"):
         RunRecord.load(run)
 
 

@@ -1,11 +1,13 @@
 """Figures of agents: a panel for each level and each game, its stages shaded, means with their bands."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from perdure.records.agent import AgentRecord
+from perdure.records.errors import ResultsError
 from perdure.records.summary import Summary
 from perdure.report.figures.agents import has_games, scores_of_games, scores_over_frames
 from perdure.report.figures.style import GREY
@@ -44,6 +46,12 @@ def test_each_level_has_a_panel_that_names_its_game():
         assert shaded == [10 * level]
         assert len(lines) == 2
         np.testing.assert_allclose(lines[0], SCORES[:, :, level].mean(axis=0))
+
+
+def test_an_unfinished_run_is_refused_with_the_command_that_resumes_it():
+    unfinished = dataclasses.replace(record("my run"), summary=None)
+    with pytest.raises(ResultsError, match="my run is unfinished; resume it with `perdure resume 'my run'`"):
+        scores_over_frames([unfinished])
 
 
 def test_each_game_has_a_panel_of_its_mean_score_with_all_its_stages():

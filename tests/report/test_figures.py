@@ -284,6 +284,32 @@ def test_accuracy_over_time_is_the_mean_on_tasks_seen_with_their_ends(watched):
     np.testing.assert_allclose(xy(line), [[10, 50], [20, 50], [30, 60], [40, 60], [50, 70], [60, 70]])
 
 
+def test_runs_of_other_lengths_are_drawn_whole_and_share_no_ends(watched):
+    longer = watched.over_time._replace(positions=3 * watched.over_time.positions)
+    (axes,) = accuracy_over_time([watched, dataclasses.replace(watched, over_time=longer)]).axes
+    assert axes.get_xlim() == (0, 180)
+    assert [len(xy(line)) for line in axes.lines] == [6, 6]
+
+
+@pytest.mark.parametrize(("n", "name"), [(4, "a rather long name " * 4), (40, "my_learner_number"), (2, "x" * 300)])
+@pytest.mark.parametrize("draw", [accuracy_over_time, accuracy_against_cost])
+def test_every_name_in_a_legend_lies_in_the_figure(watched, draw, n, name):
+    config = watched.config
+    runs = [
+        dataclasses.replace(watched, config={**config, "learner": {**config["learner"], "name": f"{name}_{place}"}})
+        for place in range(n)
+    ]
+    figure = draw(runs)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert figure.bbox.contains(*legend.get_window_extent().min)
+    assert figure.bbox.contains(*legend.get_window_extent().max)
+    assert all(axes.get_position().height * figure.get_figheight() > 2 for axes in figure.axes)
+    if draw is accuracy_over_time:
+        lines = [it for it in figure.axes[0].lines if str(it.get_label()).startswith(name[:5])]
+        assert len({it.get_marker() for it in lines}) == (2 if n > 28 else 1)
+
+
 def test_class_accuracy_shows_each_class_at_each_evaluation(watched):
     axes, _ = class_accuracy(watched).axes
     (mesh,) = axes.collections

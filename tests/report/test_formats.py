@@ -81,6 +81,18 @@ def test_csv_holds_any_name():
     assert [row[0] for row in csv.reader(io.StringIO(text))] == ["name", *names]
 
 
+def test_csv_computes_nothing_that_users_named():
+    named = ["=HYPERLINK(1)", "+1", "-1", "@x", "\tx", "er"]
+    text = csv_file([Table(["name", "x"], [[it, "-0.5"] for it in named], (0,))])
+    read = list(csv.reader(io.StringIO(text)))[1:]
+    assert read == [*([f"'{it}", "-0.5"] for it in named[:-1]), ["er", "-0.5"]]
+    assert "'\rx" in csv_file([Table(["name"], [["\rx"]], (0,))])
+
+
+def test_latex_has_quotation_marks_of_every_encoding():
+    assert r"a \char34{}b\char34{}" in latex_page([Paragraph('a "b"', is_literal=True)])
+
+
 def test_csv_has_all_digits_and_the_differences(runs):
     found = pairings(runs)
     rows = list(csv.DictReader(io.StringIO(csv_file([values_of_runs(runs, found)]))))
@@ -104,6 +116,13 @@ def test_the_best_of_a_benchmark_is_bold(made_up_run, runs):
     assert "**76.67 ± 1.96**" in markdown_page(runs_blocks(runs, pairings(runs)))
     cells = comparison_table([*runs, other]).columns[2].cells
     assert [it.style for it in cells if isinstance(it, Text)] == ["", "bold", ""]
+
+
+def test_the_best_is_sought_among_runs_on_one_stream(made_up_run):
+    short, long = {"examples_per_task": 60}, {"examples_per_task": 200}
+    runs = [made_up_run(retained=it, options=options) for options, it in ((short, 0.6), (short, 0.7), (long, 0.9))]
+    table = flat_table(runs)
+    assert {row for row, place in table.bold if table.headers[place] == "RA"} == {1}
 
 
 def test_what_costs_or_forgets_least_is_best(made_up_run):

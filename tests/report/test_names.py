@@ -1,6 +1,10 @@
 """Names that users choose: shown in figures as they are, and made into names of files that stay in their folder."""
 
 import dataclasses
+import importlib
+import inspect
+import pkgutil
+import unicodedata
 import warnings
 from pathlib import Path
 
@@ -12,7 +16,10 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from perdure.cli.console import note, print_table, say, show, table_as_text
 from perdure.records.evaluation import Evaluation, SineResult
+from perdure.records.stream import MethodResult, StreamRecord
+from perdure.report import figures
 from perdure.report.figures import (
     accuracy_matrices,
     accuracy_matrix,
@@ -23,9 +30,11 @@ from perdure.report.figures import (
     retained_against_memory,
     save_figures,
 )
+from perdure.report.figures.prequential import prequential_curves
 from perdure.report.figures.representations import error_over_functions
 from perdure.report.figures.saving import file_names
 from perdure.report.figures.style import literal
+from perdure.report.tables import comparison_table
 from tests.conftest import first_short
 
 FORMULAS = ["$x^2$", r"$\frac{$", "a $ b $ c", r"\$1 and $2$", "$$", "cost $_$"]
@@ -64,6 +73,51 @@ def test_names_are_shown_as_they_are(made_up_run, draw, name):
     shown = [text for text in texts_of(figure) if "$" in text.get_text()]
     assert shown
     assert not any(map(is_formula, shown))
+
+
+@pytest.mark.parametrize("name", first_short(FORMULAS))
+def test_names_of_streams_and_methods_are_shown_as_they_are(name):
+    result = MethodResult(name, {}, {}, [2], 0.1, np.arange(1, 4), np.array([0.1, 0.2, 0.3]))
+    config = {"name": name, "window": 1000, "regression": False}
+    figure = prequential_curves(StreamRecord(Path("run"), config, [result], 3))
+    image_of(figure, "png")
+    shown = [text for text in texts_of(figure) if name in text.get_text()]
+    assert len(shown) == 2
+    assert not any(map(is_formula, shown))
+
+
+def test_every_figure_shows_names_as_they_are():
+    names = [f"{figures.__name__}.{it.name}" for it in pkgutil.iter_modules(figures.__path__)]
+    modules = [importlib.import_module(name) for name in names]
+    drawing = [
+        function
+        for module in modules
+        for name, function in vars(module).items()
+        if getattr(function, "__module__", None) == module.__name__
+        and getattr(function, "__annotations__", {}).get("return") == "Figure"
+        and not name.startswith("_")
+    ]
+    drawn_by_others = {"accuracy_against_classes", "error_over_functions", "methods_on_embeddings"}
+    plain = {it.__name__ for it in drawing if not inspect.getsource(inspect.unwrap(it)).startswith("@literal\n")}
+    assert plain == drawn_by_others
+
+
+def test_names_do_not_steer_the_terminal(made_up_run, capsys):
+    name = "a\nb\x1b[31mred\x9b5m\a"
+    run = named(made_up_run(), name)
+    print_table(comparison_table([run]))
+    show(name)
+    say(name)
+    note(name)
+    printed = capsys.readouterr()
+    shown = printed.out + printed.err + table_as_text(comparison_table([run]))
+    assert shown.count("[31mred5m") == 7  # learner and benchmark in each table
+    assert not [it for it in shown if unicodedata.category(it) == "Cc" and it != "\n"]
+
+
+def test_names_without_end_are_cut(made_up_run):
+    run = named(made_up_run(), "x" * 100_000)
+    assert (len(run.learner), len(run.benchmark)) == (500, 500)
 
 
 def test_the_numbers_of_logarithmic_axes_stay_formulas():

@@ -1,11 +1,16 @@
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
 
+from perdure.cli.console import print_table, table_as_text
+from perdure.metrics.anytime import ANYTIME
+from perdure.metrics.transfer import mean_and_interval
 from perdure.presets.learners import Published
 from perdure.records.listing import list_records
 from perdure.report.tables import comparison_table, published_figure, runs_table
+from tests.report.conftest import MER
 
 
 def text_of(table, width=100):
@@ -40,6 +45,20 @@ def test_everything_fits_100_columns(made_up_run):
     narrow = [line.rstrip() for line in lines_of(comparison_table(runs), 100)]
     assert wide[:9] == narrow[:9]
     assert "mnist-many-permutations" in narrow[5]
+
+
+def test_no_number_of_many_metrics_is_cut_off(made_up_run, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    run = made_up_run("my-rather-long-method", MER, "mnist-permutations", alignment=[-10.5, 20.5, 30.5, 40.5, 50.5])
+    metrics = {name: mean_and_interval([-40.1, 2.2, 1.3, 4.4, 5.5]) for name in (*run.summary.metrics, *ANYTIME)}
+    table = comparison_table([dataclasses.replace(run, summary=dataclasses.replace(run.summary, metrics=metrics))])
+    print_table(table)
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert "…" not in table_as_text(table)
+    words = shown.split()
+    assert words.count(f"{100 * metrics['retained_accuracy'].ci95:.2f}") == 8  # of all metrics in percent
+    assert words.count("Training") == 1
 
 
 def test_columns_without_values_are_left_out(made_up_run):

@@ -196,6 +196,14 @@ def test_damage_is_named_and_the_previous_checkpoint_offered(two_checkpoints, da
     )
 
 
+def test_the_command_offered_names_a_folder_with_spaces(tmp_path):
+    folder = tmp_path / "my run" / "checkpoints"
+    save(folder, 3)
+    flip_bit(save(folder, 4), 9)
+    with pytest.raises(CheckpointError, match=f"`perdure resume '{tmp_path}/my run' --previous`"):
+        load(folder)
+
+
 def test_previous_sets_the_damaged_one_aside(two_checkpoints):
     folder, older, newer = two_checkpoints
     truncate(newer, 50)

@@ -195,7 +195,7 @@ def _names(methods: str | None, benchmark: str | None) -> tuple[list[str] | None
         if all(it.strip() in CATALOG for it in benchmark.split(",")):
             raise ValueError(
                 f"{methods} is a benchmark and stands where the methods belong; give the methods first: "
-                f"perdure compare {benchmark} {methods}"
+                f"{shlex.join(['perdure', 'compare', benchmark, methods])}"
             )
     if benchmark is None:
         given = "" if methods is None else f" after {methods}"

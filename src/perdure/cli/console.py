@@ -6,11 +6,14 @@ Nothing that is printed is read as markup: names, paths and labels come from use
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
 from perdure.cli.spelling import as_typed
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
     from perdure.execution.pool import Engine
 
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _WIDEST = 160
 """Characters of a line in a file."""
+_UNBOUNDED = 1_000_000
+"""Characters of a line that any table fits."""
 OUTPUT = Console(**_PLAIN)
 _ERRORS = Console(stderr=True, **_PLAIN)
 
@@ -146,21 +152,37 @@ def say(text: str) -> None:
 def show(what: RenderableType, *, soft_wrap: bool = False) -> None:
     """Print a text or whatever Rich can print."""
     STATUS.clear()
-    OUTPUT.print(what, soft_wrap=soft_wrap)
+    OUTPUT.print(_Harmless(what), soft_wrap=soft_wrap)
 
 
 def print_table(table: Table | Group) -> None:
     """Print a table whole: a narrow terminal may wrap its lines, but no number is cut off."""
     STATUS.clear()
-    Console(width=max(OUTPUT.width, 100), **_PLAIN).print(table)
+    Console(width=_wide_enough(table, max(OUTPUT.width, 100)), **_PLAIN).print(_Harmless(table))
 
 
 def table_as_text(table: RenderableType) -> str:
     """Return a table as plain text, no wider than it has to be."""
-    text = Console(file=io.StringIO(), width=_WIDEST, color_system=None, **_PLAIN)
+    text = Console(file=io.StringIO(), width=_wide_enough(table, _WIDEST), color_system=None, **_PLAIN)
     with text.capture() as captured:
-        text.print(table)
+        text.print(_Harmless(table))
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+class _Harmless(NamedTuple):
+    """Shows a text or table without the control characters of names, which would steer the terminal."""
+
+    what: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        """Render it, as Rich asks for it."""
+        for segment in console.render(self.what, options):
+            yield segment if segment.control else segment._replace(text=_CONTROL.sub("", segment.text))
+
+
+def _wide_enough(table: RenderableType, width: int) -> int:
+    """Return a width, or that of which the table's words and numbers have need if it is larger."""
+    return max(width, OUTPUT.measure(table, options=OUTPUT.options.update_width(_UNBOUNDED)).minimum)
 
 
 def note(text: str) -> None:
@@ -173,4 +195,4 @@ def complain(text: str, first: str = "", style: str = "bold red") -> None:
     STATUS.clear()
     if first:
         _ERRORS.print(first, end=" ", style=style)
-    _ERRORS.print(as_typed(text), soft_wrap=True)
+    _ERRORS.print(_Harmless(as_typed(text)), soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,7 +59,7 @@ def new(
         features=features,
         seed=seed,
     ):
-        say(f"a model in {folder}; teach it: perdure model learn {folder} FILE --label COLUMN")
+        say(f"a model in {folder}; teach it: perdure model learn {shlex.quote(str(folder))} FILE --label COLUMN")
 
 
 def learn(

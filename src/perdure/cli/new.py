@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import shlex
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -32,15 +33,16 @@ def new_learner(
     path = file or Path(f"{_snake(name)}.py")
     if path.suffix != ".py":
         raise ValueError(f"--file is {path}, expected a name that ends in .py")
+    typed = shlex.quote(f"{path}:{name}")
     template = resources.files("perdure.cli").joinpath("learner_template.txt").read_text(encoding="utf-8")
     try:
         with path.open("x", encoding="utf-8") as opened:
-            opened.write(re.sub("NAME|FILE", lambda found: {"NAME": name, "FILE": str(path)}[found[0]], template))
+            opened.write(re.sub("FILE:NAME|NAME", lambda found: {"NAME": name, "FILE:NAME": typed}[found[0]], template))
     except FileExistsError:
         raise ValueError(f"{path} exists and is not written over; give another --file, or delete it") from None
     except OSError as cause:
         raise ValueError(f"{path} cannot be written: {cause.strerror}; give another --file") from cause
-    say(f"{path}\ncheck it: perdure check {path}:{name}\nrun it: perdure run {path}:{name} digits-rotations --seeds 3")
+    say(f"{path}\ncheck it: perdure check {typed}\nrun it: perdure run {typed} digits-rotations --seeds 3")
 
 
 def _snake(name: str) -> str:

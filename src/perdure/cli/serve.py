@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,7 +82,8 @@ def token(
         for it in read_tokens(folder):
             say(f"{it.name}: {it.role}, made {it.created}")
         if not read_tokens(folder):
-            say(f"{folder} has no tokens; make one: perdure serve token {folder} --role learn --name NAME")
+            command = shlex.join(["perdure", "serve", "token", str(folder), "--role", "learn", "--name", "NAME"])
+            say(f"{folder} has no tokens; make one: {command}")
 
 
 def _announce(address: str) -> None:

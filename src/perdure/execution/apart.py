@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from perdure.execution.carried import Work, carried
-from perdure.execution.parts import resume_command
 from perdure.execution.pool import Engine, Failure, Job, Stage, run_stages
 from perdure.machine.signals import InterruptedRunError
+from perdure.named import resume_command
 from perdure.records.folder import RunFolder, is_finished
 from perdure.storage.lock import FolderInUseError
 

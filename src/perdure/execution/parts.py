@@ -7,17 +7,16 @@ their parts change from call to call: more values are tried, say, or as many sid
 
 from __future__ import annotations
 
-import shlex
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from perdure.core import PerdureWarning
 from perdure.execution.progress import ProgressUpdate, Watch, job_progress
 from perdure.machine.signals import InterruptedRunError, StopRequests
+from perdure.named import resume_command
 from perdure.records.folder import RunFolder
 
 
@@ -89,11 +88,6 @@ def parts_progress(
                 message = f"{where}{kept} with {how}"
             raise InterruptedRunError(message, stopped.signal_number) from stopped
         show_position(str(how_far()))  # the last part was finished after it had advanced
-
-
-def resume_command(folder: Path) -> str:
-    """Return the command that resumes the run in a folder."""
-    return shlex.join(["perdure", "resume", str(folder)])
 
 
 def keeps(folder: RunFolder) -> bool:

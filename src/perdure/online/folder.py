@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,9 +42,8 @@ def claim_folder(
         raise StorageError(None, f"{path} holds the record of a run, not a model; choose another folder")
     check_complete(path)
     if not (path / JOURNAL).exists() and (read_only or not create):
-        raise StorageError(
-            None, f"{path} holds no model; make one: perdure model new {path}, or DurableModel.open in Python"
-        )
+        command = shlex.join(["perdure", "model", "new", str(path)])
+        raise StorageError(None, f"{path} holds no model; make one: {command}, or DurableModel.open in Python")
     lock = new = None
     if not read_only:
         if create:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -86,7 +87,7 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> None:
         if known and int(schema) > SCHEMA:
             why = "a newer version of perdure has written it; install that: pip install --upgrade perdure"
         elif known and int(schema) > 0:
-            why = f"bring it to this version's schema: perdure model migrate {path.parent}"
+            why = f"bring it to this version's schema: perdure model migrate {shlex.quote(str(path.parent))}"
         raise JournalError(None, f"{path} has schema {shortened(schema)}, expected {SCHEMA}; {why}")
     check_parts(connection, path)
 

@@ -59,7 +59,7 @@ class AgentRecord:
             _check_config(config, folder)
         except ContentError as cause:
             raise damaged(cause) from cause
-        summary = read_summary(folder)
+        summary = read_summary(folder, len(config["seeds"]))
         if summary is None:
             return cls(folder, config, None, None, None)
         scores = _read_scores(folder / "scores.parquet", config["seeds"], len(config["levels"]))

@@ -19,9 +19,10 @@ from perdure.records.folder import CONFIG, read_config, read_environment, seeds_
 from perdure.records.measurements import AlignmentCurves, Matrices, read_accuracy, read_alignment
 from perdure.records.over_time import AccuracyOverTime, has_over_time, read_over_time
 from perdure.records.summary import Summary, read_summary
-from perdure.storage.reading import ContentError, entry
+from perdure.storage.reading import ContentError, entry, shortened
 
 KIND = "learner"
+_LONGEST_NAME = 500
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class RunRecord:
         except ContentError as cause:
             raise damaged(cause) from cause
         accuracy, alignment = folder / "accuracy.parquet", folder / "alignment.parquet"
-        summary = read_summary(folder)
+        summary = read_summary(folder, len(config["seeds"]))
         if summary is not None and not accuracy.exists() and not isnan(summary.metrics["retained_accuracy"].mean):
             raise ResultsError(f"{folder} has a summary.json but no accuracy.parquet; {REPAIR}")
         return cls(
@@ -76,13 +77,13 @@ class RunRecord:
 
     @property
     def learner(self) -> str:
-        """Name of the learner."""
-        return self.config["learner"]["name"]
+        """Name of the learner, cut to the length that a figure can show."""
+        return shortened(self.config["learner"]["name"], _LONGEST_NAME)
 
     @property
     def benchmark(self) -> str:
-        """Name of the benchmark."""
-        return self.config["benchmark"]["name"]
+        """Name of the benchmark, cut to the length that a figure can show."""
+        return shortened(self.config["benchmark"]["name"], _LONGEST_NAME)
 
     @property
     def memory_size(self) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from perdure.metrics.anytime import ANYTIME
-from perdure.metrics.transfer import METRICS, Statistic
+from perdure.metrics.transfer import METRICS, Statistic, mean_and_interval
 from perdure.records.errors import damaged
 from perdure.records.folder import SUMMARY
 from perdure.storage.files import write_json
@@ -60,11 +60,11 @@ def write_summary(folder: Path, summary: Summary) -> None:
     write_json(folder / SUMMARY, content)
 
 
-def read_summary(folder: Path) -> Summary | None:
+def read_summary(folder: Path, n_seeds: int) -> Summary | None:
     """Return what summary.json of a folder tells, None if it is not there.
 
     Raises:
-        ResultsError: if it is damaged.
+        ResultsError: if it is damaged, or has metrics of another number of seeds.
     """
     path = folder / SUMMARY
     if not path.exists():
@@ -73,13 +73,16 @@ def read_summary(folder: Path) -> Summary | None:
         content = read_json(path)
         names = [*METRICS, *(name for name in (PREQUENTIAL, *ALIGNMENTS, *ANYTIME) if name in content)]
         return Summary(
-            {name: _statistic_from_json(entry(content, name, dict, path), f"{path}, {name!r}") for name in names},
+            {
+                name: _statistic_from_json(entry(content, name, dict, path), n_seeds, f"{path}, {name!r}")
+                for name in names
+            },
             float(entry(content, "training_seconds", float, path)),
             float(entry(content, "training_cpu_seconds", float, path)),
             float(entry(content, "compile_seconds", float, path)),
             entry(content, "peak_memory_bytes", int, path),
-            entry(content, "examples_seen", int, path),
-            entry(content, "state_bytes", int, path),
+            _at_least(1, content, "examples_seen", path),
+            _at_least(0, content, "state_bytes", path),
         )
     except ContentError as cause:
         raise damaged(cause) from cause
@@ -94,12 +97,28 @@ def _statistic_to_json(statistic: Statistic) -> dict[str, Any]:
     }
 
 
-def _statistic_from_json(content: Mapping[str, Any], where: str) -> Statistic:
+def _at_least(least: int, content: Mapping[str, Any], name: str, where: object) -> int:
+    value = entry(content, name, int, where)
+    if value < least:
+        raise ContentError(f"{where}, {name!r} is {value}, expected at least {least}")
+    return value
+
+
+def _statistic_from_json(content: Mapping[str, Any], n_seeds: int, where: str) -> Statistic:
+    """Return a metric, whose mean, spread and interval must be those of its values."""
     if missing := [name for name in ("mean", "std", "ci95") if name not in content]:
         raise ContentError(f"{where} has no {missing[0]!r}, expected a number or null")
     mean, std, ci95 = (_nan_if_null(content[name], f"{where}, {name!r}") for name in ("mean", "std", "ci95"))
-    per_seed = entry(content, "per_seed", list, where)
-    return Statistic(mean, std, ci95, tuple(_nan_if_null(value, f"{where}, 'per_seed'") for value in per_seed))
+    per_seed = [_nan_if_null(it, f"{where}, 'per_seed'") for it in entry(content, "per_seed", list, where)]
+    if len(per_seed) != n_seeds:
+        raise ContentError(f"{where}, 'per_seed' is a list of length {len(per_seed)}, expected {n_seeds}, one a seed")
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = mean_and_interval(per_seed)
+    rounding = 1e-9 * max(1.0, *map(abs, per_seed))
+    for name, value in (("mean", mean), ("std", std), ("ci95", ci95)):
+        if not np.isclose(value, getattr(expected, name), rtol=1e-6, atol=rounding, equal_nan=True):
+            raise ContentError(f"{where}, {name!r} is {value}, expected {getattr(expected, name)}, as of 'per_seed'")
+    return Statistic(mean, std, ci95, tuple(per_seed))
 
 
 def _null_if_nan(value: float) -> float | None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perdure.metrics.transfer import Statistic, mean_and_interval
+from perdure.named import resume_command
 from perdure.records.agent import AgentRecord, group_scores
 from perdure.records.errors import ResultsError
 from perdure.report.tables import DASH
@@ -23,7 +24,7 @@ def check_comparable(records: Sequence[AgentRecord]) -> None:
     """
     for record in records:
         if record.summary is None:
-            raise ResultsError(f"{record.folder} is unfinished; resume it with `perdure resume {record.folder}`")
+            raise ResultsError(f"{record.folder} is unfinished; resume it with `{resume_command(record.folder)}`")
         for part in ("environment", "levels", "stages", "evaluation"):
             if record.config[part] != records[0].config[part]:
                 raise ResultsError(

@@ -10,7 +10,10 @@ from perdure.report.blocks import Table
 
 
 def csv_file(tables: Sequence[Table]) -> str:
-    """Return tables one after another, with an empty line between them, quoted where it takes that (RFC 4180)."""
+    """Return tables one after another, with an empty line between them, quoted where it takes that (RFC 4180).
+
+    Texts that a spreadsheet would compute as formulas begin with an apostrophe.
+    """
     return "\n".join(_csv(table) for table in tables)
 
 
@@ -18,5 +21,10 @@ def _csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.headers)
-    writer.writerows(table.rows)
+    for row in table.rows:
+        writer.writerow(_no_formula(it) if place in table.text_columns else it for place, it in enumerate(row))
     return text.getvalue()
+
+
+def _no_formula(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -14,6 +14,7 @@ from perdure.records.learner import RunRecord
 from perdure.records.summary import PREQUENTIAL
 from perdure.report.blocks import Table
 from perdure.report.names import benchmark_title, name_among
+from perdure.report.streams import by_stream, share_streams
 from perdure.report.tables import DASH, metric_of
 
 METHOD_OF_P = (
@@ -61,7 +62,7 @@ def difference(run: RunRecord, baseline: RunRecord) -> Difference | None:
 
     None if their streams differ, they are one run, or a figure is missing.
     """
-    if run.folder == baseline.folder or not _share_streams(run, baseline):
+    if run.folder == baseline.folder or not share_streams(run, baseline):
         return None
     measured, reference = (metric_of(it, metric_compared(it)) for it in (run, baseline))
     if measured is None or reference is None:
@@ -90,7 +91,7 @@ def pairings(records: Sequence[RunRecord], baseline: str | None = None) -> Pairi
         known = ", ".join(dict.fromkeys(name_among(it, records) for it in records))
         raise ValueError(f"the baseline is {baseline}, expected one of the runs: {known}")
     pairs, alone = [], []
-    for group in _by_stream(records):
+    for group in by_stream(records):
         chosen = _baseline_of(group, records, baseline) if len(group) > 1 else None
         if chosen is None:
             alone += group
@@ -134,25 +135,6 @@ def stream_notes(found: Pairings, records: Sequence[RunRecord]) -> list[str]:
         f"{', '.join(name_among(it, records) for it in group)} (on {_stream_in_words(group[0])})" for group in groups
     )
     return [f"streams differ, and no difference is taken between them: {told}"]
-
-
-def _by_stream(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    groups: list[list[RunRecord]] = []
-    for record in records:
-        group = next((it for it in groups if _share_streams(record, it[0])), None)
-        if group is None:
-            groups.append([record])
-        else:
-            group.append(record)
-    return groups
-
-
-def _share_streams(one: RunRecord, other: RunRecord) -> bool:
-    """Tell whether two runs saw the same examples in the same order, seed by seed."""
-    if one.seeds != other.seeds or one.config["benchmark"] != other.config["benchmark"]:
-        return False
-    data = [(it.environment or {}).get("data_checksums") for it in (one, other)]
-    return None in data or data[0] == data[1]
 
 
 def _baseline_of(group: Sequence[RunRecord], records: Sequence[RunRecord], baseline: str | None) -> RunRecord | None:

@@ -16,7 +16,7 @@ _ESCAPED = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\char34{}",  # \textquotedbl is not in the encoding that LaTeX begins with
     "[": "{[}",  # after \\ it would begin an optional argument
     "`": r"\textasciigrave{}",
     "–": r"\textendash{}",

@@ -20,6 +20,7 @@ from perdure.records.listing import DamagedRecord, ListedRun
 from perdure.report import blocks
 from perdure.report.commands import command_of
 from perdure.report.names import name_among
+from perdure.report.streams import by_stream
 from perdure.streams.catalog import BENCHMARKS
 
 DASH = "–"
@@ -40,7 +41,7 @@ class Column(NamedTuple):
     cell: Callable[[RunRecord], Cell]
     is_text: bool = False
     best: Callable[[RunRecord], float] | None = None
-    """What the best run of a benchmark is found by, the larger the better; None if there is no best."""
+    """What the best run on a stream is found by, the larger the better; None if there is no best."""
 
 
 NOTHING = Cell(DASH)
@@ -49,8 +50,8 @@ NOTHING = Cell(DASH)
 def comparison_table(records: Sequence[RunRecord]) -> Table:
     """Return one row a run: metrics, the published figure beside them, and cost.
 
-    Spreads stand under their values, so that the table fits 100 columns; columns in which no run has a value are left
-    out.
+    Spreads stand under their values, so that the table of usual metrics fits 100 columns; columns in which no run has a
+    value are left out. Names are folded where there is little room, numbers are not.
     """
     columns = [_NAME, _MEMORY_AND_SEEDS, *_present(_MEASURED, records), _COST]
     table = Table(
@@ -61,15 +62,21 @@ def comparison_table(records: Sequence[RunRecord]) -> Table:
         pad_edge=False,
         header_style="bold",
     )
-    for column in columns:
-        justify = "left" if column.is_text else "right"
-        table.add_column(column.header, justify=justify, no_wrap=True)
     bold = _bold(columns, records)
+    rows = []
     for row, record in enumerate(records):
         cells = [_folded(it.cell(record), bold=(row, place) in bold) for place, it in enumerate(columns)]
         name = name_among(record, records)
         if name != record.label and (name != record.folder.name or _has_double(record, records)):
             cells[0] = Text(f"{name.replace(', ', chr(10))}\n{record.benchmark}")
+        rows.append(cells)
+    for place, column in enumerate(columns):
+        if column.is_text:
+            table.add_column(column.header, overflow="fold")
+        else:
+            shown = "\n".join([column.header, *(cells[place].plain for cells in rows)])
+            table.add_column(column.header, justify="right", no_wrap=True, min_width=max(map(len, shown.split("\n"))))
+    for cells in rows:
         table.add_row(*cells)
     return table
 
@@ -280,13 +287,12 @@ def _present(columns: Sequence[Column], records: Sequence[RunRecord]) -> list[Co
 
 
 def _bold(columns: Sequence[Column], records: Sequence[RunRecord]) -> set[tuple[int, int]]:
-    """Return row and column of what is the best among the finished runs of a benchmark."""
-    finished = [row for row, record in enumerate(records) if record.finished]
+    """Return row and column of what is the best among the finished runs on a stream."""
     found = set()
-    for benchmark in {records[row].benchmark for row in finished}:
-        rows = [row for row in finished if records[row].benchmark == benchmark]
+    for group in by_stream([record for record in records if record.finished]):
+        rows = [row for row, record in enumerate(records) if any(record is it for it in group)]
         for place, column in enumerate(columns):
-            best = [] if column.best is None else places_of_best([column.best(records[row]) for row in rows])
+            best = [] if column.best is None else places_of_best([column.best(record) for record in group])
             found |= {(rows[it], place) for it in best}
     return found
 

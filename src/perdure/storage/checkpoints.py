@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from perdure.named import resume_command
 from perdure.storage.arrays import arrays_to_bytes, load_arrays, restored
 from perdure.storage.files import remove_file, write_atomically
 from perdure.storage.reading import ContentError
@@ -90,7 +91,7 @@ def _complaint(damaged: Path, good: Path | None) -> str:
         return f"{what}, and there is no older one; delete the folder {run} and run again"
     return (
         f"{what}. The previous one, {good.name}, is good, at position {position_of(good):,}: "
-        f"resume from it with `perdure resume {run} --previous`"
+        f"resume from it with `{resume_command(run, '--previous')}`"
     )
 
 

@@ -86,10 +86,12 @@ class Mine(Online):
 
 
 def test_methods_without_values_are_named_with_what_they_need(tmp_path):
-    (tmp_path / "mine_without_values.py").write_text(OWN)
-    own = f"{tmp_path / 'mine_without_values.py'}:Mine"
+    (tmp_path / "mine without values.py").write_text(OWN)
+    own = f"{tmp_path / 'mine without values.py'}:Mine"
     with pytest.raises(ValueError, match=r"no preset for digits-rotations of .*Mine \(needs .*beta.*--set .*Mine\."):
         choose_methods([own], DIGITS)
+    with pytest.raises(ValueError, match=f"perdure tune '{own}' 'my file.csv' … --preset FILE"):
+        choose_methods([own], DIGITS, typed="my file.csv")
     chosen = choose_methods(["online", own], DIGITS, lenient=True)
     assert [type(it) for it in chosen.learners] == [Online]
     assert any("left out, since there is no preset for digits-rotations" in it for it in chosen.notes)

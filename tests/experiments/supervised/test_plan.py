@@ -3,8 +3,10 @@
 import optax
 import pytest
 
-from perdure.experiments.supervised.plan import choose_learner, spec_of
+from perdure.experiments.supervised.defaults import note_of_defaults
+from perdure.experiments.supervised.plan import MissingValuesError, choose_learner, spec_of
 from perdure.experiments.supervised.spec import run_spec
+from perdure.learners.defaults import Taken
 from perdure.learners.er import ER
 from perdure.learners.mer import MER
 from perdure.learners.online import Online
@@ -72,6 +74,18 @@ def test_the_search_that_is_proposed_is_of_the_same_stream():
     stream = "digits-split --scenario domain --hide-tasks"
     assert f"were not chosen for {stream}, but for digits-rotations" in note
     assert f"perdure tune er {stream} --learning-rate 0.01," in note
+
+
+def test_commands_that_are_proposed_name_files_with_spaces(tmp_path):
+    file = tmp_path / "my learner.py"
+    file.write_text(
+        "from perdure import Online\nfrom perdure.learn import rate\n\n"
+        'class Mine(Online):\n    beta: float = rate("own")\n'
+    )
+    with pytest.raises(MissingValuesError, match=f"choose them: perdure tune '{file}:Mine' 'a b.csv' --beta VALUES"):
+        choose_learner(f"{file}:Mine", "data", {"learning_rate": 0.1}, typed="a b.csv")
+    note = note_of_defaults(Online, f"{file}:Online", "'a b.csv'", Taken(None, {"learning_rate": 0.1}))
+    assert f"choose better: perdure tune '{file}:Online' 'a b.csv' --learning-rate" in note
 
 
 def test_a_learner_that_is_given_all_it_needs_is_not_noted():

@@ -16,6 +16,7 @@ from perdure.experiments.agents.film import Picture
 from perdure.experiments.agents.plan import spec_of
 from perdure.experiments.agents.spec import AgentSpec
 from perdure.experiments.agents.watched import watched
+from perdure.named import resume_command
 from perdure.records.agent import NETWORKS, AgentRecord
 from perdure.records.errors import ResultsError, damaged
 from perdure.rl.games.rules import FRAME_MS
@@ -55,7 +56,7 @@ def play_episode(run: Path, *, level: int, seed: int, episode: int, max_frames: 
     """
     record = AgentRecord.load(run)
     if record.summary is None:
-        raise ResultsError(f"{run} is unfinished; resume it with `perdure resume {run}`")
+        raise ResultsError(f"{run} is unfinished; resume it with `{resume_command(run)}`")
     spec = spec_of(record)
     check_level(level, len(spec.levels))
     if not 0 <= seed < len(record.seeds):

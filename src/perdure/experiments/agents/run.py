@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from perdure.experiments.agents.spec import (
 )
 from perdure.machine.process import peak_memory
 from perdure.metrics.transfer import Statistic, mean_and_interval
+from perdure.named import resume_command
 from perdure.records.agent import NETWORKS, score_metrics, write_scores
 from perdure.records.folder import RunFolder, check_folder, own_folder
 from perdure.records.summary import Summary, write_summary
@@ -201,7 +201,7 @@ def _run(job: AgentJob, how: Driving, folder: Path | None) -> AgentResult:
     with own_folder(folder, spec.config) as home:
         home.begin(job.label, {})
         was_finished = home.finished and home.has_checkpoint  # which holds the agents
-        costs = drive(job, how.in_folder(home, shlex.join(["perdure", "resume", str(folder)])))
+        costs = drive(job, how.in_folder(home, resume_command(folder)))
         result = _result(job, costs, from_record=was_finished)
         if was_finished:
             say(f"these figures are those of the finished run in {folder}; delete it to run again", show=how.progress)

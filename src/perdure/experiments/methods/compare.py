@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -146,10 +147,11 @@ def _hides_tasks(benchmark: Any) -> bool:
 
 def _without_values(missing: Mapping[str, Sequence[str]], benchmark: str) -> str:
     name, values = next(iter(missing.items()))
+    search = shlex.join(["perdure", "tune", name, benchmark])
     listed = "; ".join(f"{it} (needs {', '.join(values)})" for it, values in missing.items())
     return (
         f"there is no preset for {benchmark} of {listed}. Leave them out; give values, as --set {name}.{values[0]}=…; "
-        f"or choose them with perdure tune {name} {benchmark} … --preset FILE, and give --preset FILE here"
+        f"or choose them with {search} … --preset FILE, and give --preset FILE here"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ from perdure.execution.progress import Watch, say
 from perdure.experiments.representations.job import PATIENCE, VALIDATE_EVERY, TrainingJob, TrainingSpec
 from perdure.experiments.representations.plan import Recipe, make_recipe
 from perdure.machine.process import peak_memory
+from perdure.named import resume_command
 from perdure.records.folder import RunFolder, own_folder
 from perdure.records.representation import (
     NETWORK,
@@ -132,7 +132,7 @@ def _train(spec: TrainingSpec, how: Driving, folder: Path, request: dict[str, An
 
 
 def _train_in_folder(job: TrainingJob, how: Driving, home: RunFolder, request: dict[str, Any] | None) -> Trained:
-    costs = drive(job, how.in_folder(home, shlex.join(["perdure", "resume", str(home.path)])))
+    costs = drive(job, how.in_folder(home, resume_command(home.path)))
     command = "" if request is None else request["command"]
     with TemporaryDirectory() as elsewhere:
         is_there = home.is_there()  # if it was deleted meanwhile, the representation is returned all the same

@@ -29,7 +29,8 @@ def note_of_defaults(cls: type, name: str, stream: str, taken: Taken, *, can_be_
     if searched is None:
         remedy = "give another if it does not suit it"
     elif can_be_typed:
-        remedy = f"choose better: perdure tune {name} {stream} {typed_option(searched[0])} {','.join(searched[1])}"
+        values = f"{typed_option(searched[0])} {','.join(searched[1])}"
+        remedy = f"choose better: perdure tune {shlex.quote(name)} {stream} {values}"
     else:
         grid = f"{searched[0]!r}: [{', '.join(searched[1])}]"
         remedy = f"choose better: perdure.tune({name!r}, STREAM, {{{grid}}}), STREAM being what you gave to run"

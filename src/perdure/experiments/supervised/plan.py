@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +21,7 @@ from perdure.experiments.supervised.typed import Typed, benchmark_of, model_of, 
 from perdure.learners.catalog import CATALOG, learner_class, make_learner
 from perdure.learners.defaults import Taken
 from perdure.learners.hyperparameters import hyperparameters, required_and_known
-from perdure.named import typed_option
+from perdure.named import resume_command, typed_option
 from perdure.presets.file import read_presets
 from perdure.presets.learners import find_default, find_preset
 from perdure.records.errors import REPAIR, ResultsError
@@ -67,7 +68,8 @@ class MissingValuesError(TypeError):
             f"there is no preset of {name} for {benchmark}, so it needs values of {', '.join(missing)}; "
             + (
                 remedy
-                or f"give them, or choose them: perdure tune {name} {stream_typed(benchmark, options)} {searched}"
+                or "give them, or choose them: "
+                f"perdure tune {shlex.quote(name)} {stream_typed(benchmark, options)} {searched}"
             )
         )
 
@@ -234,6 +236,6 @@ def _recipe(record: RunRecord, data_dir: Path | None) -> BenchmarkRecipe | DataF
     if not path.exists():
         raise DataError(
             f"{path} does not exist, expected the file that the run in {record.folder} learns from; give its folder: "
-            f"perdure resume {record.folder} --data-dir FOLDER"
+            f"{resume_command(record.folder, '--data-dir', 'FOLDER')}"
         )
     return DataFileRecipe(path, options)

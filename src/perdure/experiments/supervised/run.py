@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from perdure.learners.catalog import learner_name
 from perdure.learners.gdumb import GDumb
 from perdure.machine.process import peak_memory
 from perdure.memory.buffer import BalancedBuffer
+from perdure.named import resume_command
 from perdure.records.folder import RunFolder, check_folder, own_folder
 from perdure.records.requested import DEFAULTS, REQUEST
 from perdure.storage.files import write_json
@@ -168,7 +168,7 @@ def _request(spec: RunSpec) -> dict[str, Any]:
 
 def _resume_command(spec: RunSpec, folder: Path) -> str:
     where_data_are = [] if spec.data_folder is None else ["--data-dir", str(spec.data_folder)]
-    return shlex.join(["perdure", "resume", str(folder), *where_data_are])
+    return resume_command(folder, *where_data_are)
 
 
 def _warn_of_small_memory(job: LearnerJob) -> None:

@@ -18,6 +18,7 @@ from perdure.report.figures.style import (
     colour_of,
     heading,
     label_of_axis,
+    legend_below,
     literal,
     percent_formatter,
     tidy,
@@ -62,8 +63,7 @@ def accuracy_against_cost(records: Sequence[RunRecord]) -> Figure:
     left.set_xlabel("Kept between examples (kB)")
     right.set_xlabel("CPU time per example (ms)")
     figure.suptitle(heading(f"{what} against cost", records), x=0.01, ha="left", size=11)
-    handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
+    legend_below(figure, left)
     return figure
 
 

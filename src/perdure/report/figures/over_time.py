@@ -18,8 +18,10 @@ from perdure.report.figures.style import (
     fit_percents,
     heading,
     label_of_axis,
+    legend_below,
     line_style_of,
     literal,
+    marker_of,
     percent_formatter,
     tidy,
 )
@@ -31,9 +33,10 @@ _MOST_BANDS = 4
 
 @literal
 def accuracy_over_time(records: Sequence[RunRecord]) -> Figure:
-    """Show mean accuracy on the tasks seen so far at every evaluation, a line a run; vertical lines are ends of tasks.
+    """Show mean accuracy on the tasks seen so far at every evaluation, a line a run.
 
-    Bands are 95 % intervals over seeds, drawn where they are few.
+    Vertical lines are ends of tasks, drawn where all runs share them. Bands are 95 % intervals over seeds, drawn
+    where they are few.
 
     Raises:
         ValueError: if there are no records, or one was not evaluated within tasks.
@@ -43,26 +46,27 @@ def accuracy_over_time(records: Sequence[RunRecord]) -> Figure:
         raise ValueError("no runs were given, expected at least one; give the record of a finished run")
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    _mark_boundaries(axes, curves[0])
+    if all(curve.task_ends == curves[0].task_ends for curve in curves):
+        _mark_boundaries(axes, curves[0])
     heights: list[float] = []
     for place, (record, curve) in enumerate(zip(records, curves, strict=True)):
         seen = 100 * np.nanmean(curve.accuracy, axis=2)
         mean = np.nanmean(seen, axis=0)
         heights += mean.tolist()
-        style = {"color": colour_of(place), "linestyle": line_style_of(place)}
-        axes.plot(curve.positions, mean, **style, linewidth=1.5, label=name_among(record, records))
+        style = {"color": colour_of(place), "linestyle": line_style_of(place), "marker": marker_of(place)}
+        axes.plot(curve.positions, mean, **style, linewidth=1.5, markersize=3, label=name_among(record, records))
         if len(records) <= _MOST_BANDS and len(seen) > 1:
             half = _half_widths(seen)
             axes.fill_between(curve.positions, mean - half, mean + half, color=style["color"], alpha=0.2, linewidth=0)
     fit_percents([axes], heights)
     axes.set_ylabel(label_of_axis("Accuracy", axes))
-    axes.set_xlim(0, curves[0].positions[-1])
+    axes.set_xlim(0, max(curve.positions[-1] for curve in curves))
     axes.set_xlabel("Examples learned")
     axes.set_title(heading("Mean accuracy on the tasks seen so far", records), loc="left", size=11)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_major_formatter(percent_formatter())
     tidy(axes, grid="y")
-    figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=8)
+    legend_below(figure, axes)
     return figure
 
 

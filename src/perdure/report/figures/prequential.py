@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from perdure.records.stream import StreamRecord
-from perdure.report.figures.style import GREY, WIDTH, colour_of, tidy
+from perdure.report.figures.style import GREY, WIDTH, colour_of, literal, tidy
 
 
+@literal
 def prequential_curves(record: StreamRecord) -> Figure:
     """Show each method's accuracy, or mean absolute error, over the last rows, and where its errors changed."""
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from perdure.metrics.bootstrap import bootstrap_mean
 from perdure.records.evaluation import Evaluation, SineResult, on_sines
 from perdure.report.figures.saving import save_figure
-from perdure.report.figures.style import WIDTH, colour_of, literal, tidy
+from perdure.report.figures.style import WIDTH, colour_of, legend_below, literal, tidy
 from perdure.representation.statistics import Statistics
 
 PARTS = {"trajectory": "Images learned", "held_out": "Held-out images"}
@@ -24,8 +23,6 @@ PARTS = {"trajectory": "Images learned", "held_out": "Held-out images"}
 
 _NAME_CHARACTERS = 16
 """Of a row of heat maps in one line."""
-_LEGEND_CHARACTERS = 90
-"""That a row of a legend has room for; a line and its gaps take as much as six."""
 _FAR_APART = 50
 """Ratio of errors from which an axis is logarithmic: the smallest would not be seen otherwise."""
 
@@ -105,15 +102,8 @@ def accuracy_curves(curves: Mapping[str, Mapping[str, Mapping[int, Sequence[floa
     panels[0].set_ylim(0, 1.02)
     panels[0].set_ylabel("Accuracy")
     panels[0].yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    _legend_below(figure, panels[0])
+    legend_below(figure, panels[0])
     return figure
-
-
-def _legend_below(figure: Figure, axes: Axes) -> None:
-    """Name the series of a panel under the figure, in as many columns as have room."""
-    handles, labels = axes.get_legend_handles_labels()
-    columns = max(1, min(5, _LEGEND_CHARACTERS // (max(map(len, labels)) + 6)))
-    figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
 
 
 def error_over_functions(evaluations: Sequence[Evaluation]) -> Figure:
@@ -167,7 +157,7 @@ def error_curves(results: Mapping[str, SineErrors]) -> Figure:
         else:
             axes.set_ylim(bottom=0)
         tidy(axes, grid="y")
-    _legend_below(figure, curves)
+    legend_below(figure, curves)
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import ParamSpec
 
@@ -23,12 +24,18 @@ Arguments = ParamSpec("Arguments")
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe & Ito, which the colour-blind can tell apart."""
-_LINE_STYLES: tuple[tuple[int, tuple[float, ...]], ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+_SOLID, _DASHED, _DOTTED, _DASH_DOTTED = (), (4.0, 1.5), (1.0, 1.0), (4.0, 1.0, 1.0, 1.0)
+_LINE_STYLES: tuple[tuple[int, tuple[float, ...]], ...] = ((0, _SOLID), (0, _DASHED), (0, _DOTTED), (0, _DASH_DOTTED))
+_MARKERS = ("", "o", "s", "^", "D")
 GREY = "#555555"
 WIDTH = 7.0
 _STEP = 5.0
 """Percent of which the ends of a fitted axis are multiples."""
 _DPI = 200
+_LEGEND_CHARACTERS = 96
+"""That stand side by side in a legend as wide as the figure, with 6 for each mark."""
+_LINE_HEIGHT = 0.17
+"""Of a legend, in inches."""
 
 _LEARNER_COLOURS = {
     "online": GREY,
@@ -87,6 +94,11 @@ def colour_of(place: int) -> str:
 def line_style_of(place: int) -> tuple[int, tuple[float, ...]]:
     """Return the style of the line of the run at a place among others: another for every round of the colours."""
     return _LINE_STYLES[place // len(COLOURS) % len(_LINE_STYLES)]
+
+
+def marker_of(place: int) -> str:
+    """Return the marker of the line of the run at a place among others: another for every round of styles."""
+    return _MARKERS[place // (len(COLOURS) * len(_LINE_STYLES)) % len(_MARKERS)]
 
 
 def colour_of_learner(name: str) -> str:
@@ -149,6 +161,17 @@ def tidy(axes: Axes, grid: str) -> None:
     axes.tick_params(colors=GREY, labelcolor="black")
     axes.grid(axis="x" if grid == "x" else "y", color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Name the series of a panel under the figure, in as many columns as have room; the figure grows by its lines."""
+    handles, labels = axes.get_legend_handles_labels()
+    names = [textwrap.fill(it, _LEGEND_CHARACTERS - 6) for it in labels]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    columns = max(1, min(4, _LEGEND_CHARACTERS // (longest + 6)))
+    lines = sum(name.count("\n") + 1 for name in names) / columns
+    figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * max(0, lines - 2))
+    figure.legend(handles, names, loc="outside lower left", ncols=columns, frameon=False, fontsize=8)
 
 
 def image_of(figure: Figure, ending: str) -> bytes:
