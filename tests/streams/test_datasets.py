@@ -396,6 +396,13 @@ def test_the_index_of_pandas_in_a_file_is_no_input(tmp_path):
     assert found.data.train.x.shape == X.shape
 
 
+def test_halves_are_learned_as_float32(tmp_path):
+    halves = X.astype(np.float16)
+    np.savez(tmp_path / "halves.npz", x=halves, y=Y)
+    for given in ((halves, Y), tmp_path / "halves.npz"):
+        np.testing.assert_array_equal(from_dataset(given).data.train.x, halves.astype(np.float32), strict=True)
+
+
 @pytest.mark.parametrize("kind", ["integers", "items", "table", "csv", "file with tasks", "archive with tasks"])
 def test_whole_numbers_that_float32_merges_are_told(kind, tmp_path):
     times, y = 1_700_000_000 + np.arange(400)[:, None], np.arange(400) % 2

@@ -278,7 +278,9 @@ def _numbered(where: str, x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> 
 
 
 def _as_floats(where: str, x: np.ndarray) -> np.ndarray:
-    """Return whole numbers but pixels as float32, and warn if it merges many of them; others as they are."""
+    """Return whole numbers but pixels, and float16, as float32; warn if it merges many of them. Others stay."""
+    if x.dtype == np.float16:
+        return x.astype(np.float32)
     if x.dtype == np.uint8 or x.dtype.kind not in "iub":
         return x
     warn_merged(where, x)
