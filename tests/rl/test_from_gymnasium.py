@@ -74,6 +74,17 @@ def test_what_was_changed_inside_containers_is_played(configured, change):
     assert [make.func is gymnasium.make for make in makes] == [True, False]
 
 
+def test_parts_that_know_each_other_are_looked_into_once(configured):
+    given = configured()
+    parts = [Settings() for _ in range(40)]
+    for part in parts:
+        part.others = parts  # pyright: ignore[reportAttributeAccessIssue]
+        part.by_place = dict(enumerate(parts))  # pyright: ignore[reportAttributeAccessIssue]
+    given.unwrapped.config["parts"] = parts
+    make: Any = hosted([given]).makes[0]
+    assert make.func is not gymnasium.make
+
+
 def test_a_function_that_returns_the_same_environment_again_is_refused():
     shared = limited()
     with pytest.raises(TypeError, match="returned the same environment twice, expected a new one each time"):
@@ -103,7 +114,7 @@ def test_what_a_record_cannot_hold_names_the_function_as_a_way_out():
 
 
 def test_one_that_cannot_be_made_is_told():
-    makes = iter([Corridor, Corridor, Corridor])
+    makes = iter([Corridor, Corridor])
 
     def make():
         return next(makes)()

@@ -11,7 +11,7 @@ from perdure.service import backtests
 
 
 class Compare:
-    """Takes the place of what measures; goes on when it is told to."""
+    """Takes the place of what measures; continues when it is told to."""
 
     def __init__(self):
         self.begun, self.go, self.error = threading.Event(), threading.Event(), None

@@ -36,7 +36,7 @@ def test_lines_keep_their_order_while_the_queue_is_full(serving):
 
 
 def test_no_line_is_told_after_those_that_failed(server, monkeypatch):
-    """Whoever goes on after the last line told leaves none out."""
+    """Whoever continues after the last line told leaves none out."""
     at_work = server.context.models.find("m")._writer
     teach = at_work._learn
 

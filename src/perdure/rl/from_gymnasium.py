@@ -41,10 +41,10 @@ def hosted(environments: Sequence[Any], name: str | None = None) -> HostedEnviro
             differ in their observations or actions.
     """
     makes = tuple(map(_maker, environments))
-    for given in environments:
-        if not is_of_gymnasium(given):
-            _check_that_it_makes_anew(given)
-    first, *others = checked = [_examined(make()) for make in makes]
+    first, *others = checked = [
+        _examined(make() if is_of_gymnasium(given) else _made_anew(make))
+        for given, make in zip(environments, makes, strict=True)
+    ]
     for place, other in enumerate(others, 1):
         for what, mine, its in (
             ("observations", form_of(first.observation), form_of(other.observation)),
@@ -100,24 +100,24 @@ def _maker(environment: Any) -> Callable[[], Any]:
         ) from error
 
 
-def _check_that_it_makes_anew(make: Any) -> None:
-    """Check that a function returns another environment each time: seeds and evaluations play their own.
+def _made_anew(make: Callable[[], Any]) -> Any:
+    """Return what a function makes; seeds and evaluations play their own, so it must be another one each time.
 
     Raises:
-        TypeError: if it does not.
+        TypeError: if it is not.
     """
-    if isinstance(make, type):
-        return
-    first, second = make(), make()
-    is_same = first is second and is_of_gymnasium(first)
-    for made in (first, second):
-        if hasattr(made, "close"):
-            close_made(made)
-    if is_same:
+    made = make()
+    if isinstance(make, type) or not is_of_gymnasium(made):
+        return made
+    another = make()
+    if another is made:
         raise TypeError(
             f"{reprlib.repr(make)} returned the same environment twice, expected a new one each time, since seeds and "
             "evaluations play their own; make it within the function, as by lambda: gymnasium.make(…)"
         )
+    if hasattr(another, "close"):
+        close_made(another)
+    return made
 
 
 def _without_generators(environment: Any) -> Any:
@@ -150,11 +150,11 @@ def _was_changed(environment: Any, make: Callable[[], Any]) -> bool:
     try:
         for it in (given, made):
             it.reset(seed=0)  # so that both are at the same place of the same episode
+        return _settings(given, set()) != _settings(made, set())
     except Exception:  # the run that plays it stops with the same error, told with its place
         return False
-    is_same = _settings(given, set()) == _settings(made, set())
-    close_made(made)
-    return not is_same
+    finally:
+        close_made(made)
 
 
 def _settings(value: Any, met: set[int]) -> Any:
@@ -162,7 +162,7 @@ def _settings(value: Any, met: set[int]) -> Any:
 
     Args:
         value: what holds them.
-        met: identities of the objects that hold it, which are not looked into again.
+        met: identities of the objects met so far, which are looked into once; grows.
     """
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return value
@@ -170,7 +170,7 @@ def _settings(value: Any, met: set[int]) -> Any:
         return str(value.dtype), repr(value.tolist())
     if id(value) in met:
         return None
-    met = met | {id(value)}
+    met.add(id(value))
     if isinstance(value, Mapping):
         return [(repr(name), _settings(it, met)) for name, it in value.items()]
     if isinstance(value, Sequence):

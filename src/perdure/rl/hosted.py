@@ -43,8 +43,8 @@ class HostedLevel(NamedTuple):
         return max(int(self.limit), 1)
 
     @property
-    def shorter(self) -> str:
-        """How episodes are made shorter, in words."""
+    def how_to_shorten(self) -> str:
+        """How its episodes are made shorter, in words."""
         return "make it with a lower limit, as by gymnasium.make(…, max_episode_steps=…)"
 
 
@@ -258,7 +258,7 @@ def close_made(environment: Any) -> None:
     except Exception as error:
         warnings.warn(
             f"close of the environment {environment} raised {type(error).__name__}: {error}; what was played is kept, "
-            "but the environment may still hold files or windows; mend its close",
+            "but the environment may still hold files or windows; correct its close method",
             stacklevel=2,
         )
 

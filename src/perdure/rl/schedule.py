@@ -132,7 +132,7 @@ def make_schedule(levels: Sequence[Any], stages: Sequence[Any]) -> Schedule:
     for level, frames in stages:
         episode = _longest_episode(levels[level])
         if frames < episode:
-            shorter = getattr(levels[level], "shorter", "in Python the level a smaller max_steps_in_episode")
+            shorter = getattr(levels[level], "how_to_shorten", "in Python the level a smaller max_steps_in_episode")
             raise ValueError(
                 f"the stage of level {level} lasts {frames:,} frames, less than an episode, which may have {episode:,}"
                 f"; give it more frames, or {shorter}"

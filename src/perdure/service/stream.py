@@ -77,7 +77,7 @@ async def learned(request: Request, served: Served, context: Context) -> AsyncIt
             yield _encoded(await _told(waiting[0], served, context))
             waiting.popleft()
     except ProblemError as problem:
-        for batch in waiting:  # what was begun is told, up to the first that has failed: the sender goes on from there
+        for batch in waiting:  # what was begun is told, up to the first that has failed: the sender continues there
             try:
                 yield _encoded(await _told(batch, served, context))
             except ProblemError:

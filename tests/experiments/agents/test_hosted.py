@@ -27,10 +27,10 @@ from tests.conftest import first_short
 from tests.hosted_corridor import AGENT, Corridor, limited, with_spaces
 
 
-def sixth_fails():
+def fifth_fails():
     """Of the environments that a run of one seed makes: it is evaluated, after those checked, begun and played."""
     os.environ["MADE"] = str(int(os.environ["MADE"]) + 1)
-    fails_at = os.environ.get("FAILS_AT") if os.environ["MADE"] == "6" else None
+    fails_at = os.environ.get("FAILS_AT") if os.environ["MADE"] == "5" else None
     return limited(fails_at=fails_at and int(fails_at))
 
 
@@ -132,11 +132,11 @@ def test_an_environment_that_raises_in_an_evaluation_stops_the_run_too(tmp_path,
     options = {"stages": [(0, 60)], "evaluate_every": 60, "episodes": 1, "seeds": 1, "progress": False}
     words = rf"in an evaluation, step of .* raised ValueError: the emulator is gone.*stopped after {position} of"
     with pytest.raises(BrokenOffError, match=words):
-        perdure.run_agent(AGENT, sixth_fails, folder=tmp_path / "r", **options)
+        perdure.run_agent(AGENT, fifth_fails, folder=tmp_path / "r", **options)
     assert [path.name[:12] for path in (tmp_path / "r" / "checkpoints").iterdir()] == [f"{position:012}"]
     monkeypatch.delenv("FAILS_AT")
-    resumed = perdure.run_agent(AGENT, sixth_fails, folder=tmp_path / "r", **options)
-    np.testing.assert_array_equal(resumed.scores, perdure.run_agent(AGENT, sixth_fails, **options).scores)
+    resumed = perdure.run_agent(AGENT, fifth_fails, folder=tmp_path / "r", **options)
+    np.testing.assert_array_equal(resumed.scores, perdure.run_agent(AGENT, fifth_fails, **options).scores)
     assert np.isfinite(resumed.scores).all()
 
 
@@ -250,7 +250,7 @@ def test_an_environment_that_cannot_be_made_when_its_level_comes_leaves_a_checkp
 
     def later():
         made.append(0)
-        if len(made) > 3:
+        if len(made) > 2:
             raise OSError("no more licences")
         return limited()
 
